@@ -1,0 +1,61 @@
+"""What goals observe: numbers that some joints should have along some axes at some frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from motion_diffusion.skeleton import JOINTS
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Wanted joint positions: values (..., F, 22, 3) in metres where mask (..., F, 22, 3) holds, weights (..., F, 22)."""
+
+    values: Tensor
+    mask: Tensor
+    weights: Tensor
+
+    @staticmethod
+    def empty(frames: int) -> Observation:
+        """An observation of nothing, over so many frames."""
+        shape = (frames, len(JOINTS), 3)
+        return Observation(torch.zeros(shape), torch.zeros(shape, dtype=torch.bool), torch.ones(shape[:-1]))
+
+    @staticmethod
+    def stack(observations: Sequence[Observation]) -> Observation:
+        """One batch of observations of equal length, (B, F, ...)."""
+        return Observation(
+            torch.stack([o.values for o in observations]),
+            torch.stack([o.mask for o in observations]),
+            torch.stack([o.weights for o in observations]),
+        )
+
+    def updated(self, other: Observation, *, weight: float = 1.0) -> Observation:
+        """This observation with the other's entries written over it, at the given weight."""
+        entries = other.mask.any(-1)
+        return Observation(
+            torch.where(other.mask, other.values, self.values),
+            self.mask | other.mask,
+            torch.where(entries, torch.full_like(self.weights, weight), self.weights),
+        )
+
+    def errors(self, joints: Tensor) -> Tensor:
+        """Distances in metres, over the observed axes, of all observed (frame, joint) entries of one motion: (N,)."""
+        observed = self.mask.any(-1)
+        return self._distance(joints)[observed]
+
+    def loss(self, joints: Tensor) -> Tensor:
+        """The weighted mean over observed entries of the squared distance in m²: (...,) → one number a motion.
+
+        A mean over each motion's own entries: what one motion is pulled by does not depend on the others in its batch.
+        """
+        observed = self.mask.any(-1) * self.weights
+        squared = ((joints - self.values).square() * self.mask).sum(-1)
+        return (squared * observed).sum((-1, -2)) / observed.sum((-1, -2)).clamp_min(1e-9)
+
+    def _distance(self, joints: Tensor) -> Tensor:
+        return ((joints - self.values).square() * self.mask).sum(-1).sqrt()

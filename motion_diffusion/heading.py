@@ -1,0 +1,59 @@
+"""Where a body faces, and turning about the vertical. Heading angles are in radians; a turn takes +z towards +x."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Convention = Literal["body", "humanml3d"]
+"""How the heading is found; see `heading`."""
+
+_HEADING_SMOOTHING = 20.0  # frames, the sigma of HumanML3D's gaussian filter on the forward direction
+
+
+def heading(joints: Tensor, *, smooth: bool = True, convention: Convention = "body") -> Tensor:
+    """The angle in radians about the vertical that turns the body to face +z: (..., F, 22, 3) → (..., F), in (-π, π].
+
+    Forward is square to the line from left to right, the sum of those of hips and shoulders. With smooth, it is
+    filtered over time as HumanML3D does (gaussian, sigma 20 frames), so that a swing of the hips is no turn.
+
+    HumanML3D's published features take the hips the wrong way round here (shoulders minus hips: its function for the
+    headings unpacks left and right hip in the other order than the one for the first frame). Its headings are
+    therefore off by some tenths of a radian where shoulders and hips twist; convention "humanml3d" reproduces them.
+    """
+    hips, shoulders = joints[..., 2, :] - joints[..., 1, :], joints[..., 17, :] - joints[..., 16, :]
+    across = shoulders + hips if convention == "body" else shoulders - hips
+    across = torch.nn.functional.normalize(across, dim=-1)
+    forward = torch.stack([across[..., 2], -across[..., 0]], dim=-1)  # x and z of the cross product of up and across
+    if smooth:
+        forward = _gaussian(joints.shape[-3]).to(joints) @ forward
+    return -torch.atan2(forward[..., 0], forward[..., 1])
+
+
+@lru_cache(maxsize=256)
+def _gaussian(frames: int) -> Tensor:
+    """(frames, frames) float64: the filter as a matrix, cut at 4 sigma, the first and last frame held outside."""
+    radius = int(4 * _HEADING_SMOOTHING + 0.5)
+    steps = torch.arange(-radius, radius + 1)
+    weights = torch.exp(-0.5 * (steps.double() / _HEADING_SMOOTHING) ** 2)
+    source = (torch.arange(frames)[:, None] + steps).clamp(0, frames - 1)
+    return torch.zeros(frames, frames, dtype=torch.float64).scatter_add_(
+        1, source, (weights / weights.sum()).expand(frames, -1)
+    )
+
+
+def to_origin(joints: Tensor) -> Tensor:
+    """Move and turn a motion (..., F, 22, 3) so that its first frame stands at x = z = 0 and faces +z. Heights stay."""
+    floor = joints.new_tensor([1.0, 0.0, 1.0])
+    angle = heading(joints[..., :1, :, :], smooth=False)
+    return turn(joints - joints[..., :1, :1, :] * floor, angle)
+
+
+def turn(vectors: Tensor, angle: Tensor) -> Tensor:
+    """Rotate vectors (..., F, J, 3) about the vertical by angles (..., F) in radians; +z goes towards +x."""
+    cos, sin = angle.cos()[..., None], angle.sin()[..., None]
+    x, y, z = vectors.unbind(-1)
+    return torch.stack([x * cos + z * sin, y, z * cos - x * sin], dim=-1)

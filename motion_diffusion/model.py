@@ -1,0 +1,226 @@
+"""A motion model: denoiser, schedule, prediction type, representation and text encoder under one name.
+
+On disk a model is a directory with `config.json` and `model.safetensors`; nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from motion_diffusion.denoiser import Denoiser, DenoiserConfig
+from motion_diffusion.errors import InputError
+from motion_diffusion.files import atomic
+from motion_diffusion.prediction import PREDICTIONS
+from motion_diffusion.representation import Representation
+from motion_diffusion.samplers import Denoise, Estimate, ancestral, consistent, ddim
+from motion_diffusion.schedule import SCHEDULES
+from motion_diffusion.text import text_encoder
+
+SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "models"
+"""Where the models live that come with the project."""
+
+Sampler = Literal["ancestral", "ddim"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model is, apart from its numbers; stands in config.json."""
+
+    prediction: Literal["x0", "eps", "v"]
+    denoiser: DenoiserConfig
+    features: tuple[str, ...]
+    """The groups of features that the network sees, in order."""
+    emphasis: float = 1.0
+    schedule: Literal["cosine", "linear"] = "cosine"
+    T: int = 1000
+    text: Literal["static", "clip"] = "static"
+    max_frames: int = 120
+    """Length of the longest motion trained on."""
+    training: str = ""
+    """One line on what it was trained on, for people."""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Words as the denoiser sees them, for a batch: encoded once, used at every step."""
+
+    context: Tensor
+    seen: Tensor
+    frames: Tensor
+    """(B, F) bool: which frames exist."""
+
+
+class MotionModel(nn.Module):
+    """Turns noise and words into motion features. `denoise_fn` gives the samplers what they need."""
+
+    def __init__(self, config: ModelConfig, representation: Representation):
+        super().__init__()
+        self.config = config
+        self.denoiser = Denoiser(config.denoiser)
+        self.representation = representation
+        self.schedule = SCHEDULES[config.schedule](config.T)
+        self.prediction = PREDICTIONS[config.prediction]
+        self.text = text_encoder(config.text)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.denoiser.parameters()).device
+
+    def condition(self, texts: Sequence[str], frames: Tensor, *, hide: Tensor | None = None) -> Condition:
+        """Encode a batch of prompts. frames: (B, F) bool; hide: (B,) bool, where to drop the words (unconditional)."""
+        words, visible = self.text(texts)
+        words, visible = words.to(self.device), visible.to(self.device)
+        if hide is not None:
+            visible = visible & ~hide[:, None]
+        context, seen = self.denoiser.text(words, visible)
+        return Condition(context, seen, frames)
+
+    def network(self, condition: Condition, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        """The raw prediction at x_t (B, F, D) for noise levels alpha, sigma (B,)."""
+        return self.denoiser(x_t, alpha, sigma, condition.context, condition.seen, condition.frames)
+
+    def denoise_fn(self, texts: Sequence[str], frames: Tensor, *, text_scale: float = 2.5) -> Denoise:
+        """A denoiser for these prompts with classifier-free guidance (Ho & Salimans 2022).
+
+        The prediction is y = y(no text) + text_scale·(y(text) − y(no text)); the x̂0 it implies is kept within the
+        range that the training data had. text_scale 1 is the plain conditional model, at half the cost.
+        """
+        guided = text_scale != 1.0
+        with torch.no_grad():
+            hide = torch.zeros(len(frames), dtype=torch.bool, device=self.device)
+            if guided:
+                hide = torch.cat([hide, ~hide])
+                texts, frames = [*texts, *texts], torch.cat([frames, frames])
+            condition = self.condition(texts, frames, hide=hide)
+        bound = self.representation.bound.to(self.device)
+
+        def denoise(x: Tensor, t: int, s: int) -> Estimate:
+            alpha, sigma = self.schedule.at(t, x)
+            both = torch.cat([x, x]) if guided else x
+            y = self.network(condition, both, alpha.expand(len(both)), sigma.expand(len(both)))
+            if guided:
+                text, none = y.chunk(2)
+                y = none + text_scale * (text - none)
+            x0 = self.prediction.to_x0(y, x, alpha, sigma).clamp(-bound, bound)
+            return consistent(x0, x, t, self.schedule)
+
+        return denoise
+
+    def sample(
+        self,
+        texts: Sequence[str],
+        lengths: Sequence[int],
+        *,
+        seeds: Sequence[int],
+        steps: int = 50,
+        sampler: Sampler = "ancestral",
+        text_scale: float = 2.5,
+        guide: Callable[[Denoise], Denoise] | None = None,
+        on_step: Callable[[int, Estimate], None] | None = None,
+    ) -> Tensor:
+        """Sample normalised features (B, max(lengths), D) for a batch of prompts, lengths in frames, and seeds.
+
+        Each sample draws from its own generator, so it does not depend on its neighbours in the batch.
+        guide: wraps the denoiser; this is how every method of guidance enters.
+        """
+        if any(not text.strip() for text in texts):
+            raise InputError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
+        lengths_tensor = torch.tensor(list(lengths), device=self.device)
+        frames = torch.arange(max(lengths), device=self.device) < lengths_tensor[:, None]
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        shape = (max(lengths), self.config.denoiser.features)
+
+        def noise() -> Tensor:
+            z = [torch.randn(shape[0], shape[1], generator=generator) for generator in generators]
+            return torch.stack(z).to(self.device)
+
+        denoise = self.denoise_fn(texts, frames, text_scale=text_scale)
+        if guide is not None:
+            denoise = guide(denoise)
+        run = partial(ancestral, noise=noise) if sampler == "ancestral" else ddim
+        with torch.no_grad():
+            return run(denoise, noise(), self.schedule, self.schedule.times(steps), on_step=on_step)
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that identify the weights, for provenance."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self._tensors().items()):
+            digest.update(name.encode() + value.detach().half().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {f"denoiser.{k}": v for k, v in self.denoiser.state_dict().items()} | {
+            f"representation.{k}": v for k, v in self.representation.tensors().items()
+        }
+
+    def save(self, directory: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Write config.json and model.safetensors; the denoiser's weights in dtype, statistics in float32."""
+        directory = Path(directory)
+        tensors = {
+            name: value.detach().cpu().to(dtype if name.startswith("denoiser.") else torch.float32).contiguous()
+            for name, value in self._tensors().items()
+        }
+        with atomic(directory / "config.json") as path:
+            path.write_text(json.dumps(dataclasses.asdict(self.config), indent=2) + "\n")
+        with atomic(directory / "model.safetensors") as path:
+            save_file(tensors, path)
+
+    @staticmethod
+    def load(name: str | Path) -> MotionModel:
+        """Load a shipped model by its name, or any model or run by its directory; ready for sampling."""
+        directory = find_model(name)
+        config = read_config(directory)
+        path = directory / "model.safetensors"
+        try:
+            tensors = {k: v.float() for k, v in load_file(path).items()}
+            statistics = {k.removeprefix("representation."): v for k, v in tensors.items() if "representation." in k}
+            representation = Representation.from_tensors(config.features, config.emphasis, statistics)
+            model = MotionModel(config, representation)
+            weights = {k.removeprefix("denoiser."): v for k, v in tensors.items() if k.startswith("denoiser.")}
+            model.denoiser.load_state_dict(weights)
+        except (SafetensorError, RuntimeError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{path} is not a whole model of this project ({reason}); copy or train it again") from None
+        return model.eval().requires_grad_(False)
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with the project."""
+    return sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
+
+
+def find_model(name: str | Path) -> Path:
+    """The directory of a shipped model or a run; FileNotFoundError names the models there are."""
+    for directory in (Path(name), SHIPPED / name):
+        if (directory / "config.json").is_file() and (directory / "model.safetensors").is_file():
+            return directory
+    raise FileNotFoundError(
+        f"no model {str(name)!r}: give one of {', '.join(shipped_models()) or '(none shipped)'} "
+        "or a run directory with config.json and model.safetensors"
+    )
+
+
+def read_config(directory: Path) -> ModelConfig:
+    """Read and check config.json; InputError names the field that is wrong."""
+    path = directory / "config.json"
+    try:
+        return TypeAdapter(ModelConfig).validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(f"{path}: {where}: {first['msg']}; copy or train the model again") from None

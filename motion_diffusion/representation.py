@@ -1,0 +1,305 @@
+"""Joints ↔ the 263 features of a frame, and the numbers that a network sees.
+
+The layout is HumanML3D's with an absolute root, as in GMD (Karunratanakul et al. 2023):
+
+    [yaw half-angle, x, z, y | 63 joint positions | 126 bone rotations (6-D) | 66 joint velocities | 4 foot contacts]
+
+The yaw is half of the angle by which the body must be turned about the vertical to face +z (so the quaternion of that
+turn is (cos yaw, 0, sin yaw, 0)); it is cumulative, never wrapped. Positions are those of joints
+1…21 after that turn, without the root's x and z. Velocities lead to the next frame, in metres a frame, after the turn
+of the frame they start from. A contact is 1 where the foot's joint moves by less than √0.002 m to the next frame.
+HumanML3D drops the last frame, which has no next one; here it repeats the frame before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from motion_diffusion.heading import Convention, heading, turn
+from motion_diffusion.reading import VELOCITY_WEIGHT, constrain, least_squares
+from motion_diffusion.rotations import about_y, bone_rotations, to_6d
+from motion_diffusion.skeleton import FEET
+
+LAYOUT: Mapping[str, slice] = MappingProxyType(
+    {
+        "root": slice(0, 4),
+        "positions": slice(4, 67),
+        "rotations": slice(67, 193),
+        "velocities": slice(193, 259),
+        "contacts": slice(259, 263),
+    }
+)
+"""Where each group of features stands in a frame."""
+
+FEATURES = 263
+"""Numbers a frame."""
+
+CONTACT_THRESHOLD = 0.002
+"""A foot's joint is in contact if its squared displacement to the next frame is below this, m² (HumanML3D)."""
+
+# Features that share one standard deviation: yaw, the path on the floor, height, and each of the other groups.
+_SCALED_TOGETHER = (slice(0, 1), slice(1, 3), slice(3, 4), *(LAYOUT[name] for name in list(LAYOUT)[1:]))
+
+Observed = tuple[Tensor, Tensor]
+"""(values, mask), each (..., F, 22, 3): world positions in metres that hold exactly where the mask is true."""
+
+
+def encode(
+    joints: Tensor,
+    *,
+    lengths: Tensor | None = None,
+    groups: Sequence[str] = tuple(LAYOUT),
+    convention: Convention = "body",
+) -> Tensor:
+    """Features (..., F, 263) of joint positions (..., F, 22, 3) in metres, y up.
+
+    lengths: (...) frames that count in each item; later frames are taken to hold the last of them. groups: those of
+    `LAYOUT` that are wanted; the others stay zero (rotations cost most).
+
+    Nothing is moved: use `heading.to_origin` first if the motion does not begin at the origin facing +z. `decode` gives the
+    joints back either way. Convention "humanml3d" gives HumanML3D's own numbers: its headings (see `heading.heading`) and yaw
+    0 in frame 0, whatever the heading is, which lets all features jump from frame 0 to 1. "body" does neither; its yaw
+    starts at the smoothed heading, near 0.
+    """
+    frames = joints.shape[-3]
+    last = torch.full(joints.shape[:-3], frames, device=joints.device) if lengths is None else lengths.to(joints.device)
+    time = torch.arange(frames, device=joints.device)
+    if lengths is not None:
+        joints = _at_frames(joints, torch.minimum(time, last[..., None] - 1))
+    angle = heading(joints, convention=convention)
+    if convention == "humanml3d":
+        angle = torch.cat([torch.zeros_like(angle[..., :1]), angle[..., 1:]], dim=-1)
+    step = angle.diff(dim=-1, prepend=torch.zeros_like(angle[..., :1]))
+    yaw = (step - 2 * math.pi * (step / (2 * math.pi)).round()).cumsum(-1) / 2
+
+    steps = torch.zeros_like(joints)
+    if frames > 1:
+        steps[..., :-1, :, :] = joints.diff(dim=-3)
+        steps = _at_frames(steps, torch.minimum(time, (last[..., None] - 2).clamp_min(0)))
+    features = joints.new_zeros(*joints.shape[:-2], FEATURES)
+    features[..., 0] = yaw
+    _write_positions(features, joints)
+    if "rotations" in groups:
+        features[..., LAYOUT["rotations"]] = to_6d(bone_rotations(joints, about_y(2 * yaw))).flatten(-2)
+    features[..., LAYOUT["velocities"]] = turn(steps, 2 * yaw).flatten(-2)
+    features[..., LAYOUT["contacts"]] = (steps[..., FEET, :].square().sum(-1) < CONTACT_THRESHOLD).to(joints)
+    return features
+
+
+def decode(
+    features: Tensor,
+    *,
+    lengths: Tensor | None = None,
+    observed: Observed | None = None,
+    velocity_weight: float = VELOCITY_WEIGHT,
+) -> Tensor:
+    """Joint positions (..., F, 22, 3) in metres from features (..., F, 263): the least-squares reading.
+
+    Every joint's path in the world is the best fit to its positions and its velocities together (see `reading`);
+    rotations and contacts are not used. Differentiable. lengths: (...) frames that count; later ones influence nothing.
+
+    observed: entries that shall hold exactly. They are hard rows of the same system, so the path bends towards them
+    over about √velocity_weight frames. Where the root's x or z is observed, the whole body moves along with it.
+    """
+    raw = decode_positions(features)
+    steps = turn(features[..., LAYOUT["velocities"]].unflatten(-1, (-1, 3)), -2 * features[..., 0])
+    joints = least_squares(raw.flatten(-2), steps.flatten(-2), lengths=lengths, weight=velocity_weight).unflatten(
+        -1, (-1, 3)
+    )
+    if observed is None:
+        return joints
+    values, mask = (tensor.expand(joints.shape) for tensor in observed)
+    floor = [0, 2]
+    root = joints[..., 0, :][..., floor]
+    wanted = constrain(root, values[..., 0, floor], mask[..., 0, floor], lengths=lengths, weight=velocity_weight)
+    shift = torch.zeros_like(joints[..., 0, :])
+    shift[..., floor] = wanted - root
+    moved = joints + shift[..., None, :]
+    return constrain(
+        moved.flatten(-2), values.flatten(-2), mask.flatten(-2), lengths=lengths, weight=velocity_weight
+    ).unflatten(-1, (-1, 3))
+
+
+def decode_positions(features: Tensor) -> Tensor:
+    """Joint positions (..., F, 22, 3) from root and positions alone, frame by frame, velocities unused."""
+    root = features[..., None, [1, 3, 2]]
+    body = turn(features[..., LAYOUT["positions"]].unflatten(-1, (-1, 3)), -2 * features[..., 0])
+    floor = features.new_tensor([1.0, 0.0, 1.0])
+    return torch.cat([root, body + root * floor], dim=-2)
+
+
+def with_positions(features: Tensor, joints: Tensor) -> Tensor:
+    """Features (..., F, 263) whose `decode_positions` is joints (..., F, 22, 3); yaw and all else are kept."""
+    result = features.clone()
+    _write_positions(result, joints)
+    return result
+
+
+def _write_positions(features: Tensor, joints: Tensor) -> None:
+    """Fill in root and positions from joints, for the yaw that the features have. In place."""
+    root = joints[..., :1, :]
+    body = joints[..., 1:, :] - root * joints.new_tensor([1.0, 0.0, 1.0])
+    positions = turn(body, 2 * features[..., 0].clone())
+    features[..., 1:4] = joints[..., 0, [0, 2, 1]]
+    features[..., LAYOUT["positions"]] = positions.flatten(-2)
+
+
+def _at_frames(values: Tensor, index: Tensor) -> Tensor:
+    """values (..., F, J, 3) at the frames index (..., F)."""
+    return values.gather(-3, index[..., None, None].expand(*values.shape))
+
+
+def from_relative(features: Tensor) -> Tensor:
+    """HumanML3D's own features, with a relative root, to an absolute root. (..., F, 263) both.
+
+    There the first three numbers are the change of the yaw half-angle to the next frame and the root's step to it
+    along x and z, seen in the heading of that next frame; the motion begins at the origin with yaw 0. Those of the
+    last frame lead nowhere and are dropped.
+    """
+    yaw = _sum_before(features[..., :1])
+    steps = _on_the_floor(features[..., :-1, 1:3], -2 * yaw[..., 1:, 0])
+    path = torch.cat([torch.zeros_like(features[..., :1, 1:3]), steps.cumsum(-2)], dim=-2)
+    return torch.cat([yaw, path, features[..., 3:]], dim=-1)
+
+
+def to_relative(features: Tensor) -> Tensor:
+    """The inverse of `from_relative`, for motions that begin at the origin with yaw 0; else it loses where they began.
+
+    The last frame, which has no next one, repeats the first three numbers of the frame before (0 in a single frame).
+    """
+    changes = features[..., :3].diff(dim=-2)
+    steps = _on_the_floor(changes[..., 1:], 2 * features[..., 1:, 0])
+    moves = torch.cat([changes[..., :1], steps], dim=-1)
+    end = moves[..., -1:, :] if moves.shape[-2] else torch.zeros_like(features[..., :1, :3])
+    return torch.cat([torch.cat([moves, end], dim=-2), features[..., 3:]], dim=-1)
+
+
+def _sum_before(changes: Tensor) -> Tensor:
+    """Sums over the frames before each one, along dim -2."""
+    return torch.cat([torch.zeros_like(changes[..., :1, :]), changes[..., :-1, :].cumsum(-2)], dim=-2)
+
+
+def _on_the_floor(steps: Tensor, angle: Tensor) -> Tensor:
+    """(x, z) steps (..., F, 2) turned about the vertical by angle (..., F)."""
+    x, z = steps.unbind(-1)
+    return torch.stack([x * angle.cos() + z * angle.sin(), z * angle.cos() - x * angle.sin()], dim=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Representation:
+    """Which features the network sees, and their scale: x = (features - mean) / std, yaw, x and z times emphasis.
+
+    GMD's emphasis gives the root's few numbers more weight than their count; it then mixes all numbers by a random
+    matrix. White noise looks the same after an orthogonal mixing and so does the squared error, so a network whose
+    first and last layers are linear gains nothing from it: here emphasis is a plain scale.
+    """
+
+    groups: tuple[str, ...]
+    """Groups of `LAYOUT`, in the order the network sees them; root, positions and velocities are always among them."""
+    emphasis: float
+    mean: Tensor
+    std: Tensor
+    extent: Tensor
+    """Each (263,) float32; extent is the largest |features - mean| / std in the training data."""
+
+    def __post_init__(self) -> None:
+        unknown = [group for group in self.groups if group not in LAYOUT]
+        missing = {"root", "positions", "velocities"} - set(self.groups)
+        if unknown or missing or len(set(self.groups)) != len(self.groups):
+            raise ValueError(
+                f"feature groups {', '.join(self.groups)}: give each of root, positions, velocities once, "
+                f"and any of {', '.join(sorted(set(LAYOUT) - {'root', 'positions', 'velocities'}))}"
+            )
+        if not self.emphasis > 0:
+            raise ValueError(f"emphasis is {self.emphasis}; it must be positive")
+        for name, tensor in self.tensors().items():
+            if tensor.shape != (FEATURES,) or not tensor.isfinite().all():
+                raise ValueError(
+                    f"{name} of the features has shape {tuple(tensor.shape)}; it needs {FEATURES} finite numbers"
+                )
+
+    @staticmethod
+    def fit(clips: Iterable[Tensor], groups: Sequence[str], *, emphasis: float = 1.0) -> Representation:
+        """Measure mean, std and extent on clips of features, each (frames, 263), not padded.
+
+        As in HumanML3D the std is averaged over features of one kind, so that within a kind sizes keep their meaning.
+        What never changes gets std 1. Raises ValueError if there is no clip.
+        """
+        clips = [clip.double() for clip in clips]
+        if not clips:
+            raise ValueError("no clips to measure the features' scale on; give at least one")
+        count = sum(len(clip) for clip in clips)
+        mean = torch.stack([clip.sum(0) for clip in clips]).sum(0) / count
+        variance = torch.stack([(clip - mean).square().sum(0) for clip in clips]).sum(0) / count
+        std = torch.ones_like(mean)
+        for features in _SCALED_TOGETHER:
+            average = variance[features].sqrt().mean()
+            if average > 1e-6:
+                std[features] = average
+        extent = torch.stack([((clip - mean) / std).abs().amax(0) for clip in clips]).amax(0)
+        return Representation(tuple(groups), emphasis, mean.float(), std.float(), extent.float())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The measured statistics, to be stored beside groups and emphasis."""
+        return {"mean": self.mean, "std": self.std, "extent": self.extent}
+
+    @staticmethod
+    def from_tensors(groups: Sequence[str], emphasis: float, tensors: Mapping[str, Tensor]) -> Representation:
+        """Restore from `tensors()`; KeyError if one is missing."""
+        return Representation(tuple(groups), emphasis, tensors["mean"], tensors["std"], tensors["extent"])
+
+    @property
+    def size(self) -> int:
+        """Numbers a frame that the network sees."""
+        return len(self._index)
+
+    @property
+    def bound(self) -> Tensor:
+        """(size,): the largest |x| in the training data."""
+        return (self.extent * self._emphasis())[self._index]
+
+    def columns(self, group: str) -> slice:
+        """Where a group stands among the numbers that the network sees."""
+        before = self.groups[: self.groups.index(group)]
+        start = sum(LAYOUT[name].stop - LAYOUT[name].start for name in before)
+        return slice(start, start + LAYOUT[group].stop - LAYOUT[group].start)
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """Features (..., 263) → what the network sees, (..., size)."""
+        index = self._index
+        scale = (self._emphasis() / self.std)[index].to(features)
+        return (features[..., index] - self.mean[index].to(features)) * scale
+
+    def denormalise(self, x: Tensor) -> Tensor:
+        """The inverse of `normalise`: (..., size) → features (..., 263); groups the network does not see are zero."""
+        index = self._index
+        scale = (self.std / self._emphasis())[index].to(x)
+        features = x.new_zeros(*x.shape[:-1], FEATURES)
+        features[..., index] = x * scale + self.mean[index].to(x)
+        return features
+
+    def decode(
+        self,
+        x: Tensor,
+        *,
+        lengths: Tensor | None = None,
+        observed: Observed | None = None,
+        velocity_weight: float = VELOCITY_WEIGHT,
+    ) -> Tensor:
+        """Joint positions (..., F, 22, 3) in metres from the network's numbers (..., F, size); see `decode`."""
+        return decode(self.denormalise(x), lengths=lengths, observed=observed, velocity_weight=velocity_weight)
+
+    @property
+    def _index(self) -> list[int]:
+        return [i for group in self.groups for i in range(LAYOUT[group].start, LAYOUT[group].stop)]
+
+    def _emphasis(self) -> Tensor:
+        factors = torch.ones(FEATURES)
+        factors[:3] = self.emphasis
+        return factors

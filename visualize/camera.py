@@ -1,0 +1,87 @@
+"""A pinhole camera, and where to put it so that a motion is seen well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+FIELD_OF_VIEW = np.radians(34)
+ELEVATION = np.radians(17)
+NEAR = 0.3
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Looks at `target` (metres) from `azimuth` (radians from +z towards +x) and `elevation`, `distance` metres away.
+
+    size: width and height of the picture in pixels; projected points have their origin at its lower left corner.
+    """
+
+    target: NDArray[np.float64]
+    azimuth: float
+    distance: float
+    size: tuple[int, int]
+    elevation: float = ELEVATION
+
+    @property
+    def axes(self) -> NDArray[np.float64]:
+        """(3, 3) rows: right, up and forward of the camera in the world."""
+        sin, cos = np.sin(self.azimuth), np.cos(self.azimuth)
+        rise, run = np.sin(self.elevation), np.cos(self.elevation)
+        return np.array([[cos, 0, -sin], [-sin * rise, run, -cos * rise], [-sin * run, -rise, -cos * run]])
+
+    @property
+    def focal(self) -> float:
+        """Pixels a metre, at one metre from the eye."""
+        return self.size[1] / 2 / np.tan(FIELD_OF_VIEW / 2)
+
+    def project(self, points: NDArray) -> tuple[NDArray, NDArray]:
+        """points (..., 3) in metres → pixels (..., 2) and depths (...) in metres; behind the eye the pixels are void."""
+        seen = (points - self.target) @ self.axes.T
+        depth = seen[..., 2] + self.distance
+        scale = self.focal / np.maximum(depth, 1e-3)
+        return seen[..., :2] * scale[..., None] + np.array(self.size) / 2, depth
+
+
+def facing(joints: NDArray) -> NDArray:
+    """(..., 2) unit vectors (x, z) of where a body (..., 22, 3) faces: at right angles to its hips and shoulders."""
+    across = joints[..., 1, :] - joints[..., 2, :] + joints[..., 16, :] - joints[..., 17, :]
+    forward = np.stack([-across[..., 2], across[..., 0]], axis=-1)
+    return forward / np.maximum(np.linalg.norm(forward, axis=-1, keepdims=True), 1e-9)
+
+
+def view_from(joints: NDArray, *, aside: float = 62.0) -> float:
+    """Azimuth in radians that sees a motion (frames, 22, 3) come past, `aside` degrees from head-on."""
+    walk = joints[:, 0, [0, 2]] - joints[0, 0, [0, 2]]
+    reach = np.linalg.norm(walk, axis=-1)
+    ahead = walk[reach.argmax()] if reach.max() > 1.0 else facing(joints[0])
+    return float(np.arctan2(*ahead) + np.radians(aside))
+
+
+def follow(joints: NDArray, fps: float, *, seconds: float = 0.8) -> NDArray:
+    """(frames, 3) targets that follow the pelvis smoothly, and stay as high when it goes down."""
+    targets = gaussian_filter1d(joints[:, 0].astype(np.float64), max(seconds * fps, 1e-3), axis=0, mode="nearest")
+    targets[:, 1] = np.maximum(0.95, targets[:, 1])
+    return targets
+
+
+def fit(points: NDArray, azimuth: float, size: tuple[int, int], *, elevation: float = ELEVATION) -> Camera:
+    """The nearest camera from `azimuth` that has all points (..., 3) in the picture, with room above for a caption."""
+    flat = points.reshape(-1, 3)
+    low_edge, high_edge = np.array(size) * [0.04, 0.07], np.array(size) * [0.96, 0.86]
+    camera = Camera((flat.min(axis=0) + flat.max(axis=0)) / 2, azimuth, 0.0, size, elevation)
+    near, far = 1.0, 200.0
+    while far - near > 0.01:
+        distance = (near + far) / 2
+        camera = replace(camera, distance=distance)
+        for _ in range(3):  # move so that what is seen is in the middle, then look whether it fits
+            pixels, depth = camera.project(flat)
+            off = (pixels.min(axis=0) + pixels.max(axis=0) - low_edge - high_edge) / 2
+            camera = replace(camera, target=camera.target + off / camera.focal * distance @ camera.axes[:2])
+        pixels, depth = camera.project(flat)
+        fits = depth.min() > NEAR and (pixels > low_edge).all() and (pixels < high_edge).all()
+        near, far = (near, distance) if fits else (distance, far)
+    return camera

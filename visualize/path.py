@@ -1,0 +1,144 @@
+"""The walk from above: wanted and walked."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from guidance.goals import Goals
+from motion_diffusion.files import atomic
+from motion_diffusion.motion import Motion
+from motion_diffusion.skeleton import JOINTS
+from visualize import style
+from visualize.camera import facing
+from visualize.marks import Line, Mark
+from visualize.scene import Scene, scene_of
+
+
+_PANEL = (0.085, 0.135, 0.885, 0.775)  # left, bottom, width and height of the plot, as shares of the picture
+
+
+def draw_path(motion: Motion, path: str | Path, *, goals: Goals | None = None, size: tuple[int, int] = (900, 760)) -> None:
+    """Draw a motion's walk from above, with its goals and how far it missed them, to a PNG of `size` pixels.
+
+    The body starts looking up the page (+z); its left (+x) is left on the page, so a left turn looks like one.
+    The pelvis is dark at first and lighter later, with a tick of where the body faces and the time every second.
+    """
+    scene = scene_of(motion, goals)
+    figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, facecolor="white")
+    axes = figure.add_axes(_PANEL)
+    scale = _frame(axes, scene, (size[0] * _PANEL[2], size[1] * _PANEL[3]))
+    for mark in scene.marks:
+        if isinstance(mark, Line):
+            _line(axes, mark, scene)
+    _walk(axes, scene, scale)
+    for mark in scene.marks:
+        if isinstance(mark, Mark):
+            _mark(axes, mark, scene)
+    _words(figure, axes, scene)
+    with atomic(path) as temporary:
+        FigureCanvasAgg(figure).print_png(str(temporary))
+
+
+def _frame(axes: Axes, scene: Scene, panel: tuple[float, float]) -> float:
+    """Limits that show everything with equal scales in a panel of so many pixels, and the grid. Pixels a metre."""
+    places = scene.places[:, [0, 2]]
+    middle, half = (places.max(axis=0) + places.min(axis=0)) / 2, np.maximum(np.ptp(places, axis=0) / 2 + 0.45, 1.0)
+    scale = float((np.array(panel) / (2 * half)).min())
+    half = np.array(panel) / 2 / scale
+    axes.set_xlim(middle[0] + half[0], middle[0] - half[0])  # x grows to the left of the page
+    axes.set_ylim(middle[1] - half[1], middle[1] + half[1])
+    axes.set_aspect("equal")
+    axes.set_xlabel("x in metres (the body's left at the start is left)", color=style.INK)
+    axes.set_ylabel("z in metres (ahead at the start is up)", color=style.INK)
+    axes.set_facecolor(style.BACKGROUND)
+    axes.grid(color="#e1e5eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, colors=style.FAINT_INK)
+    return scale
+
+
+def _walk(axes: Axes, scene: Scene, scale: float) -> None:
+    """The pelvis over the floor, where the body faces, and the seconds: one label for those spent in one place."""
+    walked = scene.joints[:, 0, [0, 2]].astype(np.float64)
+    share = np.linspace(0, 1, max(len(walked) - 1, 1))
+    colours = style.mix(style.rgb(style.INK), style.rgb(style.FAINT_INK), share)
+    pieces = np.stack([walked[:-1], walked[1:]], axis=1)
+    axes.add_collection(LineCollection(list(pieces), colors=colours, linewidths=3.0, capstyle="round", zorder=3))
+    stays: list[list[int]] = []
+    for second in range(0, int(scene.seconds + 1e-6) + 1, max(1, round(scene.seconds / 12))):
+        place = scene.at(second)[0, [0, 2]]
+        if stays and np.linalg.norm(place - scene.at(stays[-1][0])[0, [0, 2]]) * scale < 24:
+            stays[-1].append(second)
+        else:
+            stays.append([second])
+    for stay in stays:
+        joints = scene.at(stay[-1])
+        place, ahead = joints[0, [0, 2]], facing(joints)
+        tip = place + 30 / scale * ahead
+        arrow = {"arrowstyle": "-|>", "color": style.LEFT, "lw": 1.6, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate("", xy=(tip[0], tip[1]), xytext=(place[0], place[1]), arrowprops=arrow, zorder=4)
+        axes.plot(*place, "o", color="white", markeredgecolor=style.INK, markersize=6, zorder=5)
+        behind = place - 20 / scale * ahead
+        words = f"{stay[0]} s" if len(stay) == 1 else f"{stay[0]}–{stay[-1]} s"
+        axes.text(behind[0], behind[1], words, color=style.INK, fontsize=8.5, ha="center", va="center", zorder=8)
+
+
+def _line(axes: Axes, line: Line, scene: Scene) -> None:
+    points = np.array(line.points)
+    axes.plot(points[:, 0], points[:, 1], color=style.GOAL, linewidth=2.2, dashes=(2.5, 1.5), zorder=2)
+    middle = line.at((line.times[0] + line.times[-1]) / 2)
+    _note(axes, middle, f"path, {100 * line.miss(scene.joints, scene.fps):.0f} cm off on average")
+
+
+def _mark(axes: Axes, mark: Mark, scene: Scene) -> None:
+    """A ring for a way-point, a ball for a goal in space, and a thin line to where the joint really was."""
+    place = mark.where(scene.joints, scene.fps)[[0, 2]]
+    reached = scene.at(mark.time)[mark.joint, [0, 2]]
+    axes.plot(*np.stack([place, reached]).T, color=style.GOAL, linewidth=1.2, zorder=4)
+    if mark.on_floor:
+        axes.plot(*place, "o", markersize=15, color="none", markeredgecolor=style.GOAL, markeredgewidth=2.6, zorder=6)
+        axes.plot(*place, "o", markersize=4, color=style.GOAL, zorder=6)
+    else:
+        face = style.side(mark.joint)
+        axes.plot(*place, "o", markersize=9, color=face, markeredgecolor=style.GOAL, markeredgewidth=2, zorder=6)
+    name = "" if mark.on_floor else JOINTS[mark.joint].replace("_", " ") + ", "
+    _note(axes, place, f"{name}{mark.time:.3g} s: {100 * mark.miss(scene.joints, scene.fps):.0f} cm off")
+
+
+def _note(axes: Axes, place: NDArray, words: str) -> None:
+    """Words beside a place, on the side where there is more room."""
+    start, end = axes.get_xlim()
+    rightwards = (place[0] - start) / (end - start) < 0.6
+    axes.annotate(
+        words,
+        xy=(place[0], place[1]),
+        xytext=(12 if rightwards else -12, 8),
+        ha="left" if rightwards else "right",
+        textcoords="offset points",
+        color=style.GOAL,
+        fontsize=9.5,
+        fontweight="bold",
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": style.BACKGROUND, "edgecolor": "none", "alpha": 0.8},
+        zorder=7,
+    )
+
+
+def _words(figure: Figure, axes: Axes, scene: Scene) -> None:
+    wide = int(figure.get_figwidth() * 10)
+    axes.set_title("\n".join(textwrap.wrap(scene.text, wide)[:2]), loc="left", color=style.INK, fontsize=12, pad=10)
+    axes.plot([], [], color=style.INK, linewidth=3, label="walked (pelvis)")
+    axes.plot([], [], color=style.LEFT, marker=r"$\rightarrow$", linestyle="none", markersize=10, label="facing")
+    if any(isinstance(mark, Line) for mark in scene.marks):
+        axes.plot([], [], color=style.GOAL, linewidth=2.2, dashes=(2.5, 1.5), label="wanted path")
+    if any(isinstance(mark, Mark) for mark in scene.marks):
+        axes.plot([], [], "o", color="none", markeredgecolor=style.GOAL, markeredgewidth=2.4, markersize=10, label="goal")
+    figure.legend(loc="lower center", ncols=4, frameon=False, labelcolor=style.INK, fontsize=10)
