@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,3 +15,9 @@ class Example:
 
     joints: NDArray[np.float32]
     text: str
+
+
+class Examples(Protocol):
+    """A data set: any index from 0 on gives an example, always the same one."""
+
+    def example(self, index: int) -> Example: ...

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from data_loaders.example import Example
 from data_loaders.gait import Array, Style, walk
 from data_loaders.telling import MANNERS, SPEEDS, Stretch, choose, tell
-from motion_diffusion.representation import to_origin
+from motion_diffusion.heading import to_origin
 from motion_diffusion.skeleton import FPS
 
 _MARGIN = 30  # frames planned before the first and after the last, so that a clip begins and ends in mid-walk

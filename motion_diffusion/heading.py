@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -29,20 +28,19 @@ def heading(joints: Tensor, *, smooth: bool = True, convention: Convention = "bo
     across = torch.nn.functional.normalize(across, dim=-1)
     forward = torch.stack([across[..., 2], -across[..., 0]], dim=-1)  # x and z of the cross product of up and across
     if smooth:
-        forward = _gaussian(joints.shape[-3]).to(joints) @ forward
+        forward = _smooth(forward)
     return -torch.atan2(forward[..., 0], forward[..., 1])
 
 
-@lru_cache(maxsize=256)
-def _gaussian(frames: int) -> Tensor:
-    """(frames, frames) float64: the filter as a matrix, cut at 4 sigma, the first and last frame held outside."""
-    radius = int(4 * _HEADING_SMOOTHING + 0.5)
-    steps = torch.arange(-radius, radius + 1)
-    weights = torch.exp(-0.5 * (steps.double() / _HEADING_SMOOTHING) ** 2)
-    source = (torch.arange(frames)[:, None] + steps).clamp(0, frames - 1)
-    return torch.zeros(frames, frames, dtype=torch.float64).scatter_add_(
-        1, source, (weights / weights.sum()).expand(frames, -1)
-    )
+def _smooth(values: Tensor) -> Tensor:
+    """Filter (..., F, C) over time by a gaussian cut at 4 sigma, the first and last frame held outside."""
+    radius = int(4 * _HEADING_SMOOTHING)
+    steps = torch.arange(-radius, radius + 1, dtype=torch.float64, device=values.device)
+    weights = torch.exp(-0.5 * (steps / _HEADING_SMOOTHING) ** 2)
+    series = values.transpose(-1, -2).reshape(-1, 1, values.shape[-2])
+    held = torch.nn.functional.pad(series, (radius, radius), mode="replicate")
+    smoothed = torch.nn.functional.conv1d(held, (weights / weights.sum()).to(values)[None, None])
+    return smoothed.reshape(values.transpose(-1, -2).shape).transpose(-1, -2)
 
 
 def to_origin(joints: Tensor) -> Tensor:

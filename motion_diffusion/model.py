@@ -25,7 +25,7 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic
 from motion_diffusion.prediction import PREDICTIONS
 from motion_diffusion.representation import Representation
-from motion_diffusion.samplers import Denoise, Estimate, ancestral, consistent, ddim
+from motion_diffusion.samplers import Denoise, Estimate, Noise, ancestral, consistent, ddim
 from motion_diffusion.schedule import SCHEDULES
 from motion_diffusion.text import text_encoder
 
@@ -129,13 +129,13 @@ class MotionModel(nn.Module):
         steps: int = 50,
         sampler: Sampler = "ancestral",
         text_scale: float = 2.5,
-        guide: Callable[[Denoise], Denoise] | None = None,
+        guide: Callable[[Denoise, Noise], Denoise] | None = None,
         on_step: Callable[[int, Estimate], None] | None = None,
     ) -> Tensor:
         """Sample normalised features (B, max(lengths), D) for a batch of prompts, lengths in frames, and seeds.
 
         Each sample draws from its own generator, so it does not depend on its neighbours in the batch.
-        guide: wraps the denoiser; this is how every method of guidance enters.
+        guide: wraps the denoiser, given the source of noise; this is how every method of guidance enters.
         """
         if any(not text.strip() for text in texts):
             raise InputError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
@@ -150,7 +150,7 @@ class MotionModel(nn.Module):
 
         denoise = self.denoise_fn(texts, frames, text_scale=text_scale)
         if guide is not None:
-            denoise = guide(denoise)
+            denoise = guide(denoise, noise)
         run = partial(ancestral, noise=noise) if sampler == "ancestral" else ddim
         with torch.no_grad():
             return run(denoise, noise(), self.schedule, self.schedule.times(steps), on_step=on_step)

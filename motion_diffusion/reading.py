@@ -46,7 +46,7 @@ def least_squares(
         kernel[:count, : count - 1] = _system(count, weight)[1]
     steps = torch.arange(frames - 1, device=lengths.device) < lengths[..., None] - 1
     residual = residual.where(steps[..., None].to(residual.device), 0)
-    return positions + kernels[which].to(residual) @ residual
+    return positions + kernels.to(residual)[which] @ residual
 
 
 def constrain(

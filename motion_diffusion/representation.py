@@ -5,10 +5,10 @@ The layout is HumanML3D's with an absolute root, as in GMD (Karunratanakul et al
     [yaw half-angle, x, z, y | 63 joint positions | 126 bone rotations (6-D) | 66 joint velocities | 4 foot contacts]
 
 The yaw is half of the angle by which the body must be turned about the vertical to face +z (so the quaternion of that
-turn is (cos yaw, 0, sin yaw, 0)); it is cumulative, never wrapped. Positions are those of joints
-1…21 after that turn, without the root's x and z. Velocities lead to the next frame, in metres a frame, after the turn
-of the frame they start from. A contact is 1 where the foot's joint moves by less than √0.002 m to the next frame.
-HumanML3D drops the last frame, which has no next one; here it repeats the frame before.
+turn is (cos yaw, 0, sin yaw, 0)); it is cumulative, never wrapped. Positions are those of joints 1…21 after that turn,
+without the root's x and z. Velocities lead to the next frame, in metres a frame, after the turn of the frame they start
+from. A contact is 1 where the foot's joint moves by less than √0.002 m to the next frame. HumanML3D drops the last
+frame, which has no next one; here it repeats the steps of the frame before.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from motion_diffusion.errors import InputError
 from motion_diffusion.heading import Convention, heading, turn
 from motion_diffusion.reading import VELOCITY_WEIGHT, constrain, least_squares
 from motion_diffusion.rotations import about_y, bone_rotations, to_6d
@@ -60,13 +61,15 @@ def encode(
     """Features (..., F, 263) of joint positions (..., F, 22, 3) in metres, y up.
 
     lengths: (...) frames that count in each item; later frames are taken to hold the last of them. groups: those of
-    `LAYOUT` that are wanted; the others stay zero (rotations cost most).
+    `LAYOUT` that are wanted; rotations (most of the cost) and contacts stay zero where they are not among them.
+    Raises InputError for a group that does not exist.
 
-    Nothing is moved: use `heading.to_origin` first if the motion does not begin at the origin facing +z. `decode` gives the
-    joints back either way. Convention "humanml3d" gives HumanML3D's own numbers: its headings (see `heading.heading`) and yaw
-    0 in frame 0, whatever the heading is, which lets all features jump from frame 0 to 1. "body" does neither; its yaw
-    starts at the smoothed heading, near 0.
+    Nothing is moved: use `heading.to_origin` first if the motion does not begin at the origin facing +z; `decode` gives
+    the joints back either way. Convention "humanml3d" gives HumanML3D's own numbers: its headings (see
+    `heading.heading`) and yaw 0 in frame 0, whatever the heading is, which lets all features jump from frame 0 to 1.
+    "body" does neither; its yaw starts at the smoothed heading, near 0.
     """
+    _check_exist(groups)
     frames = joints.shape[-3]
     last = torch.full(joints.shape[:-3], frames, device=joints.device) if lengths is None else lengths.to(joints.device)
     time = torch.arange(frames, device=joints.device)
@@ -88,7 +91,8 @@ def encode(
     if "rotations" in groups:
         features[..., LAYOUT["rotations"]] = to_6d(bone_rotations(joints, about_y(2 * yaw))).flatten(-2)
     features[..., LAYOUT["velocities"]] = turn(steps, 2 * yaw).flatten(-2)
-    features[..., LAYOUT["contacts"]] = (steps[..., FEET, :].square().sum(-1) < CONTACT_THRESHOLD).to(joints)
+    if "contacts" in groups:
+        features[..., LAYOUT["contacts"]] = (steps[..., FEET, :].square().sum(-1) < CONTACT_THRESHOLD).to(joints)
     return features
 
 
@@ -108,10 +112,8 @@ def decode(
     over about √velocity_weight frames. Where the root's x or z is observed, the whole body moves along with it.
     """
     raw = decode_positions(features)
-    steps = turn(features[..., LAYOUT["velocities"]].unflatten(-1, (-1, 3)), -2 * features[..., 0])
-    joints = least_squares(raw.flatten(-2), steps.flatten(-2), lengths=lengths, weight=velocity_weight).unflatten(
-        -1, (-1, 3)
-    )
+    steps = turn(_points(features[..., LAYOUT["velocities"]]), -2 * features[..., 0])
+    joints = _points(least_squares(raw.flatten(-2), steps.flatten(-2), lengths=lengths, weight=velocity_weight))
     if observed is None:
         return joints
     values, mask = (tensor.expand(joints.shape) for tensor in observed)
@@ -121,15 +123,14 @@ def decode(
     shift = torch.zeros_like(joints[..., 0, :])
     shift[..., floor] = wanted - root
     moved = joints + shift[..., None, :]
-    return constrain(
-        moved.flatten(-2), values.flatten(-2), mask.flatten(-2), lengths=lengths, weight=velocity_weight
-    ).unflatten(-1, (-1, 3))
+    flat = (moved.flatten(-2), values.flatten(-2), mask.flatten(-2))
+    return _points(constrain(*flat, lengths=lengths, weight=velocity_weight))
 
 
 def decode_positions(features: Tensor) -> Tensor:
     """Joint positions (..., F, 22, 3) from root and positions alone, frame by frame, velocities unused."""
     root = features[..., None, [1, 3, 2]]
-    body = turn(features[..., LAYOUT["positions"]].unflatten(-1, (-1, 3)), -2 * features[..., 0])
+    body = turn(_points(features[..., LAYOUT["positions"]]), -2 * features[..., 0])
     floor = features.new_tensor([1.0, 0.0, 1.0])
     return torch.cat([root, body + root * floor], dim=-2)
 
@@ -141,6 +142,28 @@ def with_positions(features: Tensor, joints: Tensor) -> Tensor:
     return result
 
 
+def _check_exist(groups: Sequence[str]) -> None:
+    if unknown := [group for group in groups if group not in LAYOUT]:
+        raise InputError(f"no feature group {unknown[0]!r}; give some of {', '.join(LAYOUT)}")
+
+
+def displaced(features: Tensor, displacement: Tensor) -> Tensor:
+    """Features (..., F, 263) of the same motion with every joint moved by displacement (..., F, 22, 3) metres.
+
+    Positions and velocities move together, so every reading does: `decode` of the result is exactly that of features
+    plus displacement. Yaw, rotations and contacts are kept.
+    """
+    angle = 2 * features[..., 0]
+    root = displacement[..., :1, :]
+    body = turn(displacement[..., 1:, :] - root * root.new_tensor([1.0, 0.0, 1.0]), angle)
+    steps = displacement.diff(dim=-3, append=displacement[..., -1:, :, :])
+    result = features.clone()
+    result[..., 1:4] += root[..., 0, [0, 2, 1]]
+    result[..., LAYOUT["positions"]] += body.flatten(-2)
+    result[..., LAYOUT["velocities"]] += turn(steps, angle).flatten(-2)
+    return result
+
+
 def _write_positions(features: Tensor, joints: Tensor) -> None:
     """Fill in root and positions from joints, for the yaw that the features have. In place."""
     root = joints[..., :1, :]
@@ -148,6 +171,11 @@ def _write_positions(features: Tensor, joints: Tensor) -> None:
     positions = turn(body, 2 * features[..., 0].clone())
     features[..., 1:4] = joints[..., 0, [0, 2, 1]]
     features[..., LAYOUT["positions"]] = positions.flatten(-2)
+
+
+def _points(numbers: Tensor) -> Tensor:
+    """(..., 3·J) → (..., J, 3)."""
+    return torch.unflatten(numbers, -1, (-1, 3))
 
 
 def _at_frames(values: Tensor, index: Tensor) -> Tensor:
@@ -195,6 +223,8 @@ def _on_the_floor(steps: Tensor, angle: Tensor) -> Tensor:
 class Representation:
     """Which features the network sees, and their scale: x = (features - mean) / std, yaw, x and z times emphasis.
 
+    Raises InputError for groups, an emphasis or statistics that cannot be used.
+
     GMD's emphasis gives the root's few numbers more weight than their count; it then mixes all numbers by a random
     matrix. White noise looks the same after an orthogonal mixing and so does the squared error, so a network whose
     first and last layers are linear gains nothing from it: here emphasis is a plain scale.
@@ -209,19 +239,20 @@ class Representation:
     """Each (263,) float32; extent is the largest |features - mean| / std in the training data."""
 
     def __post_init__(self) -> None:
-        unknown = [group for group in self.groups if group not in LAYOUT]
-        missing = {"root", "positions", "velocities"} - set(self.groups)
-        if unknown or missing or len(set(self.groups)) != len(self.groups):
-            raise ValueError(
-                f"feature groups {', '.join(self.groups)}: give each of root, positions, velocities once, "
-                f"and any of {', '.join(sorted(set(LAYOUT) - {'root', 'positions', 'velocities'}))}"
+        _check_exist(self.groups)
+        if not {"root", "positions", "velocities"} <= set(self.groups) or len(set(self.groups)) < len(self.groups):
+            raise InputError(
+                f"feature groups are {', '.join(self.groups) or 'none'}; give root, positions and velocities, "
+                "perhaps rotations and contacts, each once"
             )
-        if not self.emphasis > 0:
-            raise ValueError(f"emphasis is {self.emphasis}; it must be positive")
+        if not 0 < self.emphasis < math.inf:
+            raise InputError(f"emphasis is {self.emphasis}; give a positive number")
         for name, tensor in self.tensors().items():
-            if tensor.shape != (FEATURES,) or not tensor.isfinite().all():
-                raise ValueError(
-                    f"{name} of the features has shape {tuple(tensor.shape)}; it needs {FEATURES} finite numbers"
+            if tensor.shape != (FEATURES,) or not tensor.isfinite().all() or (name == "std" and (tensor <= 0).any()):
+                kind = "positive" if name == "std" else "finite"
+                raise InputError(
+                    f"the features' {name}, of shape {tuple(tensor.shape)}, is not {FEATURES} {kind} numbers; "
+                    "measure it again with Representation.fit"
                 )
 
     @staticmethod
@@ -229,13 +260,13 @@ class Representation:
         """Measure mean, std and extent on clips of features, each (frames, 263), not padded.
 
         As in HumanML3D the std is averaged over features of one kind, so that within a kind sizes keep their meaning.
-        What never changes gets std 1. Raises ValueError if there is no clip.
+        What never changes gets std 1. Raises InputError if there is no clip.
         """
-        clips = [clip.double() for clip in clips]
+        clips = list(clips)
         if not clips:
-            raise ValueError("no clips to measure the features' scale on; give at least one")
+            raise InputError("no clips to measure the features' scale on; give at least one")
         count = sum(len(clip) for clip in clips)
-        mean = torch.stack([clip.sum(0) for clip in clips]).sum(0) / count
+        mean = torch.stack([clip.sum(0, dtype=torch.float64) for clip in clips]).sum(0) / count
         variance = torch.stack([(clip - mean).square().sum(0) for clip in clips]).sum(0) / count
         std = torch.ones_like(mean)
         for features in _SCALED_TOGETHER:
@@ -257,12 +288,12 @@ class Representation:
     @property
     def size(self) -> int:
         """Numbers a frame that the network sees."""
-        return len(self._index)
+        return len(self.index)
 
     @property
     def bound(self) -> Tensor:
         """(size,): the largest |x| in the training data."""
-        return (self.extent * self._emphasis())[self._index]
+        return (self.extent * self._emphasis())[self.index]
 
     def columns(self, group: str) -> slice:
         """Where a group stands among the numbers that the network sees."""
@@ -272,13 +303,13 @@ class Representation:
 
     def normalise(self, features: Tensor) -> Tensor:
         """Features (..., 263) → what the network sees, (..., size)."""
-        index = self._index
+        index = self.index
         scale = (self._emphasis() / self.std)[index].to(features)
         return (features[..., index] - self.mean[index].to(features)) * scale
 
     def denormalise(self, x: Tensor) -> Tensor:
         """The inverse of `normalise`: (..., size) → features (..., 263); groups the network does not see are zero."""
-        index = self._index
+        index = self.index
         scale = (self.std / self._emphasis())[index].to(x)
         features = x.new_zeros(*x.shape[:-1], FEATURES)
         features[..., index] = x * scale + self.mean[index].to(x)
@@ -296,7 +327,8 @@ class Representation:
         return decode(self.denormalise(x), lengths=lengths, observed=observed, velocity_weight=velocity_weight)
 
     @property
-    def _index(self) -> list[int]:
+    def index(self) -> list[int]:
+        """Which of the 263 features the network sees, in its order."""
         return [i for group in self.groups for i in range(LAYOUT[group].start, LAYOUT[group].stop)]
 
     def _emphasis(self) -> Tensor:

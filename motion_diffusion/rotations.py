@@ -29,28 +29,23 @@ _CHILDREN = [[j for j, parent in enumerate(PARENTS) if parent == joint] for join
 def shortest_arc(a: Tensor, b: Tensor) -> Tensor:
     """The shortest rotation that takes direction a to direction b. a, b: (..., 3) unit vectors → (..., 3, 3).
 
-    R = I + W + W²/(1 + a·b) with W the matrix of the cross product by a cross b (Rodrigues). For opposite directions,
-    half a turn about an axis square to a.
+    Half a turn about a, then half a turn about the h halfway to b: (2hhᵀ - I)(2aaᵀ - I) = I + 4(h·a)haᵀ - 2hhᵀ - 2aaᵀ,
+    a rotation to rounding for any unit a and h. For opposite directions, h is some direction square to a.
     """
-    a, b = torch.broadcast_tensors(a, b)
-    cosine = (a * b).sum(-1)[..., None, None]
-    opposite = cosine < -1 + 1e-6
-    x, y, z = torch.linalg.cross(a, b).unbind(-1)
-    zero = torch.zeros_like(x)
-    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
-    identity = torch.eye(3, dtype=a.dtype, device=a.device)
-    arc = identity + skew + skew @ skew / torch.where(opposite, 1, 1 + cosine)
-    if not opposite.any():
-        return arc
-    least = torch.nn.functional.one_hot(a.abs().argmin(-1), 3).to(a)
-    axis = normalize(torch.linalg.cross(a, least), dim=-1)
-    return torch.where(opposite, 2 * axis[..., :, None] * axis[..., None, :] - identity, arc)
+    halfway = a + b
+    opposite = halfway.square().sum(-1, keepdim=True) < torch.finfo(a.dtype).eps
+    if opposite.any():
+        least = torch.nn.functional.one_hot(a.abs().argmin(-1), 3).to(a)
+        halfway = torch.where(opposite, torch.linalg.cross(a, least), halfway)
+    h = normalize(halfway, dim=-1)
+    columns, identity = 4 * (h * a).sum(-1, keepdim=True) * h - 2 * a, torch.eye(3, dtype=a.dtype, device=a.device)
+    return identity + columns[..., :, None] * a[..., None, :] - 2 * h[..., :, None] * h[..., None, :]
 
 
 def about_y(angle: Tensor) -> Tensor:
     """Rotation by angle (...) in radians about the vertical: (..., 3, 3). Positive turns +z towards +x."""
     cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
-    return torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], dim=-1).unflatten(-1, (3, 3))
+    return torch.unflatten(torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], dim=-1), -1, (3, 3))
 
 
 def to_6d(rotations: Tensor) -> Tensor:
@@ -60,7 +55,8 @@ def to_6d(rotations: Tensor) -> Tensor:
 
 def from_6d(numbers: Tensor) -> Tensor:
     """(..., 6) → the nearest rotation by Gram-Schmidt, (..., 3, 3). Inverse of `to_6d` on rotations."""
-    return roma.special_gramschmidt(numbers.unflatten(-1, (2, 3)).transpose(-1, -2), epsilon=1e-8)
+    rotations: Tensor = roma.special_gramschmidt(torch.unflatten(numbers, -1, (2, 3)).mT, epsilon=1e-8)
+    return rotations
 
 
 def bone_rotations(joints: Tensor, turn: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ import dataclasses
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,18 +25,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from data_loaders.example import Example
+from data_loaders.example import Example, Examples
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic
 from motion_diffusion.model import MotionModel
 from motion_diffusion.process import stratified_times, training_loss
 from motion_diffusion.representation import encode
-
-
-class Examples(Protocol):
-    """A data set of training examples: any index from 0 on gives an example, always the same one."""
-
-    def example(self, index: int) -> Example: ...
 
 
 @dataclass(frozen=True)
@@ -119,11 +114,19 @@ class Trainer:
     """Trains a model in a run directory. `train()` goes on from the last saved state until options.steps."""
 
     def __init__(
-        self, model: MotionModel, train: Examples, held_out: Examples, run: Path, options: TrainingOptions
+        self,
+        model: MotionModel,
+        train: Examples,
+        held_out: Examples,
+        run: Path,
+        options: TrainingOptions,
+        *,
+        on_validate: Callable[[MotionModel, int], None] | None = None,
     ) -> None:
+        """on_validate is called with the averaged model and the step after every validation."""
         self.accelerator = Accelerator()
         self.model, self.run, self.options = model, run, options
-        self.train_examples, self.held_out = train, held_out
+        self.train_examples, self.held_out, self.on_validate = train, held_out, on_validate
         self.ema = {name: value.detach().clone() for name, value in model.denoiser.named_parameters()}
         matrices = [p for p in model.denoiser.parameters() if p.ndim >= 2]
         vectors = [p for p in model.denoiser.parameters() if p.ndim < 2]
@@ -161,7 +164,7 @@ class Trainer:
         )
         quartiles = _Quartiles(self.model.schedule.T)
         started, started_step = time.monotonic(), self.step
-        with tqdm(total=options.steps, initial=self.step, unit="step", dynamic_ncols=True) as bar:
+        with tqdm(total=options.steps, initial=self.step, unit="step", dynamic_ncols=True, disable=None) as bar:
             for examples in loader:
                 loss, norm = self._update(make_batch(examples, self.model), rank, quartiles)
                 self.step += 1
@@ -176,6 +179,9 @@ class Trainer:
                     self._log(loss=value, grad_norm=norm.item(), samples_per_s=rate, **quartiles.take())
                 if self.step % options.validate_every == 0 or last:
                     self._log(**self.validate())
+                    if self.on_validate is not None:
+                        with self.ema_weights():
+                            self.on_validate(self.model, self.step)
                 if self.step % options.save_every == 0 or last:
                     self.save()
 

@@ -1,0 +1,28 @@
+# make demo: the main job on a shipped model.   make test: the tests.   Both install into .venv first.
+# PyTorch comes from its index of CPU builds; TORCH_INDEX= takes whatever pip finds (on Linux, gigabytes for CUDA).
+PYTHON ?= python3.11
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+BIN := .venv/bin
+PACKAGES := data_loaders guidance motion_diffusion sample train visualize
+
+.PHONY: demo test lint clean
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable ".[dev]"
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/python -m sample "a tired person walks" --goals assets/goals/zigzag.json --out out/demo --overwrite
+
+test: .venv/installed
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES)
+
+clean:
+	rm -rf .venv build out *.egg-info

@@ -1,0 +1,107 @@
+"""How goals steer sampling. Every method takes a denoiser and gives back a denoiser, so any sampler can use it.
+
+`classifier` pulls x̂0 down the gradient of a loss in metres; `imputation` puts the goals into x̂0 as facts. `guide`
+makes the chain that a command line asks for by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from guidance.observation import Observation
+from motion_diffusion.errors import InputError
+from motion_diffusion.model import MotionModel
+from motion_diffusion.representation import FEATURES, LAYOUT, Representation, decode, displaced
+from motion_diffusion.samplers import Denoise, Estimate, Noise, consistent
+from motion_diffusion.schedule import Schedule
+
+Guidance = Literal["none", "classifier", "imputation", "classifier+imputation"]
+Guide = Callable[[Denoise, Noise], Denoise]
+
+CLASSIFIER_SCALE = 100.0
+"""GMD's scale of the gradient."""
+
+
+def classifier(denoise: Denoise, loss: Callable[[Tensor], Tensor], schedule: Schedule, *, scale: float) -> Denoise:
+    """Classifier guidance (Dhariwal & Nichol 2021) as in GMD: the mean of x_s moves by −scale·β̃·∇ loss(x̂0(x_t)).
+
+    The gradient goes through the denoiser to x_t. The mean is A·x_t + B·x̂0 with β̃/B = σ_s²/α_s (see `schedule`), so
+    the same motion of the mean comes from moving x̂0 by −scale·(σ_s²/α_s)·∇, whatever the prediction type and stride.
+
+    loss: x̂0 (B, F, D) → (B,).
+    """
+
+    def guided(x: Tensor, t: int, s: int) -> Estimate:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            x0 = denoise(x, t, s).x0
+            (gradient,) = torch.autograd.grad(loss(x0).sum(), x)
+        alpha_s, sigma_s = schedule.row(s)
+        return consistent(x0.detach() - scale * sigma_s**2 / alpha_s * gradient, x.detach(), t, schedule)
+
+    return guided
+
+
+def imputation(
+    denoise: Denoise, impute: Callable[[Tensor], Tensor], schedule: Schedule, *, overwritten: Tensor | None, noise: Noise
+) -> Denoise:
+    """Imputation: x̂0 is replaced by impute(x̂0), which holds the goals.
+
+    overwritten: None for models of x0 and v: the step uses the new x̂0 with the noise that it leaves in x_t. A mask
+    (B, F, D) for models of ε, whose x_t counts for more than their x̂0: there, x_s itself is overwritten with
+    α_s·x̂0 + σ_s·z and fresh noise z, so that it carries the goals exactly (GMD, eq. 3).
+    """
+
+    def guided(x: Tensor, t: int, s: int) -> Estimate:
+        x0 = impute(denoise(x, t, s).x0)
+        estimate = consistent(x0, x, t, schedule)
+        if overwritten is None:
+            return estimate
+        return Estimate(x0, torch.where(overwritten, noise(), estimate.eps))
+
+    return guided
+
+
+def with_goals(x0: Tensor, goals: Observation, lengths: Tensor, representation: Representation) -> Tensor:
+    """x̂0 (B, F, D) changed as little as makes its reading meet the goals: positions and velocities move together."""
+    features = representation.denormalise(x0)
+    wanted = decode(features, lengths=lengths, observed=(goals.values, goals.mask))
+    return representation.normalise(displaced(features, wanted - decode(features, lengths=lengths)))
+
+
+def guide(
+    method: Guidance,
+    model: MotionModel,
+    goals: Observation,
+    lengths: Tensor,
+    *,
+    scale: float = CLASSIFIER_SCALE,
+) -> Guide:
+    """The chain of methods by name, for `MotionModel.sample`. goals: a batch (B, F, 22, 3); lengths: (B,) frames."""
+    if method not in get_args(Guidance):
+        raise InputError(f"unknown guidance {method!r}; choose from {', '.join(get_args(Guidance))}")
+    representation = model.representation
+
+    def wrap(denoise: Denoise, noise: Noise) -> Denoise:
+        if "classifier" in method:
+            loss = lambda x0: goals.loss(representation.decode(x0, lengths=lengths))  # noqa: E731
+            denoise = classifier(denoise, loss, model.schedule, scale=scale)
+        if "imputation" in method:
+            overwritten = _observed_features(goals, representation) if model.prediction.name == "eps" else None
+            impute = lambda x0: with_goals(x0, goals, lengths, representation)  # noqa: E731
+            denoise = imputation(denoise, impute, model.schedule, overwritten=overwritten, noise=noise)
+        return denoise
+
+    return wrap
+
+
+def _observed_features(goals: Observation, representation: Representation) -> Tensor:
+    """(B, F, D) bool: the position features of what is observed, and nothing else."""
+    features = torch.zeros(*goals.mask.shape[:2], FEATURES, dtype=torch.bool)
+    features[..., 1:4] = goals.mask[..., 0, [0, 2, 1]]
+    features[..., LAYOUT["positions"]] = goals.mask[..., 1:, :].flatten(-2)
+    return features[..., representation.index]

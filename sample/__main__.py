@@ -1,0 +1,105 @@
+"""python -m sample: a sentence and goals in, a motion, a video and a report out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from guidance.goals import Goals, Residual, load_goals
+from motion_diffusion.errors import InputError, command
+from motion_diffusion.files import atomic
+from motion_diffusion.model import MotionModel
+from motion_diffusion.skeleton import FPS
+from sample.generate import Settings, generate
+from visualize.film import draw_film
+from visualize.path import draw_path
+
+RESULTS = ("motion.npz", "motion.mp4", "path.png", "adherence.json")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Make a motion from a sentence and from goals: where to be, and when."""
+
+    text: Annotated[str, tyro.conf.Positional]
+    """What the person does, e.g. "a tired person walks"."""
+    goals: Path | None = None
+    """Goal file (JSON), e.g. assets/goals/zigzag.json."""
+    model: str = "x0-small"
+    """Name of a shipped model, or a run directory."""
+    seconds: float = 6.0
+    seed: int = 0
+    out: Path = Path("out")
+    """Directory for motion.npz, motion.mp4, path.png and adherence.json."""
+    overwrite: bool = False
+    """Replace results that are there."""
+    settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
+
+
+def check_out(out: Path, overwrite: bool) -> None:
+    """InputError if the directory has results that are not to be replaced."""
+    there = [name for name in RESULTS if (out / name).exists()]
+    if there and not overwrite:
+        raise InputError(f"{out} has {', '.join(there)}; give another --out, or --overwrite to replace them")
+
+
+def table(residuals: list[Residual]) -> str:
+    """A row a goal: what was wanted, what was reached, and the error."""
+    rows = [("goal", "at", "wanted x, y, z (m)", "reached x, y, z (m)", "error", "")]
+    for number, residual in enumerate(residuals, 1):
+        wanted = ", ".join("-" if w is None else f"{w:.2f}" for w in residual.wanted)
+        reached = ", ".join("-" if w is None else f"{r:.2f}" for w, r in zip(residual.wanted, residual.reached, strict=True))
+        goal = residual.goal
+        name = f"{number} {goal.joint if goal.kind == 'joint' else goal.kind}"
+        met = "" if residual.met else "missed"
+        rows.append((name, f"{goal.last_time:.2f} s", wanted, reached, f"{100 * residual.error:.1f} cm", met))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def adherence(residuals: list[Residual]) -> str:
+    """The same as JSON, errors in centimetres."""
+    rows = [
+        {
+            "goal": residual.goal.model_dump(exclude_none=True),
+            "wanted": residual.wanted,
+            "reached": residual.reached,
+            "error_cm": round(100 * residual.error, 3),
+            "worst_cm": round(100 * residual.worst, 3),
+            "met": residual.met,
+        }
+        for residual in residuals
+    ]
+    mean = sum(row["error_cm"] for row in rows) / len(rows) if rows else None
+    return json.dumps({"mean_error_cm": mean, "goals": rows}, indent=2) + "\n"
+
+
+@command
+def main() -> None:
+    """The command."""
+    options = tyro.cli(Options, prog="python -m sample")
+    check_out(options.out, options.overwrite)
+    goals = load_goals(options.goals) if options.goals else Goals()
+    frames = round(options.seconds * FPS)
+    model = MotionModel.load(options.model)
+    (motion,) = generate(
+        model, [options.text], [frames], goals=[goals], seeds=[options.seed], settings=options.settings, progress=True
+    )
+    residuals = goals.residuals(motion.joints)
+    motion.save(options.out / "motion.npz")
+    draw_film(motion, options.out / "motion.mp4", goals=goals)
+    draw_path(motion, options.out / "path.png", goals=goals)
+    with atomic(options.out / "adherence.json") as path:
+        path.write_text(adherence(residuals))
+    if residuals:
+        print(table(residuals))
+    print(f"{motion.seconds:g} s of motion: {', '.join(str(options.out / name) for name in RESULTS)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""From a request to a motion: the whole path, callable from a notebook."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate.utils import tqdm
+
+from guidance.goals import Goals
+from guidance.methods import CLASSIFIER_SCALE, Guidance, guide
+from guidance.observation import Observation
+from motion_diffusion.errors import InputError
+from motion_diffusion.model import MotionModel, Sampler
+from motion_diffusion.motion import Motion
+from motion_diffusion.samplers import Estimate
+from motion_diffusion.skeleton import FPS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to sample and to guide."""
+
+    guidance: Guidance = "classifier+imputation"
+    """How goals steer: by the gradient of the distance to them, by putting them into the motion at every step, or both."""
+    scale: float = CLASSIFIER_SCALE
+    """Strength of the gradient."""
+    text_scale: float = 2.5
+    """Strength of the words (classifier-free guidance); 1 is the plain model."""
+    steps: int = 50
+    """Denoising steps, 1 to 1000."""
+    sampler: Sampler = "ancestral"
+
+
+def generate(
+    model: MotionModel,
+    texts: Sequence[str],
+    frames: Sequence[int],
+    *,
+    goals: Sequence[Goals],
+    seeds: Sequence[int],
+    settings: Settings = Settings(),  # noqa: B008  (frozen)
+    progress: bool = False,
+) -> list[Motion]:
+    """One motion for each text, with as many frames, its goals and its seed; all sampled in one batch.
+
+    A motion does not depend on the others in its batch. Raises InputError for empty texts, motions longer than the
+    model knows, numbers of steps it cannot take, and goals beyond the motion's end.
+    """
+    longest = model.config.max_frames
+    for text in texts:
+        if not text.strip():
+            raise InputError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
+    for count in frames:
+        if not 2 <= count <= longest:
+            raise InputError(f"{count / FPS:g} s is too {'short' if count < 2 else 'long'}: this model makes motions of up "
+                             f"to {longest / FPS:g} s; choose --seconds within that")
+    if not 1 <= settings.steps <= model.schedule.T:
+        raise InputError(f"{settings.steps} steps: choose --steps from 1 to {model.schedule.T}")
+
+    for wanted, count in zip(goals, frames, strict=True):
+        wanted.check(count)
+    observation = Observation.stack([wanted.observe(max(frames)) for wanted in goals])
+    lengths = torch.tensor(list(frames))
+    guided = settings.guidance != "none" and bool(observation.mask.any())
+    with tqdm(total=settings.steps, desc="sampling", unit="step", disable=None if progress else True) as bar:
+
+        def advance(_t: int, _estimate: Estimate) -> None:
+            bar.update()
+
+        x = model.sample(
+            texts,
+            frames,
+            seeds=seeds,
+            steps=settings.steps,
+            sampler=settings.sampler,
+            text_scale=settings.text_scale,
+            guide=guide(settings.guidance, model, observation, lengths, scale=settings.scale) if guided else None,
+            on_step=advance,
+        )
+    exactly = (observation.values, observation.mask) if guided and "imputation" in settings.guidance else None
+    joints = model.representation.decode(x, lengths=lengths, observed=exactly)
+
+    motions = []
+    for i, count in enumerate(frames):
+        provenance = {
+            "model": {"training": model.config.training, "weights": model.digest, "licence": model.config.licence},
+            "settings": dataclasses.asdict(settings),
+            "seed": seeds[i],
+            "goals": goals[i].model_dump(exclude_none=True),
+            "residuals": [residual.model_dump(exclude={"goal"}) for residual in goals[i].residuals(joints[i, :count])],
+        }
+        motions.append(Motion(joints[i, :count], text=texts[i], provenance=provenance))
+    return motions

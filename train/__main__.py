@@ -1,0 +1,118 @@
+"""python -m train: train a model in a run directory, or go on where it was stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+
+from data_loaders.datasets import DatasetName, load_examples
+from data_loaders.example import Examples
+from motion_diffusion.denoiser import DenoiserConfig
+from motion_diffusion.errors import InputError, command
+from motion_diffusion.model import ModelConfig, MotionModel, read_config
+from motion_diffusion.representation import Representation, encode
+from motion_diffusion.text import text_encoder
+from train.pictures import Pictures
+from train.trainer import Trainer, TrainingOptions, write_options
+
+MEASURED_EXAMPLES = 2000
+"""How many examples the scale of the features is measured on."""
+
+LICENCES = {"procedural": "MIT", "bandai": "CC BY-NC 4.0; trained on the Bandai-Namco Research Motiondataset"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """Sizes of the denoiser."""
+
+    width: int = 256
+    depth: int = 5
+    heads: int = 4
+    frames_per_token: int = 4
+    frame_width: int = 192
+    text_depth: int = 1
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a motion diffusion model. The same command again continues a run that was stopped."""
+
+    run: Path = Path("runs/walks")
+    """Run directory: the model, the training state, losses and pictures."""
+    data: DatasetName = "procedural"
+    """Data set; "procedural" needs no download."""
+    data_root: Path | None = None
+    """Folder with the clips of a data set that was downloaded."""
+    prediction: Literal["x0", "eps", "v"] = "x0"
+    """What the network predicts."""
+    features: tuple[str, ...] = ("root", "positions", "velocities", "contacts")
+    """Groups of features that the network sees; "rotations" can be added."""
+    emphasis: float = 4.0
+    """Scale of the root's yaw and path against the other features."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    T: int = 1000
+    max_frames: int = 120
+    """Longest motion, at 20 frames a second."""
+    text: Literal["static", "clip"] = "static"
+    """Text encoder; "clip" needs the extra of that name."""
+    threads: int = 0
+    """CPU threads; 0 for all."""
+    network: tyro.conf.OmitArgPrefixes[Network] = field(default_factory=Network)
+    training: tyro.conf.OmitArgPrefixes[TrainingOptions] = field(default_factory=TrainingOptions)
+
+
+def build_model(options: Options, examples: Examples) -> MotionModel:
+    """A new model whose features are scaled by what the examples measure."""
+    joints = [torch.from_numpy(examples.example(index).joints) for index in range(MEASURED_EXAMPLES)]
+    representation = Representation.fit(
+        (encode(clip, groups=options.features) for clip in joints), options.features, emphasis=options.emphasis
+    )
+    denoiser = DenoiserConfig(
+        features=representation.size, text_dim=text_encoder(options.text).dim, **dataclasses.asdict(options.network)
+    )
+    config = ModelConfig(
+        prediction=options.prediction,
+        denoiser=denoiser,
+        features=options.features,
+        emphasis=options.emphasis,
+        schedule=options.schedule,
+        T=options.T,
+        text=options.text,
+        max_frames=options.max_frames,
+        training=f"{options.data}, {options.training.steps} steps of {options.training.batch_size}",
+        licence=LICENCES[options.data],
+    )
+    torch.manual_seed(options.training.seed)
+    return MotionModel(config, representation)
+
+
+def continue_model(run: Path) -> MotionModel:
+    """The model of a run that was begun; its weights come from the training state."""
+    read_config(run)
+    return MotionModel.load(run).train().requires_grad_(True)
+
+
+@command
+def main() -> None:
+    options = tyro.cli(Options, prog="python -m train")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    begun = (options.run / "state.safetensors").is_file()
+    if options.run.exists() and not begun and any(options.run.glob("*.safetensors")):
+        raise InputError(f"{options.run} holds a model but no training state; give another --run")
+    train, held_out = load_examples(
+        options.data, options.data_root, frames=options.max_frames, seed=options.training.seed
+    )
+    write_options(options.run, options)
+    model = continue_model(options.run) if begun else build_model(options, train)
+    Trainer(model, train, held_out, options.run, options.training, on_validate=Pictures(options.run)).train()
+
+
+if __name__ == "__main__":
+    main()

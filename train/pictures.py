@@ -1,0 +1,53 @@
+"""Pictures of a run while it trains: what the model makes of three sentences, and its losses so far."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from motion_diffusion.files import atomic
+from motion_diffusion.model import MotionModel
+from motion_diffusion.motion import Motion
+from visualize.strip import draw_strip
+
+PROMPTS = ("a person walks forward", "a person walks in a curve to the left", "a person runs")
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Draws into the run directory: `pictures/<step>-<n>.png` and `loss.png`."""
+
+    run: Path
+    steps: int = 50
+
+    def __call__(self, model: MotionModel, step: int) -> None:
+        """Sample with the model as it is and draw; the same noise every time, so that pictures can be compared."""
+        frames = model.config.max_frames
+        x = model.sample(PROMPTS, [frames] * len(PROMPTS), seeds=range(len(PROMPTS)), steps=self.steps)
+        for number, (joints, text) in enumerate(zip(model.representation.decode(x), PROMPTS, strict=True), 1):
+            draw_strip(Motion(joints, text=text), self.run / "pictures" / f"{step:06d}-{number}.png")
+        draw_losses(self.run)
+
+
+def draw_losses(run: Path) -> None:
+    """`loss.png`: the squared error of x0 by quartile of t, on training (pale) and held-out examples, over the steps."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for quarter, colour in enumerate(("tab:blue", "tab:green", "tab:orange", "tab:red"), 1):
+        for prefix, alpha in (("", 0.3), ("held_out_", 1.0)):
+            name = f"{prefix}x0_error_q{quarter}"
+            points = [(line["step"], line[name]) for line in lines if name in line]
+            if points:
+                label = f"quarter {quarter} of t" if prefix else None
+                axes.plot(*zip(*points, strict=True), color=colour, alpha=alpha, label=label)
+    axes.set(xlabel="step", ylabel="squared error of x0 (solid: held out)", yscale="log", title=run.name)
+    axes.legend()
+    axes.grid(alpha=0.3)
+    with atomic(run / "loss.png") as path:
+        figure.savefig(path)
