@@ -4,12 +4,13 @@ For every coordinate over time, with p the positions, v the velocities (metres a
 
     x = argmin |x - p|² + w·|D x - v|²,        (I + w·DᵀD) x = p + w·Dᵀ v,
 
-so x = p + K (v - D p) with K = w·P·Dᵀ and P = (I + w·DᵀD)⁻¹. Where p and v agree, x = p exactly. P and K depend on the
-number of frames alone: they are found once, in float64, and reading is one matrix product, linear in the features.
+so x = p + K (v - D p) with K = w·(I + w·DᵀD)⁻¹·Dᵀ. Where p and v agree, x = p exactly. K depends on the number of
+frames alone: it is found once, in float64, and reading is one matrix product, linear in the features.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -20,12 +21,12 @@ VELOCITY_WEIGHT = 1000.0
 
 
 @lru_cache(maxsize=256)
-def _system(frames: int, weight: float) -> tuple[Tensor, Tensor]:
-    """P (frames, frames) and K (frames, frames - 1), float64."""
+def _kernel(frames: int, weight: float) -> Tensor:
+    """K (frames, frames - 1), float64."""
     identity = torch.eye(frames, dtype=torch.float64)
     difference = identity.diff(dim=0)
-    inverse = torch.linalg.inv(identity + weight * difference.T @ difference)
-    return inverse, weight * inverse @ difference.T
+    kernel: Tensor = weight * torch.linalg.solve(identity + weight * difference.T @ difference, difference.T)
+    return kernel
 
 
 def least_squares(
@@ -39,11 +40,11 @@ def least_squares(
     frames = positions.shape[-2]
     residual = velocities[..., :-1, :] - positions.diff(dim=-2)
     if lengths is None:
-        return positions + _system(frames, weight)[1].to(residual) @ residual
+        return positions + _kernel(frames, weight).to(residual) @ residual
     counts, which = torch.unique(lengths.cpu(), return_inverse=True)
     kernels = torch.zeros(len(counts), frames, frames - 1, dtype=torch.float64)
     for kernel, count in zip(kernels, counts.tolist(), strict=True):
-        kernel[:count, : count - 1] = _system(count, weight)[1]
+        kernel[:count, : count - 1] = _kernel(count, weight)
     steps = torch.arange(frames - 1, device=lengths.device) < lengths[..., None] - 1
     residual = residual.where(steps[..., None].to(residual.device), 0)
     return positions + kernels.to(residual)[which] @ residual
@@ -60,32 +61,33 @@ def constrain(
     """The same least-squares problem with hard rows: x = target where mask, the rest as near the old minimum as it can.
 
     x: (..., F, C), a path from `least_squares` with the same lengths and weight; target, mask (bool): like x.
-    With S the frames of a coordinate that are given, x ← x + P[:, S] P[S, S]⁻¹ (target - x)[S] (Lagrange multipliers).
+
+    The change c that this takes is known where a frame is given and has (I + w·DᵀD) c = 0 elsewhere. With
+    cosh θ = 1 + 1/(2w), between two given frames, a frames after the one and b before the other,
+
+        c = (sinh(θ·b) c_before + sinh(θ·a) c_after) / sinh(θ·(a + b)),
+
+    and beyond the first and the last one as if the path were mirrored at its ends.
     """
     frames = x.shape[-2]
-    counts = torch.full(x.shape[:-2], frames) if lengths is None else lengths.cpu().expand(x.shape[:-2])
-    mask = mask & (torch.arange(frames) < counts[..., None])[..., None].to(mask.device)
-    residual = (target - x).where(mask, 0).transpose(-1, -2).reshape(-1, frames)
-    given = mask.transpose(-1, -2).reshape(-1, frames).cpu()
-    rows = given.any(-1).nonzero()[:, 0]
-    if not len(rows):
-        return x
-    counts = counts[..., None].expand(*x.shape[:-2], x.shape[-1]).reshape(-1)
-    # Coordinates with the same frames given, in motions of the same length, share their system.
-    patterns, which = torch.unique(
-        torch.cat([given[rows].int(), counts[rows, None].int()], 1), dim=0, return_inverse=True
-    )
-    corrections, order = [], []
-    for index, pattern in enumerate(patterns):
-        members = rows[which == index]
-        count = int(pattern[-1])
-        known = pattern[:-1].nonzero()[:, 0]
-        inverse = _system(count, weight)[0]
-        spread = torch.linalg.solve(inverse[known][:, known], inverse[known]).to(x.device)
-        wanted = residual[members.to(x.device)][:, known.to(x.device)].to(spread.dtype)
-        corrections.append(torch.nn.functional.pad(wanted @ spread, (0, frames - count)))
-        order.append(members)
-    correction = torch.zeros(residual.shape, dtype=torch.float64, device=x.device)
-    correction = correction.index_copy(0, torch.cat(order).to(x.device), torch.cat(corrections))
-    correction = correction.to(x.dtype).reshape(*x.shape[:-2], x.shape[-1], frames).transpose(-1, -2)
-    return torch.where(mask, target.to(x.dtype), x + correction)
+    time = torch.arange(frames, device=x.device)[:, None].expand(x.shape)
+    count = torch.full_like(time, frames) if lengths is None else lengths.to(x.device)[..., None, None].expand(x.shape)
+    given = mask & (time < count)
+    change = torch.where(given, target.to(x.dtype) - x, 0)
+    before = torch.where(given, time, -1).cummax(-2).values
+    after = torch.where(given, time, frames).flip(-2).cummin(-2).values.flip(-2)
+    is_first, is_last = before < 0, after == frames
+    c_before = change.gather(-2, torch.where(is_first, after, before).clamp_max(frames - 1))
+    c_after = change.gather(-2, torch.where(is_last, before, after).clamp_min(0))
+    a = time - torch.where(is_first, -1 - after, before)
+    b = torch.where(is_last, 2 * count - 1 - before, after) - time
+    free = (time < count) & ~given
+    theta = math.acosh(1 + 1 / (2 * weight))
+    share_before, share_after = (_sinh_ratio(theta, u, a + b).where(free, 0).to(x.dtype) for u in (b, a))
+    return torch.where(given, target.to(x.dtype), x + share_before * c_before + share_after * c_after)
+
+
+def _sinh_ratio(theta: float, steps: Tensor, whole: Tensor) -> Tensor:
+    """sinh(θ·steps) / sinh(θ·whole) for 0 ≤ steps ≤ whole, in float64, without overflow."""
+    u, span = theta * steps.double(), theta * whole.double()
+    return torch.exp(u - span) * torch.expm1(-2 * u) / torch.expm1(-2 * span)

@@ -63,7 +63,8 @@ def bone_rotations(joints: Tensor, turn: Tensor) -> Tensor:
     """HumanML3D's rotations of the 21 bones, each relative to the one before it in its chain: (..., 21, 3, 3).
 
     joints: (..., 22, 3) metres; turn: (..., 3, 3), the rotation that takes the heading to +z, where all chains begin.
-    A bone's rotation in the world is the shortest arc from its axis in `BONE_AXES` to its direction.
+    A bone's rotation in the world is the shortest arc from its axis in `BONE_AXES` to its direction. These arcs are not
+    turned to the heading first, so, unlike all other features, the numbers of one pose depend on which way it faces.
     """
     bones = joints[..., 1:, :] - joints[..., PARENTS[1:], :]
     world = shortest_arc(BONE_AXES.to(joints), normalize(bones, dim=-1))

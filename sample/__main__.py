@@ -16,7 +16,7 @@ from motion_diffusion.files import atomic
 from motion_diffusion.model import MotionModel
 from motion_diffusion.skeleton import FPS
 from sample.generate import Settings, generate
-from visualize.film import draw_film
+from visualize.film import write_film
 from visualize.path import draw_path
 
 RESULTS = ("motion.npz", "motion.mp4", "path.png", "adherence.json")
@@ -92,7 +92,7 @@ def main() -> None:
     )
     residuals = goals.residuals(motion.joints)
     motion.save(options.out / "motion.npz")
-    draw_film(motion, options.out / "motion.mp4", goals=goals)
+    write_film(motion, options.out / "motion.mp4", goals=goals)
     draw_path(motion, options.out / "path.png", goals=goals)
     with atomic(options.out / "adherence.json") as path:
         path.write_text(adherence(residuals))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from accelerate.utils import tqdm
+from tqdm.auto import tqdm
 
 from guidance.goals import Goals
 from guidance.methods import CLASSIFIER_SCALE, Guidance, guide

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from accelerate.utils import tqdm
+from tqdm.auto import tqdm
 from torch import Tensor, nn
 
 from motion_diffusion.heading import to_origin

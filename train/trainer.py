@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import tqdm
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from data_loaders.example import Example, Examples
 from motion_diffusion.errors import InputError
@@ -164,7 +164,8 @@ class Trainer:
         )
         quartiles = _Quartiles(self.model.schedule.T)
         started, started_step = time.monotonic(), self.step
-        with tqdm(total=options.steps, initial=self.step, unit="step", dynamic_ncols=True, disable=None) as bar:
+        hidden = None if self.accelerator.is_main_process else True  # None: shown on a terminal
+        with tqdm(total=options.steps, initial=self.step, unit="step", dynamic_ncols=True, disable=hidden) as bar:
             for examples in loader:
                 loss, norm = self._update(make_batch(examples, self.model), rank, quartiles)
                 self.step += 1

@@ -109,3 +109,15 @@ def test_what_lies_in_the_padding_influences_nothing_not_even_nan() -> None:
         results.append(held[~padding])
     torch.testing.assert_close(*results)
     assert results[1].isfinite().all()
+
+
+@pytest.mark.parametrize("weight", [0.5, VELOCITY_WEIGHT])
+def test_hard_rows_far_apart_do_not_overflow(weight: float) -> None:
+    x, target = torch.zeros(4000, 1), torch.ones(4000, 1)
+    mask = torch.zeros(4000, 1, dtype=torch.bool)
+    mask[[500, 3500]] = True
+    held = constrain(x, target, mask, weight=weight)
+    assert held.isfinite().all()
+    assert held.min() >= 0
+    assert held.max() == 1
+    assert held[2000] < 1e-6

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import roma
 import torch
@@ -20,7 +22,8 @@ from motion_diffusion.skeleton import (
 
 def random_rotations(*shape: int, seed: int = 0) -> Tensor:
     quaternions = torch.randn(*shape, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return roma.unitquat_to_rotmat(quaternions / quaternions.norm(dim=-1, keepdim=True))
+    rotations: Tensor = roma.unitquat_to_rotmat(quaternions / quaternions.norm(dim=-1, keepdim=True))
+    return rotations
 
 
 def test_parents_come_before_their_children() -> None:
@@ -30,7 +33,7 @@ def test_parents_come_before_their_children() -> None:
 
 def test_chains_follow_the_parents_and_reach_every_joint() -> None:
     assert {joint for chain in CHAINS for joint in chain} == set(range(22))
-    assert all(PARENTS[after] == before for chain in CHAINS for before, after in zip(chain, chain[1:], strict=False))
+    assert all(PARENTS[after] == before for chain in CHAINS for before, after in pairwise(chain))
 
 
 def test_mirroring_swaps_left_and_right_and_keeps_the_tree() -> None:
