@@ -20,7 +20,7 @@ from motion_diffusion.text import text_encoder
 from train.pictures import Pictures
 from train.trainer import Trainer, TrainingOptions, write_options
 
-MEASURED_EXAMPLES = 2000
+MEASURED_EXAMPLES = 1000
 """How many examples the scale of the features is measured on."""
 
 LICENCES = {"procedural": "MIT", "bandai": "CC BY-NC 4.0; trained on the Bandai-Namco Research Motiondataset"}
@@ -109,7 +109,10 @@ def main() -> None:
     train, held_out = load_examples(
         options.data, options.data_root, frames=options.max_frames, seed=options.training.seed
     )
-    write_options(options.run, options)
+    described = dataclasses.asdict(options)
+    for where in ("run", "data_root", "threads"):  # matters of the machine, not of the model
+        del described[where]
+    write_options(options.run, described)
     model = continue_model(options.run) if begun else build_model(options, train)
     Trainer(model, train, held_out, options.run, options.training, on_validate=Pictures(options.run)).train()
 

@@ -8,7 +8,6 @@ random number of step n comes from (seed, n), so a run that was killed gives wha
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import time
@@ -300,19 +299,21 @@ class _Quartiles:
         return result
 
 
-def write_options(run: Path, options: Any) -> None:
+def write_options(run: Path, options: dict[str, Any]) -> None:
     """Keep the options of a run beside it; a run is continued only with the options it was started with.
 
-    `steps` may grow, so that a finished run can be carried on. InputError names what differs.
+    `steps` may change, so that a finished run can be carried on. InputError names what differs.
     """
     path = run / "training.json"
-    new = json.loads(json.dumps(dataclasses.asdict(options)))
+    new = json.loads(json.dumps(options))
     if path.is_file():
         old = json.loads(path.read_text())
         differ = sorted(_flat(old).items() ^ _flat(new).items())
         names = sorted({name for name, _ in differ} - {"training.steps", "training.workers"})
         if names:
-            raise InputError(f"{run} was started with other values of {', '.join(names)}; give a new --run or the old values")
+            raise InputError(
+                f"{run} was started with other values of {', '.join(names)}; give a new --run or the old values"
+            )
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(new, indent=2) + "\n")
 

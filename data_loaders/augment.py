@@ -1,0 +1,119 @@
+"""New motions from real ones: mirrored, bent, faster and slower, stitched. Joints are (F, 22, 3) in metres, 20 fps.
+
+All keep the bones' lengths and leave standing feet standing, as far as the floor is concerned.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motion_diffusion.skeleton import BONE_LENGTHS, MIRRORED, PARENTS
+
+Array = NDArray[np.float64]
+
+_TOES = (10, 11)
+_LENGTHS = BONE_LENGTHS.numpy()
+
+
+def facing(joints: NDArray[np.floating]) -> Array:
+    """(F,) where the body faces: the angle from +z towards +x in radians, from hips and shoulders."""
+    across = joints[:, 1] - joints[:, 2] + joints[:, 16] - joints[:, 17]
+    return np.arctan2(-across[:, 2], across[:, 0])
+
+
+def mirror(joints: Array) -> Array:
+    """Left and right swapped, about the plane x = 0."""
+    return joints[:, list(MIRRORED)] * np.array([-1.0, 1.0, 1.0])
+
+
+def restore_bone_lengths(joints: Array) -> Array:
+    """The same pelvis and directions of bones, with this body's lengths."""
+    result = joints.copy()
+    for joint, parent in enumerate(PARENTS[1:], 1):
+        bone = joints[:, joint] - joints[:, parent]
+        result[:, joint] = result[:, parent] + bone * (_LENGTHS[joint] / np.linalg.norm(bone, axis=-1, keepdims=True))
+    return result
+
+
+def standing_point(joints: Array) -> Array:
+    """(F - 1, 3) the point that rests on the floor from each frame to the next: the toes, weighted by how still they are."""
+    toes = joints[:, _TOES]
+    step = np.linalg.norm(np.diff(toes, axis=0), axis=-1)
+    height = (toes[:-1, :, 1] + toes[1:, :, 1]) / 2
+    stillness = np.exp(-(step / 0.012 + (height - height.min(axis=0)) / 0.01))
+    weight = (stillness + 1e-9) / (stillness + 1e-9).sum(axis=1, keepdims=True)
+    return (weight[..., None] * (toes[:-1] + toes[1:]) / 2).sum(axis=1)
+
+
+def bend(joints: Array, turn: Array) -> Array:
+    """Turn the way: from each frame to the next, the rest of the motion turns by turn (F - 1,) radians (left positive).
+
+    Each turn is about the point that stands on the floor, so a standing foot swivels on its toes and stays.
+    """
+    pivot = standing_point(joints)[:, [0, 2]]
+    angle = np.concatenate([[0.0], np.cumsum(turn)])
+    shift = np.zeros((len(joints), 2))
+    shift[1:] = np.cumsum(_turned(pivot, angle[:-1]) - _turned(pivot, angle[1:]), axis=0)
+    result = joints.copy()
+    result[..., [0, 2]] = _turned(joints[..., [0, 2]], angle[:, None]) + shift[:, None]
+    return result
+
+
+def _turned(xz: Array, angle: Array) -> Array:
+    """(..., 2) x and z turned by angles, from +z towards +x."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack([xz[..., 0] * cos + xz[..., 1] * sin, xz[..., 1] * cos - xz[..., 0] * sin], axis=-1)
+
+
+def at_times(joints: Array, times: Array) -> Array:
+    """The motion at times (N,) in frames, between frames by linear interpolation with the bones' lengths restored."""
+    index = np.minimum(times.astype(int), len(joints) - 2)
+    share = (times - index)[:, None, None]
+    return restore_bone_lengths((1 - share) * joints[index] + share * joints[index + 1])
+
+
+def change_pace(joints: Array, pace: Array) -> Array:
+    """Play it faster or slower: pace (N,) is how many frames of the motion pass in each new one, about 0.8 to 1.25.
+
+    The result ends where the motion or the paces do.
+    """
+    times = np.concatenate([[0.0], np.cumsum(pace)])
+    return at_times(joints, times[times <= len(joints) - 1])
+
+
+def stitch(a: Array, b: Array, *, overlap: int = 8) -> Array:
+    """One motion that begins as a and goes over into b, where their poses and speeds are most alike.
+
+    The way from a's last second into b's first second is searched; b is turned and moved to go on from there, and over
+    `overlap` frames one fades into the other. Both need more frames than overlap.
+    """
+    overlap = min(overlap, len(a) - 2, len(b) - 2)
+    ends = np.arange(max(1, len(a) - overlap - 20), len(a) - overlap)
+    starts = np.arange(1, max(2, min(21, len(b) - overlap)))
+    pose_a, pose_b = _pose(a), _pose(b)
+    middle = overlap // 2
+    distance = np.linalg.norm(pose_a[ends + middle][:, None] - pose_b[starts + middle - 1][None], axis=-1)
+    row, column = np.unravel_index(int(distance.argmin()), distance.shape)
+    end, start = int(ends[row]), int(starts[column])
+    turn = facing(a)[end + middle] - facing(b)[start + middle]
+    b = b[start:].copy()
+    b[..., [0, 2]] = _turned(b[..., [0, 2]], np.full(1, turn)[:, None])
+    foot = int(np.linalg.norm(np.diff(a[end + middle : end + middle + 2, _TOES], axis=0), axis=-1)[0].argmin())
+    anchor = _TOES[foot]
+    b[..., [0, 2]] += a[end + middle, anchor, [0, 2]] - b[middle, anchor, [0, 2]]
+    share = (np.arange(1, overlap + 1) / (overlap + 1))[:, None, None]
+    share = share**2 * (3 - 2 * share)
+    between = restore_bone_lengths((1 - share) * a[end : end + overlap] + share * b[:overlap])
+    return np.concatenate([a[:end], between, b[overlap:]])
+
+
+def _pose(joints: Array) -> Array:
+    """(F, 132) the body's shape and its motion to the next frame, seen from its own heading."""
+    angle = facing(joints)
+    body = joints - joints[:, :1] * np.array([1.0, 0.0, 1.0])
+    steps = np.diff(joints, axis=0, append=joints[-1:])
+    seen = [values.copy() for values in (body, steps)]
+    for values in seen:
+        values[..., [0, 2]] = _turned(values[..., [0, 2]], -angle[:, None])
+    return np.concatenate([seen[0].reshape(len(joints), -1), 5.0 * seen[1].reshape(len(joints), -1)], axis=-1)
