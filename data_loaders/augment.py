@@ -37,7 +37,7 @@ def restore_bone_lengths(joints: Array) -> Array:
 
 
 def standing_point(joints: Array) -> Array:
-    """(F - 1, 3) the point that rests on the floor from each frame to the next: the toes, weighted by how still they are."""
+    """(F - 1, 3) the point that rests on the floor from each frame to the next: the toes, the stiller one first."""
     toes = joints[:, _TOES]
     step = np.linalg.norm(np.diff(toes, axis=0), axis=-1)
     height = (toes[:-1, :, 1] + toes[1:, :, 1]) / 2

@@ -16,8 +16,8 @@ from typing import Literal
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 from numpy.typing import NDArray
+from tqdm.auto import tqdm
 
 from data_loaders.bvh import Bvh, read_bvh
 from motion_diffusion.errors import InputError
@@ -88,9 +88,8 @@ def load_bandai(root: str | Path, *, cache: str | Path | None = None) -> list[Cl
         with atomic(stored) as path, path.open("wb") as file:
             np.savez(file, joints=joints, lengths=lengths)
     parts = np.split(joints, np.cumsum(lengths)[:-1])
-    return [
-        Clip(path.stem, *path.stem.lower().split("_")[1:3], part) for path, part in zip(paths, parts, strict=True)
-    ]
+    labels = [path.stem.lower().split("_") for path in paths]
+    return [Clip(path.stem, label[1], label[2], part) for path, label, part in zip(paths, labels, parts, strict=True)]
 
 
 def read_clip(path: Path) -> NDArray[np.float32]:
@@ -115,8 +114,9 @@ def retarget(source: dict[str, Array], path: Path) -> Array:
     """The dataset's body (positions (F, 3) by joint, metres) → this one's joints (F, 22, 3).
 
     The hips' middle and the toes are the source's, scaled by the ratio of the legs (toes a little further ahead, since
-    this foot is longer), so that feet that stand or roll keep their place; knees bend in the source's plane. Pelvis and shoulder girdle are rigid with this body's shape; every other
-    bone keeps its direction. The source has one joint less in the spine: three lie on its way from hips to chest.
+    this foot is longer), so that feet that stand or roll keep their place; knees bend in the source's plane. Pelvis
+    and shoulder girdle are rigid with this body's shape; every other bone keeps its direction. The source has one
+    joint less in the spine: three lie on its way from hips to chest.
     """
     missing = [name for name in ("Hips", "Spine", "Chest", "Neck", "Head", "Toes_L", "Hand_R") if name not in source]
     if missing:

@@ -58,7 +58,9 @@ class Bvh:
         positions, rotations = moved, local
         for joint, parent in enumerate(self.parents):
             if parent >= 0:
-                positions[:, joint] = positions[:, parent] + np.einsum("fij,fj->fi", rotations[:, parent], moved[:, joint])
+                positions[:, joint] = positions[:, parent] + np.einsum(
+                    "fij,fj->fi", rotations[:, parent], moved[:, joint]
+                )
                 rotations[:, joint] = rotations[:, parent] @ local[:, joint]
         return positions, rotations
 

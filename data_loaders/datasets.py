@@ -17,9 +17,7 @@ MIN_FRAMES = 40
 """Shortest clip that is trained on, two seconds."""
 
 
-def load_examples(
-    name: DatasetName, root: Path | None, *, frames: int, seed: int = 0
-) -> tuple[Examples, Examples]:
+def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: int = 0) -> tuple[Examples, Examples]:
     """(training examples, held-out examples) of at most so many frames.
 
     root: where a data set lies that has to be downloaded. InputError if it needs one and has none, or has no clips.
@@ -30,7 +28,9 @@ def load_examples(
         walks = (ProceduralWalks(seed, frames, MIN_FRAMES), ProceduralWalks(seed + 1_000_003, frames, MIN_FRAMES))
         return walks
     if root is None:
-        raise InputError(f"data set {name} needs --data-root, the folder with its clips; see the README for where to get it")
+        raise InputError(
+            f"data set {name} needs --data-root, the folder with its clips; see the README for where to get it"
+        )
     clips = load_bandai(root)
     train = [clip for clip in clips if split_of(clip.name) == "train"]
     held_out = [clip for clip in clips if split_of(clip.name) == "val"]

@@ -55,7 +55,9 @@ _STANDS = ("stands still", "stands for a moment", "stands in place", "waits a mo
 _PAUSES = ("stops", "pauses", "stops for a moment", "pauses for a moment", "comes to a stop")
 _STOPS = ("stops", "comes to a halt", "stops and stands still", "stands still", "comes to a stop")
 _AGAIN = ("walks on", "sets off again", "continues", "starts walking again")
-_NUMBERS = "no one two three four five six seven eight nine ten eleven twelve".split()
+_NUMBERS = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def choose(rng: Generator, options: Sequence[str]) -> str:
 
 
 def tell(rng: Generator, stretches: Sequence[Stretch], manner: str) -> str:
-    """A sentence that is true of a plan: what is done in each stretch, in order; the manner goes with the first walk."""
+    """A sentence that is true of a plan: what is done in each stretch; the manner goes with the first walk."""
     clauses = []
     pace = kind = ""  # of the last walk
     standing = False
@@ -94,7 +96,10 @@ def tell(rng: Generator, stretches: Sequence[Stretch], manner: str) -> str:
             words = [choose(rng, _AGAIN), "" if now == pace else choose(rng, _PACES[now]), choose(rng, _WAYS[kind])]
         elif now != pace:
             faster = list(SPEEDS).index(now) > list(SPEEDS).index(pace)
-            words = [choose(rng, _PACE_CHANGES[faster]), "" if kind == "straight" else "and " + choose(rng, _ONWARD[kind])]
+            words = [
+                choose(rng, _PACE_CHANGES[faster]),
+                "" if kind == "straight" else "and " + choose(rng, _ONWARD[kind]),
+            ]
         elif kind == last == "straight":
             continue
         else:

@@ -47,7 +47,12 @@ def classifier(denoise: Denoise, loss: Callable[[Tensor], Tensor], schedule: Sch
 
 
 def imputation(
-    denoise: Denoise, impute: Callable[[Tensor], Tensor], schedule: Schedule, *, overwritten: Tensor | None, noise: Noise
+    denoise: Denoise,
+    impute: Callable[[Tensor], Tensor],
+    schedule: Schedule,
+    *,
+    overwritten: Tensor | None,
+    noise: Noise,
 ) -> Denoise:
     """Imputation: x̂0 is replaced by impute(x̂0), which holds the goals.
 

@@ -13,7 +13,7 @@ from motion_diffusion.skeleton import JOINTS
 
 @dataclass(frozen=True)
 class Observation:
-    """Wanted joint positions: values (..., F, 22, 3) in metres where mask (..., F, 22, 3) holds, weights (..., F, 22)."""
+    """Wanted positions: values (..., F, 22, 3) in metres where mask (..., F, 22, 3) holds; weights (..., F, 22)."""
 
     values: Tensor
     mask: Tensor

@@ -155,9 +155,7 @@ class Denoiser(nn.Module):
             nn.init.zeros_(layer.bias)
         nn.init.ones_(self.gate.bias)
 
-    def forward(
-        self, x: Tensor, alpha: Tensor, sigma: Tensor, context: Tensor, seen: Tensor, frames: Tensor
-    ) -> Tensor:
+    def forward(self, x: Tensor, alpha: Tensor, sigma: Tensor, context: Tensor, seen: Tensor, frames: Tensor) -> Tensor:
         """One prediction.
 
         x: (B, F, features), the noisy motion; alpha, sigma: (B,), its noise level; context, seen: from `text`;

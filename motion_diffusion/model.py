@@ -195,7 +195,9 @@ class MotionModel(nn.Module):
             model.denoiser.load_state_dict(weights)
         except (SafetensorError, RuntimeError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{path} is not a whole model of this project ({reason}); copy or train it again") from None
+            raise InputError(
+                f"{path} is not a whole model of this project ({reason}); copy or train it again"
+            ) from None
         return model.eval().requires_grad_(False)
 
 

@@ -58,7 +58,11 @@ class Schedule:
         alpha_t, sigma_t, alpha_s, sigma_s = (float(v) for v in (*self.row(t), *self.row(s)))
         a = alpha_t / alpha_s
         step_variance = sigma_t**2 - a**2 * sigma_s**2
-        return a * sigma_s**2 / sigma_t**2, alpha_s * step_variance / sigma_t**2, step_variance * (sigma_s / sigma_t) ** 2
+        return (
+            a * sigma_s**2 / sigma_t**2,
+            alpha_s * step_variance / sigma_t**2,
+            step_variance * (sigma_s / sigma_t) ** 2,
+        )
 
     def row(self, t: int) -> tuple[float, float]:
         """(α_t, σ_t) as Python floats, which are float64."""
@@ -80,7 +84,7 @@ def _from_betas(name: str, betas: Tensor) -> Schedule:
 
 
 def cosine(T: int = 1000) -> Schedule:
-    """Nichol & Dhariwal 2021, eq. 17: ᾱ_t = f(t)/f(0), f(t) = cos²((t/T + 0.008)/1.008 · π/2), with β capped at 0.999."""
+    """Nichol & Dhariwal 2021, eq. 17: ᾱ_t = f(t)/f(0), f(t) = cos²((t/T + 0.008)/1.008 · π/2), β capped at 0.999."""
     f = [math.cos((t / T + 0.008) / 1.008 * math.pi / 2) ** 2 for t in range(T + 1)]
     betas = torch.tensor([min(1 - f[t] / f[t - 1], 0.999) for t in range(1, T + 1)], dtype=torch.float64)
     return _from_betas("cosine", betas)

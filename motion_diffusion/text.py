@@ -56,7 +56,7 @@ class StaticEmbedding:
 
 
 class ClipEncoder:
-    """The last hidden state of CLIP ViT-B/32's text tower, one vector of 512 numbers a token. Needs the extra `clip`."""
+    """The last hidden state of CLIP ViT-B/32's text tower, 512 numbers a token. Needs the extra `clip`."""
 
     dim = 512
     max_words = 77

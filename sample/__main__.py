@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import tyro
 
 from guidance.goals import Goals, Residual, load_goals
@@ -53,13 +52,17 @@ def table(residuals: list[Residual]) -> str:
     rows = [("goal", "at", "wanted x, y, z (m)", "reached x, y, z (m)", "error", "")]
     for number, residual in enumerate(residuals, 1):
         wanted = ", ".join("-" if w is None else f"{w:.2f}" for w in residual.wanted)
-        reached = ", ".join("-" if w is None else f"{r:.2f}" for w, r in zip(residual.wanted, residual.reached, strict=True))
+        reached = ", ".join(
+            "-" if w is None else f"{r:.2f}" for w, r in zip(residual.wanted, residual.reached, strict=True)
+        )
         goal = residual.goal
         name = f"{number} {goal.joint if goal.kind == 'joint' else goal.kind}"
         met = "" if residual.met else "missed"
         rows.append((name, f"{goal.last_time:.2f} s", wanted, reached, f"{100 * residual.error:.1f} cm", met))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def adherence(residuals: list[Residual]) -> str:

@@ -22,7 +22,6 @@ from motion_diffusion.errors import InputError, command
 from motion_diffusion.files import atomic
 from motion_diffusion.heading import to_origin
 from motion_diffusion.model import MotionModel
-from motion_diffusion.skeleton import FPS
 from sample.generate import Settings, generate
 from sample.judge import ActionJudge
 from sample.metrics import fastest_root, foot_skating_ratio, key_frame_errors, root_jitter
@@ -74,7 +73,7 @@ def trials(clips: Sequence[Clip], options: Options, longest: int) -> list[Trial]
     clips = [clip for clip in clips if len(clip.joints) >= MIN_FRAMES]
     if not clips:
         raise InputError(f"no test clip has {MIN_FRAMES} frames or more; check --data-root")
-    result = []
+    result: list[Trial] = []
     while len(result) < options.num:
         for index in torch.randperm(len(clips), generator=generator).tolist():
             clip = clips[index]
@@ -84,7 +83,9 @@ def trials(clips: Sequence[Clip], options: Options, longest: int) -> list[Trial]
     return result[: options.num]
 
 
-def measure(motions: Sequence[Tensor], tasks: Sequence[Trial], judge: ActionJudge, pace: dict[str, float]) -> dict[str, float]:
+def measure(
+    motions: Sequence[Tensor], tasks: Sequence[Trial], judge: ActionJudge, pace: dict[str, float]
+) -> dict[str, float]:
     """The figures of motions (F, 22, 3) made for the trials; pace: mean fastest root of real clips by action, m/s."""
     errors = [key_frame_errors(m, task.joints, task.key_frames) for m, task in zip(motions, tasks, strict=True)]
     every = torch.cat(errors)
@@ -135,7 +136,8 @@ def evaluate(options: Options) -> dict[str, Any]:
         "settings": vars(options.settings),
         "motions": options.num,
         "key frames": options.keyframes,
-        "memory, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20),
+        "memory, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        / (2**30 if sys.platform == "darwin" else 2**20),
         "figures": figures,
     }
 

@@ -24,7 +24,7 @@ class Settings:
     """How to sample and to guide."""
 
     guidance: Guidance = "classifier+imputation"
-    """How goals steer: by the gradient of the distance to them, by putting them into the motion at every step, or both."""
+    """How goals steer: by the gradient of the distance to them, by putting them into the motion, or both."""
     scale: float = CLASSIFIER_SCALE
     """Strength of the gradient."""
     text_scale: float = 2.5
@@ -41,7 +41,7 @@ def generate(
     *,
     goals: Sequence[Goals],
     seeds: Sequence[int],
-    settings: Settings = Settings(),  # noqa: B008  (frozen)
+    settings: Settings = Settings(),
     progress: bool = False,
 ) -> list[Motion]:
     """One motion for each text, with as many frames, its goals and its seed; all sampled in one batch.
@@ -55,8 +55,10 @@ def generate(
             raise InputError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
     for count in frames:
         if not 2 <= count <= longest:
-            raise InputError(f"{count / FPS:g} s is too {'short' if count < 2 else 'long'}: this model makes motions of up "
-                             f"to {longest / FPS:g} s; choose --seconds within that")
+            raise InputError(
+                f"{count / FPS:g} s is too {'short' if count < 2 else 'long'}: this model makes motions of up "
+                f"to {longest / FPS:g} s; choose --seconds within that"
+            )
     if not 1 <= settings.steps <= model.schedule.T:
         raise InputError(f"{settings.steps} steps: choose --steps from 1 to {model.schedule.T}")
 

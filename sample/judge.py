@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from tqdm.auto import tqdm
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from motion_diffusion.heading import to_origin
 from motion_diffusion.representation import LAYOUT, encode
@@ -51,7 +51,7 @@ class ActionJudge:
     def train(
         clips: Sequence[Tensor], labels: Sequence[str], *, frames: int, steps: int = 1500, seed: int = 0
     ) -> ActionJudge:
-        """Train on clips (F, 22, 3) with an action each, cut at random to at most `frames` frames; actions drawn evenly."""
+        """Train on clips (F, 22, 3) with an action each, cut to at most `frames` frames; actions drawn evenly."""
         actions = tuple(sorted(set(labels)))
         generator = torch.Generator().manual_seed(seed)
         of_action = [[i for i, label in enumerate(labels) if label == action] for action in actions]
@@ -87,7 +87,9 @@ def _features(motions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     longest = int(lengths.max())
     joints = torch.stack([torch.cat([m, m[-1:].expand(longest - len(m), -1, -1)]) for m in map(to_origin, motions)])
     features = encode(joints, lengths=lengths, groups=_GROUPS)
-    return torch.cat([features[..., :1], features[..., 3:67], features[..., LAYOUT["velocities"]] * 10], dim=-1), lengths
+    return torch.cat(
+        [features[..., :1], features[..., 3:67], features[..., LAYOUT["velocities"]] * 10], dim=-1
+    ), lengths
 
 
 def _one(options: Sequence[int], generator: torch.Generator) -> int:

@@ -34,7 +34,7 @@ class Pictures:
 
 
 def draw_losses(run: Path) -> None:
-    """`loss.png`: the squared error of x0 by quartile of t, on training (pale) and held-out examples, over the steps."""
+    """`loss.png`: the squared error of x0 by quartile of t, on training (pale) and held-out examples."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)

@@ -21,7 +21,6 @@ from visualize.canvas import Canvas
 from visualize.scene import Scene, paint_scene, scene_of
 
 
-
 def pictures(scene: Scene, times: Sequence[float], size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
     """A picture (height, width, 3) for each time in seconds, from a camera that follows the body."""
     canvas = Canvas(size)

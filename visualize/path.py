@@ -25,7 +25,9 @@ from visualize.scene import Scene, scene_of
 _PANEL = (0.085, 0.135, 0.885, 0.775)  # left, bottom, width and height of the plot, as shares of the picture
 
 
-def draw_path(motion: Motion, path: str | Path, *, goals: Goals | None = None, size: tuple[int, int] = (900, 760)) -> None:
+def draw_path(
+    motion: Motion, path: str | Path, *, goals: Goals | None = None, size: tuple[int, int] = (900, 760)
+) -> None:
     """Draw a motion's walk from above, with its goals and how far it missed them, to a PNG of `size` pixels.
 
     The body starts looking up the page (+z); its left (+x) is left on the page, so a left turn looks like one.
@@ -140,5 +142,7 @@ def _words(figure: Figure, axes: Axes, scene: Scene) -> None:
     if any(isinstance(mark, Line) for mark in scene.marks):
         axes.plot([], [], color=style.GOAL, linewidth=2.2, dashes=(2.5, 1.5), label="wanted path")
     if any(isinstance(mark, Mark) for mark in scene.marks):
-        axes.plot([], [], "o", color="none", markeredgecolor=style.GOAL, markeredgewidth=2.4, markersize=10, label="goal")
+        axes.plot(
+            [], [], "o", color="none", markeredgecolor=style.GOAL, markeredgewidth=2.4, markersize=10, label="goal"
+        )
     figure.legend(loc="lower center", ncols=4, frameon=False, labelcolor=style.INK, fontsize=10)

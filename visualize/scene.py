@@ -72,7 +72,9 @@ def paint_floor(canvas: Canvas, camera: Camera) -> None:
     canvas.polygons(floor(corners[seen], camera), style.mix(style.rgb(style.TILE), style.rgb(style.BACKGROUND), fade))
 
 
-def paint_track(canvas: Canvas, camera: Camera, points: NDArray, *, colour: str, width: float, dashes: Sequence[float] = ()) -> None:
+def paint_track(
+    canvas: Canvas, camera: Camera, points: NDArray, *, colour: str, width: float, dashes: Sequence[float] = ()
+) -> None:
     """A line along points (n, 2), (x, z) in metres on the floor."""
     pixels, depth = camera.project(np.insert(points.astype(np.float64), 1, 0.0, axis=-1))
     runs = np.split(pixels, np.flatnonzero(depth <= NEAR))

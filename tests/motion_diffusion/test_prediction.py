@@ -33,7 +33,9 @@ def test_weight_turns_errors_of_y_into_errors_of_x0(prediction):
     y = prediction.target(x0, eps, alpha, sigma)
     moved = prediction.to_x0(y + 0.1, x_t, alpha, sigma)
     weight = prediction.weight(alpha, sigma)
-    torch.testing.assert_close((weight * (moved - x0).square()).expand_as(x0), torch.full_like(x0, 0.01), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        (weight * (moved - x0).square()).expand_as(x0), torch.full_like(x0, 0.01), rtol=1e-6, atol=0
+    )
 
 
 def test_one_posterior_whatever_is_predicted():
@@ -50,7 +52,9 @@ def test_one_posterior_whatever_is_predicted():
 
         frames = torch.ones(4, 6, dtype=torch.bool)
         losses.append(
-            training_loss(network, x0, frames, t, eps, schedule=SCHEDULE, prediction=prediction, snr_range=(0.0, 5.0))[0]
+            training_loss(network, x0, frames, t, eps, schedule=SCHEDULE, prediction=prediction, snr_range=(0.0, 5.0))[
+                0
+            ]
         )
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-9)
     torch.testing.assert_close(losses[0], losses[2], rtol=1e-5, atol=1e-9)

@@ -1,4 +1,4 @@
-"""The data is Gaussian here, so the best denoiser is known in closed form and the samplers can be checked against it."""
+"""The data is Gaussian here: the best denoiser is known in closed form and the samplers are checked against it."""
 
 import pytest
 import torch
@@ -54,7 +54,9 @@ def test_eta_1_has_the_posterior_mean(schedule):
 
 def test_the_last_estimate_is_the_sample(schedule):
     seen = []
-    x = ddim(best(schedule), source(0, (5,))(), schedule, schedule.times(20), on_step=lambda t, e: seen.append((t, e.x0)))
+    x = ddim(
+        best(schedule), source(0, (5,))(), schedule, schedule.times(20), on_step=lambda t, e: seen.append((t, e.x0))
+    )
     assert [t for t, _ in seen] == schedule.times(20)[:-1]
     torch.testing.assert_close(x, seen[-1][1])
 

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -20,7 +21,9 @@ def test_starts_at_data_and_ends_near_noise(schedule):
 
 
 def test_preserves_variance(schedule):
-    torch.testing.assert_close(schedule.alpha**2 + schedule.sigma**2, torch.ones(1001, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        schedule.alpha**2 + schedule.sigma**2, torch.ones(1001, dtype=torch.float64), atol=1e-12, rtol=0
+    )
 
 
 def test_cosine_is_the_published_one():
@@ -53,7 +56,7 @@ def test_posterior_matches_bayes(name, t, data):
     precision = 1 / sigma_s**2 + a**2 / step
     A, B, variance = schedule.posterior(t, s)
     assert variance == pytest.approx(1 / precision, rel=1e-6)
-    assert A == pytest.approx(a / step / precision, rel=1e-6)
+    assert pytest.approx(a / step / precision, rel=1e-6) == A
     assert pytest.approx(alpha_s / sigma_s**2 / precision, rel=1e-6) == B
 
 
@@ -69,7 +72,7 @@ def test_respacing_starts_at_T_and_ends_at_data(steps):
     assert times[0] == 1000
     assert times[-1] == 0
     assert len(times) == steps + 1
-    assert all(a > b for a, b in zip(times, times[1:], strict=False))
+    assert all(a > b for a, b in pairwise(times))
 
 
 @pytest.mark.parametrize("steps", [0, 1001])
