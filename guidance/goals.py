@@ -181,7 +181,7 @@ class Goals(BaseModel):
         for number, goal in enumerate(self.goals, 1):
             if round(goal.last_time * FPS) >= frames:
                 raise InputError(
-                    f"goal {number} ({goal.kind}): its time {goal.last_time:g} s is beyond the motion, whose last frame "
+                    f"goal {number} ({goal.kind}): its time {goal.last_time:g} s is beyond the motion; its last frame "
                     f"is at {(frames - 1) / FPS:g} s; make the motion longer (--seconds) or the time earlier"
                 )
 

@@ -1,9 +1,9 @@
 """The training loop: exact resume, EMA, a held-out loss, and losses by quartile of t.
 
 A run directory holds everything: `config.json` and `model.safetensors` (EMA weights; a model like any other),
-`training.json` (the options), `state.safetensors` (live weights, EMA, optimiser moments and the
-step, in one file that is whole or absent), `metrics.jsonl` and pictures. The same command again continues where the last one stopped. Every
-random number of step n comes from (seed, n), so a run that was killed gives what an uninterrupted one would have given.
+`training.json` (the options), `state.safetensors` (live weights, EMA, optimiser moments and the step, in one file),
+`metrics.jsonl` and pictures. The same command again continues where the last one stopped. Every random number of step n
+comes from (seed, n), so a run that was killed gives what an uninterrupted one would have given.
 """
 
 from __future__ import annotations

@@ -1,0 +1,118 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from motion_diffusion.errors import InputError
+from motion_diffusion.model import MotionModel, shipped_models
+
+
+@pytest.fixture
+def saved(make_model, tmp_path):
+    model = make_model("v")
+    model.save(tmp_path / "m")
+    return model, tmp_path / "m"
+
+
+def test_round_trip(saved):
+    model, directory = saved
+    again = MotionModel.load(directory)
+    assert again.config == model.config
+    assert again.digest == model.digest
+    run = dict(seeds=[3], steps=5)
+    torch.testing.assert_close(again.sample(["walk"], [30], **run), model.sample(["walk"], [30], **run))
+
+
+def test_half_precision_is_half_as_large(saved, tmp_path):
+    model, directory = saved
+    model.save(tmp_path / "h", dtype=torch.float16)
+    sizes = [(path / "model.safetensors").stat().st_size for path in (directory, tmp_path / "h")]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert MotionModel.load(tmp_path / "h").digest == model.digest
+
+
+def test_a_sample_does_not_depend_on_its_batch(saved):
+    model, _ = saved
+    alone = model.sample(["run"], [30], seeds=[7], steps=6)
+    batch = model.sample(["a person walks", "run", "turn left now"], [44, 30, 25], seeds=[1, 7, 2], steps=6)
+    torch.testing.assert_close(batch[1:2, :30], alone, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim"])
+@pytest.mark.parametrize("steps", [1, 20, 1000])
+def test_any_number_of_steps(make_model, sampler, steps):
+    model = make_model("eps")
+    x = model.sample(["walk"], [20], seeds=[0], steps=steps, sampler=sampler, text_scale=1.0)
+    assert x.isfinite().all()
+    assert (x.abs() <= model.representation.bound + 1e-4).all()
+
+
+def test_seeds_matter_and_repeat(saved):
+    model, _ = saved
+    a, b, c = (model.sample(["walk"], [30], seeds=[seed], steps=4) for seed in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_text_scale_one_is_the_plain_model(saved):
+    """Guidance at scale 1 and 1 + 1e-6 run different code and give the same."""
+    model, _ = saved
+    plain, almost = (model.sample(["walk"], [30], seeds=[0], steps=4, text_scale=scale) for scale in (1.0, 1.0 + 1e-6))
+    torch.testing.assert_close(plain, almost, atol=1e-3, rtol=1e-3)
+
+
+def test_empty_prompt(saved):
+    with pytest.raises(InputError, match="prompt is empty"):
+        saved[0].sample([" "], [30], seeds=[0])
+
+
+def test_no_such_model():
+    with pytest.raises(FileNotFoundError, match=r"no-such-model.*give one of"):
+        MotionModel.load("no-such-model")
+
+
+def corrupt_cut(directory):
+    path = directory / "model.safetensors"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def corrupt_foreign(directory):
+    save_file({"something.else": torch.zeros(3)}, directory / "model.safetensors")
+
+
+def corrupt_pickle(directory):
+    torch.save({"a": 1}, directory / "model.safetensors")
+
+
+def corrupt_config(directory):
+    (directory / "config.json").write_text("{")
+
+
+def corrupt_field(directory):
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"prediction": "magic"}))
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "named"),
+    [
+        (corrupt_cut, "model.safetensors"),
+        (corrupt_foreign, "model.safetensors"),
+        (corrupt_pickle, "model.safetensors"),
+        (corrupt_config, "config.json"),
+        (corrupt_field, "prediction"),
+    ],
+)
+def test_broken_checkpoints_get_one_line(saved, corrupt, named):
+    _, directory = saved
+    corrupt(directory)
+    with pytest.raises(InputError, match=named) as caught:
+        MotionModel.load(directory)
+    assert "\n" not in str(caught.value)
+    assert "again" in str(caught.value)
+
+
+def test_shipped_models_load():
+    for name in shipped_models():
+        assert MotionModel.load(name).config.licence
