@@ -14,11 +14,6 @@ class InputError(ValueError):
     """Something a user gave cannot be used; the message is one line: what, where, remedy."""
 
 
-_INPUT_ERRORS = (
-    InputError, FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError,
-)  # fmt: skip
-
-
 def command(main: Callable[P, None]) -> Callable[P, None]:
     """Make `main` a well-behaved command: what the user or the disk got wrong prints as one line, exit code 2."""
 
@@ -26,7 +21,7 @@ def command(main: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             main(*args, **kwargs)
-        except _INPUT_ERRORS as error:
+        except (InputError, OSError) as error:
             print("error: " + " ".join(str(error).split()), file=sys.stderr)
             raise SystemExit(2) from None
         except KeyboardInterrupt:

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from motion_diffusion.denoiser import Denoiser, DenoiserConfig
 from motion_diffusion.errors import InputError
@@ -142,11 +143,11 @@ class MotionModel(nn.Module):
         lengths_tensor = torch.tensor(list(lengths), device=self.device)
         frames = torch.arange(max(lengths), device=self.device) < lengths_tensor[:, None]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        shape = (max(lengths), self.config.denoiser.features)
+        size = self.config.denoiser.features
 
         def noise() -> Tensor:
-            z = [torch.randn(shape[0], shape[1], generator=generator) for generator in generators]
-            return torch.stack(z).to(self.device)
+            z = [torch.randn(n, size, generator=generator) for n, generator in zip(lengths, generators, strict=True)]
+            return pad_sequence(z, batch_first=True).to(self.device)
 
         denoise = self.denoise_fn(texts, frames, text_scale=text_scale)
         if guide is not None:
@@ -193,7 +194,7 @@ class MotionModel(nn.Module):
             model = MotionModel(config, representation)
             weights = {k.removeprefix("denoiser."): v for k, v in tensors.items() if k.startswith("denoiser.")}
             model.denoiser.load_state_dict(weights)
-        except (SafetensorError, RuntimeError, KeyError) as error:
+        except (SafetensorError, RuntimeError, KeyError, InputError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(
                 f"{path} is not a whole model of this project ({reason}); copy or train it again"

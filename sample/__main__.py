@@ -48,7 +48,7 @@ def check_out(out: Path, overwrite: bool) -> None:
 
 
 def table(residuals: list[Residual]) -> str:
-    """A row a goal: what was wanted, what was reached, and the error."""
+    """A row for each goal: what was wanted, what was reached, and the error."""
     rows = [("goal", "at", "wanted x, y, z (m)", "reached x, y, z (m)", "error", "")]
     for number, residual in enumerate(residuals, 1):
         wanted = ", ".join("-" if w is None else f"{w:.2f}" for w in residual.wanted)
@@ -78,8 +78,8 @@ def adherence(residuals: list[Residual]) -> str:
         }
         for residual in residuals
     ]
-    mean = sum(row["error_cm"] for row in rows) / len(rows) if rows else None
-    return json.dumps({"mean_error_cm": mean, "goals": rows}, indent=2) + "\n"
+    mean = 100 * sum(residual.error for residual in residuals) / len(residuals) if residuals else None
+    return json.dumps({"mean_error_cm": mean and round(mean, 3), "goals": rows}, indent=2) + "\n"
 
 
 @command

@@ -10,6 +10,8 @@ from motion_diffusion.denoiser import DenoiserConfig
 from motion_diffusion.model import ModelConfig, MotionModel
 from motion_diffusion.representation import Representation, encode
 
+torch.set_num_threads(1)  # two test processes share two cores
+
 GROUPS = ("root", "positions", "velocities", "contacts")
 
 

@@ -39,7 +39,7 @@ class Camera:
         return self.size[1] / 2 / np.tan(FIELD_OF_VIEW / 2)
 
     def project(self, points: NDArray) -> tuple[NDArray, NDArray]:
-        """points (..., 3) in metres → pixels (..., 2) and depths (...) in metres; behind the eye the pixels are void."""
+        """points (..., 3) in metres → pixels (..., 2) and depths (...) in metres; pixels behind the eye are void."""
         seen = (points - self.target) @ self.axes.T
         depth = seen[..., 2] + self.distance
         scale = self.focal / np.maximum(depth, 1e-3)

@@ -42,10 +42,10 @@ class Canvas:
     def polygons(
         self, corners: NDArray, faces: ArrayLike, *, edges: ArrayLike | None = None, width: float = 0.0
     ) -> None:
-        """Paint polygons (n, corners, 2). faces, edges: a colour or (n, 3 or 4) of them; width of the edge in pixels."""
+        """Paint polygons (n, corners, 2). faces, edges: a colour or (n, 3 or 4) of them; width of edges in pixels."""
         if len(corners):
-            self._polygons.set(verts=corners, facecolors=faces, linewidths=width * 0.72)
-            self._polygons.set_edgecolors("none" if edges is None else edges)
+            outline = "none" if edges is None else edges
+            self._polygons.set(verts=corners, facecolors=faces, edgecolors=outline, linewidths=width * 0.72)
             self._polygons.draw(self._renderer)
 
     def lines(

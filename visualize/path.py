@@ -21,7 +21,6 @@ from visualize.camera import facing
 from visualize.marks import Line, Mark
 from visualize.scene import Scene, scene_of
 
-
 _PANEL = (0.085, 0.135, 0.885, 0.775)  # left, bottom, width and height of the plot, as shares of the picture
 
 

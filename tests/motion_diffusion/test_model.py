@@ -40,7 +40,7 @@ def test_a_sample_does_not_depend_on_its_batch(saved):
 
 
 @pytest.mark.parametrize("sampler", ["ancestral", "ddim"])
-@pytest.mark.parametrize("steps", [1, 20, 1000])
+@pytest.mark.parametrize("steps", [1, 7, 200])
 def test_any_number_of_steps(make_model, sampler, steps):
     model = make_model("eps")
     x = model.sample(["walk"], [20], seeds=[0], steps=steps, sampler=sampler, text_scale=1.0)

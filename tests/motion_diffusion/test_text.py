@@ -18,7 +18,12 @@ def meaning(encoder, text):
 
 @pytest.mark.parametrize(
     ("word", "near", "far"),
-    [("stroll", "walk", "kick"), ("exhausted", "tired", "dance"), ("jog", "run", "bow"), ("elderly", "old", "wave")],
+    [
+        ("stroll", "walk", "kick"),
+        ("exhausted", "tired", "dance"),
+        ("sprint", "run", "dance"),
+        ("elderly", "old", "wave"),
+    ],
 )
 def test_words_of_like_meaning_are_near(encoder, word, near, far):
     vector = meaning(encoder, word)

@@ -76,7 +76,7 @@ def test_learns(make_model, tmp_path, prediction):
 def test_the_saved_model_is_the_average_of_the_weights(make_model, tmp_path):
     trainer = trained(make_model(), tmp_path / "run")
     saved = load_file(tmp_path / "run" / "model.safetensors")
-    for name, live in trainer.model.denoiser.named_parameters():
+    for name in trainer.ema:
         assert torch.equal(saved[f"denoiser.{name}"], trainer.ema[name])
     assert any(not torch.equal(live, trainer.ema[name]) for name, live in trainer.model.denoiser.named_parameters())
 
@@ -99,4 +99,4 @@ def test_a_run_keeps_its_options(tmp_path):
 
 def test_a_loss_that_is_no_number_stops_the_run(make_model, tmp_path):
     with pytest.raises(InputError, match="lower --learning-rate"):
-        trained(make_model(), tmp_path / "run", learning_rate=float("nan"))
+        trained(make_model(), tmp_path / "run", learning_rate=1e30)
