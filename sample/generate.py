@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from tqdm.auto import tqdm
 
-from guidance.goals import Goals
+from guidance.goals import Goals, Waypoint
 from guidance.methods import CLASSIFIER_SCALE, Guidance, guide
 from guidance.observation import Observation
 from motion_diffusion.errors import InputError
@@ -17,6 +17,9 @@ from motion_diffusion.model import MotionModel, Sampler
 from motion_diffusion.motion import Motion
 from motion_diffusion.samplers import Estimate
 from motion_diffusion.skeleton import FPS
+
+START = Waypoint(frame=0, x=0.0, z=0.0)
+"""Motions begin at the origin of the floor, as the goals' coordinates want it."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ def generate(
 ) -> list[Motion]:
     """One motion for each text, with as many frames, its goals and its seed; all sampled in one batch.
 
-    A motion does not depend on the others in its batch. Raises InputError for empty texts, motions longer than the
+    Motions begin at (0, 0); a goal for the pelvis at frame 0 takes precedence. A motion does not depend on the others
+    in its batch. Raises InputError for empty texts, motions longer than the
     model knows, numbers of steps it cannot take, and goals beyond the motion's end.
     """
     longest = model.config.max_frames
@@ -64,9 +68,10 @@ def generate(
 
     for wanted, count in zip(goals, frames, strict=True):
         wanted.check(count)
-    observation = Observation.stack([wanted.observe(max(frames)) for wanted in goals])
+    from_start = [Goals(goals=[START, *wanted.goals]) for wanted in goals]
+    observation = Observation.stack([wanted.observe(max(frames)) for wanted in from_start])
     lengths = torch.tensor(list(frames))
-    guided = settings.guidance != "none" and bool(observation.mask.any())
+    guided = settings.guidance != "none" and any(wanted.goals for wanted in goals)
     with tqdm(total=settings.steps, desc="sampling", unit="step", disable=None if progress else True) as bar:
 
         def advance(_t: int, _estimate: Estimate) -> None:
@@ -84,6 +89,8 @@ def generate(
         )
     exactly = (observation.values, observation.mask) if guided and "imputation" in settings.guidance else None
     joints = model.representation.decode(x, lengths=lengths, observed=exactly)
+    if not guided:
+        joints = joints - joints[:, :1, :1] * torch.tensor([1.0, 0.0, 1.0])
 
     motions = []
     for i, count in enumerate(frames):

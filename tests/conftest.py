@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import settings
 
 from data_loaders.procedural import ProceduralWalks
 from motion_diffusion.denoiser import DenoiserConfig
@@ -11,6 +12,8 @@ from motion_diffusion.model import ModelConfig, MotionModel
 from motion_diffusion.representation import Representation, encode
 
 torch.set_num_threads(1)  # two test processes share two cores
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 GROUPS = ("root", "positions", "velocities", "contacts")
 
