@@ -75,7 +75,8 @@ def with_goals(x0: Tensor, goals: Observation, lengths: Tensor, representation: 
     """x̂0 (B, F, D) changed as little as makes its reading meet the goals: positions and velocities move together."""
     features = representation.denormalise(x0)
     wanted = decode(features, lengths=lengths, observed=(goals.values, goals.mask))
-    return representation.normalise(displaced(features, wanted - decode(features, lengths=lengths)))
+    change = wanted - decode(features, lengths=lengths)
+    return representation.normalise(displaced(features, change, lengths=lengths))
 
 
 def guide(

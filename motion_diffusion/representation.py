@@ -70,21 +70,16 @@ def encode(
     "body" does neither; its yaw starts at the smoothed heading, near 0.
     """
     _check_exist(groups)
-    frames = joints.shape[-3]
-    last = torch.full(joints.shape[:-3], frames, device=joints.device) if lengths is None else lengths.to(joints.device)
-    time = torch.arange(frames, device=joints.device)
     if lengths is not None:
-        joints = _at_frames(joints, torch.minimum(time, last[..., None] - 1))
+        time = torch.arange(joints.shape[-3], device=joints.device)
+        joints = _at_frames(joints, torch.minimum(time, lengths.to(joints.device)[..., None] - 1))
     angle = heading(joints, convention=convention)
     if convention == "humanml3d":
         angle = torch.cat([torch.zeros_like(angle[..., :1]), angle[..., 1:]], dim=-1)
     step = angle.diff(dim=-1, prepend=torch.zeros_like(angle[..., :1]))
     yaw = (step - 2 * math.pi * (step / (2 * math.pi)).round()).cumsum(-1) / 2
 
-    steps = torch.zeros_like(joints)
-    if frames > 1:
-        steps[..., :-1, :, :] = joints.diff(dim=-3)
-        steps = _at_frames(steps, torch.minimum(time, (last[..., None] - 2).clamp_min(0)))
+    steps = _steps(joints, lengths)
     features = joints.new_zeros(*joints.shape[:-2], FEATURES)
     features[..., 0] = yaw
     _write_positions(features, joints)
@@ -147,16 +142,16 @@ def _check_exist(groups: Sequence[str]) -> None:
         raise InputError(f"no feature group {unknown[0]!r}; give some of {', '.join(LAYOUT)}")
 
 
-def displaced(features: Tensor, displacement: Tensor) -> Tensor:
+def displaced(features: Tensor, displacement: Tensor, *, lengths: Tensor | None = None) -> Tensor:
     """Features (..., F, 263) of the same motion with every joint moved by displacement (..., F, 22, 3) metres.
 
     Positions and velocities move together, so every reading does: `decode` of the result is exactly that of features
-    plus displacement. Yaw, rotations and contacts are kept.
+    plus displacement. Yaw, rotations and contacts are kept. lengths: (...) frames that count, as for `encode`.
     """
     angle = 2 * features[..., 0]
     root = displacement[..., :1, :]
     body = turn(displacement[..., 1:, :] - root * root.new_tensor([1.0, 0.0, 1.0]), angle)
-    steps = displacement.diff(dim=-3, append=displacement[..., -1:, :, :])
+    steps = _steps(displacement, lengths)
     result = features.clone()
     result[..., 1:4] += root[..., 0, [0, 2, 1]]
     result[..., LAYOUT["positions"]] += body.flatten(-2)
@@ -176,6 +171,18 @@ def _write_positions(features: Tensor, joints: Tensor) -> None:
 def _points(numbers: Tensor) -> Tensor:
     """(..., 3·J) → (..., J, 3)."""
     return torch.unflatten(numbers, -1, (-1, 3))
+
+
+def _steps(joints: Tensor, lengths: Tensor | None) -> Tensor:
+    """(..., F, J, 3) from each frame to the next; the last frame that counts, and later ones, repeat the step to it."""
+    steps = torch.zeros_like(joints)
+    frames = joints.shape[-3]
+    if frames > 1:
+        steps[..., :-1, :, :] = joints.diff(dim=-3)
+        last = torch.full(joints.shape[:-3], frames) if lengths is None else lengths
+        time = torch.arange(frames, device=joints.device)
+        steps = _at_frames(steps, torch.minimum(time, (last.to(joints.device)[..., None] - 2).clamp_min(0)))
+    return steps
 
 
 def _at_frames(values: Tensor, index: Tensor) -> Tensor:

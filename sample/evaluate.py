@@ -44,6 +44,8 @@ class Options:
     """Frames at which the pelvis shall be where it is in the real clip, at random."""
     batch: int = 16
     seed: int = 0
+    judge_steps: int = 1500
+    """Training steps of the judge of actions."""
     json: Path | None = None
     """File to write the figures to."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
@@ -115,7 +117,12 @@ def evaluate(options: Options) -> dict[str, Any]:
     longest = model.config.max_frames
     tasks = trials([clip for clip in clips if split_of(clip.name) == "test"], options, longest)
     train = [clip for clip in clips if split_of(clip.name) == "train" and len(clip.joints) >= MIN_FRAMES]
-    judge = ActionJudge.train([torch.from_numpy(c.joints) for c in train], [c.action for c in train], frames=longest)
+    judge = ActionJudge.train(
+        [torch.from_numpy(clip.joints) for clip in train],
+        [clip.action for clip in train],
+        frames=longest,
+        steps=options.judge_steps,
+    )
     actions = {task.action for task in tasks}
     pace = {
         action: sum(speeds) / len(speeds)

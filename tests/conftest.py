@@ -1,7 +1,10 @@
-"""What many tests need: motions and a small real model, made here from procedural walks."""
+"""What many tests need: motions, a small real model made from procedural walks, and clips in files."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -10,6 +13,7 @@ from data_loaders.procedural import ProceduralWalks
 from motion_diffusion.denoiser import DenoiserConfig
 from motion_diffusion.model import ModelConfig, MotionModel
 from motion_diffusion.representation import Representation, encode
+from motion_diffusion.skeleton import JOINTS
 
 torch.set_num_threads(1)  # two test processes share two cores
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -43,3 +47,41 @@ def make_model(representation):
         return model.eval().requires_grad_(False)
 
     return make
+
+
+SOURCE = {
+    "Hips": "pelvis", "Spine": "spine1", "Chest": "spine3", "Neck": "neck", "Head": "head",
+    **{
+        f"{theirs}_{letter}": f"{side}_{ours}"
+        for side, letter in (("left", "L"), ("right", "R"))
+        for theirs, ours in {
+            "Shoulder": "collar", "UpperArm": "shoulder", "LowerArm": "elbow", "Hand": "wrist",
+            "UpperLeg": "hip", "LowerLeg": "knee", "Foot": "ankle", "Toes": "foot",
+        }.items()
+    },
+}  # fmt: skip
+"""Joints of the Bandai-Namco skeleton and those of ours that stand in for them."""
+
+
+def write_bandai(path: Path, joints: np.ndarray) -> None:
+    """Write joints (F, 22, 3) in metres, 30 frames a second, as a BVH file with the joint names of Bandai-Namco.
+
+    Every joint hangs on the root by its position channels and has no rotation: the file says exactly these positions.
+    """
+    lines = ["HIERARCHY", "ROOT joint_Root", "{", "OFFSET 0 0 0", "CHANNELS 3 Xposition Yposition Zposition"]
+    for name in SOURCE:
+        lines += [f"JOINT {name}", "{", "OFFSET 0 0 0"]
+        lines += ["CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation"]
+        lines += ["End Site", "{", "OFFSET 0 0 0", "}", "}"]
+    lines += ["}", "MOTION", f"Frames: {len(joints)}", f"Frame Time: {1 / 30:.6f}"]
+    for frame in joints:
+        numbers = [0.0, 0.0, 0.0]
+        for ours in SOURCE.values():
+            numbers += [*(100 * frame[JOINTS.index(ours)]).tolist(), 0.0, 0.0, 0.0]
+        lines.append(" ".join(f"{number:.5f}" for number in numbers))
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(name="write_bandai")
+def _write_bandai():
+    return write_bandai

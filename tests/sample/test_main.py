@@ -1,0 +1,83 @@
+"""The command: what it writes and prints, and what it says about bad input."""
+
+import json
+import re
+import sys
+
+import pytest
+import torch
+
+import sample.__main__ as command
+from motion_diffusion.motion import Motion
+
+GOALS = '{"version": 1, "goals": [{"kind": "waypoint", "time": 1.0, "x": 0.2, "z": 0.9}]}'
+RESULTS = {"motion.npz", "motion.mp4", "path.png", "adherence.json"}
+
+
+@pytest.fixture
+def sample(tmp_path, monkeypatch, make_model):
+    """sample(*arguments): the command in a folder with a model `m` and a goal file."""
+    make_model().save(tmp_path / "m")
+    (tmp_path / "goals.json").write_text(GOALS)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sample", *map(str, arguments)])
+        command.main()
+
+    return run
+
+
+SHORT = ("--model", "m", "--seconds", 1.6, "--steps", 3)
+
+
+def test_writes_its_results_and_keeps_them(sample, tmp_path, capsys):
+    sample("a tired person walks", "--goals", "goals.json", "--out", "r", *SHORT)
+    printed = capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "r").iterdir()} == RESULTS
+    motion = Motion.load(tmp_path / "r" / "motion.npz")
+    report = json.loads((tmp_path / "r" / "adherence.json").read_text())
+    missed = (motion.joints[20, 0, [0, 2]] - torch.tensor([0.2, 0.9])).norm().item()
+    assert report["goals"][0]["error_cm"] == pytest.approx(100 * missed, abs=1e-3)
+    assert report["goals"][0]["met"] is (missed <= 0.05)
+    row = next(line for line in printed.splitlines() if "waypoint" in line)
+    assert "0.20, -, 0.90" in row
+    assert f"{100 * missed:.1f} cm" in row
+
+    before = (tmp_path / "r" / "motion.npz").read_bytes()
+    with pytest.raises(SystemExit, match="2"):
+        sample("walk", "--out", "r", *SHORT)
+    assert "--overwrite" in capsys.readouterr().err
+    assert (tmp_path / "r" / "motion.npz").read_bytes() == before
+    sample("walk", "--out", "r", "--overwrite", *SHORT)
+    assert (tmp_path / "r" / "motion.npz").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("",), "prompt is empty"),
+        (("walk", "--model", "no-such"), "no model 'no-such'"),
+        (("walk", "--goals", "none.json"), "no goal file none.json"),
+        (("walk", "--goals", "broken.json"), "broken.json is not JSON"),
+        (("walk", "--goals", "late.json"), "goal 1 .*beyond the motion"),
+        (("walk", "--seconds", "60"), "too long"),
+        (("walk", "--out", "goals.json"), "goals.json"),
+        (("walk", "--model", "cut"), "model.safetensors"),
+    ],
+)
+def test_bad_input_gets_one_line_and_writes_nothing(sample, tmp_path, capsys, make_model, arguments, said):
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "late.json").write_text(GOALS.replace("1.0", "7.0"))
+    make_model().save(tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    there = {path: path.is_dir() or path.read_bytes() for path in tmp_path.rglob("*")}
+    with pytest.raises(SystemExit, match="2"):
+        sample(*SHORT, "--out", "r", *arguments)
+    printed = capsys.readouterr()
+    assert not printed.out
+    last = printed.err.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert re.search(said, last)
+    assert {path: path.is_dir() or path.read_bytes() for path in tmp_path.rglob("*")} == there
