@@ -1,0 +1,40 @@
+"""The house is in order: what conda installs is what pip installs, and every import is one of ours to make."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PACKAGES = ("data_loaders", "guidance", "motion_diffusion", "sample", "train", "visualize")
+IMPORTED_AS = {"pillow": "PIL", "openai-clip": "clip"}
+
+
+def test_environment_has_the_packages_of_pyproject():
+    wanted = PROJECT["dependencies"] + [line for extra in PROJECT["optional-dependencies"].values() for line in extra]
+    listed = re.findall(r"^      - (\S+)$", (ROOT / "environment.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(set(wanted))
+
+
+def test_constraints_pin_what_is_needed():
+    pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    names = {re.split(r"[<>=]", line)[0] for line in PROJECT["dependencies"]}
+    assert names <= pins.keys()
+    assert pins["torch"] == "2.13.0"
+
+
+def test_every_import_is_declared():
+    """No package is used that only happens to be installed."""
+    declared = {re.split(r"[<>=]", line)[0] for line in PROJECT["dependencies"]}
+    declared = {IMPORTED_AS.get(name, name) for name in declared} | {"clip"}  # clip: an extra, imported when asked for
+    imported: dict[str, str] = {}
+    for path in (path for package in PACKAGES for path in (ROOT / package).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            imported |= {name.split(".")[0]: str(path) for name in names}
+    foreign = set(imported) - set(sys.stdlib_module_names) - set(PACKAGES)
+    assert foreign - declared == set()
