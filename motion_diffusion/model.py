@@ -70,6 +70,7 @@ class MotionModel(nn.Module):
 
     def __init__(self, config: ModelConfig, representation: Representation):
         super().__init__()
+        self.name = "untitled"
         self.config = config
         self.denoiser = Denoiser(config.denoiser)
         self.representation = representation
@@ -199,6 +200,7 @@ class MotionModel(nn.Module):
             raise InputError(
                 f"{path} is not a whole model of this project ({reason}); copy or train it again"
             ) from None
+        model.name = directory.resolve().name
         return model.eval().requires_grad_(False)
 
 

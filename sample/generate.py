@@ -95,7 +95,7 @@ def generate(
     motions = []
     for i, count in enumerate(frames):
         provenance = {
-            "model": {"training": model.config.training, "weights": model.digest, "licence": model.config.licence},
+            "model": {"name": model.name, "weights": model.digest, "licence": model.config.licence},
             "settings": dataclasses.asdict(settings),
             "seed": seeds[i],
             "goals": goals[i].model_dump(exclude_none=True),

@@ -14,7 +14,7 @@ from data_loaders.datasets import DatasetName, load_examples
 from data_loaders.example import Examples
 from motion_diffusion.denoiser import DenoiserConfig
 from motion_diffusion.errors import InputError, command
-from motion_diffusion.model import ModelConfig, MotionModel, read_config
+from motion_diffusion.model import ModelConfig, MotionModel
 from motion_diffusion.representation import Representation, encode
 from motion_diffusion.text import text_encoder
 from train.pictures import Pictures
@@ -67,6 +67,11 @@ class Options:
     training: tyro.conf.OmitArgPrefixes[TrainingOptions] = field(default_factory=TrainingOptions)
 
 
+def told(options: Options) -> str:
+    """What a model is trained on, in one line."""
+    return f"{options.data}, {options.training.steps} steps of {options.training.batch_size}"
+
+
 def build_model(options: Options, examples: Examples) -> MotionModel:
     """A new model whose features are scaled by what the examples measure."""
     joints = [torch.from_numpy(examples.example(index).joints) for index in range(MEASURED_EXAMPLES)]
@@ -85,17 +90,18 @@ def build_model(options: Options, examples: Examples) -> MotionModel:
         T=options.T,
         text=options.text,
         max_frames=options.max_frames,
-        training=f"{options.data}, {options.training.steps} steps of {options.training.batch_size}",
+        training=told(options),
         licence=LICENCES[options.data],
     )
     torch.manual_seed(options.training.seed)
     return MotionModel(config, representation)
 
 
-def continue_model(run: Path) -> MotionModel:
-    """The model of a run that was begun; its weights come from the training state."""
-    read_config(run)
-    return MotionModel.load(run).train().requires_grad_(True)
+def continue_model(options: Options) -> MotionModel:
+    """The model of a run that was begun; its weights come from the training state. Its steps may be other ones now."""
+    model = MotionModel.load(options.run).train().requires_grad_(True)
+    model.config = dataclasses.replace(model.config, training=told(options))
+    return model
 
 
 @command
@@ -113,7 +119,7 @@ def main() -> None:
     for where in ("run", "data_root", "threads"):  # matters of the machine, not of the model
         del described[where]
     write_options(options.run, described)
-    model = continue_model(options.run) if begun else build_model(options, train)
+    model = continue_model(options) if begun else build_model(options, train)
     Trainer(model, train, held_out, options.run, options.training, on_validate=Pictures(options.run)).train()
 
 

@@ -20,6 +20,7 @@ def test_round_trip(saved):
     again = MotionModel.load(directory)
     assert again.config == model.config
     assert again.digest == model.digest
+    assert again.name == "m"
     run = dict(seeds=[3], steps=5)
     torch.testing.assert_close(again.sample(["walk"], [30], **run), model.sample(["walk"], [30], **run))
 

@@ -57,7 +57,7 @@ def test_the_motion_says_where_it_comes_from(make_model):
     assert motion.text == "a person walks"
     assert motion.provenance["seed"] == 3
     assert motion.provenance["settings"]["text_scale"] == 1.5
-    assert motion.provenance["model"]["weights"] == model.digest
+    assert motion.provenance["model"] == {"name": "untitled", "weights": model.digest, "licence": ""}
     assert Goals.model_validate(motion.provenance["goals"]) == GOALS
     assert len(motion.provenance["residuals"]) == 2
 

@@ -30,6 +30,7 @@ def test_default_data_train_and_go_on(train, tmp_path, capsys):
     assert {path.name for path in run.iterdir()} >= {"model.safetensors", "state.safetensors", "loss.png", "pictures"}
     train("--run", "r", "--steps", 3, *TINY)
     assert json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 3
+    assert json.loads((run / "config.json").read_text())["training"] == "procedural, 3 steps of 2"
     capsys.readouterr()
     with pytest.raises(SystemExit, match="2"):
         train("--run", "r", "--steps", 3, "--prediction", "eps", *TINY)
