@@ -159,6 +159,12 @@ def plain_caption(action: str, style: str) -> str:
     return f"{_article(words[0])} {words[0]} person {VERBS[action][0]}" if words else f"a person {VERBS[action][0]}"
 
 
+def true_caption(action: str, style: str, facts: Facts) -> str:
+    """The plainest sentence that leaves nothing open: one who walks without a turn "walks straight ahead"."""
+    plain = plain_caption(action, style)
+    return f"{plain} straight ahead" if _is_straight([action], facts) else plain
+
+
 def caption(actions: Sequence[str], style: str, facts: Facts, rng: Generator) -> str:
     """A sentence about a clip of one or more actions, done one after the other in a style, true to the facts."""
     verbs = [str(rng.choice(VERBS[action])) if rng.random() < 0.7 else VERBS[action][0] for action in actions]
@@ -189,7 +195,7 @@ def _tell(actions: Sequence[str], facts: Facts, rng: Generator) -> str:
             said += [f"turning {side}", f"in a curve to the {side}", f"turning to the {side}"]
         else:
             said += [f"turning around to the {side}", f"in a half circle to the {side}", f"{clock} in an arc"]
-    elif abs(degrees) < 12 and facts.distance > 2 and set(actions) <= {"walk", "run", "dash"}:
+    elif _is_straight(actions, facts):
         said += ["in a straight line", "straight ahead", "straight on"]
     if facts.distance > 1 and rng.random() < 0.35:
         metres = _NUMBERS[min(round(facts.distance), 15)]
@@ -200,6 +206,12 @@ def _tell(actions: Sequence[str], facts: Facts, rng: Generator) -> str:
         elif facts.speed < 0.7:
             said = ["slowly", "at a slow pace", "unhurriedly"]
     return str(rng.choice(said)) if said else ""
+
+
+def _is_straight(actions: Sequence[str], facts: Facts) -> bool:
+    """Whether it is worth saying that somebody goes straight on: there was a way to turn on, and none was made."""
+    turned = abs(float(np.degrees(facts.turn)))
+    return turned < 12 and facts.distance > 2 and set(actions) <= {"walk", "run", "dash"}
 
 
 def mirror_words(text: str) -> str:

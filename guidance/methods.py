@@ -92,13 +92,17 @@ def guide(
         raise InputError(f"unknown guidance {method!r}; choose from {', '.join(get_args(Guidance))}")
     representation = model.representation
 
+    def miss(x0: Tensor) -> Tensor:
+        return goals.loss(representation.decode(x0, lengths=lengths))
+
+    def impute(x0: Tensor) -> Tensor:
+        return with_goals(x0, goals, lengths, representation)
+
     def wrap(denoise: Denoise, noise: Noise) -> Denoise:
         if "classifier" in method:
-            loss = lambda x0: goals.loss(representation.decode(x0, lengths=lengths))  # noqa: E731
-            denoise = classifier(denoise, loss, model.schedule, scale=scale)
+            denoise = classifier(denoise, miss, model.schedule, scale=scale)
         if "imputation" in method:
             overwritten = _observed_features(goals, representation) if model.prediction.name == "eps" else None
-            impute = lambda x0: with_goals(x0, goals, lengths, representation)  # noqa: E731
             denoise = imputation(denoise, impute, model.schedule, overwritten=overwritten, noise=noise)
         return denoise
 

@@ -16,7 +16,7 @@ import tyro
 from torch import Tensor
 
 from data_loaders.bandai import Clip, load_bandai, split_of
-from data_loaders.captions import plain_caption
+from data_loaders.captions import motion_facts, true_caption
 from guidance.goals import Goals, Waypoint
 from motion_diffusion.errors import InputError, command
 from motion_diffusion.files import atomic
@@ -81,7 +81,8 @@ def trials(clips: Sequence[Clip], options: Options, longest: int) -> list[Trial]
             clip = clips[index]
             joints = to_origin(torch.from_numpy(clip.joints[:longest]))
             frames = torch.randperm(len(joints), generator=generator)[: options.keyframes].sort().values
-            result.append(Trial(joints, plain_caption(clip.action, clip.style), clip.action, frames))
+            text = true_caption(clip.action, clip.style, motion_facts(joints.numpy()))
+            result.append(Trial(joints, text, clip.action, frames))
     return result[: options.num]
 
 

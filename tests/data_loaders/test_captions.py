@@ -13,6 +13,7 @@ from data_loaders.captions import (
     mirror_words,
     motion_facts,
     plain_caption,
+    true_caption,
 )
 
 STYLES = (
@@ -31,6 +32,9 @@ def test_plain_captions():
     assert plain_caption("walk", "tired") == "a tired person walks"
     assert plain_caption("run", "angry") == "an angry person runs"
     assert plain_caption("bow", "normal") == "a person bows"
+    assert true_caption("walk", "tired", Facts(4.0, 0.1, 1.0)) == "a tired person walks straight ahead"
+    assert true_caption("walk", "tired", Facts(4.0, 0.5, 1.0)) == "a tired person walks"
+    assert true_caption("bow", "normal", Facts(0.1, 0.0, 0.0)) == "a person bows"
 
 
 def test_left_and_right_change_places():
