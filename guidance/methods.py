@@ -12,10 +12,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from guidance.bending import with_goals
 from guidance.observation import Observation
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from motion_diffusion.representation import FEATURES, LAYOUT, Representation, decode, displaced
+from motion_diffusion.representation import FEATURES, LAYOUT, Representation
 from motion_diffusion.samplers import Denoise, Estimate, Noise, consistent
 from motion_diffusion.schedule import Schedule
 
@@ -30,7 +31,11 @@ def classifier(denoise: Denoise, loss: Callable[[Tensor], Tensor], schedule: Sch
     """Classifier guidance (Dhariwal & Nichol 2021) as in GMD: the mean of x_s moves by −scale·β̃·∇ loss(x̂0(x_t)).
 
     The gradient goes through the denoiser to x_t. The mean is A·x_t + B·x̂0 with β̃/B = σ_s²/α_s (see `schedule`), so
-    the same motion of the mean comes from moving x̂0 by −scale·(σ_s²/α_s)·∇, whatever the prediction type and stride.
+    moving x̂0 by d = −scale·(σ_s²/α_s)·∇ moves the mean just so, whatever the prediction type and stride.
+
+    Near t = T, σ_s²/α_s is large and the gradient through a real network is not as small as it should be. So x̂0 moves
+    along d no further than to the least loss on the way, λ·d with λ ≤ 1, found from the parabola through the loss and
+    its slope at x̂0 and the loss at x̂0 + d (exact where the loss is quadratic). Every sample has its own λ.
 
     loss: x̂0 (B, F, D) → (B,).
     """
@@ -39,9 +44,16 @@ def classifier(denoise: Denoise, loss: Callable[[Tensor], Tensor], schedule: Sch
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             x0 = denoise(x, t, s).x0
-            (gradient,) = torch.autograd.grad(loss(x0).sum(), x)
+            near = x0.detach().requires_grad_()
+            here = loss(near)
+            (uphill,) = torch.autograd.grad(here.sum(), near)
+            (gradient,) = torch.autograd.grad(x0, x, grad_outputs=uphill)
         alpha_s, sigma_s = schedule.row(s)
-        return consistent(x0.detach() - scale * sigma_s**2 / alpha_s * gradient, x.detach(), t, schedule)
+        d = -scale * sigma_s**2 / alpha_s * gradient
+        slope = (uphill * d).flatten(1).sum(1)
+        rise = loss(near.detach() + d) - here.detach() - slope
+        share = torch.where(rise > 0, (-slope / (2 * rise)).clamp(0, 1), (slope < 0).to(slope))
+        return consistent(x0.detach() + share[:, None, None] * d, x.detach(), t, schedule)
 
     return guided
 
@@ -69,14 +81,6 @@ def imputation(
         return Estimate(x0, torch.where(overwritten, noise(), estimate.eps))
 
     return guided
-
-
-def with_goals(x0: Tensor, goals: Observation, lengths: Tensor, representation: Representation) -> Tensor:
-    """x̂0 (B, F, D) changed as little as makes its reading meet the goals: positions and velocities move together."""
-    features = representation.denormalise(x0)
-    wanted = decode(features, lengths=lengths, observed=(goals.values, goals.mask))
-    change = wanted - decode(features, lengths=lengths)
-    return representation.normalise(displaced(features, change, lengths=lengths))
 
 
 def guide(

@@ -28,15 +28,15 @@ def heading(joints: Tensor, *, smooth: bool = True, convention: Convention = "bo
     across = torch.nn.functional.normalize(across, dim=-1)
     forward = torch.stack([across[..., 2], -across[..., 0]], dim=-1)  # x and z of the cross product of up and across
     if smooth:
-        forward = _smooth(forward)
+        forward = gaussian(forward, _HEADING_SMOOTHING)
     return -torch.atan2(forward[..., 0], forward[..., 1])
 
 
-def _smooth(values: Tensor) -> Tensor:
-    """Filter (..., F, C) over time by a gaussian cut at 4 sigma, the first and last frame held outside."""
-    radius = int(4 * _HEADING_SMOOTHING)
+def gaussian(values: Tensor, sigma: float) -> Tensor:
+    """Filter (..., F, C) over time by a gaussian of sigma frames cut at 4 sigma, first and last frame held outside."""
+    radius = int(4 * sigma)
     steps = torch.arange(-radius, radius + 1, dtype=torch.float64, device=values.device)
-    weights = torch.exp(-0.5 * (steps / _HEADING_SMOOTHING) ** 2)
+    weights = torch.exp(-0.5 * (steps / sigma) ** 2)
     series = values.transpose(-1, -2).reshape(-1, 1, values.shape[-2])
     held = torch.nn.functional.pad(series, (radius, radius), mode="replicate")
     smoothed = torch.nn.functional.conv1d(held, (weights / weights.sum()).to(values)[None, None])

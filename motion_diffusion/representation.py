@@ -79,7 +79,7 @@ def encode(
     step = angle.diff(dim=-1, prepend=torch.zeros_like(angle[..., :1]))
     yaw = (step - 2 * math.pi * (step / (2 * math.pi)).round()).cumsum(-1) / 2
 
-    steps = _steps(joints, lengths)
+    steps = frame_steps(joints, lengths)
     features = joints.new_zeros(*joints.shape[:-2], FEATURES)
     features[..., 0] = yaw
     _write_positions(features, joints)
@@ -151,7 +151,7 @@ def displaced(features: Tensor, displacement: Tensor, *, lengths: Tensor | None 
     angle = 2 * features[..., 0]
     root = displacement[..., :1, :]
     body = turn(displacement[..., 1:, :] - root * root.new_tensor([1.0, 0.0, 1.0]), angle)
-    steps = _steps(displacement, lengths)
+    steps = frame_steps(displacement, lengths)
     result = features.clone()
     result[..., 1:4] += root[..., 0, [0, 2, 1]]
     result[..., LAYOUT["positions"]] += body.flatten(-2)
@@ -173,7 +173,7 @@ def _points(numbers: Tensor) -> Tensor:
     return torch.unflatten(numbers, -1, (-1, 3))
 
 
-def _steps(joints: Tensor, lengths: Tensor | None) -> Tensor:
+def frame_steps(joints: Tensor, lengths: Tensor | None) -> Tensor:
     """(..., F, J, 3) from each frame to the next; the last frame that counts, and later ones, repeat the step to it."""
     steps = torch.zeros_like(joints)
     frames = joints.shape[-3]
