@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from guidance.goals import Goals
@@ -23,6 +25,8 @@ from visualize.scene import Scene, scene_of
 
 _PANEL = (0.085, 0.135, 0.885, 0.775)  # left, bottom, width and height of the plot, as shares of the picture
 
+_BESIDE = ((12, 8), (-12, 8), (12, -18), (-12, -18), (12, 22), (-12, 22))  # points from a place to its note
+
 
 def draw_path(
     motion: Motion, path: str | Path, *, goals: Goals | None = None, size: tuple[int, int] = (900, 760)
@@ -34,18 +38,16 @@ def draw_path(
     """
     scene = scene_of(motion, goals)
     figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes(_PANEL)
     scale = _frame(axes, scene, (size[0] * _PANEL[2], size[1] * _PANEL[3]))
+    words = _walk(axes, scene, scale)
     for mark in scene.marks:
-        if isinstance(mark, Line):
-            _line(axes, mark, scene)
-    _walk(axes, scene, scale)
-    for mark in scene.marks:
-        if isinstance(mark, Mark):
-            _mark(axes, mark, scene)
+        words.append(_line(axes, mark, scene) if isinstance(mark, Line) else _mark(axes, mark, scene))
+    _part(words, canvas)
     _words(figure, axes, scene)
     with atomic(path) as temporary:
-        FigureCanvasAgg(figure).print_png(str(temporary))
+        canvas.print_png(str(temporary))
 
 
 def _frame(axes: Axes, scene: Scene, panel: tuple[float, float]) -> float:
@@ -67,7 +69,7 @@ def _frame(axes: Axes, scene: Scene, panel: tuple[float, float]) -> float:
     return scale
 
 
-def _walk(axes: Axes, scene: Scene, scale: float) -> None:
+def _walk(axes: Axes, scene: Scene, scale: float) -> list[Text]:
     """The pelvis over the floor, where the body faces, and the seconds: one label for those spent in one place."""
     walked = scene.joints[:, 0, [0, 2]].astype(np.float64)
     share = np.linspace(0, 1, max(len(walked) - 1, 1))
@@ -75,6 +77,7 @@ def _walk(axes: Axes, scene: Scene, scale: float) -> None:
     pieces = np.stack([walked[:-1], walked[1:]], axis=1)
     axes.add_collection(LineCollection(list(pieces), colors=colours, linewidths=3.0, capstyle="round", zorder=3))
     stays: list[list[int]] = []
+    at: list[Text] = []
     for second in range(0, int(scene.seconds + 1e-6) + 1, max(1, round(scene.seconds / 12))):
         place = scene.at(second)[0, [0, 2]]
         if stays and np.linalg.norm(place - scene.at(stays[-1][0])[0, [0, 2]]) * scale < 24:
@@ -90,17 +93,18 @@ def _walk(axes: Axes, scene: Scene, scale: float) -> None:
         axes.plot(*place, "o", color="white", markeredgecolor=style.INK, markersize=6, zorder=5)
         behind = place - 20 / scale * ahead
         words = f"{stay[0]} s" if len(stay) == 1 else f"{stay[0]}–{stay[-1]} s"
-        axes.text(behind[0], behind[1], words, color=style.INK, fontsize=8.5, ha="center", va="center", zorder=8)
+        at.append(axes.text(*behind, words, color=style.INK, fontsize=8.5, ha="center", va="center", zorder=8))
+    return at
 
 
-def _line(axes: Axes, line: Line, scene: Scene) -> None:
+def _line(axes: Axes, line: Line, scene: Scene) -> Annotation:
     points = np.array(line.points)
     axes.plot(points[:, 0], points[:, 1], color=style.GOAL, linewidth=2.2, dashes=(2.5, 1.5), zorder=2)
     middle = line.at((line.times[0] + line.times[-1]) / 2)
-    _note(axes, middle, f"path, {100 * line.miss(scene.joints, scene.fps):.0f} cm off on average")
+    return _note(axes, middle, f"path, {100 * line.miss(scene.joints, scene.fps):.0f} cm off on average")
 
 
-def _mark(axes: Axes, mark: Mark, scene: Scene) -> None:
+def _mark(axes: Axes, mark: Mark, scene: Scene) -> Annotation:
     """A ring for a way-point, a ball for a goal in space, and a thin line to where the joint really was."""
     place = mark.where(scene.joints, scene.fps)[[0, 2]]
     reached = scene.at(mark.time)[mark.joint, [0, 2]]
@@ -112,18 +116,15 @@ def _mark(axes: Axes, mark: Mark, scene: Scene) -> None:
         face = style.side(mark.joint)
         axes.plot(*place, "o", markersize=9, color=face, markeredgecolor=style.GOAL, markeredgewidth=2, zorder=6)
     name = "" if mark.on_floor else JOINTS[mark.joint].replace("_", " ") + ", "
-    _note(axes, place, f"{name}{mark.time:.3g} s: {100 * mark.miss(scene.joints, scene.fps):.0f} cm off")
+    return _note(axes, place, f"{name}{mark.time:.3g} s: {100 * mark.miss(scene.joints, scene.fps):.0f} cm off")
 
 
-def _note(axes: Axes, place: NDArray, words: str) -> None:
-    """Words beside a place, on the side where there is more room."""
-    start, end = axes.get_xlim()
-    rightwards = (place[0] - start) / (end - start) < 0.6
-    axes.annotate(
+def _note(axes: Axes, place: NDArray, words: str) -> Annotation:
+    """Words beside a place, to its right."""
+    return axes.annotate(
         words,
         xy=(place[0], place[1]),
-        xytext=(12 if rightwards else -12, 8),
-        ha="left" if rightwards else "right",
+        xytext=_BESIDE[0],
         textcoords="offset points",
         color=style.GOAL,
         fontsize=9.5,
@@ -131,6 +132,20 @@ def _note(axes: Axes, place: NDArray, words: str) -> None:
         bbox={"boxstyle": "round,pad=0.15", "facecolor": style.BACKGROUND, "edgecolor": "none", "alpha": 0.8},
         zorder=7,
     )
+
+
+def _part(words: list[Text], canvas: FigureCanvasAgg) -> None:
+    """Move notes to another side of their place where they would lie over others or beyond the panel."""
+    taken: list[Bbox] = []
+    for text in words:
+        panel = text.axes.get_window_extent() if text.axes is not None else None
+        for beside in _BESIDE if isinstance(text, Annotation) else ():
+            text.set(position=beside, horizontalalignment="left" if beside[0] > 0 else "right")
+            box = text.get_window_extent(canvas.get_renderer())
+            inside = panel is None or (panel.x0 <= box.x0 and box.x1 <= panel.x1)
+            if inside and not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(text.get_window_extent(canvas.get_renderer()))
 
 
 def _words(figure: Figure, axes: Axes, scene: Scene) -> None:
