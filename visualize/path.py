@@ -93,7 +93,9 @@ def _walk(axes: Axes, scene: Scene, scale: float) -> list[Text]:
         axes.plot(*place, "o", color="white", markeredgecolor=style.INK, markersize=6, zorder=5)
         behind = place - 20 / scale * ahead
         words = f"{stay[0]} s" if len(stay) == 1 else f"{stay[0]}–{stay[-1]} s"
-        at.append(axes.text(*behind, words, color=style.INK, fontsize=8.5, ha="center", va="center", zorder=8))
+        at.append(
+            axes.text(behind[0], behind[1], words, color=style.INK, fontsize=8.5, ha="center", va="center", zorder=8)
+        )
     return at
 
 
