@@ -1,0 +1,45 @@
+"""What the README shows can be typed in as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from guidance.goals import load_goals
+from motion_diffusion.motion import Motion
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("text", blocks("json"))
+def test_goal_files(text, tmp_path):
+    (tmp_path / "goals.json").write_text(text)
+    load_goals(tmp_path / "goals.json").check(120)
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    assert Motion.load("motion.npz").provenance["residuals"][0]["met"]
+
+
+def test_links_and_pictures_are_there():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    assert all((ROOT / link).exists() for link in links if not link.startswith("http"))
+
+
+def test_commands_are_there():
+    named = set(re.findall(r"python -m ([a-z_.]+)", README))
+    assert {"sample", "train", "visualize", "sample.evaluate"} <= named
+    for name in named:
+        place = ROOT / name.replace(".", "/")
+        assert (place / "__main__.py").exists() or place.with_suffix(".py").exists()
+    targets = re.findall(r"^make ([a-z]+)", README, re.MULTILINE)
+    assert set(targets) <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
