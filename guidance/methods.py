@@ -115,7 +115,7 @@ def guide(
 
 def _observed_features(goals: Observation, representation: Representation) -> Tensor:
     """(B, F, D) bool: the position features of what is observed, and nothing else."""
-    features = torch.zeros(*goals.mask.shape[:2], FEATURES, dtype=torch.bool)
+    features = goals.mask.new_zeros(*goals.mask.shape[:2], FEATURES)
     features[..., 1:4] = goals.mask[..., 0, [0, 2, 1]]
     features[..., LAYOUT["positions"]] = goals.mask[..., 1:, :].flatten(-2)
     return features[..., representation.index]

@@ -34,6 +34,10 @@ class Observation:
             torch.stack([o.weights for o in observations]),
         )
 
+    def to(self, device: torch.device) -> Observation:
+        """The same on a device."""
+        return Observation(self.values.to(device), self.mask.to(device), self.weights.to(device))
+
     def updated(self, other: Observation, *, weight: float = 1.0) -> Observation:
         """This observation with the other's entries written over it, at the given weight."""
         entries = other.mask.any(-1)

@@ -69,8 +69,8 @@ def generate(
     for wanted, count in zip(goals, frames, strict=True):
         wanted.check(count)
     from_start = [Goals(goals=[START, *wanted.goals]) for wanted in goals]
-    observation = Observation.stack([wanted.observe(max(frames)) for wanted in from_start])
-    lengths = torch.tensor(list(frames))
+    observation = Observation.stack([wanted.observe(max(frames)) for wanted in from_start]).to(model.device)
+    lengths = torch.tensor(list(frames), device=model.device)
     guided = settings.guidance != "none" and any(wanted.goals for wanted in goals)
     with tqdm(total=settings.steps, desc="sampling", unit="step", disable=None if progress else True) as bar:
 
@@ -88,7 +88,7 @@ def generate(
             on_step=advance,
         )
     exactly = (observation.values, observation.mask) if guided and "imputation" in settings.guidance else None
-    joints = model.representation.decode(x, lengths=lengths, observed=exactly)
+    joints = model.representation.decode(x, lengths=lengths, observed=exactly).cpu()
     if not guided:
         joints = joints - joints[:, :1, :1] * torch.tensor([1.0, 0.0, 1.0])
 

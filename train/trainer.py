@@ -3,7 +3,7 @@
 A run directory holds everything: `config.json` and `model.safetensors` (EMA weights; a model like any other),
 `training.json` (the options), `state.safetensors` (live weights, EMA, optimiser moments and the step, in one file),
 `metrics.jsonl` and pictures. The same command again continues where the last one stopped. Every random number of step n
-comes from (seed, n), so a run that was killed gives what an uninterrupted one would have given.
+comes from (seed, n, rank), so a run that was killed gives what an uninterrupted one would have given.
 """
 
 from __future__ import annotations
@@ -124,6 +124,8 @@ class Trainer:
     ) -> None:
         """on_validate is called with the averaged model and the step after every validation."""
         self.accelerator = Accelerator()
+        self.device = self.accelerator.device
+        model.to(self.device)
         self.model, self.run, self.options = model, run, options
         self.train_examples, self.held_out, self.on_validate = train, held_out, on_validate
         self.ema = {name: value.detach().clone() for name, value in model.denoiser.named_parameters()}
@@ -138,13 +140,14 @@ class Trainer:
         """(loss, squared error of x0, times), each (B,), with all randomness from the generator."""
         options, model = self.options, self.model
         t = stratified_times(len(batch.x0), model.schedule.T, generator=generator)
-        eps = torch.randn(batch.x0.shape, generator=generator)
-        hide = torch.rand(len(t), generator=generator) < drop_text
-        condition = model.condition(batch.texts, batch.frames, hide=hide)
+        eps = torch.randn(batch.x0.shape, generator=generator).to(self.device)
+        hide = (torch.rand(len(t), generator=generator) < drop_text).to(self.device)
+        x0, frames = batch.x0.to(self.device), batch.frames.to(self.device)
+        condition = model.condition(batch.texts, frames, hide=hide)
         loss, x0_error = training_loss(
             lambda x_t, alpha, sigma: model.network(condition, x_t, alpha, sigma),
-            batch.x0,
-            batch.frames,
+            x0,
+            frames,
             t,
             eps,
             schedule=model.schedule,
@@ -163,7 +166,8 @@ class Trainer:
         )
         quartiles = _Quartiles(self.model.schedule.T)
         started, started_step = time.monotonic(), self.step
-        hidden = None if self.accelerator.is_main_process else True  # None: shown on a terminal
+        main = self.accelerator.is_main_process  # it alone writes
+        hidden = None if main else True  # None: shown on a terminal
         with tqdm(total=options.steps, initial=self.step, unit="step", dynamic_ncols=True, disable=hidden) as bar:
             for examples in loader:
                 loss, norm = self._update(make_batch(examples, self.model), rank, quartiles)
@@ -176,14 +180,16 @@ class Trainer:
                     if not math.isfinite(value):
                         raise InputError(f"the loss is {value} at step {self.step}; lower --learning-rate and resume")
                     bar.set_postfix(loss=f"{value:.4f}", samples_per_s=f"{rate:.0f}")
-                    self._log(loss=value, grad_norm=norm.item(), samples_per_s=rate, **quartiles.take())
-                if self.step % options.validate_every == 0 or last:
+                    if main:
+                        self._log(loss=value, grad_norm=norm.item(), samples_per_s=rate, **quartiles.take())
+                if main and (self.step % options.validate_every == 0 or last):
                     self._log(**self.validate())
                     if self.on_validate is not None:
                         with self.ema_weights():
                             self.on_validate(self.model, self.step)
-                if self.step % options.save_every == 0 or last:
+                if main and (self.step % options.save_every == 0 or last):
                     self.save()
+        self.accelerator.wait_for_everyone()
 
     def _update(self, batch: Batch, rank: int, quartiles: _Quartiles) -> tuple[Tensor, Tensor]:
         options = self.options
@@ -194,6 +200,9 @@ class Trainer:
         per_sample, x0_error, t = self.loss(batch, generator, drop_text=options.drop_text)
         loss = per_sample.mean()
         loss.backward()
+        if self.accelerator.num_processes > 1:
+            for parameter in self.model.denoiser.parameters():
+                parameter.grad = self.accelerator.reduce(parameter.grad, reduction="mean")
         norm = torch.nn.utils.clip_grad_norm_(self.model.denoiser.parameters(), options.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -247,9 +256,9 @@ class Trainer:
                     value.copy_(file.get_tensor(f"live.{name}"))
                     self.ema[name].copy_(file.get_tensor(f"ema.{name}"))
                     self.optimizer.state[value] = {
-                        "step": torch.tensor(float(self.step)),
-                        "exp_avg": file.get_tensor(f"first.{name}"),
-                        "exp_avg_sq": file.get_tensor(f"second.{name}"),
+                        "step": torch.tensor(float(self.step), device=value.device),
+                        "exp_avg": file.get_tensor(f"first.{name}").to(value.device),
+                        "exp_avg_sq": file.get_tensor(f"second.{name}").to(value.device),
                     }
         metrics = self.run / "metrics.jsonl"
         if metrics.is_file():
@@ -288,7 +297,7 @@ class _Quartiles:
         self.values.append((loss, x0_error, t))
 
     def take(self) -> dict[str, float]:
-        loss, x0_error, t = (torch.cat(column) for column in zip(*self.values, strict=True))
+        loss, x0_error, t = (torch.cat(column).cpu() for column in zip(*self.values, strict=True))
         self.values = []
         quarter = ((t - 1) * 4) // self.T
         result = {"mean_loss": loss.mean().item()}
