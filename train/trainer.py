@@ -124,6 +124,9 @@ class Trainer:
     ) -> None:
         """on_validate is called with the averaged model and the step after every validation."""
         self.accelerator = Accelerator()
+        if self.accelerator.mixed_precision not in ("no", "bf16"):
+            asked = self.accelerator.mixed_precision
+            raise InputError(f"mixed precision {asked} is not supported; choose bf16 or no (accelerate config)")
         self.device = self.accelerator.device
         model.to(self.device)
         self.model, self.run, self.options = model, run, options
@@ -144,8 +147,13 @@ class Trainer:
         hide = (torch.rand(len(t), generator=generator) < drop_text).to(self.device)
         x0, frames = batch.x0.to(self.device), batch.frames.to(self.device)
         condition = model.condition(batch.texts, frames, hide=hide)
+
+        def network(x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+            with self.accelerator.autocast():
+                return model.network(condition, x_t, alpha, sigma).float()
+
         loss, x0_error = training_loss(
-            lambda x_t, alpha, sigma: model.network(condition, x_t, alpha, sigma),
+            network,
             x0,
             frames,
             t,
