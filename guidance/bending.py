@@ -7,7 +7,7 @@ from torch import Tensor
 
 from guidance.observation import Observation
 from motion_diffusion.heading import gaussian
-from motion_diffusion.representation import Representation, decode, displaced, frame_steps
+from motion_diffusion.representation import Representation, constrained, decode, displaced, frame_steps
 from motion_diffusion.skeleton import FPS
 
 SMOOTHING = 8.0
@@ -26,12 +26,12 @@ def with_goals(x0: Tensor, goals: Observation, lengths: Tensor, representation: 
     """
     observed = (goals.values, goals.mask)
     features = representation.denormalise(x0)
-    before, after = decode(features, lengths=lengths), decode(features, lengths=lengths, observed=observed)
-    ways = [joints[..., :1, :] for joints in (before, after)]
-    features = features.clone()
-    features[..., 0] -= turning(ways[0], ways[1], lengths) / 2  # the yaw's half-angle takes the heading back to +z
-    features[..., 1:3] += (ways[1] - ways[0])[..., 0, [0, 2]]
-    change = decode(features, lengths=lengths, observed=observed) - decode(features, lengths=lengths)
+    joints = decode(features, lengths=lengths)
+    before, after = (read[..., :1, :] for read in (joints, constrained(joints, observed, lengths)))
+    features[..., 0] -= turning(before, after, lengths) / 2  # the yaw's half-angle takes the heading back to +z
+    features[..., 1:3] += (after - before)[..., 0, [0, 2]]
+    joints = decode(features, lengths=lengths)
+    change = constrained(joints, observed, lengths) - joints
     return representation.normalise(displaced(features, change, lengths=lengths))
 
 

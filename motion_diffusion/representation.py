@@ -103,14 +103,22 @@ def decode(
     Every joint's path in the world is the best fit to its positions and its velocities together (see `reading`);
     rotations and contacts are not used. Differentiable. lengths: (...) frames that count; later ones influence nothing.
 
-    observed: entries that shall hold exactly. They are hard rows of the same system, so the path bends towards them
-    over about √velocity_weight frames. Where the root's x or z is observed, the whole body moves along with it.
+    observed: entries that shall hold exactly, see `constrained`.
     """
     raw = decode_positions(features)
     steps = turn(_points(features[..., LAYOUT["velocities"]]), -2 * features[..., 0])
     joints = _points(least_squares(raw.flatten(-2), steps.flatten(-2), lengths=lengths, weight=velocity_weight))
-    if observed is None:
-        return joints
+    return joints if observed is None else constrained(joints, observed, lengths, velocity_weight=velocity_weight)
+
+
+def constrained(
+    joints: Tensor, observed: Observed, lengths: Tensor | None, *, velocity_weight: float = VELOCITY_WEIGHT
+) -> Tensor:
+    """Joints (..., F, 22, 3) that `decode` gave for these lengths, as it gives them where entries shall hold exactly.
+
+    The entries are hard rows of the same system, so the path bends towards them over about √velocity_weight frames.
+    Where the root's x or z is observed, the whole body moves along with it.
+    """
     values, mask = (tensor.expand(joints.shape) for tensor in observed)
     floor = [0, 2]
     root = joints[..., 0, :][..., floor]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,18 @@ def make_model(representation):
         return model.eval().requires_grad_(False)
 
     return make
+
+
+@pytest.fixture
+def run_in_folder(tmp_path, monkeypatch):
+    """run_in_folder(module, *arguments): the module's command, as it runs when typed in tmp_path."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(module, *arguments):
+        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+        module.main()
+
+    return run
 
 
 SOURCE = {

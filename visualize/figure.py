@@ -44,7 +44,7 @@ class Solids:
 
 _BONES = np.arange(1, len(JOINTS))
 _BONE_RADII = np.array([_RADII[JOINTS[joint].removeprefix("left_").removeprefix("right_")] for joint in _BONES])
-_BONE_COLOURS = np.array([rgb(side(joint)) for joint in range(1, len(JOINTS))])
+_BONE_COLOURS = np.array([rgb(side(joint)) for joint in _BONES.tolist()])
 
 
 def body(joints: NDArray) -> Solids:

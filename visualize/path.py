@@ -44,7 +44,7 @@ def draw_path(
     words = _walk(axes, scene, scale)
     for mark in scene.marks:
         words.append(_line(axes, mark, scene) if isinstance(mark, Line) else _mark(axes, mark, scene))
-    _part(words, canvas)
+    _part(words, axes, canvas)
     _words(figure, axes, scene)
     with atomic(path) as temporary:
         canvas.print_png(str(temporary))
@@ -136,18 +136,19 @@ def _note(axes: Axes, place: NDArray, words: str) -> Annotation:
     )
 
 
-def _part(words: list[Text], canvas: FigureCanvasAgg) -> None:
+def _part(words: list[Text], axes: Axes, canvas: FigureCanvasAgg) -> None:
     """Move notes to another side of their place where they would lie over others or beyond the panel."""
+    renderer, panel = canvas.get_renderer(), axes.get_window_extent()
     taken: list[Bbox] = []
     for text in words:
-        panel = text.axes.get_window_extent() if text.axes is not None else None
+        box = text.get_window_extent(renderer)
         for beside in _BESIDE if isinstance(text, Annotation) else ():
             text.set(position=beside, horizontalalignment="left" if beside[0] > 0 else "right")
-            box = text.get_window_extent(canvas.get_renderer())
-            inside = panel is None or (panel.x0 <= box.x0 and box.x1 <= panel.x1)
+            box = text.get_window_extent(renderer)
+            inside = panel.x0 <= box.x0 and box.x1 <= panel.x1
             if inside and not any(box.overlaps(other) for other in taken):
                 break
-        taken.append(text.get_window_extent(canvas.get_renderer()))
+        taken.append(box)
 
 
 def _words(figure: Figure, axes: Axes, scene: Scene) -> None:

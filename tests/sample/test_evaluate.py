@@ -1,7 +1,7 @@
 """The evaluation, end to end on a tiny data root, and its parts on motions whose figures are known."""
 
 import json
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -60,16 +60,10 @@ def test_real_clips_have_no_errors_and_moved_ones_have_theirs(judge, labelled):
 
 
 @pytest.fixture
-def evaluate(tmp_path, monkeypatch, make_model):
+def evaluate(tmp_path, monkeypatch, run_in_folder, make_model):
     make_model().save(tmp_path / "m")
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["evaluate", "--model", "m", *map(str, arguments)])
-        command.main()
-
-    return run
+    return partial(run_in_folder, command, "--model", "m")
 
 
 def test_the_command(evaluate, tmp_path, write_bandai, capsys):

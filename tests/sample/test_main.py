@@ -2,7 +2,7 @@
 
 import json
 import re
-import sys
+from functools import partial
 
 import pytest
 import torch
@@ -15,17 +15,11 @@ RESULTS = {"motion.npz", "motion.mp4", "path.png", "adherence.json"}
 
 
 @pytest.fixture
-def sample(tmp_path, monkeypatch, make_model):
+def sample(tmp_path, run_in_folder, make_model):
     """sample(*arguments): the command in a folder with a model `m` and a goal file."""
     make_model().save(tmp_path / "m")
     (tmp_path / "goals.json").write_text(GOALS)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sample", *map(str, arguments)])
-        command.main()
-
-    return run
+    return partial(run_in_folder, command)
 
 
 SHORT = ("--model", "m", "--seconds", 1.6, "--steps", 3)

@@ -1,7 +1,7 @@
 """The command: what it writes, how it goes on, what it says about bad input."""
 
 import json
-import sys
+from functools import partial
 
 import pytest
 
@@ -11,16 +11,10 @@ TINY = "--width 16 --depth 1 --heads 2 --frame-width 8 --batch-size 2 --max-fram
 
 
 @pytest.fixture
-def train(tmp_path, monkeypatch):
+def train(monkeypatch, run_in_folder):
     """train(*arguments): the command in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "MEASURED_EXAMPLES", 20)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train", *map(str, arguments)])
-        command.main()
-
-    return run
+    return partial(run_in_folder, command)
 
 
 def test_default_data_train_and_go_on(train, tmp_path, capsys):

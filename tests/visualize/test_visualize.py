@@ -1,7 +1,7 @@
 """What is drawn is where it should be: colours are looked for at the pixels where geometry says they are."""
 
 import re
-import sys
+from functools import partial
 
 import av
 import numpy as np
@@ -143,15 +143,9 @@ def test_strip_shows_as_many_bodies_as_asked(motion, tmp_path):
 
 
 @pytest.fixture
-def visualize(tmp_path, monkeypatch, motion):
+def visualize(tmp_path, run_in_folder, motion):
     Motion(motion.joints, provenance={"goals": GOALS.model_dump(exclude_none=True)}).save(tmp_path / "m.npz")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["visualize", *map(str, arguments)])
-        command.main()
-
-    return run
+    return partial(run_in_folder, command)
 
 
 def test_the_command_draws_the_goals_that_the_motion_had(visualize, tmp_path, capsys):
