@@ -95,6 +95,7 @@ def guide(
     if method not in get_args(Guidance):
         raise InputError(f"unknown guidance {method!r}; choose from {', '.join(get_args(Guidance))}")
     representation = model.representation
+    goals = goals.known_to(representation)
 
     def miss(x0: Tensor) -> Tensor:
         return goals.loss(representation.decode(x0, lengths=lengths))
@@ -117,5 +118,6 @@ def _observed_features(goals: Observation, representation: Representation) -> Te
     """(B, F, D) bool: the position features of what is observed, and nothing else."""
     features = goals.mask.new_zeros(*goals.mask.shape[:2], FEATURES)
     features[..., 1:4] = goals.mask[..., 0, [0, 2, 1]]
-    features[..., LAYOUT["positions"]] = goals.mask[..., 1:, :].flatten(-2)
+    if representation.whole_body:
+        features[..., LAYOUT["positions"]] = goals.mask[..., 1:, :].flatten(-2)
     return features[..., representation.index]

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from motion_diffusion.errors import InputError
+from motion_diffusion.representation import Representation
 from motion_diffusion.skeleton import JOINTS
 
 
 @dataclass(frozen=True)
 class Observation:
-    """Wanted positions: values (..., F, 22, 3) in metres where mask (..., F, 22, 3) holds; weights (..., F, 22)."""
+    """Wanted positions: values (..., F, J, 3) in metres where mask (..., F, J, 3) holds; weights (..., F, J).
+
+    J is 22, or 1 for models that know only the path of the root.
+    """
 
     values: Tensor
     mask: Tensor
@@ -37,6 +42,17 @@ class Observation:
     def to(self, device: torch.device) -> Observation:
         """The same on a device."""
         return Observation(self.values.to(device), self.mask.to(device), self.weights.to(device))
+
+    def known_to(self, representation: Representation) -> Observation:
+        """This observation for the joints that a model knows: all, or the root alone.
+
+        InputError if it observes joints of a body where there is none.
+        """
+        if representation.whole_body:
+            return self
+        if self.mask[..., 1:, :].any():
+            raise InputError("this model knows only the path of the root; give goals for the pelvis, or another model")
+        return Observation(self.values[..., :1, :], self.mask[..., :1, :], self.weights[..., :1])
 
     def updated(self, other: Observation, *, weight: float = 1.0) -> Observation:
         """This observation with the other's entries written over it, at the given weight."""

@@ -61,7 +61,7 @@ def encode(
     """Features (..., F, 263) of joint positions (..., F, 22, 3) in metres, y up.
 
     lengths: (...) frames that count in each item; later frames are taken to hold the last of them. groups: those of
-    `LAYOUT` that are wanted; rotations (most of the cost) and contacts stay zero where they are not among them.
+    `LAYOUT` that are wanted; rotations (most of the cost), velocities and contacts are left zero if not among them.
     Raises InputError for a group that does not exist.
 
     Nothing is moved: use `heading.to_origin` first if the motion does not begin at the origin facing +z; `decode` gives
@@ -79,15 +79,17 @@ def encode(
     step = angle.diff(dim=-1, prepend=torch.zeros_like(angle[..., :1]))
     yaw = (step - 2 * math.pi * (step / (2 * math.pi)).round()).cumsum(-1) / 2
 
-    steps = frame_steps(joints, lengths)
     features = joints.new_zeros(*joints.shape[:-2], FEATURES)
     features[..., 0] = yaw
     _write_positions(features, joints)
     if "rotations" in groups:
         features[..., LAYOUT["rotations"]] = to_6d(bone_rotations(joints, about_y(2 * yaw))).flatten(-2)
-    features[..., LAYOUT["velocities"]] = turn(steps, 2 * yaw).flatten(-2)
-    if "contacts" in groups:
-        features[..., LAYOUT["contacts"]] = (steps[..., FEET, :].square().sum(-1) < CONTACT_THRESHOLD).to(joints)
+    if "velocities" in groups or "contacts" in groups:
+        steps = frame_steps(joints, lengths)
+        if "velocities" in groups:
+            features[..., LAYOUT["velocities"]] = turn(steps, 2 * yaw).flatten(-2)
+        if "contacts" in groups:
+            features[..., LAYOUT["contacts"]] = (steps[..., FEET, :].square().sum(-1) < CONTACT_THRESHOLD).to(joints)
     return features
 
 
@@ -114,7 +116,7 @@ def decode(
 def constrained(
     joints: Tensor, observed: Observed, lengths: Tensor | None, *, velocity_weight: float = VELOCITY_WEIGHT
 ) -> Tensor:
-    """Joints (..., F, 22, 3) that `decode` gave for these lengths, as it gives them where entries shall hold exactly.
+    """Joints (..., F, J, 3) that `decode` gave for these lengths, as it gives them where entries shall hold exactly.
 
     The entries are hard rows of the same system, so the path bends towards them over about √velocity_weight frames.
     Where the root's x or z is observed, the whole body moves along with it.
@@ -154,10 +156,15 @@ def displaced(features: Tensor, displacement: Tensor, *, lengths: Tensor | None 
     """Features (..., F, 263) of the same motion with every joint moved by displacement (..., F, 22, 3) metres.
 
     Positions and velocities move together, so every reading does: `decode` of the result is exactly that of features
-    plus displacement. Yaw, rotations and contacts are kept. lengths: (...) frames that count, as for `encode`.
+    plus displacement. Yaw, rotations and contacts are kept. lengths: (...) frames that count, as for `encode`. A
+    displacement (..., F, 1, 3) moves the root's features alone.
     """
     angle = 2 * features[..., 0]
     root = displacement[..., :1, :]
+    if displacement.shape[-2] == 1:
+        result = features.clone()
+        result[..., 1:4] += root[..., 0, [0, 2, 1]]
+        return result
     body = turn(displacement[..., 1:, :] - root * root.new_tensor([1.0, 0.0, 1.0]), angle)
     steps = frame_steps(displacement, lengths)
     result = features.clone()
@@ -246,7 +253,8 @@ class Representation:
     """
 
     groups: tuple[str, ...]
-    """Groups of `LAYOUT`, in the order the network sees them; root, positions and velocities are always among them."""
+    """Groups of `LAYOUT`, in the order the network sees them: root alone, the path of the pelvis and its yaw; or the
+    whole body, with root, positions and velocities among them."""
     emphasis: float
     mean: Tensor
     std: Tensor
@@ -255,10 +263,11 @@ class Representation:
 
     def __post_init__(self) -> None:
         _check_exist(self.groups)
-        if not {"root", "positions", "velocities"} <= set(self.groups) or len(set(self.groups)) < len(self.groups):
+        whole = {"root", "positions", "velocities"} <= set(self.groups) and len(set(self.groups)) == len(self.groups)
+        if not whole and self.groups != ("root",):
             raise InputError(
-                f"feature groups are {', '.join(self.groups) or 'none'}; give root, positions and velocities, "
-                "perhaps rotations and contacts, each once"
+                f"feature groups are {', '.join(self.groups) or 'none'}; give root alone, or root, positions and "
+                "velocities, perhaps rotations and contacts, each once"
             )
         if not 0 < self.emphasis < math.inf:
             raise InputError(f"emphasis is {self.emphasis}; give a positive number")
@@ -306,6 +315,11 @@ class Representation:
         return len(self.index)
 
     @property
+    def whole_body(self) -> bool:
+        """Whether there is a body, and not just the path of its root."""
+        return "positions" in self.groups
+
+    @property
     def bound(self) -> Tensor:
         """(size,): the largest |x| in the training data."""
         return (self.extent * self._emphasis())[self.index]
@@ -338,8 +352,26 @@ class Representation:
         observed: Observed | None = None,
         velocity_weight: float = VELOCITY_WEIGHT,
     ) -> Tensor:
-        """Joint positions (..., F, 22, 3) in metres from the network's numbers (..., F, size); see `decode`."""
-        return decode(self.denormalise(x), lengths=lengths, observed=observed, velocity_weight=velocity_weight)
+        """Joint positions (..., F, J, 3) in metres from the network's numbers (..., F, size); see `read`."""
+        return self.read(self.denormalise(x), lengths=lengths, observed=observed, velocity_weight=velocity_weight)
+
+    def read(
+        self,
+        features: Tensor,
+        *,
+        lengths: Tensor | None = None,
+        observed: Observed | None = None,
+        velocity_weight: float = VELOCITY_WEIGHT,
+    ) -> Tensor:
+        """Joint positions (..., F, J, 3) in metres from features (..., F, 263) of which the network's are filled in.
+
+        J is 22, by `decode`; or 1 if there is only the root, whose path is its own features. observed: as for `decode`,
+        for J joints.
+        """
+        if self.whole_body:
+            return decode(features, lengths=lengths, observed=observed, velocity_weight=velocity_weight)
+        path = features[..., None, [1, 3, 2]]
+        return path if observed is None else constrained(path, observed, lengths, velocity_weight=velocity_weight)
 
     @property
     def index(self) -> list[int]:

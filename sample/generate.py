@@ -53,6 +53,8 @@ def generate(
     in its batch. Raises InputError for empty texts, motions longer than the
     model knows, numbers of steps it cannot take, and goals beyond the motion's end.
     """
+    if not model.representation.whole_body:
+        raise InputError(f"{model.name} makes only the path of the root, no body; choose another --model")
     longest = model.config.max_frames
     for text in texts:
         if not text.strip():

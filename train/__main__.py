@@ -52,7 +52,7 @@ class Options:
     prediction: Literal["x0", "eps", "v"] = "x0"
     """What the network predicts."""
     features: tuple[str, ...] = ("root", "positions", "velocities", "contacts")
-    """Groups of features that the network sees; "rotations" can be added."""
+    """Groups of features that the network sees; "rotations" can be added, "root" alone is a model of the path."""
     emphasis: float = 4.0
     """Scale of the root's yaw and path against the other features."""
     schedule: Literal["cosine", "linear"] = "cosine"

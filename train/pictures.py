@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from motion_diffusion.files import atomic
 from motion_diffusion.model import MotionModel
@@ -19,7 +20,7 @@ PROMPTS = ("a person walks forward", "a person walks in a curve to the left", "a
 
 @dataclass(frozen=True)
 class Pictures:
-    """Draws into the run directory: `pictures/<step>-<n>.png` and `loss.png`."""
+    """Draws into the run directory: `pictures/<step>-<n>.png` (`<step>.png` for models of the root) and `loss.png`."""
 
     run: Path
     steps: int = 50
@@ -28,9 +29,28 @@ class Pictures:
         """Sample with the model as it is and draw; the same noise every time, so that pictures can be compared."""
         frames = model.config.max_frames
         x = model.sample(PROMPTS, [frames] * len(PROMPTS), seeds=range(len(PROMPTS)), steps=self.steps)
-        for number, (joints, text) in enumerate(zip(model.representation.decode(x), PROMPTS, strict=True), 1):
-            draw_strip(Motion(joints, text=text), self.run / "pictures" / f"{step:06d}-{number}.png")
+        joints = model.representation.decode(x)
+        if model.representation.whole_body:
+            for number, (motion, text) in enumerate(zip(joints, PROMPTS, strict=True), 1):
+                draw_strip(Motion(motion, text=text), self.run / "pictures" / f"{step:06d}-{number}.png")
+        else:
+            draw_paths(joints[:, :, 0], self.run / "pictures" / f"{step:06d}.png")
         draw_losses(self.run)
+
+
+def draw_paths(paths: Tensor, path: Path) -> None:
+    """Ways of the root (B, F, 3) from above, one for each of PROMPTS; ahead is up and left is left."""
+    figure = Figure(figsize=(6, 6), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for way, text in zip(paths, PROMPTS, strict=True):
+        axes.plot(way[:, 0], way[:, 2], label=text)
+    axes.set(xlabel="x, m", ylabel="z, m", aspect="equal")
+    axes.invert_xaxis()
+    axes.legend()
+    axes.grid(alpha=0.3)
+    with atomic(path) as temporary:
+        figure.savefig(temporary)
 
 
 def draw_losses(run: Path) -> None:

@@ -17,6 +17,7 @@ from motion_diffusion.representation import (
     Representation,
     decode,
     decode_positions,
+    displaced,
     encode,
     from_relative,
     to_relative,
@@ -351,3 +352,16 @@ def test_what_cannot_be_used_is_refused(clips: list[Tensor], change: dict[str, o
 def test_no_clips_are_refused() -> None:
     with pytest.raises(InputError, match="no clips"):
         Representation.fit([], GROUPS)
+
+
+def test_a_path_alone(walks) -> None:
+    """Root features alone read as the pelvis, exactly, and displacing them displaces it."""
+    root = Representation.fit((encode(walk, groups=("root",)) for walk in walks), ("root",), emphasis=2.0)
+    assert not root.whole_body
+    assert root.size == 4
+    features = encode(walks[0], groups=("root",))
+    assert features[:, 4:67].abs().max() > 0  # joints that the representation leaves out
+    x = root.normalise(features)
+    torch.testing.assert_close(root.decode(x), walks[0][:, :1], atol=1e-5, rtol=0)
+    moved = displaced(root.denormalise(x), torch.full((len(x), 1, 3), 0.25))
+    torch.testing.assert_close(root.decode(root.normalise(moved)), walks[0][:, :1] + 0.25, atol=1e-5, rtol=0)
