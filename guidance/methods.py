@@ -17,7 +17,7 @@ from guidance.observation import Observation
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.representation import FEATURES, LAYOUT, Representation
-from motion_diffusion.samplers import Denoise, Estimate, Noise, consistent
+from motion_diffusion.samplers import Denoise, Estimate, Noise, consistent, with_hook
 from motion_diffusion.schedule import Schedule
 
 Guidance = Literal["none", "classifier", "imputation", "classifier+imputation"]
@@ -43,7 +43,7 @@ def classifier(denoise: Denoise, loss: Callable[[Tensor], Tensor], schedule: Sch
     def guided(x: Tensor, t: int, s: int) -> Estimate:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            x0 = denoise(x, t, s).x0
+            x0, _, variance = denoise(x, t, s)
             near = x0.detach().requires_grad_()
             here = loss(near)
             (uphill,) = torch.autograd.grad(here.sum(), near)
@@ -53,7 +53,9 @@ def classifier(denoise: Denoise, loss: Callable[[Tensor], Tensor], schedule: Sch
         slope = (uphill * d).flatten(1).sum(1)
         rise = loss(near.detach() + d) - here.detach() - slope
         share = torch.where(rise > 0, (-slope / (2 * rise)).clamp(0, 1), (slope < 0).to(slope))
-        return consistent(x0.detach() + share[:, None, None] * d, x.detach(), t, schedule)
+        if isinstance(variance, Tensor):
+            variance = variance.detach()
+        return consistent(x0.detach() + share[:, None, None] * d, x.detach(), t, schedule, variance)
 
     return guided
 
@@ -69,16 +71,16 @@ def imputation(
     """Imputation: x̂0 is replaced by impute(x̂0), which holds the goals.
 
     overwritten: None for models of x0 and v: the step uses the new x̂0 with the noise that it leaves in x_t. A mask
-    (B, F, D) for models of ε, whose x_t counts for more than their x̂0: there, x_s itself is overwritten with
-    α_s·x̂0 + σ_s·z and fresh noise z, so that it carries the goals exactly (GMD, eq. 3).
+    (B, F, D) for models of ε or the score, whose x_t counts for more than their x̂0: there, x_s itself is overwritten
+    with α_s·x̂0 + σ_s·z and fresh noise z, so that it carries the goals exactly (GMD, eq. 3).
     """
+    imputed = with_hook(denoise, lambda x0, t, s: impute(x0), schedule)
+    if overwritten is None:
+        return imputed
 
     def guided(x: Tensor, t: int, s: int) -> Estimate:
-        x0 = impute(denoise(x, t, s).x0)
-        estimate = consistent(x0, x, t, schedule)
-        if overwritten is None:
-            return estimate
-        return Estimate(x0, torch.where(overwritten, noise(), estimate.eps))
+        estimate = imputed(x, t, s)
+        return estimate._replace(eps=torch.where(overwritten, noise(), estimate.eps))
 
     return guided
 
@@ -107,7 +109,8 @@ def guide(
         if "classifier" in method:
             denoise = classifier(denoise, miss, model.schedule, scale=scale)
         if "imputation" in method:
-            overwritten = _observed_features(goals, representation) if model.prediction.name == "eps" else None
+            of_noise = model.prediction.name in ("eps", "score")
+            overwritten = _observed_features(goals, representation) if of_noise else None
             denoise = imputation(denoise, impute, model.schedule, overwritten=overwritten, noise=noise)
         return denoise
 

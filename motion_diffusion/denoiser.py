@@ -31,6 +31,8 @@ class DenoiserConfig:
 
     features: int
     """Numbers per frame."""
+    outputs: int = 1
+    """Numbers predicted for each of them: 2 where the variance is learned as well."""
     text_dim: int = 128
     """Numbers per word vector of the text encoder."""
     width: int = 256
@@ -131,7 +133,10 @@ class TextContext(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """y = skip(t) ⊙ x_t + gate(t) ⊙ F(x_t, t, text); what y means is the prediction type's business."""
+    """y = skip(t) ⊙ x_t + gate(t) ⊙ F(x_t, t, text); what y means is the prediction type's business.
+
+    With two outputs a number, the second one has no skip: y and w are side by side in the last dimension.
+    """
 
     def __init__(self, config: DenoiserConfig):
         super().__init__()
@@ -147,9 +152,9 @@ class Denoiser(nn.Module):
         self.frame_in = nn.Linear(config.features, config.frame_width)
         self.frame_mix = nn.Conv1d(config.frame_width, config.frame_width, kernel_size=3, padding=1)
         self.frame_modulation = nn.Linear(width, 2 * config.frame_width)
-        self.frame_out = nn.Linear(config.frame_width, config.features)
+        self.frame_out = nn.Linear(config.frame_width, config.outputs * config.features)
         self.skip = nn.Linear(width + 2, config.features)
-        self.gate = nn.Linear(width + 2, config.features)
+        self.gate = nn.Linear(width + 2, config.outputs * config.features)
         for layer in (self.modulation, self.frame_modulation, self.frame_out, self.skip, self.gate):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -159,7 +164,7 @@ class Denoiser(nn.Module):
         """One prediction.
 
         x: (B, F, features), the noisy motion; alpha, sigma: (B,), its noise level; context, seen: from `text`;
-        frames: (B, F) bool, which frames exist. Returns (B, F, features), zero where there is no frame.
+        frames: (B, F) bool, which frames exist. Returns (B, F, outputs · features), zero where there is no frame.
         """
         patch = self.config.frames_per_token
         x = x * frames[..., None]
@@ -182,4 +187,7 @@ class Denoiser(nn.Module):
         h = F.silu((h + self.frame_in(x)) * (1 + scale) + shift) * frames[..., None]
         h = h + F.silu(self.frame_mix(h.transpose(1, 2)).transpose(1, 2))
         level = torch.cat([F.silu(level), alpha[:, None], sigma[:, None]], dim=-1)[:, None]
-        return (self.skip(level) * x + self.gate(level) * self.frame_out(h)) * frames[..., None]
+        y = self.gate(level) * self.frame_out(h)
+        skipped = self.skip(level) * x
+        y = y + F.pad(skipped, (0, y.shape[-1] - skipped.shape[-1]))
+        return y * frames[..., None]

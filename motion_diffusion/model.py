@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -25,28 +24,41 @@ from motion_diffusion.denoiser import Denoiser, DenoiserConfig
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic
 from motion_diffusion.prediction import PREDICTIONS
+from motion_diffusion.process import split
 from motion_diffusion.representation import Representation
-from motion_diffusion.samplers import Denoise, Estimate, Noise, ancestral, consistent, ddim
-from motion_diffusion.schedule import SCHEDULES
+from motion_diffusion.samplers import (
+    SAMPLERS,
+    Denoise,
+    Estimate,
+    Noise,
+    SamplerName,
+    clip,
+    consistent,
+    with_hook,
+)
+from motion_diffusion.schedule import SCHEDULES, Level, Scalar, cast
 from motion_diffusion.text import text_encoder
+from motion_diffusion.variance import VarianceName, log_variance
 
 SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "models"
 """Where the models live that come with the project."""
 
-Sampler = Literal["ancestral", "ddim"]
+PredictionName = Literal["x0", "eps", "v", "score", "velocity", "mu"]
+ScheduleName = Literal["cosine", "linear", "rectified", "variance-exploding"]
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """What a model is, apart from its numbers; stands in config.json."""
 
-    prediction: Literal["x0", "eps", "v"]
+    prediction: PredictionName
     denoiser: DenoiserConfig
     features: tuple[str, ...]
     """The groups of features that the network sees, in order."""
     emphasis: float = 1.0
-    schedule: Literal["cosine", "linear"] = "cosine"
+    schedule: ScheduleName = "cosine"
     T: int = 1000
+    variance: VarianceName = "fixed-small"
     text: Literal["static", "clip"] = "static"
     max_frames: int = 120
     """Length of the longest motion trained on."""
@@ -76,6 +88,7 @@ class MotionModel(nn.Module):
         self.representation = representation
         self.schedule = SCHEDULES[config.schedule](config.T)
         self.prediction = PREDICTIONS[config.prediction]
+        self.prediction.check(self.schedule)
         self.text = text_encoder(config.text)
 
     @property
@@ -91,9 +104,18 @@ class MotionModel(nn.Module):
         context, seen = self.denoiser.text(words, visible)
         return Condition(context, seen, frames)
 
-    def network(self, condition: Condition, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """The raw prediction at x_t (B, F, D) for noise levels alpha, sigma (B,)."""
-        return self.denoiser(x_t, alpha, sigma, condition.context, condition.seen, condition.frames)
+    def network(self, condition: Condition, x_t: Tensor, level: Level) -> Tensor:
+        """The prediction at x_t (B, F, D), and behind it what says the variance if that is learned: (B, F, D or 2·D).
+
+        The denoiser itself works on numbers of unit size: x_t and (α, σ) are divided by √(α² + σ²), and its prediction
+        is multiplied by the size of the target. On variance-preserving schedules both are 1 for x0, ε and v.
+        """
+        r = (level.alpha**2 + level.sigma**2) ** 0.5
+        alpha, sigma = (_vector(number / r, x_t) for number in (level.alpha, level.sigma))
+        y = self.denoiser(x_t / cast(r, x_t), alpha, sigma, condition.context, condition.seen, condition.frames)
+        y, w = split(y, self.config.variance)
+        y = y * cast(self.prediction.size(level), y)
+        return y if w is None else torch.cat([y, w], dim=-1)
 
     def denoise_fn(self, texts: Sequence[str], frames: Tensor, *, text_scale: float = 2.5) -> Denoise:
         """A denoiser for these prompts with classifier-free guidance (Ho & Salimans 2022).
@@ -108,19 +130,21 @@ class MotionModel(nn.Module):
                 hide = torch.cat([hide, ~hide])
                 texts, frames = [*texts, *texts], torch.cat([frames, frames])
             condition = self.condition(texts, frames, hide=hide)
-        bound = self.representation.bound.to(self.device)
 
         def denoise(x: Tensor, t: int, s: int) -> Estimate:
-            alpha, sigma = self.schedule.at(t, x)
-            both = torch.cat([x, x]) if guided else x
-            y = self.network(condition, both, alpha.expand(len(both)), sigma.expand(len(both)))
+            level = self.schedule.at(t)
+            y, w = split(self.network(condition, torch.cat([x, x]) if guided else x, level), self.config.variance)
             if guided:
                 text, none = y.chunk(2)
                 y = none + text_scale * (text - none)
-            x0 = self.prediction.to_x0(y, x, alpha, sigma).clamp(-bound, bound)
-            return consistent(x0, x, t, self.schedule)
+                w = None if w is None else w[: len(x)]
+            x0 = self.prediction.to_x0(y, x, level)
+            variance = None
+            if self.config.variance != "fixed-small":
+                variance = log_variance(self.config.variance, w, self.schedule, t, s, x).exp()
+            return consistent(x0, x, t, self.schedule, variance)
 
-        return denoise
+        return with_hook(denoise, clip(self.representation.bound.to(self.device)), self.schedule)
 
     def sample(
         self,
@@ -129,7 +153,7 @@ class MotionModel(nn.Module):
         *,
         seeds: Sequence[int],
         steps: int = 50,
-        sampler: Sampler = "ancestral",
+        sampler: SamplerName = "ancestral",
         text_scale: float = 2.5,
         guide: Callable[[Denoise, Noise], Denoise] | None = None,
         on_step: Callable[[int, Estimate], None] | None = None,
@@ -153,9 +177,12 @@ class MotionModel(nn.Module):
         denoise = self.denoise_fn(texts, frames, text_scale=text_scale)
         if guide is not None:
             denoise = guide(denoise, noise)
-        run = partial(ancestral, noise=noise) if sampler == "ancestral" else ddim
+        alpha, sigma = self.schedule.row(self.schedule.T)
+        start = (alpha**2 + sigma**2) ** 0.5 * noise()
         with torch.no_grad():
-            return run(denoise, noise(), self.schedule, self.schedule.times(steps), on_step=on_step)
+            return SAMPLERS[sampler](
+                denoise, start, self.schedule, self.schedule.times(steps), noise=noise, on_step=on_step
+            )
 
     @property
     def digest(self) -> str:
@@ -202,6 +229,11 @@ class MotionModel(nn.Module):
             ) from None
         model.name = directory.resolve().name
         return model.eval().requires_grad_(False)
+
+
+def _vector(number: Scalar, like: Tensor) -> Tensor:
+    """A coefficient as (B,) numbers, one for each of the motions like (B, ...)."""
+    return number.to(like).flatten() if isinstance(number, Tensor) else like.new_full((len(like),), number)
 
 
 def shipped_models() -> list[str]:

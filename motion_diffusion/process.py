@@ -1,24 +1,55 @@
-"""The training objective: noise a motion, ask the network for its target, weigh the squared error."""
+"""The training objective: noise a motion, ask the network for its target, weigh the squared error.
+
+What the network outputs (the prediction type) and what its errors count for (the weight of the squared error of x0 at
+each t) are two choices; their product decides what is learned. With a learned variance the bound itself is part of the
+objective (Nichol & Dhariwal 2021, section 3.1).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from motion_diffusion.errors import InputError
+from motion_diffusion.likelihood import bound_term
 from motion_diffusion.prediction import Prediction
-from motion_diffusion.schedule import Schedule
+from motion_diffusion.schedule import Level, Scalar, Schedule, cast
+from motion_diffusion.variance import VarianceName, is_learned, log_variance, small_variance
 
-Network = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(x_t (B, F, D), α (B,), σ (B,)) → prediction (B, F, D)."""
+Network = Callable[[Tensor, Level], Tensor]
+"""(x_t (B, F, D), level) → prediction (B, F, D), or (B, F, 2·D) with a learned variance after it."""
+
+WeightName = Literal["target", "uniform", "snr", "min-snr", "truncated", "clamped", "vlb"]
+"""Weights of the squared error of x0: "target" is the plain squared error of what is predicted; "uniform" 1; "snr" that
+of ε; "min-snr" min(SNR, 5) (Hang et al. 2023); "truncated" max(SNR, 1) (Salimans & Ho 2022); "clamped" SNR kept within
+(1, 5); "vlb" that of the variational bound with fixed small variance, ½(SNR_{t−1} − SNR_t)."""
+
+LossName = Literal["simple", "vlb", "hybrid"]
+"""The weighted squared error; the variational bound; or their sum, the bound scaled by 1/1000 and teaching the variance
+alone (Nichol & Dhariwal 2021, eq. 16, there in bits)."""
+
+_SNR_RANGE = {
+    "uniform": (1.0, 1.0),
+    "snr": (0.0, torch.inf),
+    "min-snr": (0.0, 5.0),
+    "truncated": (1.0, torch.inf),
+    "clamped": (1.0, 5.0),
+}
 
 
-def stratified_times(count: int, T: int, *, generator: torch.Generator) -> Tensor:
-    """(count,) times in 1 … T, uniform one by one and spread evenly together: one in each of `count` equal strata."""
-    strata = torch.arange(count, dtype=torch.float64) + torch.rand(count, dtype=torch.float64, generator=generator)
-    t = (strata * (T / count)).long().clamp(0, T - 1) + 1
-    return t[torch.randperm(count, generator=generator)]
+def x0_weight(name: WeightName, prediction: Prediction, schedule: Schedule, t: Tensor) -> Tensor:
+    """The weight (B,), float64, that the squared error of x0 has at times t (B,)."""
+    if name not in get_args(WeightName):
+        raise InputError(f"unknown weight {name!r}; choose from {', '.join(get_args(WeightName))}")
+    level = schedule.at(t)
+    if name == "target":
+        return _full(prediction.weight(level), t)
+    if name == "vlb":
+        return _full(level.B**2 / (2 * small_variance(schedule, t, t - 1)), t)
+    return _full(level.snr, t).clamp(*_SNR_RANGE[name])
 
 
 def training_loss(
@@ -30,24 +61,43 @@ def training_loss(
     *,
     schedule: Schedule,
     prediction: Prediction,
-    snr_range: tuple[float, float] | None = None,
+    weight: WeightName = "target",
+    variance: VarianceName = "fixed-small",
+    loss: LossName = "simple",
 ) -> tuple[Tensor, Tensor]:
-    """Squared error of the prediction, and what it means for x0, averaged over features and existing frames.
+    """The loss, and the squared error of x̂0 behind it, averaged over features and existing frames: each (B,).
 
-    x0, eps: (B, F, D) clean motion and noise; frames: (B, F) bool; t: (B,) times.
-    snr_range: None for the plain error of the target; (low, high) puts the weight clamp(SNR, low, high) on the error
-    of x0 whatever the network predicts: (1, 1) is the plain x0 loss, (0, ∞) the plain ε loss, (0, 5) is min-SNR-5
-    (Hang et al. 2023), (1, ∞) the truncated SNR of Salimans & Ho 2022.
-    Returns (loss (B,), squared error of x0 (B,)).
+    x0, eps: (B, F, D) clean motion and noise; frames: (B, F) bool; t: (B,) times on the CPU. The bound is scaled by T,
+    so that its mean over uniform t is the whole bound in nats a number.
     """
-    alpha, sigma = schedule.at(t, x0)
-    x_t = alpha * x0 + sigma * eps
-    y = network(x_t, alpha.flatten(), sigma.flatten())
-    error = (y - prediction.target(x0, eps, alpha, sigma)).square() * frames[..., None]
-    error = error.sum((1, 2)) / (frames.sum(1) * x0.shape[-1])
-    weight = prediction.weight(alpha, sigma).expand(alpha.shape).flatten()
-    x0_error = error.detach() / weight
-    if snr_range is None:
-        return error, x0_error
-    snr = (alpha / sigma).square().flatten()
-    return error * (snr.clamp(*snr_range) / weight), x0_error
+    level = schedule.at(t, x0)
+    x_t = cast(level.alpha, x0) * x0 + cast(level.sigma, x0) * eps
+    y, w = split(network(x_t, level), variance)
+
+    def average(values: Tensor) -> Tensor:
+        return (values * frames[..., None]).sum((1, 2)) / (frames.sum(1) * x0.shape[-1])
+
+    error = average((y - prediction.target(x0, eps, level)).square())
+    of_target = _full(prediction.weight(level), t)
+    x0_error = error.detach() / of_target.to(error)
+    total = torch.zeros_like(error)
+    if loss != "vlb":
+        total = error * (x0_weight(weight, prediction, schedule, t) / of_target).to(error)
+    if loss != "simple":
+        x0_hat = prediction.to_x0(y.detach() if loss == "hybrid" else y, x_t, level)
+        log_var = log_variance(variance, w, schedule, t, t - 1, x0)
+        terms = bound_term(x0, x_t, x0_hat, log_var, schedule, t, t - 1)
+        total = total + schedule.T * (1e-3 if loss == "hybrid" else 1.0) * average(terms)
+    return total, x0_error
+
+
+def split(output: Tensor, variance: VarianceName) -> tuple[Tensor, Tensor | None]:
+    """A network's output (..., D or 2·D) → the prediction, and what says the variance where that is learned."""
+    if not is_learned(variance):
+        return output, None
+    y, w = output.chunk(2, dim=-1)
+    return y, w
+
+
+def _full(values: Scalar, t: Tensor) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.float64).flatten().expand(t.shape)

@@ -13,9 +13,9 @@ from guidance.goals import Goals, Waypoint
 from guidance.methods import CLASSIFIER_SCALE, Guidance, guide
 from guidance.observation import Observation
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import MotionModel, Sampler
+from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
-from motion_diffusion.samplers import Estimate
+from motion_diffusion.samplers import Estimate, SamplerName
 from motion_diffusion.skeleton import FPS
 
 START = Waypoint(frame=0, x=0.0, z=0.0)
@@ -34,7 +34,7 @@ class Settings:
     """Strength of the words (classifier-free guidance); 1 is the plain model."""
     steps: int = 50
     """Denoising steps, 1 to 1000."""
-    sampler: Sampler = "ancestral"
+    sampler: SamplerName = "ancestral"
 
 
 def generate(

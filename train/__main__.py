@@ -14,9 +14,10 @@ from data_loaders.datasets import DatasetName, load_examples
 from data_loaders.example import Examples
 from motion_diffusion.denoiser import DenoiserConfig
 from motion_diffusion.errors import InputError, command
-from motion_diffusion.model import ModelConfig, MotionModel
+from motion_diffusion.model import ModelConfig, MotionModel, PredictionName, ScheduleName
 from motion_diffusion.representation import Representation, encode
 from motion_diffusion.text import text_encoder
+from motion_diffusion.variance import VarianceName, is_learned
 from train.pictures import Pictures
 from train.trainer import Trainer, TrainingOptions, write_options
 
@@ -49,14 +50,17 @@ class Options:
     """Data set; "procedural" needs no download."""
     data_root: Path | None = None
     """Folder with the clips of a data set that was downloaded."""
-    prediction: Literal["x0", "eps", "v"] = "x0"
+    prediction: PredictionName = "x0"
     """What the network predicts."""
     features: tuple[str, ...] = ("root", "positions", "velocities", "contacts")
     """Groups of features that the network sees; "rotations" can be added, "root" alone is a model of the path."""
     emphasis: float = 4.0
     """Scale of the root's yaw and path against the other features."""
-    schedule: Literal["cosine", "linear"] = "cosine"
+    schedule: ScheduleName = "cosine"
+    """Noise schedule; "rectified" with prediction "velocity" is flow matching."""
     T: int = 1000
+    variance: VarianceName = "fixed-small"
+    """Variance of the reverse steps; learned ones need --loss hybrid or vlb."""
     max_frames: int = 120
     """Longest motion, at 20 frames a second."""
     text: Literal["static", "clip"] = "static"
@@ -79,7 +83,10 @@ def build_model(options: Options, examples: Examples) -> MotionModel:
         (encode(clip, groups=options.features) for clip in joints), options.features, emphasis=options.emphasis
     )
     denoiser = DenoiserConfig(
-        features=representation.size, text_dim=text_encoder(options.text).dim, **dataclasses.asdict(options.network)
+        features=representation.size,
+        outputs=2 if is_learned(options.variance) else 1,
+        text_dim=text_encoder(options.text).dim,
+        **dataclasses.asdict(options.network),
     )
     config = ModelConfig(
         prediction=options.prediction,
@@ -88,6 +95,7 @@ def build_model(options: Options, examples: Examples) -> MotionModel:
         emphasis=options.emphasis,
         schedule=options.schedule,
         T=options.T,
+        variance=options.variance,
         text=options.text,
         max_frames=options.max_frames,
         training=told(options),

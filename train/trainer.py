@@ -1,9 +1,10 @@
 """The training loop: exact resume, EMA, a held-out loss, and losses by quartile of t.
 
 A run directory holds everything: `config.json` and `model.safetensors` (EMA weights; a model like any other),
-`training.json` (the options), `state.safetensors` (live weights, EMA, optimiser moments and the step, in one file),
-`metrics.jsonl` and pictures. The same command again continues where the last one stopped. Every random number of step n
-comes from (seed, n, rank), so a run that was killed gives what an uninterrupted one would have given.
+`training.json` (the options), `state.safetensors` (live weights, EMA, optimiser moments, what the sampler of times has
+learned, and the step, in one file), `metrics.jsonl` and pictures. The same command again continues where the last one
+stopped. Every random number of step n comes from (seed, n, rank), so a run that was killed gives what an uninterrupted
+one would have given.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,8 +29,11 @@ from data_loaders.example import Example, Examples
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic
 from motion_diffusion.model import MotionModel
-from motion_diffusion.process import stratified_times, training_loss
+from motion_diffusion.process import LossName, WeightName, training_loss
 from motion_diffusion.representation import encode
+from motion_diffusion.schedule import Level
+from motion_diffusion.timesteps import LossSecondMoment, Stratified, TimeSampler, TimeSamplerName, time_sampler
+from motion_diffusion.variance import is_learned
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,12 @@ class TrainingOptions:
     """Rate of the exponential moving average of the weights that is saved as the model."""
     drop_text: float = 0.1
     """Share of examples whose words are hidden, for classifier-free guidance."""
-    snr_range: tuple[float, float] | None = None
-    """Weight of the squared error of x0: SNR kept within these bounds. None: the plain error of the prediction."""
+    loss: LossName = "simple"
+    """The weighted squared error, the variational bound, or both: hybrid."""
+    weight: WeightName = "target"
+    """Weight of the squared error of x0; "target" is the plain error of what is predicted."""
+    times: TimeSamplerName = "stratified"
+    """How the noise levels of a batch are drawn."""
     seed: int = 0
     workers: int = 0
     """Processes that prepare examples; 0 prepares them in the training process."""
@@ -109,6 +117,15 @@ def _generator(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(seed) & (2**63 - 1))
 
 
+class Losses(NamedTuple):
+    """Of a batch, each (B,): loss and squared error of x0 at times t, and what each counts for in the mean."""
+
+    loss: Tensor
+    x0_error: Tensor
+    t: Tensor
+    importance: Tensor
+
+
 class Trainer:
     """Trains a model in a run directory. `train()` goes on from the last saved state until options.steps."""
 
@@ -131,6 +148,12 @@ class Trainer:
         model.to(self.device)
         self.model, self.run, self.options = model, run, options
         self.train_examples, self.held_out, self.on_validate = train, held_out, on_validate
+        if is_learned(model.config.variance) != (options.loss != "simple"):
+            raise InputError(
+                f"loss {options.loss} does not go with variance {model.config.variance}; a learned variance needs loss "
+                "hybrid or vlb, a fixed one loss simple (weight vlb makes it the bound)"
+            )
+        self.times = time_sampler(options.times, model.schedule.T)
         self.ema = {name: value.detach().clone() for name, value in model.denoiser.named_parameters()}
         matrices = [p for p in model.denoiser.parameters() if p.ndim >= 2]
         vectors = [p for p in model.denoiser.parameters() if p.ndim < 2]
@@ -139,18 +162,18 @@ class Trainer:
         self.step = 0
         self._resume()
 
-    def loss(self, batch: Batch, generator: torch.Generator, *, drop_text: float) -> tuple[Tensor, Tensor, Tensor]:
-        """(loss, squared error of x0, times), each (B,), with all randomness from the generator."""
+    def loss(self, batch: Batch, generator: torch.Generator, *, times: TimeSampler, drop_text: float) -> Losses:
+        """The losses of a batch, with all randomness from the generator."""
         options, model = self.options, self.model
-        t = stratified_times(len(batch.x0), model.schedule.T, generator=generator)
+        t, importance = times.sample(len(batch.x0), generator=generator)
         eps = torch.randn(batch.x0.shape, generator=generator).to(self.device)
         hide = (torch.rand(len(t), generator=generator) < drop_text).to(self.device)
         x0, frames = batch.x0.to(self.device), batch.frames.to(self.device)
         condition = model.condition(batch.texts, frames, hide=hide)
 
-        def network(x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        def network(x_t: Tensor, level: Level) -> Tensor:
             with self.accelerator.autocast():
-                return model.network(condition, x_t, alpha, sigma).float()
+                return model.network(condition, x_t, level).float()
 
         loss, x0_error = training_loss(
             network,
@@ -160,9 +183,11 @@ class Trainer:
             eps,
             schedule=model.schedule,
             prediction=model.prediction,
-            snr_range=options.snr_range,
+            weight=options.weight,
+            variance=model.config.variance,
+            loss=options.loss,
         )
-        return loss, x0_error, t
+        return Losses(loss, x0_error, t, importance.to(loss))
 
     def train(self) -> None:
         """Run to options.steps, logging, validating and saving on the way."""
@@ -205,8 +230,8 @@ class Trainer:
             group["lr"] = learning_rate(self.step, options)
         torch.manual_seed(options.seed * 1_000_003 + self.step)  # dropout
         generator = _generator(options.seed, self.step, rank)
-        per_sample, x0_error, t = self.loss(batch, generator, drop_text=options.drop_text)
-        loss = per_sample.mean()
+        losses = self.loss(batch, generator, times=self.times, drop_text=options.drop_text)
+        loss = (losses.importance * losses.loss).mean()
         loss.backward()
         if self.accelerator.num_processes > 1:
             for parameter in self.model.denoiser.parameters():
@@ -218,7 +243,10 @@ class Trainer:
         with torch.no_grad():
             for name, value in self.model.denoiser.named_parameters():
                 self.ema[name].lerp_(value, 1 - rate)
-        quartiles.add(per_sample.detach(), x0_error, t)
+        quartiles.add(losses)
+        if isinstance(self.times, LossSecondMoment):
+            t = self.accelerator.gather(losses.t.to(self.device))
+            self.times.update(t.cpu(), self.accelerator.gather(losses.loss.detach()).cpu())
         return loss.detach(), norm
 
     @torch.no_grad()
@@ -226,10 +254,10 @@ class Trainer:
         """The loss of the EMA weights on held-out examples, always the same ones with the same noise."""
         with self.ema_weights():
             quartiles = _Quartiles(self.model.schedule.T)
-            size = self.options.batch_size
+            size, evenly = self.options.batch_size, Stratified(self.model.schedule.T)
             for start in range(0, self.options.validation_examples, size):
                 batch = make_batch([self.held_out.example(i) for i in range(start, start + size)], self.model)
-                quartiles.add(*self.loss(batch, _generator(0, start), drop_text=0.0))
+                quartiles.add(self.loss(batch, _generator(0, start), times=evenly, drop_text=0.0))
         return {f"held_out_{name}": value for name, value in quartiles.take().items()}
 
     def ema_weights(self) -> _Swapped:
@@ -244,6 +272,7 @@ class Trainer:
     def save(self) -> None:
         """Write the model (EMA) and the state to continue from."""
         tensors = {f"ema.{k}": v for k, v in self.ema.items()}
+        tensors |= {f"times.{k}": v for k, v in self.times.state().items()}
         for name, value in self.model.denoiser.named_parameters():
             moments = self.optimizer.state[value]
             tensors[f"live.{name}"] = value.detach()
@@ -259,6 +288,8 @@ class Trainer:
             return
         with safe_open(path, "pt") as file:
             self.step = int(file.metadata()["step"])
+            names = list(file.keys())
+            self.times.restore({k.removeprefix("times."): file.get_tensor(k) for k in names if "times." in k})
             with torch.no_grad():
                 for name, value in self.model.denoiser.named_parameters():
                     value.copy_(file.get_tensor(f"live.{name}"))
@@ -301,8 +332,8 @@ class _Quartiles:
         self.T = T
         self.values: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def add(self, loss: Tensor, x0_error: Tensor, t: Tensor) -> None:
-        self.values.append((loss, x0_error, t))
+    def add(self, losses: Losses) -> None:
+        self.values.append((losses.loss.detach(), losses.x0_error, losses.t))
 
     def take(self) -> dict[str, float]:
         loss, x0_error, t = (torch.cat(column).cpu() for column in zip(*self.values, strict=True))
