@@ -203,7 +203,8 @@ def _cosine_curve(u: Tensor) -> Point:
 def linear(T: int = 1000) -> Schedule:
     """Ho et al. 2020: β from 1e-4 to 0.02 at T = 1000, scaled by 1000/T so that any T approximates the same process."""
     _check("linear", T)
-    return from_betas("linear", torch.linspace(0.1 / T, 20.0 / T, T, dtype=torch.float64), _linear_curve)
+    betas = torch.linspace(0.1 / T, 20.0 / T, max(T, 2), dtype=torch.float64)[-T:]  # β_T is the last, at T = 1 too
+    return from_betas("linear", betas, _linear_curve)
 
 
 def _linear_curve(u: Tensor) -> Point:

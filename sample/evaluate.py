@@ -21,10 +21,10 @@ from guidance.goals import Goals, Waypoint
 from motion_diffusion.errors import InputError, command
 from motion_diffusion.files import atomic
 from motion_diffusion.heading import to_origin
+from motion_diffusion.metrics import fastest_root, foot_skating_ratio, key_frame_errors, root_jitter
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, generate
 from sample.judge import ActionJudge
-from sample.metrics import fastest_root, foot_skating_ratio, key_frame_errors, root_jitter
 
 MIN_FRAMES = 40
 

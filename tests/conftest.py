@@ -36,12 +36,13 @@ def representation(walks) -> Representation:
 
 @pytest.fixture
 def make_model(representation):
-    """make_model(prediction): a small untrained model whose output is not zero."""
+    """make_model(prediction, schedule=…, variance=…): a small untrained model whose output is not zero."""
 
-    def make(prediction: str = "x0") -> MotionModel:
+    def make(prediction: str = "x0", **choices: str) -> MotionModel:
         torch.manual_seed(0)
-        sizes = DenoiserConfig(features=representation.size, width=32, depth=2, heads=2, frame_width=16)
-        model = MotionModel(ModelConfig(prediction, sizes, GROUPS, emphasis=3.0), representation)
+        outputs = 2 if choices.get("variance", "").startswith("learned") else 1
+        sizes = DenoiserConfig(representation.size, outputs, width=32, depth=2, heads=2, frame_width=16)
+        model = MotionModel(ModelConfig(prediction, sizes, GROUPS, emphasis=3.0, **choices), representation)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter += 0.02 * torch.randn(parameter.shape)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from data_loaders.augment import bend, change_pace, facing, mirror, stitch
 from data_loaders.procedural import ProceduralWalks
+from motion_diffusion.metrics import foot_skating_ratio
 from motion_diffusion.skeleton import BONE_LENGTHS, FPS, PARENTS
-from sample.metrics import foot_skating_ratio
 
 
 def bones(joints):

@@ -12,8 +12,8 @@ from data_loaders.procedural import ProceduralWalks
 from data_loaders.training import AugmentedClips, RealClips
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import heading
+from motion_diffusion.metrics import foot_skating_ratio
 from motion_diffusion.skeleton import BONE_LENGTHS, FPS, PARENTS
-from sample.metrics import foot_skating_ratio
 
 
 def assert_sound(joints, *, skating):

@@ -43,7 +43,7 @@ def test_classifier_moves_the_mean_by_the_variance_times_the_gradient(t, s, scal
         ddim(denoise, x, SCHEDULE, [t, s], eta=1.0, noise=silent) for denoise in (linear_denoiser(gain), guided)
     )
     x0 = gain * x + 0.1
-    _, mean_of_x0, variance = SCHEDULE.posterior(t, s)
+    _, mean_of_x0, variance, _ = SCHEDULE.posterior(t, s)
     by_gradient, to_target = -scale * variance * 2 * gain * (x0 - target), mean_of_x0 * (target - x0)
     expected = by_gradient if by_gradient.abs().max() < to_target.abs().max() else to_target
     torch.testing.assert_close(moved, plain + expected, rtol=1e-6, atol=1e-9)

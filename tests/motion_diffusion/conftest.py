@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from motion_diffusion.errors import InputError
+from motion_diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.rotations import about_y, in_the_world
+from motion_diffusion.samplers import Denoise, Estimate, consistent
+from motion_diffusion.schedule import SCHEDULES, Point, Schedule, from_curve, linear
 from motion_diffusion.skeleton import JOINTS, forward_kinematics
 
 
@@ -56,3 +61,79 @@ def published_clip() -> tuple[Tensor, Tensor]:
             arrays = [np.load(path, allow_pickle=False).astype(np.float64) for path in (joints, features)]
             return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1])
     pytest.skip("HumanML3D's published clip is not here (folder humanml3d-clip in MOTION_DATA)")
+
+
+def _sub_vp(u: Tensor) -> Point:
+    """Song et al. 2021: the α of the linear schedule with σ = 1 − α²; neither α² + σ² nor α + σ nor α is constant."""
+    vp = linear(100).curve(u)
+    return Point(vp.alpha, vp.sigma**2, vp.d_alpha, 2 * vp.sigma * vp.d_sigma)
+
+
+@functools.cache
+def _schedule(name: str) -> Schedule:
+    return from_curve(name, _sub_vp, 1000) if name == "sub-vp" else SCHEDULES[name](1000)
+
+
+def _is_regular(prediction: str, schedule: str) -> bool:
+    try:
+        PREDICTIONS[prediction].check(_schedule(schedule))
+    except InputError:
+        return False
+    return True
+
+
+_PAIRS = [(p, s) for s in (*SCHEDULES, "sub-vp") for p in PREDICTIONS if _is_regular(p, s)]
+
+
+@pytest.fixture(params=list(SCHEDULES))
+def schedule(request) -> Schedule:
+    """Each of our schedules, T = 1000."""
+    return _schedule(request.param)
+
+
+@pytest.fixture(params=[*SCHEDULES, "sub-vp"])
+def any_schedule(request) -> Schedule:
+    """Each of our schedules and one that is not ours, T = 1000."""
+    return _schedule(request.param)
+
+
+@pytest.fixture(params=_PAIRS, ids=["-".join(pair) for pair in _PAIRS])
+def pair(request) -> tuple[Prediction, Schedule]:
+    """Every prediction type on every schedule on which it says what x0 is at all t, T = 1000."""
+    prediction, name = request.param
+    return PREDICTIONS[prediction], _schedule(name)
+
+
+@pytest.fixture
+def gaussian() -> Callable[..., Denoise]:
+    """gaussian(schedule, mean=0.0, std=1.0, variance="small"): the best denoiser there is for data N(mean, std²),
+    x̂0 = E[x0 | x_t]; the variance of its steps is small (β̃), large (σ²_{t|s}) or the best: β̃ + B²·Var[x0 | x_t]."""
+
+    def make(schedule: Schedule, mean: float = 0.0, std: float = 1.0, variance: str = "small") -> Denoise:
+        def denoise(x: Tensor, t: int, s: int) -> Estimate:
+            (alpha, sigma), step = schedule.row(t), schedule.posterior(t, s)
+            x0 = mean + alpha * std**2 / (alpha**2 * std**2 + sigma**2) * (x - alpha * mean)
+            unsure = std**2 * sigma**2 / (alpha**2 * std**2 + sigma**2)
+            best = step.variance + step.B**2 * unsure
+            return consistent(x0, x, t, schedule, {"small": None, "large": step.step_variance, "best": best}[variance])
+
+        return denoise
+
+    return make
+
+
+@pytest.fixture
+def moments() -> Callable[..., tuple[float, float]]:
+    """moments(sampler, denoise, schedule, times, mean, variance): the exact mean and variance of what a sampler makes
+    of a Gaussian start, with a denoiser that is affine in x. Then the sampler is affine in x and in every draw of
+    noise, and a batch of unit vectors tells all its coefficients."""
+
+    def propagate(sampler, denoise, schedule, times, mean: float, variance: float) -> tuple[float, float]:
+        units = torch.eye(len(times), len(times) + 1, dtype=torch.float64).T  # the last one is the origin
+        start, draws = units[:, 0], iter(units[:, 1:].T)
+        end = sampler(denoise, start, schedule, times, noise=lambda: next(draws))
+        origin = end[-1].item()
+        gains = end[:-1] - origin
+        return origin + gains[0].item() * mean, (gains[0] ** 2 * variance + gains[1:].square().sum()).item()
+
+    return propagate

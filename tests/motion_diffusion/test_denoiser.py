@@ -28,7 +28,7 @@ def inputs(batch, frames, words=4, seed=0):
 
 
 def run(network, x, text, seen, frames, t=400):
-    alpha, sigma = (value.expand(len(x)) for value in cosine(1000).at(t, x))
+    alpha, sigma = (x.new_full((len(x),), value) for value in cosine(1000).row(t))
     return network(x, alpha, sigma, *network.text(text, seen), frames)
 
 
@@ -72,19 +72,22 @@ def test_words_their_order_and_their_absence_count(network):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("prediction", list(PREDICTIONS))
-def test_can_hold_the_best_linear_estimate_for_every_prediction(prediction):
-    """White unit-variance data: E[y | x_t] is (p·α + q·σ)·x_t, which skip alone can be, exactly and at every t."""
+@pytest.mark.parametrize(
+    ("prediction", "of_alpha", "of_sigma"),
+    [("x0", 1, 0), ("eps", 0, 1), ("v", 0, 0), ("score", 0, -1), ("velocity", 0, 0)],
+)
+def test_can_hold_the_best_linear_estimate(prediction, of_alpha, of_sigma):
+    """White unit-variance data: E[y | x_t] is (p·α + q·σ)·x_t; in units of the size of y, in which the network works,
+    skip alone can be that, exactly and at every t."""
     network = Denoiser(SIZES)
-    width, schedule = SIZES.width, cosine(1000)
-    network.skip.weight[:, width] = {"x0": 1.0, "eps": 0.0, "v": 0.0}[prediction]
-    network.skip.weight[:, width + 1] = {"x0": 0.0, "eps": 1.0, "v": 0.0}[prediction]
+    network.skip.weight[:, SIZES.width], network.skip.weight[:, SIZES.width + 1] = of_alpha, of_sigma
     network.gate.bias.zero_()
     x, text, seen, frames = inputs(3, 8)
     for t in (1, 300, 999):
-        alpha, sigma = schedule.at(t, x)
-        p, q = PREDICTIONS[prediction].row(alpha, sigma)
-        torch.testing.assert_close(run(network, x, text, seen, frames, t), (p * alpha + q * sigma) * x)
+        level = cosine(1000).at(t)
+        p, q = PREDICTIONS[prediction].row(level)
+        best = (p * level.alpha + q * level.sigma) / PREDICTIONS[prediction].size(level)
+        torch.testing.assert_close(run(network, x, text, seen, frames, t), best * x)
 
 
 def test_every_parameter_learns(network):

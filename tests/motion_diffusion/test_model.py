@@ -6,6 +6,9 @@ from safetensors.torch import save_file
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel, shipped_models
+from motion_diffusion.prediction import PREDICTIONS
+from motion_diffusion.samplers import SAMPLERS
+from motion_diffusion.schedule import SCHEDULES
 
 
 @pytest.fixture
@@ -47,6 +50,72 @@ def test_any_number_of_steps(make_model, sampler, steps):
     x = model.sample(["walk"], [20], seeds=[0], steps=steps, sampler=sampler, text_scale=1.0)
     assert x.isfinite().all()
     assert (x.abs() <= model.representation.bound + 1e-4).all()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_every_sampler_samples_from_every_model(make_model, prediction, sampler):
+    """And a sample is the same whatever stands beside it in the batch (property 23)."""
+    model = make_model(prediction, schedule="linear")
+    run = dict(steps=4, sampler=sampler)
+    batch = model.sample(["a person walks", "run"], [32, 25], seeds=[1, 7], **run)
+    alone = model.sample(["run"], [25], seeds=[7], **run)
+    assert batch.isfinite().all()
+    assert (batch.abs() <= model.representation.bound + 1e-4).all()
+    torch.testing.assert_close(batch[1:, :25], alone, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("variance", ["fixed-large", "learned-range"])
+def test_every_sampler_samples_with_every_variance(make_model, schedule, variance):
+    """Only ancestral sampling looks at the variance; the last step has none, so one step is the same with all."""
+    model, plain = make_model("v", schedule=schedule, variance=variance), make_model("v", schedule=schedule)
+    for sampler in SAMPLERS:
+        x = model.sample(["walk"], [30], seeds=[0], steps=4, sampler=sampler)
+        assert x.shape == (1, 30, model.representation.size)
+        assert x.isfinite().all()
+        if variance == "fixed-large":
+            same = torch.equal(x, plain.sample(["walk"], [30], seeds=[0], steps=4, sampler=sampler))
+            assert same == (sampler != "ancestral")
+
+
+def test_a_learned_variance_needs_single_steps(make_model):
+    model = make_model("x0", variance="learned", T=30)
+    assert model.sample(["walk"], [30], seeds=[0], steps=30, text_scale=1.0).isfinite().all()
+    with pytest.raises(InputError, match="single steps"):
+        model.sample(["walk"], [30], seeds=[0], steps=10)
+
+
+@pytest.mark.parametrize("prediction", ["eps", "score"])
+def test_no_model_of_noise_alone_on_straight_paths(make_model, prediction):
+    with pytest.raises(InputError, match=rf"rectified schedule ends in pure noise: {prediction} says nothing"):
+        make_model(prediction, schedule="rectified")
+
+
+@pytest.mark.parametrize("prediction", ["x0", "eps", "v", "velocity"])
+def test_guidance_is_linear(make_model, prediction):
+    """Property 20: text scale 0 is the model without words, 1 the model with them, and x̂0 is linear in the scale where
+    it is within its range. (Words say little to a model that has learned nothing, hence the large scale.)"""
+    model, frames = make_model(prediction), torch.ones(1, 30, dtype=torch.bool)
+    x = torch.randn(1, 30, model.representation.size, generator=torch.Generator().manual_seed(0))
+    level = model.schedule.at(300)
+    none, text = (
+        model.prediction.to_x0(model.network(model.condition(["walk"], frames, hide=hide), x, level), x, level)
+        for hide in (torch.tensor([True]), torch.tensor([False]))
+    )
+    assert (text - none).abs().max() > 2e-4
+    for scale in (0.0, 1.0, 300.0):
+        expected = none + scale * (text - none)
+        inside = expected.abs() < 0.99 * model.representation.bound
+        assert inside.float().mean() > 0.3
+        x0 = model.denoise_fn(["walk"], frames, text_scale=scale)(x, 300, 280).x0
+        torch.testing.assert_close(x0[inside], expected[inside], atol=1e-5 * (1 + scale / 3), rtol=1e-5)
+
+
+def test_misspelt_keywords(saved):
+    """Property 24."""
+    with pytest.raises(TypeError, match="setps"):
+        saved[0].sample(["walk"], [30], seeds=[0], setps=3)
 
 
 def test_seeds_matter_and_repeat(saved):

@@ -1,79 +1,295 @@
+import math
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from motion_diffusion.prediction import PREDICTIONS
-from motion_diffusion.process import stratified_times, training_loss
-from motion_diffusion.schedule import cosine
+from motion_diffusion.errors import InputError
+from motion_diffusion.prediction import PREDICTIONS, Prediction
+from motion_diffusion.schedule import SCHEDULES, Level, cosine, linear, rectified
 
-SCHEDULE = cosine(1000)
-
-
-@pytest.fixture(params=list(PREDICTIONS))
-def prediction(request):
-    return PREDICTIONS[request.param]
-
-
-def noisy(t):
-    generator = torch.Generator().manual_seed(1)
-    x0, eps = torch.randn(2, len(t), 6, 5, generator=generator, dtype=torch.float64)
-    alpha, sigma = SCHEDULE.at(t, x0)
-    return x0, eps, alpha * x0 + sigma * eps, alpha, sigma
+T = 1000
+EVERY = torch.arange(1, T + 1)
+on_the_circle = pytest.mark.parametrize("schedule", [cosine(T), linear(T)], ids=lambda schedule: schedule.name)
 
 
-def test_target_gives_back_x0_and_eps(prediction):
-    x0, eps, x_t, alpha, sigma = noisy(torch.tensor([1, 10, 400, 900, 990]))
-    y = prediction.target(x0, eps, alpha, sigma)
-    torch.testing.assert_close(prediction.to_x0(y, x_t, alpha, sigma), x0, atol=1e-9, rtol=1e-9)
-    torch.testing.assert_close(prediction.to_eps(y, x_t, alpha, sigma), eps, atol=1e-9, rtol=1e-9)
+def close(actual, expected, tolerance, relative=0.0):
+    torch.testing.assert_close(actual, expected.expand_as(actual), atol=tolerance, rtol=relative)
 
 
-def test_weight_turns_errors_of_y_into_errors_of_x0(prediction):
-    """|y - y'|² = weight · |x0 - x0'|², measured by moving y."""
-    x0, eps, x_t, alpha, sigma = noisy(torch.tensor([1, 10, 400, 900, 990]))
-    y = prediction.target(x0, eps, alpha, sigma)
-    moved = prediction.to_x0(y + 0.1, x_t, alpha, sigma)
-    weight = prediction.weight(alpha, sigma)
-    torch.testing.assert_close(
-        (weight * (moved - x0).square()).expand_as(x0), torch.full_like(x0, 0.01), rtol=1e-6, atol=0
-    )
+def noisy(schedule, t):
+    """x0, ε, x_t and the level at times t (B,): two numbers for each."""
+    x0, eps = torch.randn(2, len(t), 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    level = schedule.at(t, x0)
+    return x0, eps, level.alpha * x0 + level.sigma * eps, level
 
 
-def test_one_posterior_whatever_is_predicted():
-    """With one weighting of x0's error, networks that know the same have the same loss."""
-    t = torch.tensor([5, 200, 600, 950])
-    x0, eps, _, _, _ = noisy(t)
-    guess = x0 + 0.3
-    losses = []
-    for prediction in PREDICTIONS.values():
-
-        def network(x_t, alpha, sigma, prediction=prediction):
-            alpha, sigma = alpha[:, None, None], sigma[:, None, None]
-            return prediction.target(guess, (x_t - alpha * guess) / sigma, alpha, sigma)
-
-        frames = torch.ones(4, 6, dtype=torch.bool)
-        losses.append(
-            training_loss(network, x0, frames, t, eps, schedule=SCHEDULE, prediction=prediction, snr_range=(0.0, 5.0))[
-                0
-            ]
-        )
-    torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-9)
-    torch.testing.assert_close(losses[0], losses[2], rtol=1e-5, atol=1e-9)
+def known(schedule):
+    """Levels at which nothing is a tiny difference of large numbers: there float64 keeps nine digits and more."""
+    ratio = schedule.alpha[1:] / schedule.sigma[1:]
+    return EVERY[(ratio > 2e-3) & (ratio < 500)]
 
 
-def test_frames_that_do_not_exist_do_not_count(prediction):
-    t = torch.tensor([300])
-    x0, eps, _, _, _ = noisy(t)
-    frames = torch.tensor([[True, True, True, False, False, False]])
-
-    def zero(x_t, alpha, sigma):
-        return torch.zeros_like(x_t)
-
-    run = dict(schedule=SCHEDULE, prediction=prediction)
-    whole, _ = training_loss(zero, x0, frames, t, eps, **run)
-    cut, _ = training_loss(zero, x0[:, :3], frames[:, :3], t, eps[:, :3], **run)
-    torch.testing.assert_close(whole, cut)
+def test_target_is_its_row(pair):
+    """Property 4: y = p·x0 + q·ε gives back x0 and ε."""
+    prediction, schedule = pair
+    x0, eps, x_t, level = noisy(schedule, known(schedule))
+    p, q = prediction.row(level)
+    y = prediction.target(x0, eps, level)
+    close(y, p * x0 + q * eps, 1e-10)
+    close(prediction.to_x0(y, x_t, level), x0, 1e-10)
+    close(prediction.to_eps(y, x_t, level), eps, 1e-10)
 
 
-def test_times_are_spread_evenly():
-    t = stratified_times(100, 1000, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(((t - 1) // 10).sort().values, torch.arange(100))
+@pytest.mark.parametrize("other", PREDICTIONS.values(), ids=PREDICTIONS)
+def test_round_trip_of_every_pair_of_types(pair, other):
+    """Property 3: y → (x0, ε) → y' → (x0, ε) → y."""
+    prediction, schedule = pair
+    x0, eps, x_t, level = noisy(schedule, known(schedule))
+    y = prediction.target(x0, eps, level)
+    z = other.target(prediction.to_x0(y, x_t, level), prediction.to_eps(y, x_t, level), level)
+    back = prediction.target(other.to_x0(z, x_t, level), other.to_eps(z, x_t, level), level)
+    close(back, y, 1e-9, 1e-9)
+    close(z, other.target(x0, eps, level), 1e-9, 1e-9)
+
+
+finite = st.floats(-5, 5)
+positive = st.floats(0.1, 5)
+
+
+@given(st.tuples(finite, finite), st.tuples(positive, positive), st.tuples(finite, finite))
+def test_any_row_is_a_type(row, level, numbers):
+    """Property 3 for rows and levels that nobody has: the 2 × 2 system is solved, not looked up."""
+    alpha, sigma = level
+    own, level = Prediction("own", lambda level: row), Level(alpha, sigma, 0.0, 0.0, 0.0, 1.0)
+    if abs(alpha * row[1] - sigma * row[0]) < 0.1:
+        return
+    x0, eps = torch.tensor(numbers, dtype=torch.float64)
+    x_t, y = alpha * x0 + sigma * eps, own.target(x0, eps, level)
+    close(own.to_x0(y, x_t, level), x0, 1e-9)
+    close(own.to_eps(y, x_t, level), eps, 1e-9)
+
+
+def test_estimates_are_consistent(pair):
+    """α·x̂0 + σ·ε̂ = x_t for any y, not only for the target."""
+    prediction, schedule = pair
+    _, y, x_t, level = noisy(schedule, known(schedule))
+    y = y * prediction.size(level)
+    close(level.alpha * prediction.to_x0(y, x_t, level) + level.sigma * prediction.to_eps(y, x_t, level), x_t, 1e-9)
+
+
+@on_the_circle
+def test_velocity_is_v_times_the_turn(schedule):
+    """Property 4: u = φ̇·v with the angle φ of (α, σ); and EDM's F (σ_data = 1), given by its row, is −v."""
+    x0, eps, _, level = noisy(schedule, EVERY)
+    v = PREDICTIONS["v"].target(x0, eps, level)
+    turn = level.alpha * level.d_sigma - level.sigma * level.d_alpha
+    close(PREDICTIONS["velocity"].target(x0, eps, level) / turn, v, 1e-10)
+    phi = torch.atan2(schedule.sigma, schedule.alpha)
+    middle = turn.flatten()[49:949]
+    tolerance = 1e-3 if schedule.name == "cosine" else 0.02  # linear: its curve is the limit of T → ∞
+    close((phi[51:951] - phi[49:949]) * T / 2, middle, 0, tolerance)  # φ̇ itself, by differences
+    edm = Prediction("F", lambda level: (level.sigma, -level.alpha))
+    close(edm.target(x0, eps, level), -v, 1e-12)
+
+
+def test_rectified_velocity_is_noise_minus_motion():
+    x0, eps, _, level = noisy(rectified(T), EVERY)
+    close(PREDICTIONS["velocity"].target(x0, eps, level), eps - x0, 1e-12)
+    assert PREDICTIONS["velocity"].weight(level).flatten()[-1] == 1
+
+
+def test_velocity_is_what_moves_x_t(any_schedule):
+    """d x_t / du at fixed (x0, ε), by differences on the curve."""
+    u, h = torch.linspace(0.02, 0.98, 49, dtype=torch.float64), 1e-5
+    x0, eps = torch.randn(2, 49, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ahead, behind = any_schedule.curve(u + h), any_schedule.curve(u - h)
+    slope = ((ahead.alpha - behind.alpha) * x0 + (ahead.sigma - behind.sigma) * eps) / (2 * h)
+    level = Level(*any_schedule.curve(u), A=0.0, B=1.0)
+    close(PREDICTIONS["velocity"].target(x0, eps, level), slope, 1e-5, 1e-6)
+
+
+def test_score_is_the_gradient_of_the_log_density(any_schedule):
+    """∇ log q(x_t | x0), by automatic differentiation."""
+    x0, eps, x_t, level = noisy(any_schedule, EVERY)
+    x_t.requires_grad_()
+    density = torch.distributions.Normal(level.alpha * x0, level.sigma).log_prob(x_t)
+    (gradient,) = torch.autograd.grad(density.sum(), x_t)
+    close(PREDICTIONS["score"].target(x0, eps, level), gradient, 0, 1e-9)
+
+
+def test_mu_is_the_posterior_mean(any_schedule):
+    x0, eps, x_t, level = noisy(any_schedule, EVERY)
+    A, B, _, _ = any_schedule.posterior(EVERY, EVERY - 1, x0)
+    close(PREDICTIONS["mu"].target(x0, eps, level), A * x_t + B * x0, 1e-11)
+
+
+def test_weight_turns_errors_of_y_into_errors_of_x0(pair):
+    """Property 5: ‖ŷ − y‖² = (D/σ)²·‖x̂0 − x0‖², measured by moving y."""
+    prediction, schedule = pair
+    x0, eps, x_t, level = noisy(schedule, known(schedule))
+    y, size = prediction.target(x0, eps, level), prediction.size(level)
+    moved = prediction.to_x0(y + size, x_t, level)
+    close(prediction.weight(level) * (moved - x0).square() / size**2, torch.ones_like(x0), 1e-9)
+
+
+def test_weights_by_name(any_schedule):
+    """Property 5, the table: x0 1, ε SNR, score SNR/σ², v N²/σ², velocity W²/σ², μ B²; v: SNR + 1 where N = 1."""
+    level = any_schedule.at(EVERY[:-1])
+    alpha, sigma, d_alpha, d_sigma, _, B = level
+    N, W = alpha**2 + sigma**2, alpha * d_sigma - sigma * d_alpha
+    expected = {
+        "x0": torch.ones_like(alpha),
+        "eps": level.snr,
+        "score": level.snr / sigma**2,
+        "v": N**2 / sigma**2,
+        "velocity": W**2 / sigma**2,
+        "mu": B**2,
+    }
+    for name, weight in expected.items():
+        close(PREDICTIONS[name].weight(level), weight, 0, 1e-9)
+    if any_schedule.name in ("cosine", "linear"):
+        close(PREDICTIONS["v"].weight(level), level.snr + 1, 0, 1e-9)
+
+
+@pytest.mark.parametrize(("t", "s"), [(1000, 980), (999, 500), (500, 499), (2, 1), (20, 0), (1000, 0)])
+def test_mean_coefficients_are_those_of_the_step(pair, t, s):
+    """c_x·x_t + c_y·y = A·x_t + B·x0 for the step to any s."""
+    prediction, schedule = pair
+    x0, eps, x_t, level = noisy(schedule, torch.tensor([t]))
+    A, B, _, _ = schedule.posterior(t, s)
+    c_x, c_y = prediction.mean_coefficients(level, A, B)
+    y = prediction.target(x0, eps, level)
+    close(c_x * x_t + c_y * y, A * x_t + B * x0, 1e-9)
+
+
+def coefficients(schedule, name):
+    """(c_x, c_y) of the single steps at every t."""
+    level = schedule.at(EVERY)
+    return PREDICTIONS[name].mean_coefficients(level, level.A, level.B)
+
+
+@on_the_circle
+def test_share_of_the_mean_in_closed_form(schedule):
+    """Property 7, and the gains on x_t of ε and v are reciprocal."""
+    level = schedule.at(EVERY)
+    beta = schedule.posterior(EVERY, EVERY - 1).step_variance
+    a, alpha_s = (1 - beta).sqrt(), schedule.alpha[:-1]
+    sigma, sigma_s = level.sigma, schedule.sigma[:-1]
+    expected = {
+        "x0": (a * sigma_s**2 / sigma**2, alpha_s * beta / sigma**2),
+        "eps": (1 / a, -beta / (a * sigma)),
+        "score": (1 / a, beta / a),
+        "v": (a, -alpha_s * beta / sigma),
+        "mu": (torch.zeros_like(a), torch.ones_like(a)),
+    }
+    for name, (c_x, c_y) in expected.items():
+        close(coefficients(schedule, name)[0], c_x, 1e-12, 1e-10)
+        close(coefficients(schedule, name)[1], c_y, 1e-12, 1e-10)
+    close(coefficients(schedule, "eps")[0] * coefficients(schedule, "v")[0], torch.ones_like(a), 1e-12)
+
+
+@on_the_circle
+def test_shares_cross_where_signal_is_as_large_as_noise(schedule):
+    """Property 7: x0 and ε, v and the score count for as much at SNR = 1; x0 and the score at α = σ² = 0.618…"""
+    c = {name: coefficients(schedule, name)[1].abs() for name in PREDICTIONS}
+    level = schedule.at(EVERY)
+    signal, golden = level.snr > 1, level.alpha > (math.sqrt(5) - 1) / 2
+    assert torch.equal(c["x0"] > c["eps"], signal)
+    assert torch.equal(c["v"] > c["score"], signal)
+    assert torch.equal(c["x0"] > c["score"], golden)
+    assert (int(signal.sum()), int(golden.sum())) == ((496, 572) if schedule.name == "cosine" else (259, 306))
+
+
+def test_total_of_v_is_twice_the_angle():
+    """Property 7: Σ|c_v| → 2·φ_T, π on a schedule that ends in noise."""
+    for schedule in (cosine(100_000), linear(100_000)):
+        level = schedule.at(torch.arange(1, schedule.T + 1))
+        total = PREDICTIONS["v"].mean_coefficients(level, level.A, level.B)[1].abs().sum().item()
+        alpha, sigma = schedule.row(schedule.T)
+        assert total == pytest.approx(2 * math.atan2(sigma, alpha), abs=2e-3)
+
+
+def test_flow_is_one_whatever_is_predicted(pair):
+    """dx/du = f_x·x + f_y·y is α̇·x0 + σ̇·ε for every type."""
+    prediction, schedule = pair
+    x0, eps, x_t, level = noisy(schedule, known(schedule))
+    f_x, f_y = prediction.flow_coefficients(level)
+    flow = level.d_alpha * x0 + level.d_sigma * eps
+    close(f_x * x_t + f_y * prediction.target(x0, eps, level), flow, 1e-9, 1e-8)
+
+
+def test_flow_of_v_turns():
+    """On variance-preserving schedules dx = v·dφ; the velocity is its own flow on all."""
+    level = cosine(T).at(EVERY)
+    f_x, f_y = PREDICTIONS["v"].flow_coefficients(level)
+    close(f_x, torch.zeros(T, dtype=torch.float64), 1e-9)
+    close(f_y, level.alpha * level.d_sigma - level.sigma * level.d_alpha, 1e-9)
+    f_x, f_y = PREDICTIONS["velocity"].flow_coefficients(level)
+    close(f_x, torch.zeros(T, dtype=torch.float64), 1e-9)
+    close(f_y, torch.ones(T, dtype=torch.float64), 1e-9)
+
+
+def test_size_is_that_of_the_target(pair):
+    """On data of unit variance: the mean square over the nodes (±1, ±1) of (x0, ε)."""
+    prediction, schedule = pair
+    x0 = torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=torch.float64)
+    eps = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    for t in (1, 500, 1000):
+        level = schedule.at(t)
+        assert prediction.target(x0, eps, level).square().mean().sqrt().item() == pytest.approx(prediction.size(level))
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_types_are_refused_where_they_are_blind(name, schedule):
+    """Property 11: at α = 0 only ε and the score say nothing of x0; everything else is regular there."""
+    schedule, prediction = SCHEDULES[schedule](T), PREDICTIONS[name]
+    if schedule.name == "rectified" and name in ("eps", "score"):
+        for check in (lambda: prediction.check(schedule), lambda: prediction.weight(schedule.at(EVERY))):
+            with pytest.raises(InputError, match=f"{name} says nothing of the motion where alpha = 0; predict v"):
+                check()
+        return
+    prediction.check(schedule)
+    x0, eps, x_t, level = noisy(schedule, EVERY[-1:])
+    close(prediction.to_x0(prediction.target(x0, eps, level), x_t, level), x0, 1e-9)
+
+
+def test_guidance_is_the_same_in_every_space(pair):
+    """Property 20: y₀ + w·(y₁ − y₀) implies x0₀ + w·(x0₁ − x0₀); w = 0 and 1 are the two, and w is linear."""
+    prediction, schedule = pair
+    none, eps, x_t, level = noisy(schedule, known(schedule))
+    text = none + eps.sin()
+    y = [prediction.target(x0, (x_t - level.alpha * x0) / level.sigma, level) for x0 in (none, text)]
+    for w in (0.0, 1.0, 2.5, -1.0):
+        x0 = prediction.to_x0(y[0] + w * (y[1] - y[0]), x_t, level)
+        close(x0, none + w * (text - none), 1e-9, 1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_types_keep_the_type_of_the_motion(pair, dtype):
+    """Property 24: no float64 becomes float32, nor the reverse; an int and a tensor of times agree."""
+    prediction, schedule = pair
+    x0, eps, x_t = torch.randn(3, 2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    for t in (1, 300, 1000):
+        numbers, tensors, scalars = (schedule.at(when, x0) for when in (t, torch.tensor([t, t]), torch.tensor(t)))
+        for f, values in (
+            (prediction.target, (x0, eps)),
+            (prediction.to_x0, (x0, x_t)),
+            (prediction.to_eps, (x0, x_t)),
+        ):
+            result = f(*values, numbers)
+            assert result.dtype == dtype
+            assert torch.equal(result, f(*values, tensors))
+            assert torch.equal(result, f(*values, scalars))
+
+
+def test_float32_is_close(pair):
+    """Property 8: rounding costs about 1e-7 of the numbers, times how much the type amplifies an error of y."""
+    prediction, schedule = pair
+    x0, eps, x_t, level = noisy(schedule, EVERY)
+    y = prediction.target(x0, eps, level)
+    error = prediction.to_x0(y.float(), x_t.float(), level).double() - x0
+    gain = prediction.size(level) / prediction.weight(level).sqrt()
+    assert (error.abs() < 2e-6 * (1 + gain)).all()

@@ -6,85 +6,267 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motion_diffusion.schedule import SCHEDULES, cosine, linear
+from motion_diffusion.errors import InputError
+from motion_diffusion.schedule import SCHEDULES, Level, Schedule, cosine, from_betas, from_curve, linear
+
+PRESERVING = [cosine(1000), linear(1000)]
 
 
-@pytest.fixture(params=list(SCHEDULES))
-def schedule(request):
-    return SCHEDULES[request.param](1000)
+def every_step(schedule):
+    """t = 1 … T."""
+    return torch.arange(1, schedule.T + 1)
 
 
-def test_starts_at_data_and_ends_near_noise(schedule):
-    assert schedule.row(0) == (1.0, 0.0)
-    assert schedule.alpha[-1] < 0.01
-    assert bool((schedule.alpha.diff() < 0).all())
+def all_steps(T=1000, last=0):
+    """(t, s) of every step there is, with s ≥ last."""
+    s, t = torch.triu_indices(T + 1, T + 1, 1)
+    return t[s >= last], s[s >= last]
 
 
-def test_preserves_variance(schedule):
-    torch.testing.assert_close(
-        schedule.alpha**2 + schedule.sigma**2, torch.ones(1001, dtype=torch.float64), atol=1e-12, rtol=0
-    )
+def close(actual, expected, tolerance, relative=0.0):
+    expected = torch.as_tensor(expected, dtype=torch.float64).expand_as(actual)
+    torch.testing.assert_close(actual, expected, atol=tolerance, rtol=relative)
+
+
+def test_from_data_to_noise(any_schedule):
+    """Property 1."""
+    alpha, sigma = any_schedule.alpha, any_schedule.sigma
+    assert any_schedule.row(0) == (1.0, 0.0)
+    assert (alpha[:-1] > 0).all()
+    assert (sigma[1:] > 0).all()
+    log_snr = 2 * (alpha.log() - sigma.log())
+    assert (log_snr.diff() < 0).all()
+    assert log_snr[-1] < -7
+
+
+@pytest.mark.parametrize("schedule", PRESERVING, ids=lambda schedule: schedule.name)
+def test_betas_make_the_table(schedule):
+    """Property 1: 0 < β ≤ 0.999, ᾱ = Π(1 − β), and α² + σ² = 1."""
+    t = every_step(schedule)
+    beta = schedule.posterior(t, t - 1).step_variance
+    assert (beta > 0).all()
+    assert (beta <= 0.999 + 1e-12).all()
+    close((1 - beta).cumprod(0), schedule.alpha[1:] ** 2, 0, 1e-9)
+    close(schedule.alpha**2 + schedule.sigma**2, 1.0, 1e-14)
+
+
+def test_slopes_are_those_of_the_curve(any_schedule):
+    """Property 1: α̇ and σ̇ against differences, of fourth order, of the curve itself."""
+    u, h = torch.linspace(0.01, 0.99, 99, dtype=torch.float64), 1e-4
+    values = [any_schedule.curve(u + k * h) for k in (-2, -1, 1, 2)]
+    for value, slope in ((0, 2), (1, 3)):
+        f = [point[value] for point in values]
+        close((f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h), any_schedule.curve(u)[slope], 1e-7)
+
+
+def test_table_is_its_curve(any_schedule):
+    """At every t where there is a curve and no β behind it; else to first order in 1/T, and exactly for cosine, whose
+    β is capped in the last step only."""
+    name = any_schedule.name
+    t = every_step(any_schedule)[:-1]
+    point = any_schedule.curve(t.double() / 1000)
+    tables = any_schedule.alpha, any_schedule.sigma, any_schedule.d_alpha, any_schedule.d_sigma
+    for table, values in zip(tables, point, strict=True):
+        error = (table[t] - values).abs() / values.abs().clamp_min(1.0)
+        assert error.max() < (0.01 if name == "linear" else 1e-11)
+    if name == "linear":
+        errors = [
+            (linear(T).alpha[T // 2] - linear(T).curve(torch.tensor(0.5, dtype=torch.float64)).alpha)
+            for T in (1000, 2000)
+        ]
+        assert errors[0] / errors[1] == pytest.approx(2, abs=0.01)
+
+
+@pytest.mark.parametrize("schedule", PRESERVING, ids=lambda schedule: schedule.name)
+def test_slopes_of_the_table_turn_on_the_circle(schedule):
+    close(schedule.alpha * schedule.d_alpha + schedule.sigma * schedule.d_sigma, 0.0, 1e-12)
 
 
 def test_cosine_is_the_published_one():
-    # Nichol & Dhariwal, eq. 17, away from the end where beta is capped
+    """Nichol & Dhariwal, eq. 17: β is capped in one step, the last."""
+
     def f(t):
         return math.cos((t / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2
 
     table = cosine(1000)
-    for t in (1, 10, 250, 500, 900):
+    for t in (1, 10, 250, 500, 900, 999):
         assert table.row(t)[0] ** 2 == pytest.approx(f(t) / f(0), rel=1e-10)
+    assert table.posterior(1000, 999).step_variance == pytest.approx(0.999, rel=1e-12)
+    assert table.posterior(999, 998).step_variance < 0.999
 
 
 def test_linear_is_the_published_one():
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
-    torch.testing.assert_close(linear(1000).alpha[1:] ** 2, (1 - betas).cumprod(0), rtol=1e-10, atol=0)
+    close(linear(1000).alpha[1:] ** 2, (1 - betas).cumprod(0), 0, 1e-10)
 
 
 def test_linear_keeps_its_process_for_another_T():
-    assert linear(500).row(500)[1] == pytest.approx(linear(1000).row(1000)[1], abs=1e-4)
+    """Property 2: ᾱ half-way."""
+    half = {T: linear(T).row(T // 2)[0] ** 2 for T in (50, 1000, 4000)}
+    assert half[4000] == pytest.approx(half[1000], rel=1e-2)
+    assert half == pytest.approx({50: 0.0691, 1000: 0.0786, 4000: 0.0789}, abs=1e-4)
 
 
-@given(st.sampled_from(list(SCHEDULES)), st.integers(2, 1000), st.data())
-def test_posterior_matches_bayes(name, t, data):
-    """q(x_s | x_t, x0) by multiplying the two Gaussians q(x_s | x0) and q(x_t | x_s)."""
-    schedule = SCHEDULES[name](1000)
-    s = data.draw(st.integers(1, t - 1))
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule.row(t), schedule.row(s)
+@pytest.mark.parametrize("T", [1, 10, 20])
+def test_linear_needs_more_than_twenty_steps(T):
+    with pytest.raises(InputError, match=rf"T = {T}: every beta must lie in \(0, 1\); use more steps"):
+        linear(T)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("T", [0, -3])
+def test_T_is_at_least_1(name, T):
+    with pytest.raises(InputError, match="T must be at least 1"):
+        SCHEDULES[name](T)
+
+
+@pytest.mark.parametrize("T", [1, 2, 3, 21, 50])
+def test_short_schedules(T):
+    for name in SCHEDULES.keys() - ({"linear"} if T < 21 else set()):
+        assert SCHEDULES[name](T).T == T
+
+
+@pytest.mark.parametrize(
+    ("alpha", "sigma", "message"),
+    [
+        ([1.0, 0.5, 0.6], [0.0, 0.5, 0.6], "from t = 1 to 2"),
+        ([1.0, 0.5], [0.1, 0.5], "entry 0 must be the data"),
+        ([1.0], [0.0], "T at least 1"),
+        ([1.0, -0.5], [0.0, 0.5], "alpha must not be negative"),
+    ],
+)
+def test_tables_that_are_no_schedule(alpha, sigma, message):
+    alpha, sigma = torch.tensor(alpha, dtype=torch.float64), torch.tensor(sigma, dtype=torch.float64)
+    with pytest.raises(InputError, match=message):
+        Schedule("odd", alpha, sigma, alpha, sigma, linear(100).curve)
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, -0.1, math.nan])
+def test_betas_that_are_none(beta):
+    with pytest.raises(InputError, match="every beta"):
+        from_betas("odd", torch.tensor([0.1, beta], dtype=torch.float64), linear(100).curve)
+
+
+def test_posterior_is_bayes(any_schedule):
+    """Property 6, for every step with s ≥ 1: the product of q(x_s | x0) and q(x_t | x_s), both Gaussian in x_s."""
+    t, s = all_steps(last=1)
+    alpha_t, alpha_s, sigma_s = any_schedule.alpha[t], any_schedule.alpha[s], any_schedule.sigma[s]
     a = alpha_t / alpha_s
-    step = sigma_t**2 - a**2 * sigma_s**2
+    A, B, variance, step = any_schedule.posterior(t, s)
     precision = 1 / sigma_s**2 + a**2 / step
-    A, B, variance = schedule.posterior(t, s)
-    assert variance == pytest.approx(1 / precision, rel=1e-6)
-    assert pytest.approx(a / step / precision, rel=1e-6) == A
-    assert pytest.approx(alpha_s / sigma_s**2 / precision, rel=1e-6) == B
+    close(variance, 1 / precision, 1e-12, 1e-12)
+    close(A, a / step / precision, 1e-12)
+    close(B, alpha_s / sigma_s**2 / precision, 1e-12)
+
+
+def test_small_steps_keep_their_digits(any_schedule):
+    """σ²_{t|s} is a difference of nearly equal numbers; here it is again from the logarithms of the table."""
+    t = every_step(any_schedule)[1:-1]
+    alpha, sigma = any_schedule.alpha, any_schedule.sigma
+    ratio = 2 * ((alpha[t] / alpha[t - 1]).log() + (sigma[t - 1] / sigma[t]).log())
+    close(any_schedule.posterior(t, t - 1).step_variance, -(sigma[t] ** 2) * torch.expm1(ratio), 0, 1e-10)
+
+
+@given(st.sampled_from(list(SCHEDULES)), st.tuples(*[st.integers(0, 1000)] * 3).map(sorted))
+def test_two_steps_are_one(name, times):
+    """σ²_{t|s} = σ²_{t|r} + a²·σ²_{r|s}: what noise a step adds does not depend on where it rests."""
+    s, r, t = times
+    schedule = SCHEDULES[name](1000)
+    if not s < r < t:
+        return
+    a = schedule.row(t)[0] / schedule.row(r)[0]
+    steps = [schedule.posterior(*step).step_variance for step in ((t, s), (t, r), (r, s))]
+    assert steps[0] == pytest.approx(steps[1] + a**2 * steps[2], rel=1e-9, abs=1e-14)
 
 
 def test_posterior_at_data_is_the_data(schedule):
-    A, B, variance = schedule.posterior(40, 0)
-    assert (A, variance) == (0.0, 0.0)
-    assert pytest.approx(1.0, abs=1e-12) == B
+    t = every_step(schedule)
+    A, B, variance, step = schedule.posterior(t, torch.zeros_like(t))
+    assert not A.any()
+    assert not variance.any()
+    close(B, 1.0, 1e-12)
+    close(step, schedule.sigma[1:] ** 2, 0, 1e-12)
+
+
+@pytest.mark.parametrize(("t", "s"), [(5, 5), (5, 6), (5, -1), (1001, 4), (0, -1)])
+def test_steps_that_do_not_exist(t, s):
+    with pytest.raises(InputError, match="0 <= s < t <= 1000"):
+        cosine(1000).posterior(t, s)
 
 
 @given(st.integers(1, 1000))
-def test_respacing_starts_at_T_and_ends_at_data(steps):
+def test_respacing(steps):
+    """Property 15: any number of steps, from T to the data; one step goes from T."""
     times = cosine(1000).times(steps)
-    assert times[0] == 1000
-    assert times[-1] == 0
-    assert len(times) == steps + 1
-    assert all(a > b for a, b in pairwise(times))
+    assert (times[0], times[-1], len(times)) == (1000, 0, steps + 1)
+    assert all(t > s for t, s in pairwise(times))
+    if steps == 1000:
+        assert times == list(range(1000, -1, -1))
+    assert max(t - s for t, s in pairwise(times)) - min(t - s for t, s in pairwise(times)) <= 1
 
 
-@pytest.mark.parametrize("steps", [0, 1001])
+@pytest.mark.parametrize("schedule", PRESERVING, ids=lambda schedule: schedule.name)
+@pytest.mark.parametrize("steps", [1, 7, 50, 333, 1000])
+def test_respaced_betas(schedule, steps):
+    """Property 15: the β' of a respaced chain lie in (0, 1] and multiply to the same ᾱ."""
+    t, s = torch.tensor(list(pairwise(schedule.times(steps)))).T
+    beta = schedule.posterior(t, s).step_variance
+    assert (beta > 0).all()
+    assert (beta <= 1).all()
+    close((1 - beta.flip(0)).cumprod(0), schedule.alpha[t.flip(0)] ** 2, 1e-8)
+
+
+@pytest.mark.parametrize("steps", [0, 1001, -1])
 def test_impossible_respacing(steps):
-    with pytest.raises(ValueError, match="between 1 and 1000"):
+    with pytest.raises(InputError, match="between 1 and 1000"):
         cosine(1000).times(steps)
 
 
-def test_noise_has_the_right_moments(schedule):
-    generator = torch.Generator().manual_seed(0)
-    eps = torch.randn(4, 50_000, generator=generator)
-    t = torch.tensor([1, 300, 700, 1000])
-    x_t = schedule.add_noise(torch.ones_like(eps), eps, t)
-    torch.testing.assert_close(x_t.mean(1).double(), schedule.alpha[t], atol=0.02, rtol=0)
-    torch.testing.assert_close(x_t.std(1).double(), schedule.sigma[t], atol=0.02, rtol=0)
+def test_noise_is_added_as_it_is_defined(any_schedule):
+    x0, eps = torch.randn(2, 1000, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    t = every_step(any_schedule)
+    x_t = any_schedule.add_noise(x0, eps, t)
+    for i in (0, 498, 999):
+        alpha, sigma = any_schedule.row(i + 1)
+        close(x_t[i], alpha * x0[i] + sigma * eps[i], 1e-12)
+
+
+def test_all_ways_to_say_t_agree(schedule):
+    """Property 24: an int, a tensor of shape (), and of shape (B,)."""
+    x = torch.zeros(3, 4, 2)
+    t = torch.tensor([1, 500, 1000])
+    batch, steps = schedule.at(t, x), schedule.posterior(t, t // 2, x)
+    for i, time in enumerate(t):
+        number, scalar = schedule.at(int(time)), schedule.at(time, x)
+        for several, one, zero in zip(batch, number, scalar, strict=True):
+            assert isinstance(one, float)
+            assert several.shape == (3, 1, 1)
+            assert several[i].item() == one == zero.item()
+        for several, one in zip(steps, schedule.posterior(int(time), int(time) // 2), strict=True):
+            assert several[i].item() == one
+    assert torch.equal(schedule.at(t).snr, batch.snr.flatten())
+
+
+def test_tables_stay_float64_until_they_meet_a_motion(schedule):
+    """Property 24: coefficients are float64 whatever the motion is; the motion keeps its own type."""
+    for dtype in (torch.float32, torch.float64):
+        x = torch.zeros(2, 3, dtype=dtype)
+        t = torch.tensor([1, 1000])
+        assert all(value.dtype == torch.float64 for value in (*schedule.at(t, x), *schedule.posterior(t, t - 1, x)))
+        for time in (t, 7):
+            assert schedule.add_noise(x, x, time).dtype == dtype
+
+
+def test_misspelt_keywords():
+    """Property 24."""
+    with pytest.raises(TypeError, match="like_"):
+        cosine(100).at(3, like_=None)
+    with pytest.raises(TypeError, match="setps"):
+        cosine(100).times(setps=3)
+    assert Level._fields == ("alpha", "sigma", "d_alpha", "d_sigma", "A", "B")
+
+
+def test_a_schedule_of_ones_own():
+    """Any curve will do; what follows from the table needs no further code."""
+    own = from_curve("own", lambda u: linear(100).curve(0.5 * u), 500)
+    close(own.alpha[1:], linear(100).curve(torch.arange(1, 501).double() / 1000).alpha, 1e-7)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from guidance.goals import load_goals
+from motion_diffusion.metrics import fastest_root, foot_skating_ratio
 from motion_diffusion.model import SHIPPED, MotionModel, shipped_models
 from sample.generate import generate
-from sample.metrics import fastest_root, foot_skating_ratio
 
 ROOT = Path(__file__).parents[2]
 

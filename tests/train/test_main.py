@@ -48,3 +48,28 @@ def test_data_that_is_not_there(train, tmp_path, capsys, arguments, word):
     assert word in said
     assert said.count("\n") == 1
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--variance", "learned-range"], "loss simple does not go with variance learned-range"),
+        (["--loss", "hybrid"], "loss hybrid does not go with variance fixed-small"),
+        (["--prediction", "eps", "--schedule", "rectified"], "predict v or velocity"),
+        (["--schedule", "linear", "--T", 20], "use more steps"),
+    ],
+)
+def test_choices_that_do_not_go_together(train, capsys, arguments, words):
+    with pytest.raises(SystemExit, match="2"):
+        train("--run", "r", *arguments, *TINY)
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_every_choice_of_the_core_is_on_the_command_line(train, tmp_path):
+    core = "--prediction v --schedule linear --T 100 --variance learned-range --loss hybrid --weight min-snr".split()
+    train("--run", "r", "--steps", 2, "--times", "loss-second-moment", *core, *TINY)
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert (config["schedule"], config["T"], config["variance"]) == ("linear", 100, "learned-range")
+    assert config["denoiser"]["outputs"] == 2

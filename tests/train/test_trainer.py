@@ -28,13 +28,24 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("prediction", ["x0", "eps"])
-def test_a_killed_run_goes_on_as_if_nothing_had_been(make_model, tmp_path, prediction):
+@pytest.mark.parametrize(
+    ("choices", "changes"),
+    [
+        ({"prediction": "x0"}, {}),
+        ({"prediction": "eps"}, {}),
+        ({"prediction": "v", "T": 8}, {"times": "loss-second-moment", "batch_size": 48, "weight": "uniform"}),
+        ({"prediction": "v", "variance": "learned-range"}, {"loss": "hybrid", "times": "uniform"}),
+    ],
+    ids=["x0", "eps", "loss-second-moment", "learned-range"],
+)
+def test_a_killed_run_goes_on_as_if_nothing_had_been(make_model, tmp_path, choices, changes):
     """Killed after step 5, of which 3 were saved: the result is that of the run that was not killed, bit by bit."""
-    trained(make_model(prediction), tmp_path / "whole")
+    whole = trained(make_model(**choices), tmp_path / "whole", **changes)
+    if changes.get("times") == "loss-second-moment":  # what it had learned counted
+        assert whole.times.probabilities().std() > 0
     run = tmp_path / "killed"
     run.mkdir()
-    killed = Trainer(make_model(prediction).requires_grad_(True), EXAMPLES, HELD_OUT, run, options())
+    killed = Trainer(make_model(**choices).requires_grad_(True), EXAMPLES, HELD_OUT, run, options(**changes))
     update = killed._update
 
     def until_five(*args):
@@ -45,7 +56,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(make_model, tmp_path, predi
     killed._update = until_five
     with pytest.raises(Stop):
         killed.train()
-    resumed = Trainer(MotionModel.load(run).train().requires_grad_(True), EXAMPLES, HELD_OUT, run, options())
+    again = MotionModel.load(run).train().requires_grad_(True)
+    resumed = Trainer(again, EXAMPLES, HELD_OUT, run, options(**changes))
     assert resumed.step == 3
     resumed.train()
     for name in ("state.safetensors", "model.safetensors"):
@@ -62,15 +74,25 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(make_model, tmp_path, predi
     assert logs[0] == logs[1]
 
 
-@pytest.mark.parametrize("prediction", ["x0", "eps", "v"])
-def test_learns(make_model, tmp_path, prediction):
-    trainer = trained(
-        make_model(prediction), tmp_path / "run", steps=60, learning_rate=3e-3, validate_every=20, ema=0.9
-    )
+@pytest.mark.parametrize(
+    ("prediction", "schedule"),
+    [("x0", "cosine"), ("eps", "cosine"), ("v", "cosine"), ("velocity", "rectified"), ("x0", "variance-exploding")],
+)
+def test_learns(make_model, tmp_path, prediction, schedule):
+    model = make_model(prediction, schedule=schedule)
+    trainer = trained(model, tmp_path / "run", steps=60, learning_rate=3e-3, validate_every=20, ema=0.9)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     held_out = [line["held_out_mean_loss"] for line in lines if "held_out_mean_loss" in line]
     assert held_out[-1] < 0.8 * held_out[0]
     assert trainer.step == 60
+
+
+@pytest.mark.parametrize(
+    ("variance", "loss"), [("fixed-small", "hybrid"), ("fixed-large", "vlb"), ("learned-range", "simple")]
+)
+def test_loss_and_variance_go_together(make_model, tmp_path, variance, loss):
+    with pytest.raises(InputError, match=f"loss {loss} does not go with variance {variance}; a learned variance needs"):
+        Trainer(make_model("v", variance=variance), EXAMPLES, HELD_OUT, tmp_path, options(loss=loss))
 
 
 def test_the_saved_model_is_the_average_of_the_weights(make_model, tmp_path):

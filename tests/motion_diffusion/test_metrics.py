@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from motion_diffusion.metrics import fastest_root, foot_skating_ratio, key_frame_errors, root_jitter
 from motion_diffusion.skeleton import FPS, JOINTS
-from sample.metrics import fastest_root, foot_skating_ratio, key_frame_errors, root_jitter
 
 LEFT, RIGHT = JOINTS.index("left_foot"), JOINTS.index("right_foot")
 

@@ -1,0 +1,204 @@
+"""python -m guidance: whose each step is, and where guidance gets undone. Every verb leaves figures and numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from guidance.analysis.compare import compare
+from guidance.analysis.evolution import evolution
+from guidance.analysis.hook import hook
+from guidance.analysis.output import Result
+from guidance.analysis.page import PAGE, write_page
+from guidance.analysis.runs import Chain, alike
+from guidance.analysis.share import share
+from guidance.analysis.survival import answering, exact, frozen, path_covariance
+from guidance.analysis.undoing import undoing
+from guidance.goals import load_goals
+from guidance.methods import CLASSIFIER_SCALE, Guidance
+from motion_diffusion.errors import InputError, command
+from motion_diffusion.model import MotionModel, ScheduleName
+from motion_diffusion.schedule import SCHEDULES
+from motion_diffusion.skeleton import FPS
+
+ZIGZAG = Path(__file__).resolve().parent.parent / "assets" / "goals" / "zigzag.json"
+ROOT_MODELS = ("root-x0", "root-eps", "root-v")
+"""Shipped models of the path of the root alone: what GMD's claim is about."""
+BODY_MODELS = ("x0-small", "eps-small", "v-small")
+
+
+@dataclass(frozen=True)
+class Motions:
+    """Models, and what they are asked for."""
+
+    models: tuple[str, ...] = ROOT_MODELS
+    """Shipped models or run directories, compared side by side; they must have the same features."""
+    texts: tuple[str, ...] = ("a person walks", "a tired person walks", "a happy person walks", "a person runs")
+    seeds: int = 8
+    """Motions for each text."""
+    seconds: float = 6.0
+    steps: int = 50
+    text_scale: float = 1.0
+    """Strength of the words; 1 is the plain model."""
+    out: Path = Path("out/guidance")
+
+    def chains(self) -> list[Chain]:
+        """The batch of each model, all with the same noise. InputError if they cannot be compared."""
+        if self.seeds < 1 or not self.texts or not all(text.strip() for text in self.texts):
+            raise InputError("nothing to sample: give --seeds 1 or more and --texts that say something")
+        models = [MotionModel.load(name) for name in self.models]
+        alike(models)
+        return [
+            Chain.of(
+                model,
+                self.texts,
+                range(self.seeds),
+                frames=round(self.seconds * FPS),
+                steps=self.steps,
+                text_scale=self.text_scale,
+            )
+            for model in models
+        ]
+
+
+@dataclass(frozen=True)
+class Guided(Motions):
+    """Models, what they are asked for, and how they are guided."""
+
+    goals: Path = ZIGZAG
+    """Goal file (JSON)."""
+    guidance: Guidance = "classifier"
+    scale: float = CLASSIFIER_SCALE
+    """Strength of the gradient."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """How much of each step is the network's, for every prediction type. Needs no model."""
+
+    schedule: ScheduleName = "cosine"
+    T: int = 1000
+    steps: int = 0
+    """Steps of sampling, 1 to T; 0 for T."""
+    std: float = 1.0
+    """Standard deviation of the data: 1 where they are standardised."""
+    out: Path = Path("out/guidance")
+
+    def results(self) -> Iterator[Result]:
+        """One figure."""
+        yield share(SCHEDULES[self.schedule](self.T), self.steps or self.T, self.std)
+
+
+@dataclass(frozen=True)
+class Hook:
+    """What a clip of x̂0 does to the mean: nothing until something is clipped, whatever is predicted. Needs no model."""
+
+    schedule: ScheduleName = "cosine"
+    T: int = 1000
+    steps: int = 0
+    """Steps of sampling, 1 to T; 0 for T."""
+    error: float = 0.1
+    """Error of what is predicted, relative to its size."""
+    out: Path = Path("out/guidance")
+
+    def results(self) -> Iterator[Result]:
+        """One figure."""
+        yield hook(SCHEDULES[self.schedule](self.T), self.steps or self.T, self.error)
+
+
+@dataclass(frozen=True)
+class Survival(Motions):
+    """What is left of a push given at time t: with the network frozen, with an exact one, and with real ones.
+
+    `--models` without a name leaves the real ones out, and needs no model.
+    """
+
+    schedule: ScheduleName = "cosine"
+    """Schedule of the frozen and the exact network; real ones have their own."""
+    T: int = 1000
+    pushes: int = 10
+    """At how many times the real ones are pushed."""
+    reference: str = "root-v"
+    """Model of the root whose paths say what Gaussian data the exact curve beside real models is for."""
+
+    def results(self) -> Iterator[Result]:
+        """Two figures, and a third with models."""
+        schedule = SCHEDULES[self.schedule](self.T)
+        yield frozen(schedule, self.T)
+        yield exact(schedule, min(self.T, 100))
+        if self.models:
+            chains = self.chains()
+            motions = dataclasses.replace(self, models=(self.reference,), seeds=max(1, 256 // len(self.texts)))
+            yield answering(chains, pushes=self.pushes, covariance=path_covariance(motions.chains()[0]))
+
+
+@dataclass(frozen=True)
+class Undoing(Guided):
+    """In a guided run, at every step: how far guidance pushed, and how much of it the network took back."""
+
+    def results(self) -> Iterator[Result]:
+        """One figure."""
+        yield undoing(self.chains(), load_goals(self.goals), self.guidance, self.scale)
+
+
+@dataclass(frozen=True)
+class Evolution(Guided):
+    """The predicted clean path at successive t under guidance: does it contract in the end?"""
+
+    def results(self) -> Iterator[Result]:
+        """One figure."""
+        yield evolution(self.chains(), load_goals(self.goals), self.guidance, self.scale)
+
+
+@dataclass(frozen=True)
+class Compare(Guided):
+    """The same goals, noise and settings through several models: adherence, skating, jitter, time."""
+
+    def results(self) -> Iterator[Result]:
+        """One figure, and a table."""
+        yield compare(self.chains(), load_goals(self.goals), self.guidance, self.scale)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Renew docs/where-guidance-gets-undone.md: all of the above on the shipped models, its figures and its numbers."""
+
+    page: Path = PAGE
+
+    def renew(self) -> None:
+        """Run everything, then write."""
+        results = [(f"{verb.__name__.lower()}", r) for verb in (Share, Hook) for r in verb().results()]
+        for models in (ROOT_MODELS, BODY_MODELS):
+            seeds = 8 if models is ROOT_MODELS else 4
+            whose = "root" if models is ROOT_MODELS else "body"
+            for verb in (Survival, Undoing, Evolution, Compare):
+                for result in verb(models=models, seeds=seeds).results():
+                    needs_model = result.name not in ("survival-frozen", "survival-exact")
+                    if needs_model or models is ROOT_MODELS:
+                        results.append((f"{result.name}-{whose}" if needs_model else result.name, result))
+        write_page(self.page, results)
+        print(f"renewed {self.page}, {len(results)} figures beside it")
+
+
+@command
+def main() -> None:
+    """The command."""
+    verb = tyro.cli(
+        Share | Hook | Survival | Undoing | Evolution | Compare | Page,
+        prog="python -m guidance",
+        description=__doc__,
+    )
+    if isinstance(verb, Page):
+        verb.renew()
+        return
+    for result in verb.results():
+        written = result.save(verb.out)
+        print(f"{result.conclusion}\n  {', '.join(str(path) for path in written)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The same goals, noise and settings through several models: adherence, skating, jitter, time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+
+from guidance.analysis.output import COLOURS, Result, Row, label, panels
+from guidance.analysis.runs import Chain, confidence
+from guidance.goals import Goals
+from guidance.methods import Guidance
+from motion_diffusion.metrics import fastest_root, foot_skating_ratio, root_jitter
+
+FIGURES = {
+    "error_cm": "mean error at the goals, cm",
+    "within_20_cm": "motions within 20 cm of every goal",
+    "skating": "foot skating ratio",
+    "jitter": "root jitter, m/s³",
+    "fastest": "fastest root, m/s",
+    "seconds": "seconds a motion",
+}
+"""What is measured, by its column."""
+
+
+def compare(chains: Sequence[Chain], goals: Goals, method: Guidance, scale: float) -> Result:
+    """The analysis: a row for each model without and with guidance. Skating needs feet, which a path has not."""
+    rows: list[Row] = []
+    ways: list[Guidance] = ["none"] if method == "none" else ["none", method]
+    for chain in chains:
+        for way in ways:
+            started = time.perf_counter()
+            guide = None if way == "none" else chain.guide(goals, way, scale)
+            final = chain.run(guide, words=f"{chain.model.name}, {way}").final
+            seconds = time.perf_counter() - started
+            joints = chain.model.representation.decode(final).cpu()
+            rows.append(_measure(chain, way, joints, goals, seconds / len(joints)))
+    what = f"{method}, {chains[0].z.shape[1]} motions a model, {len(chains[0].times) - 1} steps"
+    shown = [key for key in FIGURES if any(key in row for row in rows)]
+    figure, axes = panels(
+        2, (len(shown) + 1) // 2, size=(11, 6), title=f"The same goals through several models  ({what})"
+    )
+    for axis, key in zip(axes, shown, strict=False):
+        for i, row in enumerate(rows):
+            if key in row:
+                axis.barh(
+                    i, float(row[key]), xerr=float(row.get(f"{key}_95", 0.0)) or None,
+                    color=COLOURS[str(row["prediction"])], alpha=0.4 if row["guidance"] == "none" else 0.95,
+                    hatch="//" if row["guidance"] == "none" else "", ecolor="#2b303b", capsize=2,
+                )  # fmt: skip
+        axis.set_yticks(range(len(rows)), [f"{row['model']}, {row['guidance']}" for row in rows], fontsize=7.5)
+        axis.invert_yaxis()
+        label(axis, title=FIGURES[key], x="", y="")
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    return Result("compare", figure, rows, f"compare ({what}):\n{table(rows)}")
+
+
+def _measure(chain: Chain, way: str, joints: torch.Tensor, goals: Goals, seconds: float) -> Row:
+    body = joints.shape[-2] > 1
+    observation = goals.observe(chain.frames).known_to(chain.model.representation)
+    errors = torch.stack([observation.errors(motion) for motion in joints])
+    measured = {
+        "error_cm": 100 * errors.mean(1),
+        "within_20_cm": (errors < 0.2).all(1).double(),
+        "jitter": torch.tensor([root_jitter(motion) for motion in joints]),
+        "fastest": torch.tensor([fastest_root(motion) for motion in joints]),
+    } | ({"skating": torch.tensor([foot_skating_ratio(motion) for motion in joints])} if body else {})
+    row: dict[str, str | float | int] = {
+        "model": chain.model.name, "prediction": chain.model.config.prediction, "guidance": way, "motions": len(joints),
+    }  # fmt: skip
+    for key in FIGURES:
+        if key in measured:
+            mean, spread = confidence(measured[key])
+            row[key], row[f"{key}_95"] = mean.item(), spread.item()
+    return row | {"seconds": seconds}
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A row a model and way of guiding, for people."""
+    shown = [key for key in FIGURES if any(key in row for row in rows)]
+    lines = [["model", "guidance", *shown]]
+    for row in rows:
+        cells = [
+            f"{float(row[key]):.3g} ± {float(row.get(f'{key}_95', 0)):.2g}" if key in row else "-" for key in shown
+        ]
+        lines.append([str(row["model"]), str(row["guidance"]), *cells])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def _cell(row: Row, key: str) -> str:
+    if key not in row:
+        return "-"
+    return f"{float(row[key]):.3g}" + (f" ± {float(row[f'{key}_95']):.2g}" if f"{key}_95" in row else "")

@@ -1,0 +1,46 @@
+"""The page about it all: figures and numbers renewed, words kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from guidance.analysis.output import Result
+from motion_diffusion.errors import InputError
+from motion_diffusion.files import atomic
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "where-guidance-gets-undone.md"
+FIGURES = "figures"
+"""Folder of the figures, beside the page."""
+
+
+def write_page(page: Path, results: Sequence[tuple[str, Result]]) -> None:
+    """Save every result as NAME in the page's folder of figures, and put its conclusion into the page's block
+
+        <!-- NAME -->
+        …
+        <!-- /NAME -->
+
+    InputError if the page has no such block; nothing is written then.
+    """
+    if not page.is_file():
+        raise FileNotFoundError(f"no page {page}; give --page the page to renew")
+    text = page.read_text(encoding="utf-8")
+    for name, result in results:
+        block = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
+        if not block.search(text):
+            raise InputError(
+                f"{page} has no block <!-- {name} --> … <!-- /{name} -->; put one where its numbers belong"
+            )
+        text = block.sub(lambda match, result=result: f"{match[1]}{_markdown(result)}{match[2]}", text)  # type: ignore[misc]
+    for name, result in results:
+        result.save(page.parent / FIGURES, name)
+    with atomic(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _markdown(result: Result) -> str:
+    first, *table = result.conclusion.splitlines()
+    fenced = "\n".join(["", "```", *table, "```", ""]) if table else "\n"
+    return f"> {first}\n{fenced}".rstrip() + "\n"

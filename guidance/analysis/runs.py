@@ -1,0 +1,139 @@
+"""Runs that can be looked into: ancestral sampling whose noise is drawn beforehand, so that one run can be compared
+with another that differs in one thing, and x_t and x̂0 are kept at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from guidance.goals import Goals
+from guidance.methods import Guidance, Guide, guide
+from guidance.observation import Observation
+from motion_diffusion.errors import InputError
+from motion_diffusion.model import MotionModel
+from motion_diffusion.samplers import Denoise, Estimate, ancestral
+from motion_diffusion.skeleton import FPS
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What happened in a run: N steps of a batch of B motions."""
+
+    x: Tensor
+    """(N, B, F, D): x_t before each step."""
+    network: Tensor
+    """(N, B, F, D): x̂0 as the network gave it."""
+    guided: Tensor
+    """(N, B, F, D): x̂0 as guidance left it."""
+    final: Tensor
+    """(B, F, D)"""
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """A batch to be sampled, with its denoiser and its noise; every run of it uses the same."""
+
+    model: MotionModel
+    denoise: Denoise
+    times: list[int]
+    z: Tensor
+    """(N + 1, B, F, D): the noise that a run begins with, and that of each step."""
+
+    @staticmethod
+    def of(
+        model: MotionModel, texts: Sequence[str], seeds: Iterable[int], *, frames: int, steps: int, text_scale: float
+    ) -> Chain:
+        """Every text with every seed: B = texts · seeds. A motion's noise depends on its seed alone."""
+        if not 2 <= frames <= model.config.max_frames:
+            raise InputError(
+                f"{frames / FPS:g} s: {model.name} makes motions of 0.1 to {model.config.max_frames / FPS:g} s"
+            )
+        times = model.schedule.times(steps)
+        noise = []
+        for seed in seeds:
+            generator = torch.Generator().manual_seed(seed)
+            noise.append(torch.randn(len(times), frames, model.config.denoiser.features, generator=generator))
+        z = torch.stack(noise, dim=1).repeat(1, len(texts), 1, 1).to(model.device)
+        prompts = [text for text in texts for _ in noise]
+        exist = torch.ones(len(prompts), frames, dtype=torch.bool, device=model.device)
+        return Chain(model, model.denoise_fn(prompts, exist, text_scale=text_scale), times, z)
+
+    @property
+    def frames(self) -> int:
+        return self.z.shape[2]
+
+    def run(self, guide: Guide | None = None, *, start: int = 0, x: Tensor | None = None, words: str = "") -> Trace:
+        """Run from step number `start`, from x instead of the run's own beginning. words: shown with the progress."""
+        alpha, sigma = self.model.schedule.row(self.times[0])
+        if x is None:
+            x = (alpha**2 + sigma**2) ** 0.5 * self.z[0]
+        xs: list[Tensor] = []
+        network: list[Tensor] = []
+        guided: list[Tensor] = []
+        draws = iter(self.z[start + 1 :])
+
+        def noise() -> Tensor:
+            return next(draws)
+
+        def watched(x: Tensor, t: int, s: int) -> Estimate:
+            estimate = self.denoise(x, t, s)
+            xs.append(x.detach())
+            network.append(estimate.x0.detach())
+            return estimate
+
+        # what overwrites x_s (imputation of ε) has noise of its own, so that the steps keep theirs
+        spare = torch.Generator().manual_seed(0)
+
+        def other_noise() -> Tensor:
+            return torch.randn(self.z.shape[1:], generator=spare).to(self.z)
+
+        denoise = watched if guide is None else guide(watched, other_noise)
+        times = self.times[start:]
+        hidden = None if words else True  # None: shown on a terminal
+        with torch.no_grad(), tqdm(total=len(times) - 1, desc=words, leave=False, disable=hidden) as bar:
+
+            def on_step(_: int, estimate: Estimate) -> None:
+                guided.append(estimate.x0)
+                bar.update()
+
+            final = ancestral(denoise, x, self.model.schedule, times, noise=noise, on_step=on_step)
+        return Trace(torch.stack(xs), torch.stack(network), torch.stack(guided), final)
+
+    def guide(self, goals: Goals, method: Guidance, scale: float) -> Guide:
+        """The same goals for every motion of the batch."""
+        count = self.z.shape[1]
+        observation = Observation.stack([goals.observe(self.frames)] * count).to(self.z.device)
+        lengths = torch.full((count,), self.frames, device=self.z.device)
+        return guide(method, self.model, observation, lengths, scale=scale)
+
+    def paths(self, x0: Tensor) -> Tensor:
+        """The way of the pelvis over the floor, (..., F, 2): x and z in metres, of x̂0 (..., F, D)."""
+        return self.model.representation.decode(x0)[..., 0, [0, 2]]
+
+
+def alike(models: Sequence[MotionModel]) -> None:
+    """InputError unless all models can be compared: the same skeleton, features and scale of them."""
+    if not models:
+        raise InputError("no model to look at; give --models, such as root-x0 root-eps root-v")
+    first = models[0]
+    for other in models[1:]:
+        if other.config.features != first.config.features:
+            here, there = (", ".join(model.config.features) for model in (first, other))
+            raise InputError(f"{first.name} knows {here}, {other.name} {there}; compare models of the same features")
+        if other.config.schedule != first.config.schedule or other.config.T != first.config.T:
+            raise InputError(
+                f"{first.name} has a {first.config.schedule} schedule of {first.config.T} times, {other.name} a "
+                f"{other.config.schedule} one of {other.config.T}; the same t would not be the same noise"
+            )
+
+
+def confidence(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean over the B motions of (..., B), and half the width of its 95 % interval (0 for a single motion)."""
+    mean = values.mean(-1)
+    if values.shape[-1] == 1:
+        return mean, torch.zeros_like(mean)
+    return mean, 1.96 * values.std(-1) / values.shape[-1] ** 0.5

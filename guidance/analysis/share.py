@@ -1,0 +1,117 @@
+"""How much of each step is the network's: the share of its output, and of x_t, in the mean μ of the next x.
+
+With a row of coefficients for every prediction type (see `motion_diffusion.prediction`) a step of ancestral sampling is
+μ = c_x·x_t + c_y·y. GMD (Karunratanakul et al. 2023, appendix A) compares |c_y| for x0 and ε; here every type stands
+beside them, on any schedule and chain, and once more with the sizes the two terms really have.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import matplotlib.ticker
+import numpy as np
+
+from guidance.analysis.output import COLOURS, DASHES, FAINT, Result, Row, label, panels, time_axis
+from motion_diffusion.errors import InputError
+from motion_diffusion.prediction import PREDICTIONS, Prediction
+from motion_diffusion.schedule import Schedule
+
+GOLDEN = (5**0.5 - 1) / 2
+"""α at which |c_y| of x0 and of the score are equal on variance-preserving schedules, where α = σ²."""
+
+
+def shares(
+    schedule: Schedule, times: list[int], std: float = 1.0, predictions: dict[str, Prediction] = PREDICTIONS
+) -> list[Row]:
+    """A row for each step of a chain: α, σ, SNR, and for each prediction type NAME
+
+    NAME_cx, NAME_cy: the coefficients; NAME_share: |c_y| / (|c_x| + |c_y|); NAME_weighted: the same with both
+    multiplied by the root mean square of x_t and y over data of mean 0 and standard deviation std.
+    """
+    if not std > 0:
+        raise InputError(f"std is {std}; give the standard deviation of the data, a positive number")
+    rows: list[Row] = []
+    for t, s in pairwise(times):
+        level = schedule.at(t)
+        A, B = (float(c) for c in schedule.posterior(t, s)[:2])
+        alpha, sigma = float(level.alpha), float(level.sigma)
+        row: dict[str, str | float | int] = {"t": t, "s": s, "alpha": alpha, "sigma": sigma, "snr": float(level.snr)}
+        for name, prediction in predictions.items():
+            c_x, c_y = (float(c) for c in prediction.mean_coefficients(level, A, B))
+            p, q = (float(c) for c in prediction.row(level))
+            of_x = abs(c_x) * float(np.hypot(alpha * std, sigma))
+            of_y = abs(c_y) * float(np.hypot(p * std, q))
+            row |= {
+                f"{name}_cx": c_x,
+                f"{name}_cy": c_y,
+                f"{name}_share": abs(c_y) / (abs(c_x) + abs(c_y)),
+                f"{name}_weighted": of_y / (of_x + of_y),
+            }
+        rows.append(row)
+    return rows
+
+
+def crossing(rows: list[Row], falling: str, other: str) -> float | None:
+    """The t at which |falling| − |other| changes its sign, between the two steps around it; None if it does not."""
+    t = np.array([row["t"] for row in rows], dtype=float)
+    gap = np.array([abs(float(row[falling])) - abs(float(row[other])) for row in rows])
+    change = np.nonzero(np.sign(gap[:-1]) != np.sign(gap[1:]))[0]
+    if len(change) == 0:
+        return None
+    i = int(change[-1])
+    return float(t[i] + (t[i + 1] - t[i]) * gap[i] / (gap[i] - gap[i + 1]))
+
+
+def share(schedule: Schedule, steps: int, std: float = 1.0) -> Result:
+    """The analysis: coefficients, shares and weighted shares over t, for every type that the schedule allows."""
+    times = schedule.times(steps)
+    allowed = {}
+    for name, prediction in PREDICTIONS.items():
+        try:
+            prediction.check(schedule)
+            allowed[name] = prediction
+        except InputError:
+            continue
+    rows = shares(schedule, times, std, allowed)
+    what = f"{schedule.name} schedule, T = {schedule.T}, {steps} steps, data of standard deviation {std:g}"
+    figure, axes = panels(2, 2, size=(11, 7.5), title=f"Whose is the step?  {what}")
+    t = [row["t"] for row in rows]
+    for axis, column, title, y in (
+        (axes[0], "cy", "The network's coefficient in μ", "|c_y|"),
+        (axes[1], "cx", "The coefficient of x_t in μ", "|c_x|"),
+        (axes[2], "share", "The network's share by coefficients", "|c_y| / (|c_x| + |c_y|)"),
+        (axes[3], "weighted", "The network's share by size", "share of the root mean square"),
+    ):
+        for name in allowed:
+            values = [max(abs(float(row[f"{name}_{column}"])), 1e-12) for row in rows]
+            axis.plot(t, values, color=COLOURS[name], linestyle=DASHES[name], linewidth=1.7, label=name)
+        axis.set_yscale("log")
+        if column in ("share", "weighted"):
+            axis.set_ylim(1e-4, 1.3)
+            axis.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+        else:
+            axis.set_ylim(1e-5 if column == "cy" else 1e-2, 60)
+        time_axis(axis, schedule.T)
+        label(axis, title=title, x="t (sampling goes to the right)", y=y)
+    x0_eps, x0_score = (crossing(rows, "x0_cy", f"{name}_cy") if name in allowed else None for name in ("eps", "score"))
+    for at, words, side in ((x0_eps, "SNR = 1", "left"), (x0_score, "α = σ²", "right")):
+        if at is not None:
+            for axis in axes:
+                axis.axvline(at, color=FAINT, linewidth=0.9, linestyle=":")
+            axes[0].text(at, 30, f" {words} \n t = {at:.0f} ", fontsize=7.5, color=FAINT, ha=side, va="top")
+    axes[0].legend(fontsize=8, frameon=False, ncols=3, loc="lower left")
+    return Result("share", figure, rows, _conclusion(what, rows, allowed, x0_eps))
+
+
+def _conclusion(what: str, rows: list[Row], allowed: dict[str, Prediction], crossed: float | None) -> str:
+    middle, last = min(rows, key=lambda row: abs(float(row["t"]) - float(rows[0]["t"]) / 2)), rows[-1]
+    parts = [
+        f"{name} {100 * float(rows[0][f'{name}_share']):.2f} % at t = {rows[0]['t']}, "
+        f"{100 * float(middle[f'{name}_share']):.2f} % at {middle['t']}, "
+        f"{100 * float(last[f'{name}_share']):.2f} % at {last['t']}"
+        for name in ("x0", "eps", "v")
+        if name in allowed
+    ]
+    crossing_words = f"; x0 and eps have the same weight at t = {crossed:.1f}, where SNR = 1" if crossed else ""
+    return f"share of the network's output in mu ({what}): {'; '.join(parts)}{crossing_words}."

@@ -1,0 +1,240 @@
+"""What is left in the end of a push that guidance gives to x_t.
+
+A push is a displacement of the clean motion, added to x_t as α_t times itself. Three measurements belong together:
+
+* `frozen`: the network's output stays what it was. Then each step multiplies the push by c_x, in closed form: all of
+  it survives if ε is predicted, nothing if x0 is, ᾱ_t if v is. This is GMD's argument.
+* `exact`: the network answers and is exact. Then the prediction type is a change of coordinates, and every type keeps
+  the same. This is the objection to it.
+* `answering`: the real networks answer. What they keep is what the arithmetic keeps, plus what the network's answer
+  restores or takes back, which is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from guidance.analysis.exact import gaussian_survival, mixture_mean, through
+from guidance.analysis.output import COLOURS, DASHES, FAINT, INK, Result, Row, band, label, panels, time_axis
+from guidance.analysis.runs import Chain, confidence
+from motion_diffusion.errors import InputError
+from motion_diffusion.prediction import PREDICTIONS, Prediction
+from motion_diffusion.representation import displaced
+from motion_diffusion.samplers import Denoise, Estimate, ancestral
+from motion_diffusion.schedule import Schedule
+
+PUSH = 0.5
+"""Metres that the path of the root is pushed to its left."""
+
+SHAPES = ("shift", "ramp")
+"""Of a push over time: the same in all frames, so that the path no longer begins at the origin, as all paths of the
+data do; or growing from nothing in the first frame, so that it still does."""
+
+
+def kept_when_frozen(prediction: Prediction, schedule: Schedule, times: Sequence[int]) -> list[float]:
+    """For each t of a descending chain but the last time v, how much of δ added to x_t is in x_v if the network's
+    output does not change: the product of c_x over the steps from t to v."""
+    kept, product = [], 1.0
+    for v, t in pairwise(list(times)[::-1]):
+        A, B = (float(c) for c in schedule.posterior(t, v)[:2])
+        product *= float(prediction.mean_coefficients(schedule.at(t), A, B)[0])
+        kept.append(product)
+    return kept[::-1]
+
+
+def frozen(schedule: Schedule, steps: int) -> Result:
+    """(a) The closed form, for every prediction type, down to t = 0 and to 2 % of T, where GMD stops guiding."""
+    times = schedule.times(steps)
+    until = max(min(times[:-1], key=lambda t: abs(t - 0.02 * schedule.T)), times[-2])
+    what = f"{schedule.name} schedule, T = {schedule.T}, {steps} steps"
+    figure, axes = panels(1, 2, size=(11, 4.2), title=f"A push that the network does not answer  ({what})")
+    names = [name for name in PREDICTIONS if name != "mu" and not (schedule.row(schedule.T)[0] == 0 and name in _NOISE)]
+    table: dict[int, dict[str, str | float | int]] = {t: {"t": t} for t in times[:-1]}
+    for axis, end in zip(axes, (0, until), strict=True):
+        chain = [t for t in times if t >= end]
+        for name in names:
+            kept = kept_when_frozen(PREDICTIONS[name], schedule, chain)
+            for t, value in zip(chain, kept, strict=False):
+                table[t] |= {f"{name}_to_{end}": value, f"{name}_to_{end}_clean": value * schedule.row(t)[0]}
+            axis.plot(
+                chain[:-1],
+                [value * schedule.row(t)[0] / schedule.row(end)[0] for t, value in zip(chain, kept, strict=False)],
+                color=COLOURS[name], linestyle=DASHES[name], linewidth=1.7, label=name,
+            )  # fmt: skip
+        axis.set_ylim(-0.03, 1.08)
+        time_axis(axis, schedule.T)
+        label(axis, title=f"left at t = {end}", x="t at which the clean motion is pushed", y="share of the push")
+    axes[0].legend(fontsize=8, frameon=False)
+    rows = list(table.values())
+    at = min(times[:-1], key=lambda t: abs(t - schedule.T / 2))
+    x0_kept = f"x0 keeps {100 * float(table[at][f'x0_to_{until}']):.2f} % of what is added to x_t at t = {until}"
+    eps_kept = f"eps {100 * float(table[at]['eps_to_0']):.0f} % at t = 0" if "eps" in names else "eps is not defined"
+    conclusion = f"network frozen ({what}), pushed at t = {at}: {x0_kept}, {eps_kept}."
+    return Result("survival-frozen", figure, rows, conclusion)
+
+
+_NOISE = ("eps", "score")
+
+
+def exact(schedule: Schedule, steps: int, count: int = 500, seed: int = 0) -> Result:
+    """(c) Two kinds of data whose exact denoiser is known, a Gaussian and a mixture of two; every type predicts it."""
+    times = schedule.times(steps)
+    starts = sorted({round(i) for i in np.linspace(0, steps - 1, min(steps, 11))})
+    what = f"{schedule.name} schedule, T = {schedule.T}, {steps} steps, {count} samples"
+    figure, axes = panels(1, 2, size=(11, 4.2), title=f"A push that an exact network answers  ({what})")
+    data = {
+        "a Gaussian of standard deviation 0.5": (torch.tensor([0.0], dtype=torch.float64), 0.5),
+        "a mixture: ±1, each of standard deviation 0.2": (torch.tensor([-1.0, 1.0], dtype=torch.float64), 0.2),
+    }
+    names = [name for name in PREDICTIONS if not (schedule.row(schedule.T)[0] == 0 and name in _NOISE)]
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(len(times), count, generator=generator, dtype=torch.float64)
+    rows: list[Row] = []
+    worst = 0.0
+    for axis, (words, (means, std)) in zip(axes, data.items(), strict=True):
+        curves: dict[str, list[float]] = {}
+        for name in names:
+            denoise = through(PREDICTIONS[name], mixture_mean(means, std), schedule)
+            curves[name] = _kept_by(denoise, schedule, times, z, starts)
+            for k, kept in zip(starts, curves[name], strict=True):
+                rows.append({"data": words, "prediction": name, "t": times[k], "kept": kept})
+            axis.plot(
+                [times[k] for k in starts], curves[name],
+                color=COLOURS[name], linestyle=DASHES[name], linewidth=1.7, label=name,
+            )  # fmt: skip
+        for under, line in enumerate(axis.lines):  # all are one curve: each line thinner than the one below it
+            line.set_linewidth(2 * (len(names) - under))
+            line.set_linestyle("-")
+        values = np.array(list(curves.values()))
+        worst = max(worst, float(np.ptp(values, axis=0).max()))
+        axis.set_ylim(bottom=min(-0.03, float(values.min()) - 0.03))
+        time_axis(axis, schedule.T)
+        label(axis, title=words, x="t at which the clean motion is pushed", y="share of the push left at t = 0")
+    axes[0].legend(fontsize=8, frameon=False)
+    conclusion = f"network exact ({what}): all {len(names)} prediction types keep the same, to {worst:.1e} of the push."
+    return Result("survival-exact", figure, rows, conclusion)
+
+
+def _kept_by(denoise: Denoise, schedule: Schedule, times: list[int], z: Tensor, starts: Sequence[int]) -> list[float]:
+    """For each step number in starts, the mean share of a push before that step that is left at the end."""
+    xs: list[Tensor] = []
+
+    def watched(x: Tensor, t: int, s: int) -> Estimate:
+        xs.append(x)
+        return denoise(x, t, s)
+
+    def finished(start: int, x: Tensor, denoise: Denoise) -> Tensor:
+        return ancestral(denoise, x, schedule, times[start:], noise=iter(z[start + 1 :]).__next__)
+
+    alpha, sigma = schedule.row(schedule.T)
+    plain = finished(0, (alpha**2 + sigma**2) ** 0.5 * z[0], watched)
+    pushed = [finished(k, xs[k] + schedule.row(times[k])[0] * PUSH, denoise) for k in starts]
+    return [(final - plain).mean().item() / PUSH for final in pushed]
+
+
+def displacement(shape: str, frames: int, joints: int) -> Tensor:
+    """(F, J, 3): a push to the left in metres, of one of SHAPES."""
+    if shape not in SHAPES:
+        raise InputError(f"unknown shape {shape!r} of a push; choose from {', '.join(SHAPES)}")
+    size = torch.ones(frames) if shape == "shift" else torch.linspace(0, 1, frames)
+    return (PUSH * size)[:, None, None] * torch.tensor([1.0, 0.0, 0.0]).expand(frames, joints, 3)
+
+
+def path_covariance(chain: Chain) -> Tensor:
+    """(F, F), m²: of x over the frames of the paths that a model makes, unguided."""
+    x = chain.paths(chain.run(words=f"{chain.model.name}, paths for the exact curve").final)[..., 0].double()
+    return torch.cov(x.T) + 1e-6 * torch.eye(x.shape[1], dtype=torch.float64)
+
+
+def answering(chains: Sequence[Chain], *, pushes: int = 10, covariance: Tensor | None = None) -> Result:
+    """(b) The real networks answer: the same noise with and without a push, and what is left of it, in metres.
+
+    chains: one a model. pushes: at how many times. covariance: of the path (x of all frames, in metres), for the curve
+    that an exact network would give on Gaussian data like it.
+    """
+    rows: list[Row] = []
+    title = f"A push of {PUSH:g} m that the network answers  ({', '.join(chain.model.name for chain in chains)})"
+    figure, axes = panels(2, len(SHAPES), size=(11, 7.6), title=title)
+    first = chains[0]
+    steps = len(first.times) - 1
+    starts = sorted({round(i) for i in np.linspace(0, steps - 1, pushes)})
+    t = [first.times[k] for k in starts]
+    for column, shape in enumerate(SHAPES):
+        truth: list[float] | None = None
+        if covariance is not None:
+            push = displacement(shape, first.frames, 1)[:, 0, 0]
+            truth = gaussian_survival(covariance, push, first.model.schedule, first.times)[starts].tolist()
+            axes[column].plot(t, truth, color=INK, linewidth=1.2, linestyle=(0, (1, 2)), label="exact, Gaussian data")
+        for chain in chains:
+            name, schedule = chain.model.config.prediction, chain.model.schedule
+            arithmetic = kept_when_frozen(chain.model.prediction, schedule, chain.times)
+            kept_by_arithmetic = torch.tensor([arithmetic[k] * schedule.row(chain.times[k])[0] for k in starts])
+            mean, spread = confidence(torch.stack(_answer(chain, shape, starts)))
+            by_network = mean - kept_by_arithmetic
+            band(axes[column], t, mean, spread, prediction=name, name=chain.model.name)
+            band(axes[len(SHAPES) + column], t, by_network, spread, prediction=name, name=chain.model.name)
+            for i, time in enumerate(t):
+                row: dict[str, str | float | int] = {
+                    "model": chain.model.name,
+                    "prediction": name,
+                    "push": shape,
+                    "t": time,
+                    "motions": chain.z.shape[1],
+                    "kept_m": PUSH * mean[i].item(),
+                    "kept": mean[i].item(),
+                    "kept_95": spread[i].item(),
+                    "by_arithmetic": kept_by_arithmetic[i].item(),
+                    "by_network": by_network[i].item(),
+                }
+                rows.append(row if truth is None else row | {"exact_gaussian": truth[i]})
+        words = {"shift": "whole path shifted", "ramp": "path turned aside: 0 at its start"}[shape]
+        label(axes[column], title=f"left at t = 0: {words}", x="t of the push", y="share of the push")
+        label(axes[2 + column], title="… of it the network's doing", x="t of the push", y="left − kept by arithmetic")
+    for axis in axes:
+        axis.axhline(0, color=FAINT, linewidth=0.8)
+        time_axis(axis, first.model.schedule.T)
+    axes[0].legend(fontsize=8, frameon=False)
+    return Result("survival-answering", figure, rows, _conclusion(chains, rows))
+
+
+def _answer(chain: Chain, shape: str, starts: Sequence[int]) -> list[Tensor]:
+    """For each step number in starts, the share (B,) of a push before that step that is left at the end."""
+    model = chain.model
+    representation = model.representation
+    push = displacement(shape, chain.frames, 22 if representation.whole_body else 1).to(chain.z)
+    plain = chain.run(words=f"{model.name}, not pushed")
+    path = chain.paths(plain.final)
+    along = push[:, 0, [0, 2]]
+    left = []
+    for k in tqdm(starts, desc=f"{model.name}, {shape}", leave=False, disable=None):
+        x0 = plain.network[k]
+        moved = representation.normalise(displaced(representation.denormalise(x0), push))
+        alpha = model.schedule.row(chain.times[k])[0]
+        final = chain.run(start=k, x=plain.x[k] + alpha * (moved - x0)).final
+        change = chain.paths(final) - path
+        left.append((change * along).sum((1, 2)) / along.square().sum())
+    return left
+
+
+def _conclusion(chains: Sequence[Chain], rows: Sequence[Row]) -> str:
+    parts = []
+    times = sorted({int(row["t"]) for row in rows})
+    picked = [min(times, key=lambda t: abs(t - share * times[-1])) for share in (0.02, 0.15, 0.5, 0.9)]
+    for shape in SHAPES:
+        for chain in chains:
+            mine = {row["t"]: row for row in rows if row["model"] == chain.model.name and row["push"] == shape}
+            figures = ", ".join(
+                f"{100 * float(mine[t]['kept']):.0f} ± {100 * float(mine[t]['kept_95']):.0f} % at {t}" for t in picked
+            )
+            parts.append(f"{shape}: {chain.model.name} keeps {figures}")
+    chain = chains[0]
+    return (
+        f"network answering ({chain.z.shape[1]} motions a model, {len(chain.times) - 1} steps, "
+        f"push of {PUSH:g} m): {'; '.join(parts)}."
+    )
