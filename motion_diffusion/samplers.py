@@ -12,8 +12,10 @@ They return the sample at the last time, shaped like x. Their steps differ in wh
 |---|---|---|---|
 | ancestral | posterior mean of x̂0, and noise of the posterior's or the network's own variance | 1 | 1 |
 | ddim | x̂0 and ε̂ put together again at s, a share η of the noise drawn anew | 1 | 1 |
-| dpm_solver | ddim whose x̂0 is carried on from its last two values (DPM-Solver++(2M); η = 1: its SDE form) | 2 | 1 |
+| dpm_solver | ddim whose x̂0 is carried on from its last two values (DPM-Solver++(2M); η = 1: its SDE form) | 2* | 1 |
 | heun | the mean of the flow's directions at both ends of the step | 2 | 2 |
+
+(* on times even in log α/σ. On times even in t, as `schedule.times` gives them, it lies between 1 and 2.)
 """
 
 from __future__ import annotations
@@ -192,7 +194,7 @@ def heun(
     noise: Noise | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Heun's method on the probability-flow ODE; the step to 0 is DDIM's, for there is no estimate at 0.
+    """Heun's method on the probability-flow ODE; the last step is DDIM's, for there is no estimate at 0.
 
     In polar coordinates, r = √(α² + σ²) and φ = atan2(σ, α), x/r = cos φ·x0 + sin φ·ε moves along dφ by
     v = cos φ·ε − sin φ·x0, on any schedule, and no coefficient is large. (In σ/α, as in Karras et al. 2022, the first
@@ -204,7 +206,7 @@ def heun(
             on_step(t, estimate)
         alpha_s, sigma_s = schedule.row(s)
         predicted = alpha_s * estimate.x0 + sigma_s * estimate.eps
-        if s == 0:
+        if i + 2 == len(times):
             return predicted
         there = denoise(predicted, s, times[i + 2])
         (r_t, phi_t), (r_s, phi_s) = (_polar(*schedule.row(time)) for time in (t, s))

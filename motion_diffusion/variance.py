@@ -1,8 +1,8 @@
 """The variance of the reverse step p(x_s | x_t): fixed at one of its bounds, or the network's own.
 
 β̃ ("small") is right if x0 is known for sure, σ²_{t|s} ("large") if x_s has unit variance of its own; the best one lies
-between (Ho et al. 2020, section 3.2). A network may give log Σ itself ("learned"), or its place between the two logs
-("learned-range", Nichol & Dhariwal 2021, eq. 15), which holds for any stride.
+between (Ho et al. 2020, section 3.2). A network may give log Σ freely ("learned"), as what it adds to log β̃ so that it
+holds for any stride, or its place between the two logs ("learned-range", Nichol & Dhariwal 2021, eq. 15).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def small_variance(schedule: Schedule, t: Tensor | int, s: Tensor | int, like: T
     before = schedule.posterior((2 * t).clamp(max=schedule.T), t, like).variance
     shape = torch.as_tensor(before).shape
     last, alone = torch.as_tensor(s == 0).view(shape), (2 * t > schedule.T).view(shape)
-    exact_or = [torch.as_tensor(value, dtype=torch.float64) for value in (exact.step_variance, before, exact.variance)]
-    return torch.where(last, torch.where(alone, exact_or[0], exact_or[1]), exact_or[2])
+    stand_in = torch.where(alone, torch.as_tensor(exact.step_variance), torch.as_tensor(before))
+    return torch.where(last, stand_in, torch.as_tensor(exact.variance))
 
 
 def log_variance(
@@ -45,19 +45,15 @@ def log_variance(
 ) -> Tensor:
     """log Σ of p(x_s | x_t), as a density needs it (positive at s = 0 too), to broadcast over like (B, ...).
 
-    w: what the network gives where the variance is learned, shaped like `like`. InputError if a learned (not range)
-    variance, which is that of single steps, is asked for a longer stride.
+    w: what the network gives where the variance is learned, shaped like `like`.
     """
     step = schedule.posterior(t, s, like)
     small = small_variance(schedule, t, s, like)
-    if name == "learned":
-        assert w is not None
-        if not bool(torch.as_tensor(t - s == 1).all()):
-            raise InputError("a learned variance holds for single steps; take T steps, or train with learned-range")
-        return w
     log_small, log_large = (torch.as_tensor(v, dtype=torch.float64).log().to(like) for v in (small, step.step_variance))
-    if name == "learned-range":
+    if is_learned(name):
         assert w is not None
+        if name == "learned":
+            return log_small + w
         share = (w + 1) / 2
         return share * log_large + (1 - share) * log_small
     return log_small if name == "fixed-small" else log_large

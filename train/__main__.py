@@ -126,9 +126,12 @@ def main() -> None:
     described = dataclasses.asdict(options)
     for where in ("run", "data_root", "threads"):  # matters of the machine, not of the model
         del described[where]
-    write_options(options.run, described)
+    if begun:
+        write_options(options.run, described)
     model = continue_model(options) if begun else build_model(options, train)
-    Trainer(model, train, held_out, options.run, options.training, on_validate=Pictures(options.run)).train()
+    trainer = Trainer(model, train, held_out, options.run, options.training, on_validate=Pictures(options.run))
+    write_options(options.run, described)  # now that nothing was refused
+    trainer.train()
 
 
 if __name__ == "__main__":

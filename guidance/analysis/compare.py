@@ -51,6 +51,8 @@ def compare(chains: Sequence[Chain], goals: Goals, method: Guidance, scale: floa
                 )  # fmt: skip
         axis.set_yticks(range(len(rows)), [f"{row['model']}, {row['guidance']}" for row in rows], fontsize=7.5)
         axis.invert_yaxis()
+        if key == "within_20_cm":
+            axis.set_xlim(0, 1)
         label(axis, title=FIGURES[key], x="", y="")
     for axis in axes[len(shown) :]:
         axis.set_visible(False)

@@ -33,7 +33,7 @@ def evolution(chains: Sequence[Chain], goals: Goals, method: Guidance, scale: fl
     )
     rows: list[Row] = []
     parts = []
-    everything = [target]
+    everything, highest = [target], 0.0
     colours = matplotlib.colormaps["viridis_r"]
     for axis, chain in zip(axes, chains, strict=False):
         name = chain.model.config.prediction
@@ -43,7 +43,8 @@ def evolution(chains: Sequence[Chain], goals: Goals, method: Guidance, scale: fl
         picked = sorted({round(i) for i in torch.linspace(0, len(paths) - 1, drawn).tolist()})
         for i in picked:
             way = paths[i, 0]
-            everything.append(way)
+            if chain.times[i] < 0.9 * chain.model.schedule.T:  # before, x̂0 may be anywhere
+                everything.append(way)
             colour = colours(0.12 + 0.88 * i / (len(paths) - 1))
             axis.plot(way[:, 0], way[:, 1], color=colour, linewidth=2.2 if i == len(paths) - 1 else 1.2)
             for frame, (x, z) in enumerate(way.tolist()):
@@ -53,6 +54,7 @@ def evolution(chains: Sequence[Chain], goals: Goals, method: Guidance, scale: fl
         miss = (paths[:, :, mask] - target.to(paths)).norm(dim=-1).mean(-1)
         mean, spread = confidence(miss)
         band(axes[-1], chain.times, mean, spread, prediction=name, name=chain.model.name)
+        highest = max(highest, *(mean[i].item() for i, t in enumerate(chain.times) if t < 0.95 * chain.times[0]))
         lost, spread_of_lost = confidence(miss[-1] - miss.min(0).values)
         nearest = chain.times[int(mean.argmin())]
         parts.append(
@@ -61,7 +63,7 @@ def evolution(chains: Sequence[Chain], goals: Goals, method: Guidance, scale: fl
         )
     _frame(axes[:-1], torch.cat([way.cpu() for way in everything]))
     time_axis(axes[-1], chains[0].model.schedule.T)
-    axes[-1].set_ylim(bottom=0)
+    axes[-1].set_ylim(0, 1.15 * highest)
     axes[-1].axhline(0, color=FAINT, linewidth=0.8)
     label(axes[-1], title="distance of x̂0 to the goals", x="t", y="m")
     axes[-1].legend(fontsize=8, frameon=False)

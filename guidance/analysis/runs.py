@@ -115,6 +115,16 @@ class Chain:
         return self.model.representation.decode(x0)[..., 0, [0, 2]]
 
 
+def ratio(part: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ part / Σ whole over the B motions of (..., B), and half the width of its 95 % interval (jackknife)."""
+    count = part.shape[-1]
+    value = part.sum(-1) / whole.sum(-1)
+    if count == 1:
+        return value, torch.zeros_like(value)
+    without = (part.sum(-1, keepdim=True) - part) / (whole.sum(-1, keepdim=True) - whole)
+    return value, 1.96 * ((count - 1) / count * (without - without.mean(-1, keepdim=True)).square().sum(-1)).sqrt()
+
+
 def alike(models: Sequence[MotionModel]) -> None:
     """InputError unless all models can be compared: the same skeleton, features and scale of them."""
     if not models:

@@ -208,9 +208,10 @@ def _answer(chain: Chain, shape: str, starts: Sequence[int]) -> list[Tensor]:
     model = chain.model
     representation = model.representation
     push = displacement(shape, chain.frames, 22 if representation.whole_body else 1).to(chain.z)
+    push = push.expand(chain.z.shape[1], *push.shape)
     plain = chain.run(words=f"{model.name}, not pushed")
     path = chain.paths(plain.final)
-    along = push[:, 0, [0, 2]]
+    along = push[0, :, 0, [0, 2]]
     left = []
     for k in tqdm(starts, desc=f"{model.name}, {shape}", leave=False, disable=None):
         x0 = plain.network[k]

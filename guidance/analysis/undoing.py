@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from guidance.analysis.output import COLOURS, FAINT, Result, Row, band, label, panels, time_axis
-from guidance.analysis.runs import Chain, Trace, confidence
+from guidance.analysis.runs import Chain, Trace, confidence, ratio
 from guidance.goals import Goals
 from guidance.methods import Guidance
 from motion_diffusion.errors import InputError
@@ -83,11 +83,15 @@ def undoing(chains: Sequence[Chain], goals: Goals, method: Guidance, scale: floa
         book = ledger(chain, guided, plain, goals)
         t = chain.times[:-1]
         way = book.wanted.mean()
-        undone = book.back.cumsum(0) / book.push.cumsum(0).clamp_min(1e-9)
-        share = (book.steered + book.push) / book.wanted
-        for axis, values in zip(axes, (book.push, book.back, undone, share), strict=True):
-            band(axis, t, *confidence(values), prediction=name, name=model.name)
-        axes[3].plot([0], [(book.left / book.wanted).mean()], "o", color=COLOURS[name], markersize=6, clip_on=False)
+        curves = (
+            confidence(book.push),
+            confidence(book.back),
+            ratio(book.back.cumsum(0), book.push.cumsum(0)),
+            ratio(book.steered + book.push, book.wanted.expand_as(book.push)),
+        )
+        for axis, curve in zip(axes, curves, strict=True):
+            band(axis, t, *curve, prediction=name, name=model.name)
+        axes[3].plot([0], [book.left.sum() / book.wanted.sum()], "o", color=COLOURS[name], markersize=6, clip_on=False)
         columns = {"steered": torch.cat([book.steered, book.left[None]]), "push": book.push, "back": book.back}
         for i, time in enumerate(chain.times):
             row: dict[str, str | float | int] = {
@@ -98,13 +102,14 @@ def undoing(chains: Sequence[Chain], goals: Goals, method: Guidance, scale: floa
                     mean, spread = confidence(values[i])
                     row |= {f"{column}_m": mean.item(), f"{column}_95": spread.item()}
             rows.append(row)
-        kept, spread_of_kept = confidence(book.left / book.wanted)
-        half = undone_half(t, book)
-        pushed, back = book.push.sum(0).mean(), book.back.sum(0).mean()
+        early = torch.tensor(t) > model.schedule.T / 2
+        shares = [ratio(book.back[when].sum(0), book.push[when].sum(0)) for when in (early, ~early)]
+        before, after = (f"{100 * value:.0f} ± {100 * spread:.0f} %" for value, spread in shares)
+        kept, spread = ratio(book.left, book.wanted)
         parts.append(
-            f"{model.name}: wanted {way:.2f} m, pushed {pushed:.2f}, taken back {back:.2f} "
-            f"({100 * back / pushed:.0f} %, half of it by t = {half}), left {book.left.mean():.2f} m, "
-            f"{100 * kept:.0f} ± {100 * spread_of_kept:.0f} % of the way"
+            f"{model.name}: wanted {way:.2f} m, pushed {book.push.sum(0).mean():.2f}, taken back "
+            f"{book.back.sum(0).mean():.2f} ({before} of the pushes while t > T/2, {after} after), "
+            f"left {book.left.mean():.2f} m, {100 * kept:.0f} ± {100 * spread:.0f} % of the way"
         )
     for axis in axes:
         axis.axhline(0, color=FAINT, linewidth=0.8)
@@ -112,14 +117,8 @@ def undoing(chains: Sequence[Chain], goals: Goals, method: Guidance, scale: floa
     axes[3].axhline(1, color=FAINT, linewidth=0.8, linestyle=":")
     label(axes[0], title="Pushed in this step", x="t", y="m towards the goals")
     label(axes[1], title="… and taken back by the network's next answer", x="t", y="m away from the goals")
-    axes[2].set_ylim(-0.1, 1.3)
+    axes[2].set_ylim(0, 1.2)
     label(axes[2], title="Share of all pushes so far that was taken back", x="t", y="share")
     label(axes[3], title="x̂0 after guidance (dot: the motion)", x="t", y="share of the way to the goals")
     axes[0].legend(fontsize=8, frameon=False)
     return Result("undoing", figure, rows, f"undoing ({what}): {'; '.join(parts)}.")
-
-
-def undone_half(t: Sequence[int], book: Ledger) -> int:
-    """The t by which half of all that is taken back in the run has been taken back."""
-    back = book.back.mean(1).cumsum(0)
-    return t[int((back >= back[-1] / 2).nonzero()[0, 0])] if back[-1] > 0 else t[-1]

@@ -66,7 +66,7 @@ def test_every_sampler_samples_from_every_model(make_model, prediction, sampler)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("variance", ["fixed-large", "learned-range"])
+@pytest.mark.parametrize("variance", ["fixed-large", "learned", "learned-range"])
 def test_every_sampler_samples_with_every_variance(make_model, schedule, variance):
     """Only ancestral sampling looks at the variance; the last step has none, so one step is the same with all."""
     model, plain = make_model("v", schedule=schedule, variance=variance), make_model("v", schedule=schedule)
@@ -77,13 +77,6 @@ def test_every_sampler_samples_with_every_variance(make_model, schedule, varianc
         if variance == "fixed-large":
             same = torch.equal(x, plain.sample(["walk"], [30], seeds=[0], steps=4, sampler=sampler))
             assert same == (sampler != "ancestral")
-
-
-def test_a_learned_variance_needs_single_steps(make_model):
-    model = make_model("x0", variance="learned", T=30)
-    assert model.sample(["walk"], [30], seeds=[0], steps=30, text_scale=1.0).isfinite().all()
-    with pytest.raises(InputError, match="single steps"):
-        model.sample(["walk"], [30], seeds=[0], steps=10)
 
 
 @pytest.mark.parametrize("prediction", ["eps", "score"])

@@ -158,7 +158,7 @@ def test_a_learned_variance_has_its_least_bound_at_the_best_one():
     x0 = torch.zeros(1, 1, 2, dtype=torch.float64)
     guess = torch.tensor([[[0.2, -0.2]]], dtype=torch.float64)
     step = schedule.posterior(300, 299)
-    w = torch.full_like(x0, math.log(step.variance + step.B**2 * 0.04)).requires_grad_()
+    w = torch.full_like(x0, math.log(1 + step.B**2 * 0.04 / step.variance)).requires_grad_()  # log Σ − log β̃
     loss, _ = training_loss(
         believing(guess, prediction, w),
         x0,
