@@ -103,13 +103,16 @@ def undoing(chains: Sequence[Chain], goals: Goals, method: Guidance, scale: floa
                     row |= {f"{column}_m": mean.item(), f"{column}_95": spread.item()}
             rows.append(row)
         early = torch.tensor(t) > model.schedule.T / 2
-        shares = [ratio(book.back[when].sum(0), book.push[when].sum(0)) for when in (early, ~early)]
-        before, after = (f"{100 * value:.0f} ± {100 * spread:.0f} %" for value, spread in shares)
+        before, after = (
+            f"pushed {book.push[when].sum(0).mean():.2f} m and taken back {book.back[when].sum(0).mean():.2f}"
+            for when in (early, ~early)
+        )
         kept, spread = ratio(book.left, book.wanted)
+        undone, spread_of_undone = ratio(book.back.sum(0), book.push.sum(0))
         parts.append(
-            f"{model.name}: wanted {way:.2f} m, pushed {book.push.sum(0).mean():.2f}, taken back "
-            f"{book.back.sum(0).mean():.2f} ({before} of the pushes while t > T/2, {after} after), "
-            f"left {book.left.mean():.2f} m, {100 * kept:.0f} ± {100 * spread:.0f} % of the way"
+            f"{model.name}: wanted {way:.2f} m; {before} while t > T/2, {after} after, "
+            f"{100 * undone:.0f} ± {100 * spread_of_undone:.0f} % in all; left {book.left.mean():.2f} m, "
+            f"{100 * kept:.0f} ± {100 * spread:.0f} % of the way"
         )
     for axis in axes:
         axis.axhline(0, color=FAINT, linewidth=0.8)

@@ -1,0 +1,365 @@
+"""The analysis says what is so: closed forms, identities that hold to the last digit, and commands that leave files."""
+
+import csv
+import dataclasses
+import math
+import re
+
+import pytest
+import torch
+
+import guidance.__main__ as command
+from guidance.analysis.exact import gaussian_survival
+from guidance.analysis.hook import hook
+from guidance.analysis.output import Result, panels
+from guidance.analysis.page import write_page
+from guidance.analysis.runs import Chain, alike, confidence, ratio
+from guidance.analysis.share import crossing, share, shares
+from guidance.analysis.survival import answering, exact, frozen, kept_when_frozen
+from guidance.analysis.undoing import ledger, undoing
+from guidance.goals import Goals, Joint, Waypoint
+from motion_diffusion.denoiser import DenoiserConfig
+from motion_diffusion.errors import InputError
+from motion_diffusion.model import ModelConfig, MotionModel
+from motion_diffusion.prediction import PREDICTIONS
+from motion_diffusion.representation import Representation, encode
+from motion_diffusion.samplers import Estimate, ancestral, consistent
+from motion_diffusion.schedule import SCHEDULES, cosine
+
+GOALS = Goals(goals=[Waypoint(frame=15, x=0.3, z=0.8), Waypoint(frame=31, x=0.5, z=1.5)])
+
+
+@pytest.fixture(scope="session")
+def make_root_model(walks):
+    """make_root_model(prediction, features): a small untrained model of the root, or of other features."""
+
+    def make(prediction="x0", features=("root",)):
+        torch.manual_seed(0)
+        representation = Representation.fit((encode(walk, groups=features) for walk in walks), features)
+        sizes = DenoiserConfig(features=representation.size, width=32, depth=1, heads=2, frame_width=16)
+        model = MotionModel(ModelConfig(prediction, sizes, features), representation)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.02 * torch.randn(parameter.shape)
+        return model.eval().requires_grad_(False)
+
+    return make
+
+
+@pytest.fixture
+def make_chain(make_root_model):
+    def make(prediction="x0", **how):
+        options = dict(frames=32, steps=8, text_scale=1.0) | how
+        return Chain.of(make_root_model(prediction), ["a person walks", "someone turns"], range(2), **options)
+
+    return make
+
+
+# ---- share
+
+
+@pytest.mark.parametrize(
+    ("index", "c0", "cx", "x0_share", "ce", "eps_share"),
+    [
+        (0, 1.0000, 0.0000, 1.0000, 0.0064, 0.0064),
+        (1, 0.5278, 0.4722, 0.5278, 0.0049, 0.0049),
+        (5, 0.2046, 0.7954, 0.2046, 0.0037, 0.0036),
+        (20, 0.0734, 0.9266, 0.0734, 0.0032, 0.0032),
+        (50, 0.0343, 0.9657, 0.0343, 0.0031, 0.0031),
+        (100, 0.0184, 0.9815, 0.0184, 0.0032, 0.0031),
+        (500, 0.0044, 0.9954, 0.0044, 0.0044, 0.0044),
+        (700, 0.0035, 0.9953, 0.0035, 0.0069, 0.0069),
+        (900, 0.0031, 0.9896, 0.0032, 0.0202, 0.0196),
+        (990, 0.0030, 0.9000, 0.0033, 0.2111, 0.1597),
+        (998, 0.0023, 0.5000, 0.0047, 1.500, 0.4286),
+        (999, 0.0016, 0.0316, 0.0469, 31.59, 0.4997),
+    ],
+)
+def test_shares_of_gmd(index, c0, cx, x0_share, ce, eps_share):
+    """The coefficients of GMD's cosine schedule, whose index 0 is t = 1, to the digits given."""
+    row = shares(cosine(1000), [index + 1, index])[0]
+    assert row["x0_cy"] == pytest.approx(c0, abs=5.1e-5)
+    assert row["x0_cx"] == pytest.approx(cx, abs=5.1e-5)
+    assert row["x0_share"] == pytest.approx(x0_share, abs=5.1e-5)
+    assert -row["eps_cy"] == pytest.approx(ce, abs=5.1e-5 if ce < 1 else 5.1e-3)
+    assert row["eps_share"] == pytest.approx(eps_share, abs=5.1e-5)
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+def test_crossings_are_where_they_must_be(name):
+    schedule = SCHEDULES[name](1000)
+    rows = shares(schedule, schedule.times(1000))
+    t = crossing(rows, "x0_cy", "eps_cy")
+    before, after = (schedule.at(f(t)) for f in (math.floor, math.ceil))
+    assert before.snr >= 1 >= after.snr
+    t = crossing(rows, "x0_cy", "score_cy")
+    golden = (5**0.5 - 1) / 2
+    assert schedule.row(math.floor(t))[0] >= golden >= schedule.row(math.ceil(t))[0]
+    assert crossing(rows, "mu_cy", "v_cy") is None
+
+
+def test_weighted_share_is_measured_on_data():
+    """Closed form against samples of data of standard deviation 2, where sizes matter."""
+    schedule, generator = cosine(1000), torch.Generator().manual_seed(0)
+    row = shares(schedule, [600, 580], std=2.0)[0]
+    x0, eps = torch.randn(2, 200_000, generator=generator, dtype=torch.float64)
+    x0 = 2 * x0
+    x_t = schedule.add_noise(x0, eps, 600)
+    for name, prediction in PREDICTIONS.items():
+        y = prediction.target(x0, eps, schedule.at(600))
+        of_y, of_x = ((c * z).square().mean().sqrt() for c, z in ((row[f"{name}_cy"], y), (row[f"{name}_cx"], x_t)))
+        assert row[f"{name}_weighted"] == pytest.approx((of_y / (of_x + of_y)).item(), rel=0.01)
+
+
+def test_share_leaves_out_what_is_not_defined():
+    result = share(SCHEDULES["rectified"](100), 10)
+    assert {"x0_cy", "v_cy", "velocity_cy"} <= result.rows[0].keys()
+    assert "eps_cy" not in result.rows[0]
+    with pytest.raises(InputError, match="std is 0"):
+        share(cosine(100), 10, std=0.0)
+
+
+# ---- hook
+
+
+def test_only_a_touched_x0_moves_the_mean():
+    rows = hook(cosine(1000), 20, 0.1).rows
+    assert max(row["untouched"] for row in rows) < 1e-10
+    eps = [row for row in rows if row["prediction"] == "eps"]
+    assert eps[0]["clipped"] > 1
+    assert eps[0]["share_clipped"] > 0.99
+    assert all(row["clipped"] < 1e-12 for row in hook(cosine(1000), 20, 0.0).rows if row["t"] < 1000)
+
+
+# ---- survival
+
+
+def test_frozen_networks_keep_what_the_closed_form_says():
+    schedule = cosine(1000)
+    times = list(range(500, 19, -1))
+    a = schedule.alpha**2
+    kept = {name: kept_when_frozen(PREDICTIONS[name], schedule, times)[0] for name in ("x0", "eps", "v")}
+    assert kept["x0"] == pytest.approx(_x0(a, 500, 20), rel=1e-9)
+    assert kept["eps"] == pytest.approx(float((a[20] / a[500]).sqrt()), rel=1e-9)
+    assert kept["v"] == pytest.approx(float((a[500] / a[20]).sqrt()), rel=1e-9)
+    to_data = kept_when_frozen(PREDICTIONS["eps"], schedule, list(range(500, -1, -1)))[0]
+    assert f"{100 * kept['x0']:.2f} %, {100 * to_data:.0f} %" == "0.24 %, 142 %"
+    assert "0.24 % of what is added to x_t at t = 20, eps 142 % at t = 0" in frozen(schedule, 1000).conclusion
+
+
+def _x0(a, s, v):
+    return float((a[s] / a[v]).sqrt() * (1 - a[v]) / (1 - a[s]))
+
+
+def test_exact_networks_all_keep_the_same():
+    result = exact(cosine(1000), 40)
+    groups: dict = {}
+    for row in result.rows:
+        groups.setdefault((row["data"], row["t"]), []).append(row["kept"])
+    assert all(len(kept) == 6 and max(kept) - min(kept) < 1e-9 for kept in groups.values())
+    assert max(max(kept) for kept in groups.values()) > 0.9  # late pushes stay
+
+
+def test_gaussian_survival_is_what_sampling_keeps():
+    generator = torch.Generator().manual_seed(0)
+    root = torch.randn(5, 5, generator=generator, dtype=torch.float64)
+    covariance, schedule, times = root @ root.T, cosine(1000), [1000, 700, 400, 100, 0]
+    push, z = torch.randn(2, 5, generator=generator, dtype=torch.float64)
+
+    def denoise(x, t, s):
+        alpha, sigma = schedule.row(t)
+        noise = sigma**2 * torch.eye(5, dtype=torch.float64)
+        gain = alpha * covariance @ torch.linalg.inv(alpha**2 * covariance + noise)
+        return consistent(x @ gain.T, x, t, schedule)
+
+    predicted = gaussian_survival(covariance, push, schedule, times)
+    for k, t in enumerate(times[:-1]):
+        plain, pushed = (
+            ancestral(denoise, z + more, schedule, times[k:], noise=lambda: torch.zeros(5))
+            for more in (0.0, schedule.row(t)[0] * push)
+        )
+        kept = (pushed - plain) @ push / (push @ push)
+        assert predicted[k].item() == pytest.approx(kept.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize(("prediction", "kept"), [("x0", 0.0), ("eps", 1.0)])
+def test_real_runs_of_a_frozen_network_keep_what_arithmetic_keeps(make_chain, prediction, kept):
+    """A network that never changes its answer: nothing is left of a push with x0, everything with ε."""
+    chain = make_chain(prediction)
+    answer = torch.zeros_like(chain.z[0])
+    schedule = chain.model.schedule
+
+    def denoise(x, t, s):
+        if prediction == "x0":
+            return consistent(answer, x, t, schedule)
+        alpha, sigma = schedule.row(t)
+        return Estimate((x - sigma * answer) / alpha, answer)
+
+    chain = dataclasses.replace(chain, denoise=denoise, times=[900, 600, 300, 100, 0])
+    result = answering([chain], pushes=3)
+    assert {row["push"] for row in result.rows} == {"shift", "ramp"}
+    for row in result.rows:
+        assert row["kept"] == pytest.approx(kept, abs=2e-3)
+        assert row["by_arithmetic"] == pytest.approx(kept, abs=1e-9)
+        assert row["by_network"] == pytest.approx(row["kept"] - row["by_arithmetic"], abs=1e-9)
+
+
+def test_runs_with_one_noise_are_one_run(make_chain):
+    chain = make_chain("v")
+    first, again = chain.run(), chain.run()
+    assert torch.equal(first.final, again.final)
+    assert torch.equal(chain.run(start=3, x=first.x[3]).final, first.final)
+    assert torch.equal(first.network, first.guided)
+
+
+# ---- undoing
+
+
+@pytest.mark.parametrize("method", ["classifier", "imputation", "classifier+imputation"])
+@pytest.mark.parametrize("prediction", ["x0", "eps"])
+def test_pushes_less_what_was_taken_back_is_what_is_left(method, prediction):
+    model = MotionModel.load(f"root-{prediction}")
+    chain = Chain.of(model, ["a person walks", "a person runs"], range(2), frames=32, steps=8, text_scale=1.0)
+    plain = chain.run()
+    guided = chain.run(chain.guide(GOALS, method, 100.0))
+    book = ledger(chain, guided, plain, GOALS)
+    torch.testing.assert_close(book.push.sum(0) - book.back.sum(0), book.left, atol=1e-3, rtol=1e-4)
+    assert book.steered[0].abs().max() == 0  # the same noise: nothing is steered before the first push
+    assert book.push.abs().max() > 0
+    nothing = ledger(chain, plain, plain, GOALS)
+    assert nothing.push.abs().max() == nothing.back.abs().max() == nothing.left.abs().max() == 0
+
+
+def test_undoing_needs_something_to_undo(make_chain):
+    chain = make_chain()
+    with pytest.raises(InputError, match="pushes nothing"):
+        undoing([chain], GOALS, "none", 1.0)
+    wrist = Goals(goals=[Joint(joint="left_wrist", frame=3, position=(None, 1.0, None))])
+    with pytest.raises(InputError, match="no goal says where the pelvis should be"):
+        ledger(chain, chain.run(), chain.run(), wrist)
+    with pytest.raises(InputError, match="knows only the path of the root"):
+        chain.guide(wrist, "classifier", 1.0)
+
+
+# ---- what they share
+
+
+def test_confidence_and_ratio_against_many_draws():
+    """The half-widths cover the truth in about 95 % of 2,000 experiments."""
+    g = torch.Generator().manual_seed(0)
+    whole = 2 + torch.randn(2000, 40, generator=g, dtype=torch.float64)
+    part = 0.3 * whole + 0.5 * torch.randn(2000, 40, generator=g, dtype=torch.float64)
+    for (mean, spread), truth in ((confidence(whole), 2.0), (ratio(part, whole), 0.3)):
+        assert ((mean - truth).abs() < spread).double().mean().item() == pytest.approx(0.94, abs=0.02)
+    assert confidence(whole[0, :1])[1] == ratio(part[0, :1], whole[0, :1])[1] == 0
+
+
+def test_only_like_models_are_compared(make_root_model):
+    body = make_root_model("x0", ("root", "positions", "velocities"))
+    with pytest.raises(InputError, match="compare models of the same features"):
+        alike([make_root_model(), body])
+    with pytest.raises(InputError, match="no model"):
+        alike([])
+
+
+def test_a_page_is_renewed_whole_or_not_at_all(tmp_path):
+    figure, _ = panels(1, 1, size=(2, 2), title="")
+    result = Result("share", figure, [{"t": 1, "value": 0.5}], "half\na table\nof two rows")
+    page = tmp_path / "page.md"
+    page.write_text("words\n<!-- share -->\nold\n<!-- /share -->\nmore words\n")
+    with pytest.raises(InputError, match="no block <!-- other -->"):
+        write_page(page, [("share", result), ("other", result)])
+    assert "old" in page.read_text()
+    assert not (tmp_path / "figures").exists()
+    write_page(page, [("share", result)])
+    text = page.read_text()
+    assert text.startswith("words\n<!-- share -->\n> half\n\n```\na table\nof two rows\n```\n")
+    assert text.endswith("<!-- /share -->\nmore words\n")
+    write_page(page, [("share", result)])
+    assert page.read_text() == text
+    assert {p.name for p in (tmp_path / "figures").iterdir()} == {"share.png", "share.svg", "share.csv"}
+
+
+# ---- the command
+
+
+@pytest.fixture
+def analyse(tmp_path, run_in_folder, make_root_model):
+    """analyse(*arguments): python -m guidance in a folder with models a (x0) and b (eps) of the root."""
+    for name, prediction in (("a", "x0"), ("b", "eps")):
+        make_root_model(prediction).save(tmp_path / name)
+
+    def run(*arguments):
+        run_in_folder(command, *arguments)
+
+    return run
+
+
+MODELS = ("--models", "a", "b", "--seeds", 1, "--steps", 4, "--seconds", 6)
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "names", "words"),
+    [
+        (
+            "share",
+            ("--steps", 50),
+            ["share"],
+            "share of the network's output in mu (cosine schedule, T = 1000, 50",
+        ),
+        ("hook", ("--schedule", "linear", "--steps", 10), ["hook"], "hook (linear schedule"),
+        (
+            "survival",
+            ("--models", "--T", 50),
+            ["survival-frozen", "survival-exact"],
+            "all 6 prediction types keep the same",
+        ),
+        (
+            "survival",
+            (*MODELS, "--T", 50, "--pushes", 2, "--reference", "a"),
+            ["survival-frozen", "survival-exact", "survival-answering"],
+            "network answering (4 motions a model, 4 steps",
+        ),
+        ("undoing", MODELS, ["undoing"], "undoing (classifier, 4 motions a model, 4 steps): a: wanted"),
+        ("evolution", MODELS, ["evolution"], "evolution (classifier, 4 motions a model, 4 steps): a: nearest"),
+        ("compare", MODELS, ["compare"], "compare (classifier, 4 motions a model, 4 steps)"),
+    ],
+)
+def test_a_verb_leaves_figures_and_numbers(analyse, tmp_path, capsys, verb, arguments, names, words):
+    analyse(verb, *arguments, "--out", "o")
+    assert words in capsys.readouterr().out
+    assert {p.name for p in (tmp_path / "o").iterdir()} == {f"{n}.{e}" for n in names for e in ("png", "svg", "csv")}
+    for name in names:
+        with (tmp_path / "o" / f"{name}.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) > 1
+        numbers = [
+            float(v) for row in rows for k, v in row.items() if re.search("_|^t$|kept", k) and v and k != "model"
+        ]
+        assert all(math.isfinite(number) for number in numbers)
+        assert len(numbers) > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("share", "--steps", 1001), "steps must be between 1 and 1000, got 1001"),
+        (("share", "--schedule", "linear", "--T", 20), "every beta must lie in (0, 1)"),
+        (("share", "--T", 0), "T must be at least 1"),
+        (("hook", "--error", -1), "error is -1"),
+        (("undoing", "--models", "c"), "no model 'c'"),
+        (("undoing", "--models", "a", "--guidance", "none"), "pushes nothing"),
+        (("compare", "--models"), "no model to look at"),
+        (("compare", "--models", "a", "x0-small"), "compare models of the same features"),
+        (("evolution", "--models", "a", "--seconds", 60), "makes motions of"),
+        (("evolution", "--models", "a", "--seeds", 0), "nothing to sample"),
+        (("evolution", "--models", "a", "--goals", "nowhere.json"), "no goal file nowhere.json"),
+    ],
+)
+def test_bad_input_is_told_in_a_line(analyse, tmp_path, capsys, arguments, words):
+    with pytest.raises(SystemExit, match="2"):
+        analyse(*arguments, "--out", "o")
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "o").exists()
