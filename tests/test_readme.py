@@ -35,9 +35,21 @@ def test_links_and_pictures_are_there():
     assert all((ROOT / link).exists() for link in links if not link.startswith("http"))
 
 
+def test_the_page_on_guidance_has_its_figures_and_numbers():
+    """Every block that the command renews is filled, and every picture is there."""
+    page = (ROOT / "docs" / "where-guidance-gets-undone.md").read_text()
+    blocks_of_numbers = re.findall(r"<!-- ([a-z-]+) -->\n(.*?)<!-- /\1 -->", page, re.DOTALL)
+    assert len(blocks_of_numbers) == 12
+    for name, numbers in blocks_of_numbers:
+        assert numbers.startswith("> ")
+        assert {(ROOT / "docs" / "figures" / f"{name}.{e}").is_file() for e in ("png", "svg", "csv")} == {True}
+    pictures = re.findall(r"\]\(([^)#]+)\)", page)
+    assert all((ROOT / "docs" / picture).exists() for picture in pictures if not picture.startswith("http"))
+
+
 def test_commands_are_there():
     named = set(re.findall(r"python -m ([a-z_.]+)", README))
-    assert {"sample", "train", "visualize", "sample.evaluate"} <= named
+    assert {"sample", "train", "visualize", "guidance", "sample.evaluate"} <= named
     for name in named:
         place = ROOT / name.replace(".", "/")
         assert (place / "__main__.py").exists() or place.with_suffix(".py").exists()

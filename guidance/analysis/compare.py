@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from guidance.analysis.output import COLOURS, Result, Row, label, panels
+from guidance.analysis.output import COLOURS, Result, Row, columns, label, panels
 from guidance.analysis.runs import Chain, confidence
 from guidance.goals import Goals
 from guidance.methods import Guidance
@@ -84,12 +84,8 @@ def table(rows: Sequence[Row]) -> str:
     shown = [key for key in FIGURES if any(key in row for row in rows)]
     lines = [["model", "guidance", *shown]]
     for row in rows:
-        cells = [
-            f"{float(row[key]):.3g} ± {float(row.get(f'{key}_95', 0)):.2g}" if key in row else "-" for key in shown
-        ]
-        lines.append([str(row["model"]), str(row["guidance"]), *cells])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+        lines.append([str(row["model"]), str(row["guidance"]), *(_cell(row, key) for key in shown)])
+    return columns(lines)
 
 
 def _cell(row: Row, key: str) -> str:

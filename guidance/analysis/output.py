@@ -73,6 +73,12 @@ class Result:
         return [*written, path]
 
 
+def columns(lines: Sequence[Sequence[str]]) -> str:
+    """A table in plain text: every column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
 def panels(rows: int, columns: int, *, size: tuple[float, float], title: str) -> tuple[Figure, list[Axes]]:
     """A figure of so many inches with its axes in reading order, and a title."""
     figure = Figure(figsize=size, dpi=110, layout="constrained", facecolor="white")

@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from guidance.analysis.exact import gaussian_survival, mixture_mean, through
-from guidance.analysis.output import COLOURS, DASHES, FAINT, INK, Result, Row, band, label, panels, time_axis
+from guidance.analysis.output import COLOURS, DASHES, FAINT, INK, Result, Row, band, columns, label, panels, time_axis
 from guidance.analysis.runs import Chain, confidence
 from motion_diffusion.errors import InputError
 from motion_diffusion.prediction import PREDICTIONS, Prediction
@@ -224,18 +224,23 @@ def _answer(chain: Chain, shape: str, starts: Sequence[int]) -> list[Tensor]:
 
 
 def _conclusion(chains: Sequence[Chain], rows: Sequence[Row]) -> str:
-    parts = []
-    times = sorted({int(row["t"]) for row in rows})
-    picked = [min(times, key=lambda t: abs(t - share * times[-1])) for share in (0.02, 0.15, 0.5, 0.9)]
+    """A table of what is left in centimetres, with the exact curve's below where there is one."""
+    times = sorted({int(row["t"]) for row in rows}, reverse=True)
+    picked = sorted({min(times, key=lambda t: abs(t - share * times[0])) for share in (0.02, 0.12, 0.5, 0.8, 0.9)})[
+        ::-1
+    ]
+    lines = [["push", "model", *(f"at t = {t}" for t in picked)]]
     for shape in SHAPES:
         for chain in chains:
             mine = {row["t"]: row for row in rows if row["model"] == chain.model.name and row["push"] == shape}
-            figures = ", ".join(
-                f"{100 * float(mine[t]['kept']):.0f} ± {100 * float(mine[t]['kept_95']):.0f} % at {t}" for t in picked
-            )
-            parts.append(f"{shape}: {chain.model.name} keeps {figures}")
-    chain = chains[0]
+            cells = [
+                f"{100 * float(mine[t]['kept_m']):.1f} ± {100 * PUSH * float(mine[t]['kept_95']):.1f}" for t in picked
+            ]
+            lines.append([shape, chain.model.name, *cells])
+        if "exact_gaussian" in rows[0]:
+            cells = [f"{100 * PUSH * float(mine[t]['exact_gaussian']):.1f}" for t in picked]
+            lines.append([shape, "exact, Gaussian data", *cells])
     return (
-        f"network answering ({chain.z.shape[1]} motions a model, {len(chain.times) - 1} steps, "
-        f"push of {PUSH:g} m): {'; '.join(parts)}."
+        f"network answering ({chains[0].z.shape[1]} motions a model, {len(chains[0].times) - 1} steps): centimetres "
+        f"left of a push of {100 * PUSH:g} cm, by the t at which it was given.\n{columns(lines)}"
     )

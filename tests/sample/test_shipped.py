@@ -1,19 +1,42 @@
 """The models that come with the project do what the README says, on the demo's goals."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from guidance.goals import load_goals
+from guidance.goals import Goals, load_goals
+from motion_diffusion.errors import InputError
 from motion_diffusion.metrics import fastest_root, foot_skating_ratio
-from motion_diffusion.model import SHIPPED, MotionModel, shipped_models
+from motion_diffusion.model import SHIPPED, MotionModel, read_config, shipped_models
 from sample.generate import generate
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_pair_is_there():
-    assert {"x0-small", "eps-small"} <= set(shipped_models())
+BODIES = [name for name in shipped_models() if read_config(SHIPPED / name).features != ("root",)]
+
+
+def test_all_are_there():
+    assert set(shipped_models()) == {f"{p}-small" for p in ("x0", "eps", "v")} | {
+        f"root-{p}" for p in ("x0", "eps", "v")
+    }
+
+
+@pytest.mark.parametrize("name", sorted(set(shipped_models()) - set(BODIES)))
+def test_a_model_of_the_path_makes_no_body(name):
+    with pytest.raises(InputError, match="makes only the path of the root"):
+        generate(MotionModel.load(name), ["a person walks"], [120], goals=[Goals()], seeds=[0])
+
+
+@pytest.mark.parametrize("kind", ["{}-small", "root-{}"])
+def test_models_that_are_compared_were_made_alike(kind):
+    """Same data, seed, steps and sizes; the prediction type and the weight of its errors differ."""
+    runs = [json.loads((SHIPPED / kind.format(p) / "training.json").read_text()) for p in ("x0", "eps", "v")]
+    for run, prediction in zip(runs, ("x0", "eps", "v"), strict=True):
+        assert run.pop("prediction") == prediction
+        assert run["training"].pop("weight") == ("clamped" if prediction == "x0" else "target")
+    assert runs[0] == runs[1] == runs[2]
 
 
 @pytest.mark.parametrize("name", shipped_models())
@@ -23,7 +46,7 @@ def test_a_shipped_model_is_small_and_says_what_it_is(name):
     assert "CC BY-NC 4.0" in MotionModel.load(name).config.licence
 
 
-@pytest.mark.parametrize("name", shipped_models())
+@pytest.mark.parametrize("name", BODIES)
 def test_a_shipped_model_walks_to_the_goals_of_the_demo(name):
     goals = load_goals(ROOT / "assets" / "goals" / "zigzag.json")
     (motion,) = generate(MotionModel.load(name), ["a tired person walks"], [120], goals=[goals], seeds=[0])
