@@ -34,7 +34,6 @@ from motion_diffusion.samplers import (
     SamplerName,
     clip,
     consistent,
-    with_hook,
 )
 from motion_diffusion.schedule import SCHEDULES, Level, Scalar, cast
 from motion_diffusion.text import text_encoder
@@ -130,6 +129,7 @@ class MotionModel(nn.Module):
                 hide = torch.cat([hide, ~hide])
                 texts, frames = [*texts, *texts], torch.cat([frames, frames])
             condition = self.condition(texts, frames, hide=hide)
+        keep = clip(self.representation.bound.to(self.device))
 
         def denoise(x: Tensor, t: int, s: int) -> Estimate:
             level = self.schedule.at(t)
@@ -142,9 +142,9 @@ class MotionModel(nn.Module):
             variance = None
             if self.config.variance != "fixed-small":
                 variance = log_variance(self.config.variance, w, self.schedule, t, s, x).exp()
-            return consistent(x0, x, t, self.schedule, variance)
+            return consistent(keep(x0, t, s), x, t, self.schedule, variance)
 
-        return with_hook(denoise, clip(self.representation.bound.to(self.device)), self.schedule)
+        return denoise
 
     def sample(
         self,

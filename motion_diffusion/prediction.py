@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from motion_diffusion.errors import InputError
-from motion_diffusion.schedule import Level, Scalar, Schedule, cast
+from motion_diffusion.schedule import Level, Scalar, Schedule, combine
 
 Row = Callable[[Level], tuple[Scalar, Scalar]]
 
@@ -39,7 +39,7 @@ class Prediction:
     def target(self, x0: Tensor, eps: Tensor, level: Level) -> Tensor:
         """y = p·x0 + q·ε."""
         p, q = self.row(level)
-        return cast(p, x0) * x0 + cast(q, x0) * eps
+        return combine(p, x0, q, eps)
 
     def determinant(self, level: Level) -> Scalar:
         """D = α·q − σ·p. InputError where it is 0: there y says nothing of what is asked."""
@@ -53,12 +53,12 @@ class Prediction:
     def to_x0(self, y: Tensor, x_t: Tensor, level: Level) -> Tensor:
         """The clean motion that the prediction y implies at x_t. InputError where it implies none."""
         D = self.determinant(level)
-        return cast(self.row(level)[1] / D, x_t) * x_t - cast(level.sigma / D, y) * y
+        return combine(self.row(level)[1] / D, x_t, -level.sigma / D, y)
 
     def to_eps(self, y: Tensor, x_t: Tensor, level: Level) -> Tensor:
         """The noise that the prediction y implies at x_t. InputError where it implies none."""
         D = self.determinant(level)
-        return cast(level.alpha / D, y) * y - cast(self.row(level)[0] / D, x_t) * x_t
+        return combine(level.alpha / D, y, -self.row(level)[0] / D, x_t)
 
     def weight(self, level: Level) -> Scalar:
         """(D/σ)²: the weight that a squared error on y puts on the squared error of x0."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import roma
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -55,6 +54,8 @@ def to_6d(rotations: Tensor) -> Tensor:
 
 def from_6d(numbers: Tensor) -> Tensor:
     """(..., 6) → the nearest rotation by Gram-Schmidt, (..., 3, 3). Inverse of `to_6d` on rotations."""
+    import roma  # here, since it brings PyTorch's compiler: 0.7 s that most commands need not wait for
+
     rotations: Tensor = roma.special_gramschmidt(torch.unflatten(numbers, -1, (2, 3)).mT, epsilon=1e-8)
     return rotations
 
@@ -80,6 +81,8 @@ def orientations(joints: Tensor) -> Tensor:
     the bone right, so nothing twists about its own axis; an end keeps its parent's. `skeleton.forward_kinematics` of
     the result gives the joints back if they have this body's bone lengths and its rigid pelvis and shoulder girdle.
     """
+    import roma
+
     offsets = OFFSETS.to(joints)
     world: list[Tensor] = []
     for joint, children in enumerate(_CHILDREN):

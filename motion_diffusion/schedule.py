@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -106,25 +107,25 @@ class Schedule:
 
     def at(self, t: Tensor | int, like: Tensor | None = None) -> Level:
         """The level at t ≥ 1: floats for an int; for times (B,), float64 tensors that broadcast over like (B, ...)."""
-        alpha, sigma, d_alpha, d_sigma = self._rows(t, like, (self.alpha, self.sigma, self.d_alpha, self.d_sigma))
+        alpha, sigma, d_alpha, d_sigma = self._rows(t, like, "alpha", "sigma", "d_alpha", "d_sigma")
         A, B, _, _ = self.posterior(t, t - 1, like)
         return Level(alpha, sigma, d_alpha, d_sigma, A, B)
 
     def row(self, t: int) -> tuple[float, float]:
         """(α_t, σ_t) as Python floats, which are float64."""
-        return self.alpha[t].item(), self.sigma[t].item()
+        return self._floats["alpha"][t], self._floats["sigma"][t]
 
     def add_noise(self, x0: Tensor, eps: Tensor, t: Tensor | int) -> Tensor:
         """The forward process: x_t = α_t·x0 + σ_t·ε."""
-        alpha, sigma = self._rows(t, x0, (self.alpha, self.sigma))
-        return cast(alpha, x0) * x0 + cast(sigma, x0) * eps
+        alpha, sigma = self._rows(t, x0, "alpha", "sigma")
+        return combine(alpha, x0, sigma, eps)
 
     def posterior(self, t: Tensor | int, s: Tensor | int, like: Tensor | None = None) -> Posterior:
         """q(x_s | x_t, x0) for 0 ≤ s < t ≤ T, in float64: floats for ints, else as `at` gives them."""
         if isinstance(t, int) and isinstance(s, int) and not 0 <= s < t <= self.T:
             raise InputError(f"a step goes from t to s with 0 <= s < t <= {self.T}, got t = {t}, s = {s}")
-        alpha_t, sigma_t = self._rows(t, like, (self.alpha, self.sigma))
-        alpha_s, sigma_s = self._rows(s, like, (self.alpha, self.sigma))
+        alpha_t, sigma_t = self._rows(t, like, "alpha", "sigma")
+        alpha_s, sigma_s = self._rows(s, like, "alpha", "sigma")
         a = alpha_t / alpha_s
         step_variance = sigma_t**2 - a**2 * sigma_s**2
         A = a * sigma_s**2 / sigma_t**2
@@ -138,17 +139,29 @@ class Schedule:
             raise InputError(f"steps must be between 1 and {self.T}, got {steps}")
         return [round(self.T * (1 - i / steps)) for i in range(steps + 1)]
 
-    def _rows(self, t: Tensor | int, like: Tensor | None, tables: tuple[Tensor, ...]) -> list[Scalar]:
+    def _rows(self, t: Tensor | int, like: Tensor | None, *tables: str) -> list[Scalar]:
         if isinstance(t, int):
-            return [table[t].item() for table in tables]
+            return [self._floats[table][t] for table in tables]
         shape = (-1,) + (1,) * (like.ndim - 1 if like is not None else 0)
-        index = t.to(tables[0].device)
-        return [table[index].view(shape) for table in tables]
+        index = t.to(self.alpha.device)
+        return [getattr(self, table)[index].view(shape) for table in tables]
+
+    @cached_property
+    def _floats(self) -> dict[str, list[float]]:
+        """The tables as Python floats: samplers ask for single rows at every step."""
+        return {table: getattr(self, table).tolist() for table in ("alpha", "sigma", "d_alpha", "d_sigma")}
 
 
 def cast(number: Scalar, like: Tensor) -> Scalar:
     """A float64 coefficient, computed to the end, in the type and on the device of what it is to multiply."""
     return number.to(like) if isinstance(number, Tensor) else number
+
+
+def combine(a: Scalar, x: Tensor, b: Scalar, y: Tensor) -> Tensor:
+    """a·x + b·y, in as few passes over memory as it takes: with this the steps of samplers are made."""
+    if isinstance(b, Tensor):
+        return cast(a, x) * x + cast(b, y) * y
+    return torch.add(x if a == 1.0 else cast(a, x) * x, y, alpha=b)
 
 
 def from_curve(name: str, curve: Curve, T: int) -> Schedule:

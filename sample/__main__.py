@@ -29,7 +29,7 @@ class Options:
     """What the person does, e.g. "a tired person walks"."""
     goals: Path | None = None
     """Goal file (JSON), e.g. assets/goals/zigzag.json."""
-    model: str = "x0-small"
+    model: str = "v-small"
     """Name of a shipped model, or a run directory."""
     seconds: float = 6.0
     seed: int = 0

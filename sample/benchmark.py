@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,9 @@ from motion_diffusion.samplers import SAMPLERS
 
 @dataclass(frozen=True)
 class Options:
-    """Time every sampler: seconds in the network, and the rest, as a share of it (median of the repeats)."""
+    """Time every sampler: in the network, in drawing noise, and in all the rest (median of the repeats)."""
 
-    model: str = "x0-small"
+    model: str = "v-small"
     frames: int = 120
     steps: int = 50
     repeats: int = 5
@@ -33,34 +34,38 @@ def main() -> None:
     options = tyro.cli(Options, prog="python -m sample.benchmark")
     model = MotionModel.load(options.model)
     parameters = sum(p.numel() for p in model.denoiser.parameters()) / 1e6
-    inside = 0.0
+    seconds = {"network": 0.0, "noise": 0.0}
+
+    def timed(part: str, work: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def run(*args: torch.Tensor) -> torch.Tensor:
+            started = time.perf_counter()
+            result = work(*args)
+            seconds[part] += time.perf_counter() - started
+            return result
+
+        return run
+
     denoiser: Any = model.denoiser
-    forward = denoiser.forward
-
-    def timed(*args: torch.Tensor) -> torch.Tensor:
-        nonlocal inside
-        started = time.perf_counter()
-        y = forward(*args)
-        inside += time.perf_counter() - started
-        return y
-
-    denoiser.forward = timed
+    denoiser.forward = timed("network", denoiser.forward)
     frames = torch.ones(1, options.frames, dtype=torch.bool)
     denoise = model.denoise_fn(["a person walks"], frames, text_scale=options.text_scale)
     shape, times = (1, options.frames, model.config.denoiser.features), model.schedule.times(options.steps)
     print(f"{model.name}, {parameters:.1f} M parameters, {options.frames} frames, {options.steps} steps, batch 1")
+    noise = timed("noise", lambda: torch.randn(shape))
     for name, sampler in SAMPLERS.items():
-        shares, networks = [], []
-        for repeat in range(options.repeats + 1):
-            inside, started = 0.0, time.perf_counter()
+        runs = []  # of which the first warms up
+        for _ in range(options.repeats + 1):
+            seconds |= {"network": 0.0, "noise": 0.0}
+            started = time.perf_counter()
             with torch.no_grad():
-                sampler(denoise, torch.randn(shape), model.schedule, times, noise=lambda: torch.randn(shape))
-            total = time.perf_counter() - started
-            if repeat > 0:  # the first run warms up
-                networks.append(inside)
-                shares.append((total - inside) / inside)
-        milliseconds, share = 1000 * statistics.median(networks) / options.steps, 100 * statistics.median(shares)
-        print(f"{name:12} {milliseconds:7.2f} ms a step in the network, {share:5.2f} % beside it")
+                sampler(denoise, torch.randn(shape), model.schedule, times, noise=noise)
+            rest = time.perf_counter() - started - sum(seconds.values())
+            runs.append((seconds["network"], seconds["noise"] / seconds["network"], rest / seconds["network"]))
+        network, drawing, rest = (statistics.median(column) for column in zip(*runs[1:], strict=True))
+        print(
+            f"{name:12} {1000 * network / options.steps:6.2f} ms a step in the network; "
+            f"beside it {100 * rest:.2f} % for arithmetic, {100 * drawing:.2f} % for drawing noise"
+        )
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ MIN_FRAMES = 40
 class Options:
     """Measure a model: how well it meets key frames, how its feet and root move, and whether it does what was asked."""
 
-    model: str = "x0-small"
+    model: str = "v-small"
     """Name of a shipped model, or a run directory."""
     data: Literal["bandai"] = "bandai"
     data_root: Path | None = None

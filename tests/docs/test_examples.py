@@ -61,3 +61,26 @@ def test_foot_contacts_says_what_is_wrong(run_example, capsys, arguments, told):
         run_example("01_foot_contacts.py", *arguments)
     assert stopped.value.code == 2
     assert told in capsys.readouterr().err
+
+
+def test_between_two_motions(run_example, tmp_path, capsys):
+    run_example("02_between_two_motions.py", "--between", 1, "--frames", 40, "--steps", 6, "--out", "o")
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in printed[1:3]] == ["inversion", "shared-noise"]
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {
+        f"{way}-{i}.png" for way in ("inversion", "shared-noise") for i in range(3)
+    }
+
+
+def test_rate_and_distortion(run_example, capsys):
+    """The parts add up to the bound, and whoever knows the prior has paid next to nothing."""
+    run_example("03_rate_and_distortion.py", "--models", "v-small", "--clips", 2, "--steps", 8, "--out", "rate.png")
+    _, row, last = capsys.readouterr().out.splitlines()
+    name, *numbers = row.split()
+    bound, prior, *parts = map(float, numbers)
+    assert name == "v-small"
+    assert bound == pytest.approx(prior + sum(parts), abs=0.003)
+    assert 0 <= prior < 1e-3
+    assert last == "wrote rate.png"
+    with Image.open("rate.png") as picture:
+        assert picture.size == (1100, 450)
