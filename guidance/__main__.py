@@ -22,7 +22,7 @@ from guidance.goals import load_goals
 from guidance.methods import CLASSIFIER_SCALE, Guidance
 from motion_diffusion.errors import InputError, command
 from motion_diffusion.model import MotionModel, ScheduleName
-from motion_diffusion.schedule import SCHEDULES
+from motion_diffusion.schedule import SCHEDULES, Schedule
 from motion_diffusion.skeleton import FPS
 
 ZIGZAG = Path(__file__).resolve().parent.parent / "assets" / "goals" / "zigzag.json"
@@ -77,37 +77,42 @@ class Guided(Motions):
 
 
 @dataclass(frozen=True)
-class Share:
-    """How much of each step is the network's, for every prediction type. Needs no model."""
+class Steps:
+    """Steps on a noise schedule."""
 
     schedule: ScheduleName = "cosine"
     T: int = 1000
     steps: int = 0
     """Steps of sampling, 1 to T; 0 for T."""
-    std: float = 1.0
-    """Standard deviation of the data: 1 where they are standardised."""
     out: Path = Path("out/guidance")
 
-    def results(self) -> Iterator[Result]:
-        """One figure."""
-        yield share(SCHEDULES[self.schedule](self.T), self.steps or self.T, self.std)
+    def made(self) -> tuple[Schedule, int]:
+        """The schedule, and how many steps."""
+        return SCHEDULES[self.schedule](self.T), self.steps or self.T
 
 
 @dataclass(frozen=True)
-class Hook:
-    """What a clip of x̂0 does to the mean: nothing until something is clipped, whatever is predicted. Needs no model."""
+class Share(Steps):
+    """How much of each step is the network's, for every prediction type. Needs no model."""
 
-    schedule: ScheduleName = "cosine"
-    T: int = 1000
-    steps: int = 0
-    """Steps of sampling, 1 to T; 0 for T."""
-    error: float = 0.1
-    """Error of what is predicted, relative to its size."""
-    out: Path = Path("out/guidance")
+    std: float = 1.0
+    """Standard deviation of the data: 1 where they are standardised."""
 
     def results(self) -> Iterator[Result]:
         """One figure."""
-        yield hook(SCHEDULES[self.schedule](self.T), self.steps or self.T, self.error)
+        yield share(*self.made(), self.std)
+
+
+@dataclass(frozen=True)
+class Hook(Steps):
+    """What a clip of x̂0 does to the mean: nothing until something is clipped, whatever is predicted. Needs no model."""
+
+    error: float = 0.1
+    """Error of what is predicted, relative to its size."""
+
+    def results(self) -> Iterator[Result]:
+        """One figure."""
+        yield hook(*self.made(), self.error)
 
 
 @dataclass(frozen=True)

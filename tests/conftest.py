@@ -35,14 +35,23 @@ def representation(walks) -> Representation:
 
 
 @pytest.fixture
-def make_model(representation):
-    """make_model(prediction, schedule=…, variance=…): a small untrained model whose output is not zero."""
+def make_model(representation, walks):
+    """make_model(prediction, schedule=…, variance=…): a small untrained model whose output is not zero.
 
-    def make(prediction: str = "x0", **choices: str) -> MotionModel:
+    groups: other features than those of `representation`.
+    """
+    usual = representation
+
+    def make(prediction: str = "x0", groups: tuple[str, ...] = GROUPS, **choices: str) -> MotionModel:
         torch.manual_seed(0)
+        representation = usual
+        if groups != GROUPS:
+            representation = Representation.fit((encode(walk, groups=groups) for walk in walks), groups)
         outputs = 2 if choices.get("variance", "").startswith("learned") else 1
         sizes = DenoiserConfig(representation.size, outputs, width=32, depth=2, heads=2, frame_width=16)
-        model = MotionModel(ModelConfig(prediction, sizes, GROUPS, emphasis=3.0, **choices), representation)
+        model = MotionModel(
+            ModelConfig(prediction, sizes, groups, emphasis=representation.emphasis, **choices), representation
+        )
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter += 0.02 * torch.randn(parameter.shape)

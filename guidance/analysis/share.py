@@ -17,9 +17,6 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.schedule import Schedule
 
-GOLDEN = (5**0.5 - 1) / 2
-"""α at which |c_y| of x0 and of the score are equal on variance-preserving schedules, where α = σ²."""
-
 
 def shares(
     schedule: Schedule, times: list[int], std: float = 1.0, predictions: dict[str, Prediction] = PREDICTIONS
@@ -95,8 +92,9 @@ def share(schedule: Schedule, steps: int, std: float = 1.0) -> Result:
         time_axis(axis, schedule.T)
         label(axis, title=title, x="t (sampling goes to the right)", y=y)
     x0_eps, x0_score = (crossing(rows, "x0_cy", f"{name}_cy") if name in allowed else None for name in ("eps", "score"))
-    for at, words, side in ((x0_eps, "SNR = 1", "left"), (x0_score, "α = σ²", "right")):
+    for at, words, side in ((x0_eps, "SNR = 1", "left"), (x0_score, "α = σ² = {:.3f}", "right")):
         if at is not None:
+            words = words.format(schedule.row(round(at))[0])
             for axis in axes:
                 axis.axvline(at, color=FAINT, linewidth=0.9, linestyle=":")
             axes[0].text(at, 30, f" {words} \n t = {at:.0f} ", fontsize=7.5, color=FAINT, ha=side, va="top")

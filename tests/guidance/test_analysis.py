@@ -18,32 +18,19 @@ from guidance.analysis.share import crossing, share, shares
 from guidance.analysis.survival import answering, exact, frozen, kept_when_frozen
 from guidance.analysis.undoing import ledger, undoing
 from guidance.goals import Goals, Joint, Waypoint
-from motion_diffusion.denoiser import DenoiserConfig
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import ModelConfig, MotionModel
+from motion_diffusion.model import MotionModel
 from motion_diffusion.prediction import PREDICTIONS
-from motion_diffusion.representation import Representation, encode
 from motion_diffusion.samplers import Estimate, ancestral, consistent
 from motion_diffusion.schedule import SCHEDULES, cosine
 
 GOALS = Goals(goals=[Waypoint(frame=15, x=0.3, z=0.8), Waypoint(frame=31, x=0.5, z=1.5)])
 
 
-@pytest.fixture(scope="session")
-def make_root_model(walks):
-    """make_root_model(prediction, features): a small untrained model of the root, or of other features."""
-
-    def make(prediction="x0", features=("root",)):
-        torch.manual_seed(0)
-        representation = Representation.fit((encode(walk, groups=features) for walk in walks), features)
-        sizes = DenoiserConfig(features=representation.size, width=32, depth=1, heads=2, frame_width=16)
-        model = MotionModel(ModelConfig(prediction, sizes, features), representation)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter += 0.02 * torch.randn(parameter.shape)
-        return model.eval().requires_grad_(False)
-
-    return make
+@pytest.fixture
+def make_root_model(make_model):
+    """make_root_model(prediction): a small untrained model of the root."""
+    return lambda prediction="x0": make_model(prediction, groups=("root",))
 
 
 @pytest.fixture
@@ -254,10 +241,9 @@ def test_confidence_and_ratio_against_many_draws():
     assert confidence(whole[0, :1])[1] == ratio(part[0, :1], whole[0, :1])[1] == 0
 
 
-def test_only_like_models_are_compared(make_root_model):
-    body = make_root_model("x0", ("root", "positions", "velocities"))
+def test_only_like_models_are_compared(make_root_model, make_model):
     with pytest.raises(InputError, match="compare models of the same features"):
-        alike([make_root_model(), body])
+        alike([make_root_model(), make_model()])
     with pytest.raises(InputError, match="no model"):
         alike([])
 
