@@ -84,6 +84,7 @@ def main() -> None:
     terms.set(xlabel="t", ylabel="nats a number", yscale="log", title="what each step costs")
     terms.invert_xaxis()
     curve.set(xlabel="nats a number sent", ylabel="root mean squared error of x̂0", title="what has been bought")
+    curve.set(xscale="log", yscale="log", xlim=(1e-3, None))
     for axes in (terms, curve):
         axes.grid(alpha=0.3)
         axes.legend()
