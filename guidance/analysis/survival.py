@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from guidance.analysis.exact import gaussian_survival, mixture_mean, through
 from guidance.analysis.output import COLOURS, DASHES, FAINT, INK, Result, Row, band, columns, label, panels, time_axis
-from guidance.analysis.runs import Chain, confidence
+from guidance.analysis.runs import Chain, Trace, confidence
 from motion_diffusion.errors import InputError
 from motion_diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.representation import displaced
@@ -165,17 +165,18 @@ def answering(chains: Sequence[Chain], *, pushes: int = 10, covariance: Tensor |
     steps = len(first.times) - 1
     starts = sorted({round(i) for i in np.linspace(0, steps - 1, pushes)})
     t = [first.times[k] for k in starts]
+    plain = [chain.run(words=f"{chain.model.name}, not pushed") for chain in chains]
     for column, shape in enumerate(SHAPES):
         truth: list[float] | None = None
         if covariance is not None:
             push = displacement(shape, first.frames, 1)[:, 0, 0]
             truth = gaussian_survival(covariance, push, first.model.schedule, first.times)[starts].tolist()
             axes[column].plot(t, truth, color=INK, linewidth=1.2, linestyle=(0, (1, 2)), label="exact, Gaussian data")
-        for chain in chains:
+        for chain, unpushed in zip(chains, plain, strict=True):
             name, schedule = chain.model.config.prediction, chain.model.schedule
             arithmetic = kept_when_frozen(chain.model.prediction, schedule, chain.times)
             kept_by_arithmetic = torch.tensor([arithmetic[k] * schedule.row(chain.times[k])[0] for k in starts])
-            mean, spread = confidence(torch.stack(_answer(chain, shape, starts)))
+            mean, spread = confidence(torch.stack(_answer(chain, unpushed, shape, starts)))
             by_network = mean - kept_by_arithmetic
             band(axes[column], t, mean, spread, prediction=name, name=chain.model.name)
             band(axes[len(SHAPES) + column], t, by_network, spread, prediction=name, name=chain.model.name)
@@ -203,13 +204,12 @@ def answering(chains: Sequence[Chain], *, pushes: int = 10, covariance: Tensor |
     return Result("survival-answering", figure, rows, _conclusion(chains, rows))
 
 
-def _answer(chain: Chain, shape: str, starts: Sequence[int]) -> list[Tensor]:
+def _answer(chain: Chain, plain: Trace, shape: str, starts: Sequence[int]) -> list[Tensor]:
     """For each step number in starts, the share (B,) of a push before that step that is left at the end."""
     model = chain.model
     representation = model.representation
     push = displacement(shape, chain.frames, 22 if representation.whole_body else 1).to(chain.z)
     push = push.expand(chain.z.shape[1], *push.shape)
-    plain = chain.run(words=f"{model.name}, not pushed")
     path = chain.paths(plain.final)
     along = push[0, :, 0, [0, 2]]
     left = []
