@@ -91,7 +91,7 @@ def prior_term(x0: Tensor, schedule: Schedule) -> Tensor:
     """
     alpha, sigma = schedule.row(schedule.T)
     log_var = x0.new_full((), 2 * math.log(sigma))
-    return gaussian_kl(alpha * x0, log_var, torch.zeros_like(x0), x0.new_full((), math.log(alpha**2 + sigma**2)))
+    return gaussian_kl(alpha * x0, log_var, torch.zeros_like(x0), x0.new_full((), 2 * math.log(schedule.prior_std)))
 
 
 @dataclass(frozen=True)

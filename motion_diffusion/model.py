@@ -177,8 +177,7 @@ class MotionModel(nn.Module):
         denoise = self.denoise_fn(texts, frames, text_scale=text_scale)
         if guide is not None:
             denoise = guide(denoise, noise)
-        alpha, sigma = self.schedule.row(self.schedule.T)
-        start = (alpha**2 + sigma**2) ** 0.5 * noise()
+        start = self.schedule.prior_std * noise()
         with torch.no_grad():
             return SAMPLERS[sampler](
                 denoise, start, self.schedule, self.schedule.times(steps), noise=noise, on_step=on_step

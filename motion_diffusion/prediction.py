@@ -110,3 +110,15 @@ PREDICTIONS = {
 }
 """The prediction types by name: the clean motion, the noise, v = α·ε − σ·x0, the score −ε/σ, the flow's velocity
 α̇·x0 + σ̇·ε, and the posterior mean of x_{t−1}."""
+
+
+def defined_on(schedule: Schedule) -> dict[str, Prediction]:
+    """The prediction types that say something of x0 at every time of a schedule, by name."""
+    defined = {}
+    for name, prediction in PREDICTIONS.items():
+        try:
+            prediction.check(schedule)
+        except InputError:
+            continue
+        defined[name] = prediction
+    return defined

@@ -16,7 +16,7 @@ from torch import Tensor
 from motion_diffusion.errors import InputError
 from motion_diffusion.likelihood import bound_term
 from motion_diffusion.prediction import Prediction
-from motion_diffusion.schedule import Level, Scalar, Schedule, cast
+from motion_diffusion.schedule import Level, Scalar, Schedule, combine
 from motion_diffusion.variance import VarianceName, is_learned, log_variance, small_variance
 
 Network = Callable[[Tensor, Level], Tensor]
@@ -71,7 +71,7 @@ def training_loss(
     so that its mean over uniform t is the whole bound in nats a number.
     """
     level = schedule.at(t, x0)
-    x_t = cast(level.alpha, x0) * x0 + cast(level.sigma, x0) * eps
+    x_t = combine(level.alpha, x0, level.sigma, eps)
     y, w = split(network(x_t, level), variance)
 
     def average(values: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Samplers: from noise to motion in short loops that know the schedule and a denoiser, nothing else.
 
 A denoiser is a function `denoise(x_t, t, s) -> Estimate`: what it thinks of the clean motion and of the noise in x_t,
-when the sampler is about to step from t to s. Every way of guiding takes a denoiser and gives back a denoiser, and
-`with_hook` is the one place where x̂0 is touched.
+when the sampler is about to step from t to s. Every way of guiding takes a denoiser and gives back a denoiser. What
+touches x̂0 is a `Hook`, and mean and ε̂ are formed from what it leaves: in the model's own clip, and by `with_hook`.
 
 All samplers are called alike: x is noise at the first of `times` (B, ...), times descend to 0, as `schedule.times`
 gives them, noise draws z for those that need it, on_step is called with (t, estimate) after the denoising of each step.

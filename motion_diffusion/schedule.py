@@ -105,6 +105,11 @@ class Schedule:
         """The last time, at which sampling starts."""
         return len(self.alpha) - 1
 
+    @property
+    def prior_std(self) -> float:
+        """√(α_T² + σ_T²), the spread of x_T on data of unit variance, from which samplers start; 1 where it is kept."""
+        return math.hypot(*self.row(self.T))
+
     def at(self, t: Tensor | int, like: Tensor | None = None) -> Level:
         """The level at t ≥ 1: floats for an int; for times (B,), float64 tensors that broadcast over like (B, ...)."""
         alpha, sigma, d_alpha, d_sigma = self._rows(t, like, "alpha", "sigma", "d_alpha", "d_sigma")

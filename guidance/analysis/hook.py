@@ -13,7 +13,7 @@ import torch
 
 from guidance.analysis.output import COLOURS, DASHES, Result, Row, label, panels, time_axis
 from motion_diffusion.errors import InputError
-from motion_diffusion.prediction import PREDICTIONS
+from motion_diffusion.prediction import PREDICTIONS, defined_on
 from motion_diffusion.samplers import clip, consistent, with_hook
 from motion_diffusion.schedule import Schedule
 
@@ -29,7 +29,7 @@ def hook(schedule: Schedule, steps: int, error: float, *, count: int = 2000, see
     """
     if not error >= 0:
         raise InputError(f"error is {error}; give the relative error of the prediction, 0 or more")
-    names = [name for name in TYPES if name != "eps" or schedule.row(schedule.T)[0] > 0]
+    names = [name for name in TYPES if name in defined_on(schedule)]
     generator = torch.Generator().manual_seed(seed)
     x0 = 2 * torch.rand(count, generator=generator, dtype=torch.float64) - 1
     eps, wrong = torch.randn(2, count, generator=generator, dtype=torch.float64)

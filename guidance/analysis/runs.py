@@ -68,9 +68,8 @@ class Chain:
 
     def run(self, guide: Guide | None = None, *, start: int = 0, x: Tensor | None = None, words: str = "") -> Trace:
         """Run from step number `start`, from x instead of the run's own beginning. words: shown with the progress."""
-        alpha, sigma = self.model.schedule.row(self.times[0])
         if x is None:
-            x = (alpha**2 + sigma**2) ** 0.5 * self.z[0]
+            x = self.model.schedule.prior_std * self.z[0]
         xs: list[Tensor] = []
         network: list[Tensor] = []
         guided: list[Tensor] = []

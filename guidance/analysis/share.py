@@ -14,7 +14,7 @@ import numpy as np
 
 from guidance.analysis.output import COLOURS, DASHES, FAINT, Result, Row, label, panels, time_axis
 from motion_diffusion.errors import InputError
-from motion_diffusion.prediction import PREDICTIONS, Prediction
+from motion_diffusion.prediction import PREDICTIONS, Prediction, defined_on
 from motion_diffusion.schedule import Schedule
 
 
@@ -63,13 +63,7 @@ def crossing(rows: list[Row], falling: str, other: str) -> float | None:
 def share(schedule: Schedule, steps: int, std: float = 1.0) -> Result:
     """The analysis: coefficients, shares and weighted shares over t, for every type that the schedule allows."""
     times = schedule.times(steps)
-    allowed = {}
-    for name, prediction in PREDICTIONS.items():
-        try:
-            prediction.check(schedule)
-            allowed[name] = prediction
-        except InputError:
-            continue
+    allowed = defined_on(schedule)
     rows = shares(schedule, times, std, allowed)
     what = f"{schedule.name} schedule, T = {schedule.T}, {steps} steps, data of standard deviation {std:g}"
     figure, axes = panels(2, 2, size=(11, 7.5), title=f"Whose is the step?  {what}")

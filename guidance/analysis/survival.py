@@ -24,7 +24,7 @@ from guidance.analysis.exact import gaussian_survival, mixture_mean, through
 from guidance.analysis.output import COLOURS, DASHES, FAINT, INK, Result, Row, band, columns, label, panels, time_axis
 from guidance.analysis.runs import Chain, Trace, confidence
 from motion_diffusion.errors import InputError
-from motion_diffusion.prediction import PREDICTIONS, Prediction
+from motion_diffusion.prediction import PREDICTIONS, Prediction, defined_on
 from motion_diffusion.representation import displaced
 from motion_diffusion.samplers import Denoise, Estimate, ancestral
 from motion_diffusion.schedule import Schedule
@@ -54,7 +54,7 @@ def frozen(schedule: Schedule, steps: int) -> Result:
     until = max(min(times[:-1], key=lambda t: abs(t - 0.02 * schedule.T)), times[-2])
     what = f"{schedule.name} schedule, T = {schedule.T}, {steps} steps"
     figure, axes = panels(1, 2, size=(11, 4.2), title=f"A push that the network does not answer  ({what})")
-    names = [name for name in PREDICTIONS if name != "mu" and not (schedule.row(schedule.T)[0] == 0 and name in _NOISE)]
+    names = [name for name in defined_on(schedule) if name != "mu"]
     table: dict[int, dict[str, str | float | int]] = {t: {"t": t} for t in times[:-1]}
     for axis, end in zip(axes, (0, until), strict=True):
         chain = [t for t in times if t >= end]
@@ -79,9 +79,6 @@ def frozen(schedule: Schedule, steps: int) -> Result:
     return Result("survival-frozen", figure, rows, conclusion)
 
 
-_NOISE = ("eps", "score")
-
-
 def exact(schedule: Schedule, steps: int, count: int = 500, seed: int = 0) -> Result:
     """(c) Two kinds of data whose exact denoiser is known, a Gaussian and a mixture of two; every type predicts it."""
     times = schedule.times(steps)
@@ -92,7 +89,7 @@ def exact(schedule: Schedule, steps: int, count: int = 500, seed: int = 0) -> Re
         "a Gaussian of standard deviation 0.5": (torch.tensor([0.0], dtype=torch.float64), 0.5),
         "a mixture: ±1, each of standard deviation 0.2": (torch.tensor([-1.0, 1.0], dtype=torch.float64), 0.2),
     }
-    names = [name for name in PREDICTIONS if not (schedule.row(schedule.T)[0] == 0 and name in _NOISE)]
+    names = list(defined_on(schedule))
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(len(times), count, generator=generator, dtype=torch.float64)
     rows: list[Row] = []
@@ -132,8 +129,7 @@ def _kept_by(denoise: Denoise, schedule: Schedule, times: list[int], z: Tensor, 
     def finished(start: int, x: Tensor, denoise: Denoise) -> Tensor:
         return ancestral(denoise, x, schedule, times[start:], noise=iter(z[start + 1 :]).__next__)
 
-    alpha, sigma = schedule.row(schedule.T)
-    plain = finished(0, (alpha**2 + sigma**2) ** 0.5 * z[0], watched)
+    plain = finished(0, schedule.prior_std * z[0], watched)
     pushed = [finished(k, xs[k] + schedule.row(times[k])[0] * PUSH, denoise) for k in starts]
     return [(final - plain).mean().item() / PUSH for final in pushed]
 
@@ -226,9 +222,8 @@ def _answer(chain: Chain, plain: Trace, shape: str, starts: Sequence[int]) -> li
 def _conclusion(chains: Sequence[Chain], rows: Sequence[Row]) -> str:
     """A table of what is left in centimetres, with the exact curve's below where there is one."""
     times = sorted({int(row["t"]) for row in rows}, reverse=True)
-    picked = sorted({min(times, key=lambda t: abs(t - share * times[0])) for share in (0.02, 0.12, 0.5, 0.8, 0.9)})[
-        ::-1
-    ]
+    shares = (0.9, 0.8, 0.5, 0.12, 0.02)
+    picked = sorted({min(times, key=lambda t: abs(t - share * times[0])) for share in shares}, reverse=True)
     lines = [["push", "model", *(f"at t = {t}" for t in picked)]]
     for shape in SHAPES:
         for chain in chains:

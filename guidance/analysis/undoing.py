@@ -40,11 +40,12 @@ class Ledger:
 
 def ledger(chain: Chain, guided: Trace, plain: Trace, goals: Goals) -> Ledger:
     """Account for a guided run beside the unguided run of the same noise. InputError if no goal is about the path."""
-    mask = goals.observe(chain.frames).mask[:, 0][:, [0, 2]]
+    observation = goals.observe(chain.frames)
+    mask = observation.mask[:, 0][:, [0, 2]]
     if not mask.any():
         raise InputError("no goal says where the pelvis should be; give way-points or a path")
     frames = mask.any(-1)
-    target = goals.observe(chain.frames).values[:, 0][:, [0, 2]].to(chain.z)[frames]
+    target = observation.values[:, 0][:, [0, 2]].to(chain.z)[frames]
     mask = mask[frames].to(chain.z)
 
     def at_goals(x0: Tensor) -> Tensor:
