@@ -67,7 +67,7 @@ def share(schedule: Schedule, steps: int, std: float = 1.0) -> Result:
     rows = shares(schedule, times, std, allowed)
     what = f"{schedule.name} schedule, T = {schedule.T}, {steps} steps, data of standard deviation {std:g}"
     figure, axes = panels(2, 2, size=(11, 7.5), title=f"Whose is the step?  {what}")
-    t = [row["t"] for row in rows]
+    t = times[:-1]
     for axis, column, title, y in (
         (axes[0], "cy", "The network's coefficient in μ", "|c_y|"),
         (axes[1], "cx", "The coefficient of x_t in μ", "|c_x|"),
@@ -88,7 +88,7 @@ def share(schedule: Schedule, steps: int, std: float = 1.0) -> Result:
     x0_eps, x0_score = (crossing(rows, "x0_cy", f"{name}_cy") if name in allowed else None for name in ("eps", "score"))
     for at, words, side in ((x0_eps, "SNR = 1", "left"), (x0_score, "α = σ² = {:.3f}", "right")):
         if at is not None:
-            words = words.format(schedule.row(round(at))[0])
+            words = words.format(np.interp(at, t[::-1], [float(row["alpha"]) for row in rows[::-1]]))
             for axis in axes:
                 axis.axvline(at, color=FAINT, linewidth=0.9, linestyle=":")
             axes[0].text(at, 30, f" {words} \n t = {at:.0f} ", fontsize=7.5, color=FAINT, ha=side, va="top")
