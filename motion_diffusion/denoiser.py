@@ -43,6 +43,8 @@ class DenoiserConfig:
     frame_width: int = 192
     """Width of the frame path."""
     dropout: float = 0.0
+    hints: int = 0
+    """Numbers a frame that say what is known of the motion; 0 for a network that is told nothing."""
 
 
 def sinusoids(positions: Tensor, dim: int, *, fastest: float, slowest: float) -> Tensor:
@@ -153,18 +155,32 @@ class Denoiser(nn.Module):
         self.frame_mix = nn.Conv1d(config.frame_width, config.frame_width, kernel_size=3, padding=1)
         self.frame_modulation = nn.Linear(width, 2 * config.frame_width)
         self.frame_out = nn.Linear(config.frame_width, config.outputs * config.features)
+        self.hint = nn.Linear(patch * config.hints, width) if config.hints else None
+        self.frame_hint = nn.Linear(config.hints, config.frame_width) if config.hints else None
         self.skip = nn.Linear(width + 2, config.features)
         self.gate = nn.Linear(width + 2, config.outputs * config.features)
-        for layer in (self.modulation, self.frame_modulation, self.frame_out, self.skip, self.gate):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        silent = (self.modulation, self.frame_modulation, self.frame_out, self.skip, self.gate)
+        for layer in (*silent, self.hint, self.frame_hint):
+            if layer is not None:
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
         nn.init.ones_(self.gate.bias)
 
-    def forward(self, x: Tensor, alpha: Tensor, sigma: Tensor, context: Tensor, seen: Tensor, frames: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        alpha: Tensor,
+        sigma: Tensor,
+        context: Tensor,
+        seen: Tensor,
+        frames: Tensor,
+        hints: Tensor | None = None,
+    ) -> Tensor:
         """One prediction.
 
         x: (B, F, features), the noisy motion; alpha, sigma: (B,), its noise level; context, seen: from `text`;
-        frames: (B, F) bool, which frames exist. Returns (B, F, outputs · features), zero where there is no frame.
+        frames: (B, F) bool, which frames exist; hints: (B, F, config.hints), what is known. Returns
+        (B, F, outputs · features), zero where there is no frame.
         """
         patch = self.config.frames_per_token
         x = x * frames[..., None]
@@ -179,12 +195,17 @@ class Denoiser(nn.Module):
 
         h = self.embed(padded.unflatten(1, (-1, patch)).flatten(2))
         h = h + sinusoids(torch.arange(h.shape[1], device=x.device), h.shape[-1], fastest=4.0, slowest=1024.0)
+        if self.hint is not None and hints is not None:
+            h = h + self.hint(F.pad(hints, (0, 0, 0, -count % patch)).unflatten(1, (-1, patch)).flatten(2))
         for block in self.blocks:
             h = block(h, context, visible, modulation)
         h = self.unpatch(F.layer_norm(h, h.shape[-1:])).unflatten(-1, (patch, -1)).flatten(1, 2)[:, :count]
 
         shift, scale = self.frame_modulation(condition)[:, None].chunk(2, dim=-1)
-        h = F.silu((h + self.frame_in(x)) * (1 + scale) + shift) * frames[..., None]
+        h = h + self.frame_in(x)
+        if self.frame_hint is not None and hints is not None:
+            h = h + self.frame_hint(hints)
+        h = F.silu(h * (1 + scale) + shift) * frames[..., None]
         h = h + F.silu(self.frame_mix(h.transpose(1, 2)).transpose(1, 2))
         level = torch.cat([F.silu(level), alpha[:, None], sigma[:, None]], dim=-1)[:, None]
         y = self.gate(level) * self.frame_out(h)

@@ -25,7 +25,7 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic
 from motion_diffusion.prediction import PREDICTIONS
 from motion_diffusion.process import split
-from motion_diffusion.representation import Representation
+from motion_diffusion.representation import Observed, Representation
 from motion_diffusion.samplers import (
     SAMPLERS,
     Denoise,
@@ -61,6 +61,8 @@ class ModelConfig:
     text: Literal["static", "clip"] = "static"
     max_frames: int = 120
     """Length of the longest motion trained on."""
+    masks: bool = False
+    """Whether the network is told which positions are known, and their values."""
     training: str = ""
     """One line on what it was trained on, for people."""
     licence: str = ""
@@ -74,6 +76,8 @@ class Condition:
     seen: Tensor
     frames: Tensor
     """(B, F) bool: which frames exist."""
+    hints: Tensor | None = None
+    """(B, F, 6·J): which positions are known and what they are; None if nothing is."""
 
 
 class MotionModel(nn.Module):
@@ -94,14 +98,24 @@ class MotionModel(nn.Module):
     def device(self) -> torch.device:
         return next(self.denoiser.parameters()).device
 
-    def condition(self, texts: Sequence[str], frames: Tensor, *, hide: Tensor | None = None) -> Condition:
-        """Encode a batch of prompts. frames: (B, F) bool; hide: (B,) bool, where to drop the words (unconditional)."""
+    def condition(
+        self,
+        texts: Sequence[str],
+        frames: Tensor,
+        *,
+        hide: Tensor | None = None,
+        observed: Observed | None = None,
+    ) -> Condition:
+        """Encode a batch of prompts. frames: (B, F) bool; hide: (B,) bool, where to drop the words (unconditional).
+
+        observed: positions (B, F, J, 3) in metres that are known where the mask holds, for models with masks.
+        """
         words, visible = self.text(texts)
         words, visible = words.to(self.device), visible.to(self.device)
         if hide is not None:
             visible = visible & ~hide[:, None]
         context, seen = self.denoiser.text(words, visible)
-        return Condition(context, seen, frames)
+        return Condition(context, seen, frames, None if observed is None else hints(observed))
 
     def network(self, condition: Condition, x_t: Tensor, level: Level) -> Tensor:
         """The prediction at x_t (B, F, D), and behind it what says the variance if that is learned: (B, F, D or 2·D).
@@ -111,7 +125,8 @@ class MotionModel(nn.Module):
         """
         r = (level.alpha**2 + level.sigma**2) ** 0.5
         alpha, sigma = (_vector(number / r, x_t) for number in (level.alpha, level.sigma))
-        y = self.denoiser(x_t / cast(r, x_t), alpha, sigma, condition.context, condition.seen, condition.frames)
+        words = (condition.context, condition.seen)
+        y = self.denoiser(x_t / cast(r, x_t), alpha, sigma, *words, condition.frames, condition.hints)
         y, w = split(y, self.config.variance)
         y = y * cast(self.prediction.size(level), y)
         return y if w is None else torch.cat([y, w], dim=-1)
@@ -228,6 +243,12 @@ class MotionModel(nn.Module):
             ) from None
         model.name = directory.resolve().name
         return model.eval().requires_grad_(False)
+
+
+def hints(observed: Observed) -> Tensor:
+    """What a network with masks is told of (values, mask), each (B, F, J, 3): (B, F, 6·J), unknown values being 0."""
+    values, mask = observed
+    return torch.cat([(values * mask).flatten(-2), mask.to(values).flatten(-2)], dim=-1)
 
 
 def _vector(number: Scalar, like: Tensor) -> Tensor:

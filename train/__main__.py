@@ -16,6 +16,7 @@ from motion_diffusion.denoiser import DenoiserConfig
 from motion_diffusion.errors import InputError, command
 from motion_diffusion.model import ModelConfig, MotionModel, PredictionName, ScheduleName
 from motion_diffusion.representation import Representation, encode
+from motion_diffusion.skeleton import JOINTS
 from motion_diffusion.text import text_encoder
 from motion_diffusion.variance import VarianceName, is_learned
 from train.pictures import Pictures
@@ -63,6 +64,10 @@ class Options:
     """Variance of the reverse steps; learned ones need --loss hybrid or vlb."""
     max_frames: int = 120
     """Longest motion, at 20 frames a second."""
+    masks: bool = False
+    """Tell the network positions that are known, at random, so that it can be told goals (CondMDI, Kimodo)."""
+    start: str | None = None
+    """Model to go on from: its weights, features and sizes; what it has not yet begins silent."""
     text: Literal["static", "clip"] = "static"
     """Text encoder; "clip" needs the extra of that name."""
     threads: int = 0
@@ -78,6 +83,8 @@ def told(options: Options) -> str:
 
 def build_model(options: Options, examples: Examples) -> MotionModel:
     """A new model whose features are scaled by what the examples measure."""
+    if options.start is not None:
+        return _from_another(options, MotionModel.load(options.start))
     joints = [torch.from_numpy(examples.example(index).joints) for index in range(MEASURED_EXAMPLES)]
     representation = Representation.fit(
         (encode(clip, groups=options.features) for clip in joints), options.features, emphasis=options.emphasis
@@ -86,6 +93,7 @@ def build_model(options: Options, examples: Examples) -> MotionModel:
         features=representation.size,
         outputs=2 if is_learned(options.variance) else 1,
         text_dim=text_encoder(options.text).dim,
+        hints=_hints(options, representation),
         **dataclasses.asdict(options.network),
     )
     config = ModelConfig(
@@ -98,11 +106,34 @@ def build_model(options: Options, examples: Examples) -> MotionModel:
         variance=options.variance,
         text=options.text,
         max_frames=options.max_frames,
+        masks=options.masks,
         training=told(options),
         licence=LICENCES[options.data],
     )
     torch.manual_seed(options.training.seed)
     return MotionModel(config, representation)
+
+
+def _hints(options: Options, representation: Representation) -> int:
+    """Numbers a frame that a network with masks is told: position and mask of every joint's three axes."""
+    return (6 * len(JOINTS) if representation.whole_body else 6) if options.masks else 0
+
+
+def _from_another(options: Options, other: MotionModel) -> MotionModel:
+    """The same model, with masks if they are asked for, and with the other one's weights."""
+    if other.config.prediction != options.prediction:
+        theirs = other.config.prediction
+        raise InputError(f"{other.name} predicts {theirs}; give --prediction {theirs}, or no --start")
+    hints = _hints(options, other.representation)
+    config = dataclasses.replace(
+        other.config,
+        denoiser=dataclasses.replace(other.config.denoiser, hints=hints),
+        masks=options.masks,
+        training=f"{told(options)} from {other.name} ({other.config.training})",
+    )
+    model = MotionModel(config, other.representation)
+    model.denoiser.load_state_dict(model.denoiser.state_dict() | other.denoiser.state_dict())
+    return model
 
 
 def continue_model(options: Options) -> MotionModel:

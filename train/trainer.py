@@ -34,6 +34,7 @@ from motion_diffusion.representation import encode
 from motion_diffusion.schedule import Level
 from motion_diffusion.timesteps import LossSecondMoment, Stratified, TimeSampler, TimeSamplerName, time_sampler
 from motion_diffusion.variance import is_learned
+from train.masks import known_positions
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class TrainingOptions:
     """Rate of the exponential moving average of the weights that is saved as the model."""
     drop_text: float = 0.1
     """Share of examples whose words are hidden, for classifier-free guidance."""
+    drop_masks: float = 0.1
+    """Share of examples of which nothing is known, in models with masks."""
     loss: LossName = "simple"
     """The weighted squared error, the variational bound, or both: hybrid."""
     weight: WeightName = "target"
@@ -78,9 +81,11 @@ def learning_rate(step: int, options: TrainingOptions) -> float:
 
 @dataclass(frozen=True)
 class Batch:
-    """Examples as the model sees them: texts, normalised features (B, F, D), frames (B, F) bool."""
+    """Examples as the model sees them: texts, joints (B, F, 22, 3) in metres, normalised features (B, F, D), frames
+    (B, F) bool."""
 
     texts: list[str]
+    joints: Tensor
     x0: Tensor
     frames: Tensor
 
@@ -89,10 +94,12 @@ def make_batch(examples: list[Example], model: MotionModel) -> Batch:
     """Pad joints to the longest example (repeating the last frame), encode and normalise them."""
     lengths = torch.tensor([len(example.joints) for example in examples])
     longest = int(lengths.max())
-    joints = np.stack([np.pad(e.joints, ((0, longest - len(e.joints)), (0, 0), (0, 0)), mode="edge") for e in examples])
-    features = encode(torch.from_numpy(joints), lengths=lengths, groups=model.config.features)
+    padded = [np.pad(e.joints, ((0, longest - len(e.joints)), (0, 0), (0, 0)), mode="edge") for e in examples]
+    joints = torch.from_numpy(np.stack(padded))
+    features = encode(joints, lengths=lengths, groups=model.config.features)
     frames = torch.arange(longest) < lengths[:, None]
-    return Batch([e.text for e in examples], model.representation.normalise(features) * frames[..., None], frames)
+    x0 = model.representation.normalise(features) * frames[..., None]
+    return Batch([e.text for e in examples], joints, x0, frames)
 
 
 class _Steps(torch.utils.data.Dataset[list[Example]]):
@@ -162,14 +169,21 @@ class Trainer:
         self.step = 0
         self._resume()
 
-    def loss(self, batch: Batch, generator: torch.Generator, *, times: TimeSampler, drop_text: float) -> Losses:
+    def loss(
+        self, batch: Batch, generator: torch.Generator, *, times: TimeSampler, drop_text: float, drop_masks: float
+    ) -> Losses:
         """The losses of a batch, with all randomness from the generator."""
         options, model = self.options, self.model
         t, importance = times.sample(len(batch.x0), generator=generator)
         eps = torch.randn(batch.x0.shape, generator=generator).to(self.device)
         hide = (torch.rand(len(t), generator=generator) < drop_text).to(self.device)
         x0, frames = batch.x0.to(self.device), batch.frames.to(self.device)
-        condition = model.condition(batch.texts, frames, hide=hide)
+        observed = None
+        if model.config.masks:
+            known = known_positions(batch.frames, generator, nothing=drop_masks)
+            joints = slice(None if model.representation.whole_body else 1)
+            observed = (batch.joints[..., joints, :].to(self.device), known[..., joints, :].to(self.device))
+        condition = model.condition(batch.texts, frames, hide=hide, observed=observed)
 
         def network(x_t: Tensor, level: Level) -> Tensor:
             with self.accelerator.autocast():
@@ -230,7 +244,9 @@ class Trainer:
             group["lr"] = learning_rate(self.step, options)
         torch.manual_seed(options.seed * 1_000_003 + self.step)  # dropout
         generator = _generator(options.seed, self.step, rank)
-        losses = self.loss(batch, generator, times=self.times, drop_text=options.drop_text)
+        losses = self.loss(
+            batch, generator, times=self.times, drop_text=options.drop_text, drop_masks=options.drop_masks
+        )
         loss = (losses.importance * losses.loss).mean()
         loss.backward()
         if self.accelerator.num_processes > 1:
@@ -257,7 +273,7 @@ class Trainer:
             size, evenly = self.options.batch_size, Stratified(self.model.schedule.T)
             for start in range(0, self.options.validation_examples, size):
                 batch = make_batch([self.held_out.example(i) for i in range(start, start + size)], self.model)
-                quartiles.add(self.loss(batch, _generator(0, start), times=evenly, drop_text=0.0))
+                quartiles.add(self.loss(batch, _generator(0, start), times=evenly, drop_text=0.0, drop_masks=0.0))
         return {f"held_out_{name}": value for name, value in quartiles.take().items()}
 
     def ema_weights(self) -> _Swapped:
