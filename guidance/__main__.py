@@ -18,8 +18,8 @@ from guidance.analysis.runs import Chain, alike
 from guidance.analysis.share import share
 from guidance.analysis.survival import answering, exact, frozen, path_covariance
 from guidance.analysis.undoing import undoing
+from guidance.classifier import ClassifierOptions
 from guidance.goals import load_goals
-from guidance.methods import CLASSIFIER_SCALE, Guidance
 from motion_diffusion.errors import InputError, command
 from motion_diffusion.model import MotionModel, ScheduleName
 from motion_diffusion.schedule import SCHEDULES, Schedule
@@ -71,8 +71,8 @@ class Guided(Motions):
 
     goals: Path = ZIGZAG
     """Goal file (JSON)."""
-    guidance: Guidance = "classifier"
-    scale: float = CLASSIFIER_SCALE
+    guidance: str = "classifier"
+    scale: float = ClassifierOptions.scale
     """Strength of the gradient."""
 
 

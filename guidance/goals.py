@@ -6,253 +6,289 @@
         {"kind": "joint", "joint": "right_wrist", "time": 3.0, "position": [null, 1.6, null]}]}
 
 Metres, y up; the motion begins at (0, 0) facing +z, with left at +x. Times are seconds, or frames where the field is
-called `frame`. Every goal may have a `tolerance` in metres (within it, it counts as met) and a `weight`.
+called `frame`. Every goal may have a `tolerance` in metres (within it, it counts as met) and a `weight`. What each kind
+takes is in assets/goals/schema.json, which editors read to complete and check a goal file.
 """
 
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from torch import Tensor
 
+from guidance.base import Coordinate, GoalBase, Seconds, frame_of, like
+from guidance.bonds import Contact, Loop, Relation
+from guidance.facing import Heading
+from guidance.kinds import KINDS, Goal
 from guidance.observation import Observation
+from guidance.obstacles import Obstacle
+from guidance.places import Joint, Path_, Waypoint
+from guidance.poses import Pose
+from guidance.residual import Residual
 from motion_diffusion.errors import InputError
 from motion_diffusion.skeleton import FPS, JOINTS
 
-Seconds = Annotated[FiniteFloat, Field(ge=0)]
-Coordinate = Annotated[FiniteFloat, Field(ge=-100, le=100)]
+__all__ = [
+    "KINDS", "Contact", "Coordinate", "Goal", "GoalBase", "Goals", "Heading", "Joint", "Loop", "Obstacle", "Path_",
+    "Pose", "Relation", "Residual", "Seconds", "Segment", "Waypoint", "load_goals", "write_schema",
+]  # fmt: skip
+
+_ROUNDS = 12  # times that a goal is asked again, when others hold a part of what it wants
 
 
-class GoalBase(BaseModel):
-    """What all goals have in common."""
+class Segment(BaseModel):
+    """A prompt and how long it lasts, one after the other on the motion's timeline."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    tolerance: Annotated[FiniteFloat, Field(ge=0)] = 0.05
-    weight: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    text: str
+    """What the person does meanwhile."""
+    seconds: Annotated[float, Field(gt=0, le=5e7, strict=True, allow_inf_nan=False)]
+    """How long, in seconds."""
 
-    @property
-    @abstractmethod
-    def last_time(self) -> float:
-        """The last second that the goal speaks of."""
-
-    @abstractmethod
-    def targets(self) -> list[tuple[int, int, tuple[float | None, float | None, float | None]]]:
-        """What the goal observes: (frame, joint, position with None for axes left free)."""
-
-    def observe(self, frames: int) -> Observation:
-        """The goal as numbers over a motion of so many frames."""
-        observation = Observation.empty(frames)
-        for frame, joint, position in self.targets():
-            for axis, value in enumerate(position):
-                if value is not None:
-                    observation.values[frame, joint, axis] = value
-                    observation.mask[frame, joint, axis] = True
-        return observation
+    @field_validator("text")
+    @classmethod
+    def _says_something(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
+        return text
 
 
-class Timed(GoalBase):
-    """A goal at one moment, given as `time` in seconds or as `frame`."""
-
-    time: Seconds | None = None
-    frame: Annotated[int, Field(ge=0)] | None = None
-
-    @model_validator(mode="after")
-    def _one_moment(self) -> Timed:
-        if (self.time is None) == (self.frame is None):
-            raise ValueError("give either 'time' (seconds) or 'frame', not both")
-        return self
-
-    @property
-    def at_frame(self) -> int:
-        return self.frame if self.frame is not None else round((self.time or 0.0) * FPS)
-
-    @property
-    def last_time(self) -> float:
-        return self.at_frame / FPS
-
-
-class Waypoint(Timed):
-    """Be above (x, z) on the floor at a time: a goal of the pelvis."""
-
-    kind: Literal["waypoint"] = "waypoint"
-    x: Coordinate
-    z: Coordinate
-
-    def targets(self) -> list[tuple[int, int, tuple[float | None, float | None, float | None]]]:
-        return [(self.at_frame, 0, (self.x, None, self.z))]
-
-
-class Joint(Timed):
-    """Have a joint at a position at a time; null leaves an axis free."""
-
-    kind: Literal["joint"] = "joint"
-    joint: str
-    position: tuple[Coordinate | None, Coordinate | None, Coordinate | None]
-
-    @model_validator(mode="after")
-    def _known(self) -> Joint:
-        if self.joint not in JOINTS:
-            raise ValueError(f"unknown joint {self.joint!r}; choose from {', '.join(JOINTS)}")
-        if all(axis is None for axis in self.position):
-            raise ValueError("'position' leaves every axis free; give at least one number")
-        return self
-
-    def targets(self) -> list[tuple[int, int, tuple[float | None, float | None, float | None]]]:
-        return [(self.at_frame, JOINTS.index(self.joint), self.position)]
-
-
-class Path_(GoalBase):
-    """Walk along a line of points on the floor, from second `start` to second `end`.
-
-    With `times`, one for each point, the pelvis is above each point at its time and moves evenly in between; without,
-    it moves along the whole line at an even pace.
-    """
-
-    kind: Literal["path"] = "path"
-    points: Annotated[list[tuple[Coordinate, Coordinate]], Field(min_length=2)]
-    times: list[Seconds] | None = None
-    start: Seconds | None = None
-    end: Seconds | None = None
-
-    @model_validator(mode="after")
-    def _when(self) -> Path_:
-        if self.times is not None:
-            if self.start is not None or self.end is not None:
-                raise ValueError("give either 'times' or 'start' and 'end', not both")
-            if len(self.times) != len(self.points):
-                raise ValueError(f"{len(self.points)} points need as many 'times', got {len(self.times)}")
-            if any(b <= a for a, b in zip(self.times, self.times[1:], strict=False)):
-                raise ValueError("'times' must increase")
-        elif self.end is None:
-            raise ValueError("give 'end' (the second at which the last point is reached) or 'times'")
-        elif self.end <= (self.start or 0.0):
-            raise ValueError("'end' must be later than 'start'")
-        return self
-
-    def schedule(self) -> tuple[Tensor, Tensor]:
-        """Times in seconds (P,) and points (P, 2) of the line."""
-        points = torch.tensor(self.points, dtype=torch.float64)
-        if self.times is not None:
-            return torch.tensor(self.times, dtype=torch.float64), points
-        length = torch.cat([torch.zeros(1), (points[1:] - points[:-1]).norm(dim=-1).cumsum(0)])
-        start, end = self.start or 0.0, self.end or 0.0
-        share = length / length[-1] if length[-1] > 0 else torch.linspace(0, 1, len(points))
-        return start + (end - start) * share, points
-
-    @property
-    def last_time(self) -> float:
-        return float(self.schedule()[0][-1])
-
-    def targets(self) -> list[tuple[int, int, tuple[float | None, float | None, float | None]]]:
-        times, points = self.schedule()
-        first, last = round(float(times[0]) * FPS), round(float(times[-1]) * FPS)
-        result: list[tuple[int, int, tuple[float | None, float | None, float | None]]] = []
-        for frame in range(first, last + 1):
-            now = min(max(frame / FPS, float(times[0])), float(times[-1]))
-            after = min(max(int(torch.searchsorted(times, now)), 1), len(times) - 1)
-            gap = float(times[after] - times[after - 1])
-            share = (now - float(times[after - 1])) / gap if gap > 0 else 1.0
-            x, z = (points[after - 1] + share * (points[after] - points[after - 1])).tolist()
-            result.append((frame, 0, (x, None, z)))
-        return result
-
-
-Goal = Annotated[Waypoint | Path_ | Joint, Field(discriminator="kind")]
-KINDS = ("waypoint", "path", "joint")
+def _takes_schema(schema: dict[str, Any]) -> None:
+    schema["properties"]["$schema"] = {"type": "string", "description": "Where this schema is, for editors."}
 
 
 class Goals(BaseModel):
     """A list of goals, as it stands in a goal file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, json_schema_extra=_takes_schema
+    )
 
     version: Literal[1] = 1
+    """Of the format."""
     goals: list[Goal] = []
+    """What the body should do, where and when."""
+    segments: list[Segment] = []
+    """Prompts on one timeline; none for a motion with one prompt that is given elsewhere."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_schema(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("$schema"), str):
+            return {name: value for name, value in data.items() if name != "$schema"}
+        return data
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _is_a_number(cls, version: Any) -> Any:
+        return "true" if version is True else version  # which is equal to 1
+
+    @property
+    def depends(self) -> bool:
+        """Whether what any goal wants depends on the motion, so that `nearest` says more than `observe`."""
+        return any(goal.depends for goal in self.goals)
+
+    @property
+    def last_time(self) -> float:
+        """The last second that any goal speaks of; 0 without goals."""
+        return max((goal.last_time for goal in self.goals), default=0.0)
+
+    def resolved(self, folder: str | Path = ".") -> Goals:
+        """The same with poses from files read, their paths starting at a folder. InputError names goal and file."""
+        goals: list[GoalBase] = []
+        for number, goal in enumerate(self.goals, 1):
+            try:
+                goals.append(goal.resolved(Path(folder)) if isinstance(goal, Pose) else goal)
+            except InputError as error:
+                raise InputError(f"goal {number} (pose): field file: {error}") from None
+        return self.model_copy(update={"goals": goals})
 
     def check(self, frames: int) -> None:
-        """InputError if a goal speaks of a time beyond a motion of so many frames."""
+        """InputError if a goal speaks of a time beyond a motion of so many frames, or two goals contradict."""
+        self._check_times(frames)
+        said: dict[int, list[tuple[int, float]]] = {}
+        for number, goal in enumerate(self.goals):
+            observation = goal.observe(frames)
+            places = observation.mask.flatten().nonzero()[:, 0]
+            values = observation.values.flatten()[places].tolist()
+            for place, value in zip(places.tolist(), values, strict=True):
+                for other, before in said.setdefault(place, []):
+                    if abs(before - value) > max(self.goals[other].tolerance, goal.tolerance) + 1e-5:
+                        raise self._contradiction(other, number, place, before, value)
+                said[place].append((number, value))
+
+    def _contradiction(self, one: int, other: int, place: int, a: float, b: float) -> InputError:
+        """The complaint about two goals that want other values at a place (frame, joint, axis) of all positions."""
+        frame, rest = divmod(place, len(JOINTS) * 3)
+        joint, axis = divmod(rest, 3)
+        return InputError(
+            f"goal {one + 1} ({self.goals[one].kind}) and goal {other + 1} ({self.goals[other].kind}) want "
+            f"{JOINTS[joint]} at {frame / FPS:.2f} s at {'xyz'[axis]} = {a:.2f} m and {b:.2f} m; take one out"
+        )
+
+    def _check_times(self, frames: int) -> None:
         for number, goal in enumerate(self.goals, 1):
-            if round(goal.last_time * FPS) >= frames:
+            if frame_of(goal.last_time) >= frames:
                 raise InputError(
                     f"goal {number} ({goal.kind}): its time {goal.last_time:g} s is beyond the motion; its last frame "
                     f"is at {(frames - 1) / FPS:g} s; make the motion longer (--seconds) or the time earlier"
                 )
 
     def observe(self, frames: int) -> Observation:
-        """All goals together as numbers over a motion of so many frames; later goals win where they meet."""
-        self.check(frames)
+        """What all goals want of any motion of so many frames, (F, 22, 3); later goals win where they meet."""
+        self._check_times(frames)
         observation = Observation.empty(frames)
         for goal in self.goals:
             observation = observation.updated(goal.observe(frames), weight=goal.weight)
         return observation
 
+    def nearest(self, joints: Tensor) -> Observation:
+        """What all goals want of this motion (F, 22, 3), detached.
+
+        What does not depend on the motion comes first. Each of the others, in order, is asked about the motion with
+        what has been said written into it, the body taken along where that moves the pelvis, and adds what nothing has
+        been said of yet.
+        """
+        said = like(self.observe(len(joints)), joints)
+        for goal in self.goals:
+            if goal.depends:
+                wanted = _free_part(goal, _taken_along(joints, said), said.mask)
+                said = _added(said, wanted, goal.weight)
+        return said
+
     def residuals(self, joints: Tensor) -> list[Residual]:
         """How well a motion (F, 22, 3) meets each goal."""
+        self._check_times(len(joints))
         return [Residual.of(goal, joints) for goal in self.goals]
 
 
-class Residual(BaseModel):
-    """One goal and what became of it. `error` is the mean distance over the goal's frames, in metres."""
+def _taken_along(joints: Tensor, said: Observation) -> Tensor:
+    """Joints (F, 22, 3) with what is said written into them; where that moves the pelvis, the body goes along."""
+    floor = joints.new_tensor([1.0, 0.0, 1.0])
+    shift = torch.where(said.mask[:, :1], said.values[:, :1] - joints[:, :1], 0.0) * floor
+    return torch.where(said.mask, said.values, joints + shift)
 
-    goal: Goal
-    wanted: tuple[float | None, float | None, float | None]
-    """The goal's last position."""
-    reached: tuple[float, float, float]
-    error: float
-    worst: float
-    met: bool
 
-    @staticmethod
-    def of(goal: Waypoint | Path_ | Joint, joints: Tensor) -> Residual:
-        observation = goal.observe(len(joints))
-        error = observation.errors(joints)
-        frame, joint, wanted = goal.targets()[-1]
-        x, y, z = joints[frame, joint].tolist()
-        return Residual(
-            goal=goal,
-            wanted=wanted,
-            reached=(x, y, z),
-            error=error.mean().item(),
-            worst=error.max().item(),
-            met=error.max().item() <= goal.tolerance,
-        )
+def _free_part(goal: GoalBase, joints: Tensor, taken: Tensor) -> Observation:
+    """What a goal wants where nothing is taken (mask (F, 22, 3)).
+
+    If it wants something there too, it is asked again with the rest as it wanted it: one hand can move as well as two.
+    """
+    wanted = goal.nearest(joints)
+    for _ in range(_ROUNDS if (wanted.mask & taken).any() else 0):
+        again = goal.nearest(torch.where(wanted.mask & ~taken, wanted.values, joints))
+        if not (again.mask & ~taken).any():
+            break
+        settled = torch.equal(again.mask, wanted.mask) and torch.allclose(again.values, wanted.values)
+        wanted = again
+        if settled:
+            break
+    return Observation(wanted.values, wanted.mask & ~taken, wanted.weights)
+
+
+def _added(said: Observation, more: Observation, weight: float) -> Observation:
+    """An observation with entries of another where it says nothing, at the other's weight."""
+    mask = more.mask & ~said.mask
+    new = mask.any(-1) & ~said.mask.any(-1)
+    return Observation(
+        torch.where(mask, more.values, said.values),
+        said.mask | mask,
+        torch.where(new, torch.full_like(said.weights, weight), said.weights),
+    )
+
+
+SCHEMA = Path(__file__).parents[1] / "assets" / "goals" / "schema.json"
+"""What a goal file may say, as a JSON schema: name it in a file's "$schema", and editors complete and check it."""
+
+
+def write_schema() -> None:
+    """Write the schema of goal files anew."""
+    SCHEMA.write_text(json.dumps(Goals.model_json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_goals(path: str | Path) -> Goals:
-    """Read a goal file. InputError names the file, the goal and the field, and says what to do."""
+    """Read a goal file, and the motions that it takes poses from.
+
+    InputError names the file, the goal and the field, and says what to do.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no goal file {path}; give the path of a JSON file like assets/goals/zigzag.json")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not JSON: {error}; check commas, quotes and brackets there") from None
-    try:
-        return Goals.model_validate(data)
+        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        return Goals.model_validate(data).resolved(path.parent)
     except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error)}") from None
+        message = _explain(error)
+    except InputError as error:
+        message = str(error)
+    except RecursionError:
+        message = "is nested too deeply; a goal file has goals, and goals have numbers"
+    except ValueError as error:  # not JSON, not UTF-8, or a whole number of thousands of digits
+        message = f"is not JSON: {error}; check commas, quotes and brackets there"
+    joint = " " if message.startswith("is ") else ": "
+    raise InputError(f"{path}{joint}{' '.join(message.split())}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; InputError if it has a key twice, since one would be lost."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"has the field {twice[:40]!r} twice in one object; take one out")
+    return result
+
+
+_WORDS = {
+    "extra_forbidden": "unknown field; take it out or correct its name",
+    "missing": "is missing; add it",
+    "bool_type": "should be true or false",
+    "model_attributes_type": "should be an object {...}",
+    "model_type": "should be an object {...}",
+    "tuple_type": "should be a list of numbers [...]",
+    "union_tag_invalid": f"unknown or missing 'kind'; choose from {', '.join(KINDS)}",
+    "union_tag_not_found": f"unknown or missing 'kind'; choose from {', '.join(KINDS)}",
+}
 
 
 def _explain(error: ValidationError) -> str:
     """The first complaint in words: which goal, which field, what is wrong, and what would be right."""
-    first = error.errors()[0]
+    first = error.errors(include_url=False)[0]
     place: Sequence[int | str] = first["loc"]
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        message = f"unknown or missing 'kind'; choose from {', '.join(KINDS)}"
-    if first["type"] == "extra_forbidden":
-        message = "unknown field; take it out or correct its name"
+    kind, message = first["type"], first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    if kind in _WORDS:
+        message = _WORDS[kind]
+    elif kind in ("too_short", "too_long"):
+        least, most, size = (first["ctx"].get(name) for name in ("min_length", "max_length", "actual_length"))
+        message = (
+            f"should have {most if kind == 'too_long' else least} entries{' or more' * (most is None)}, not {size}"
+        )
+    elif kind != "value_error":
+        message += f", not {_shown(first['input'])}"
     words = []
     if len(place) >= 2 and place[0] == "goals":
         words.append(f"goal {int(place[1]) + 1}" + (f" ({place[2]})" if len(place) > 2 else ""))
         place = place[3:]
+    elif len(place) >= 2 and place[0] == "segments":
+        words.append(f"segment {int(place[1]) + 1}")
+        place = place[2:]
     if place:
-        words.append("field " + ".".join(str(part) for part in place))
+        words.append("field " + ".".join(str(part)[:40] for part in place))
     return ": ".join([*words, message])
+
+
+def _shown(value: Any) -> str:
+    """A value that was found in a file, cut to a few letters."""
+    if isinstance(value, dict | list):
+        return "{...}" if isinstance(value, dict) else "[...]"
+    try:
+        words = json.dumps(value, ensure_ascii=True)
+    except ValueError:  # a whole number of thousands of digits
+        return "a number of thousands of digits"
+    return words if len(words) <= 40 else words[:37] + "..."

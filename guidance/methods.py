@@ -1,126 +1,108 @@
-"""How goals steer sampling. Every method takes a denoiser and gives back a denoiser, so any sampler can use it.
+"""The ways of guiding by name, alone or together, and what does not go together.
 
-`classifier` pulls x̂0 down the gradient of a loss in metres; `imputation` puts the goals into x̂0 as facts. `guide`
-makes the chain that a command line asks for by name.
+Every method takes a denoiser and gives back a denoiser, so any sampler can use it; a method is a file of its own. Two
+stages come before (they add a path to the goals), the noise is sought before the first step, and masks are told to the
+network itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Literal, cast, get_args
 
-import torch
 from torch import Tensor
 
-from guidance.bending import with_goals
-from guidance.observation import Observation
+from guidance.classifier import ClassifierOptions, classifier
+from guidance.imputation import ImputationOptions, imputation
+from guidance.noise import NoiseOptions, optimised
+from guidance.projection import ProjectionOptions, projection
+from guidance.stages import StagesOptions
+from guidance.task import Task
+from guidance.timeline import Woven
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import MotionModel
-from motion_diffusion.representation import FEATURES, LAYOUT, Representation
-from motion_diffusion.samplers import Denoise, Estimate, Noise, consistent, with_hook
-from motion_diffusion.schedule import Schedule
+from motion_diffusion.representation import Observed
+from motion_diffusion.samplers import Denoise, Noise, with_hook
 
-Guidance = Literal["none", "classifier", "imputation", "classifier+imputation"]
+Method = Literal["classifier", "imputation", "projection", "noise", "masks", "stages"]
 Guide = Callable[[Denoise, Noise], Denoise]
 
-CLASSIFIER_SCALE = 100.0
-"""GMD's scale of the gradient."""
+APART = {
+    frozenset({"imputation", "projection"}): "both put the goals into the predicted motion, and the last one would win",
+    frozenset({"classifier", "noise"}): "the noise is already sought along the gradient through all steps",
+}
+"""Methods that do not go together, and why."""
 
 
-def classifier(denoise: Denoise, loss: Callable[[Tensor], Tensor], schedule: Schedule, *, scale: float) -> Denoise:
-    """Classifier guidance (Dhariwal & Nichol 2021) as in GMD: the mean of x_s moves by −scale·β̃·∇ loss(x̂0(x_t)).
+@dataclass(frozen=True)
+class MethodOptions:
+    """The settings of every way of guiding."""
 
-    The gradient goes through the denoiser to x_t. The mean is A·x_t + B·x̂0 with β̃/B = σ_s²/α_s (see `schedule`), so
-    moving x̂0 by d = −scale·(σ_s²/α_s)·∇ moves the mean just so, whatever the prediction type and stride.
-
-    Near t = T, σ_s²/α_s is large and the gradient through a real network is not as small as it should be. So x̂0 moves
-    along d no further than to the least loss on the way, λ·d with λ ≤ 1, found from the parabola through the loss and
-    its slope at x̂0 and the loss at x̂0 + d (exact where the loss is quadratic). Every sample has its own λ.
-
-    loss: x̂0 (B, F, D) → (B,).
-    """
-
-    def guided(x: Tensor, t: int, s: int) -> Estimate:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            x0, _, variance = denoise(x, t, s)
-            near = x0.detach().requires_grad_()
-            here = loss(near)
-            (uphill,) = torch.autograd.grad(here.sum(), near)
-            (gradient,) = torch.autograd.grad(x0, x, grad_outputs=uphill)
-        alpha_s, sigma_s = schedule.row(s)
-        d = -scale * sigma_s**2 / alpha_s * gradient
-        slope = (uphill * d).flatten(1).sum(1)
-        rise = loss(near.detach() + d) - here.detach() - slope
-        share = torch.where(rise > 0, (-slope / (2 * rise)).clamp(0, 1), (slope < 0).to(slope))
-        if isinstance(variance, Tensor):
-            variance = variance.detach()
-        return consistent(x0.detach() + share[:, None, None] * d, x.detach(), t, schedule, variance)
-
-    return guided
+    classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
+    imputation: ImputationOptions = field(default_factory=ImputationOptions)
+    projection: ProjectionOptions = field(default_factory=ProjectionOptions)
+    noise: NoiseOptions = field(default_factory=NoiseOptions)
+    stages: StagesOptions = field(default_factory=StagesOptions)
 
 
-def imputation(
-    denoise: Denoise,
-    impute: Callable[[Tensor], Tensor],
-    schedule: Schedule,
-    *,
-    overwritten: Tensor | None,
-    noise: Noise,
-) -> Denoise:
-    """Imputation: x̂0 is replaced by impute(x̂0), which holds the goals.
-
-    overwritten: None for models of x0 and v: the step uses the new x̂0 with the noise that it leaves in x_t. A mask
-    (B, F, D) for models of ε or the score, whose x_t counts for more than their x̂0: there, x_s itself is overwritten
-    with α_s·x̂0 + σ_s·z and fresh noise z, so that it carries the goals exactly (GMD, eq. 3).
-    """
-    imputed = with_hook(denoise, lambda x0, t, s: impute(x0), schedule)
-    if overwritten is None:
-        return imputed
-
-    def guided(x: Tensor, t: int, s: int) -> Estimate:
-        estimate = imputed(x, t, s)
-        return estimate._replace(eps=torch.where(overwritten, noise(), estimate.eps))
-
-    return guided
+def parse_methods(guidance: str) -> tuple[Method, ...]:
+    """The methods of "a+b", each once; "none" is none. InputError says which there are, or why not together."""
+    names = () if guidance == "none" else tuple(name.strip() for name in guidance.split("+"))
+    known = get_args(Method)
+    for name in names:
+        if name not in known:
+            raise InputError(f"unknown guidance {name!r}; choose from none, {', '.join(known)}, or several with +")
+    if len(set(names)) < len(names):
+        raise InputError(f"guidance {guidance} names a method twice; name each once")
+    for pair, reason in APART.items():
+        if pair <= set(names):
+            raise InputError(f"guidance {guidance}: {' and '.join(sorted(pair))} do not go together: {reason}")
+    if names == ("stages",):
+        raise InputError("guidance stages only finds a path; add what leads the body along it, e.g. stages+projection")
+    return cast(tuple[Method, ...], names)
 
 
-def guide(
-    method: Guidance,
-    model: MotionModel,
-    goals: Observation,
-    lengths: Tensor,
-    *,
-    scale: float = CLASSIFIER_SCALE,
-) -> Guide:
-    """The chain of methods by name, for `MotionModel.sample`. goals: a batch (B, F, 22, 3); lengths: (B,) frames."""
-    if method not in get_args(Guidance):
-        raise InputError(f"unknown guidance {method!r}; choose from {', '.join(get_args(Guidance))}")
-    representation = model.representation
-    goals = goals.known_to(representation)
+@dataclass(frozen=True, eq=False)
+class Guidance:
+    """Some methods for a task, ready to sample with."""
 
-    def miss(x0: Tensor) -> Tensor:
-        return goals.loss(representation.decode(x0, lengths=lengths))
+    methods: tuple[Method, ...]
+    task: Task
+    options: MethodOptions = MethodOptions()
 
-    def impute(x0: Tensor) -> Tensor:
-        return with_goals(x0, goals, lengths, representation)
+    def __post_init__(self) -> None:
+        """InputError if a method, or the model, cannot do what the task asks."""
+        model, _ = self.task.model, self.task.known
+        if "masks" in self.methods and not model.config.masks:
+            raise InputError(f"{model.name} was not trained with masks; give --model v-masks, or leave masks out")
+        if self.task.functions and not {"classifier", "noise"} & set(self.methods):
+            raise InputError("functions of the joints need a gradient; add classifier or noise to the guidance")
+        if "masks" in self.methods and isinstance(self.task.timeline, Woven):
+            raise InputError("masks cannot be told to segments, whose place is found while sampling; leave masks out")
 
-    def wrap(denoise: Denoise, noise: Noise) -> Denoise:
-        if "classifier" in method:
-            denoise = classifier(denoise, miss, model.schedule, scale=scale)
-        if "imputation" in method:
-            of_noise = model.prediction.name in ("eps", "score")
-            overwritten = _observed_features(goals, representation) if of_noise else None
-            denoise = imputation(denoise, impute, model.schedule, overwritten=overwritten, noise=noise)
+    @property
+    def observed(self) -> Observed | None:
+        """What a model with masks is told."""
+        return (self.task.known.values, self.task.known.mask) if "masks" in self.methods else None
+
+    def start(self, denoise: Denoise, z: Tensor) -> Tensor:
+        """The noise to begin with, given one that was drawn."""
+        return optimised(denoise, z, self.task, self.options.noise) if "noise" in self.methods else z
+
+    def guide(self, denoise: Denoise, noise: Noise) -> Denoise:
+        """The denoiser with all methods that wrap it; what puts goals into x̂0 comes last."""
+        if "classifier" in self.methods:
+            denoise = classifier(denoise, self.task, self.options.classifier)
+        if "imputation" in self.methods:
+            denoise = imputation(denoise, self.task, noise, self.options.imputation)
+        if "projection" in self.methods:
+            denoise = projection(denoise, self.task, noise, self.options.projection)
+        elif "imputation" not in self.methods and isinstance(self.task.timeline, Woven):
+            denoise = with_hook(denoise, self._weave, self.task.model.schedule)
         return denoise
 
-    return wrap
-
-
-def _observed_features(goals: Observation, representation: Representation) -> Tensor:
-    """(B, F, D) bool: the position features of what is observed, and nothing else."""
-    features = goals.mask.new_zeros(*goals.mask.shape[:2], FEATURES)
-    features[..., 1:4] = goals.mask[..., 0, [0, 2, 1]]
-    if representation.whole_body:
-        features[..., LAYOUT["positions"]] = goals.mask[..., 1:, :].flatten(-2)
-    return features[..., representation.index]
+    def _weave(self, x0: Tensor, t: int, s: int) -> Tensor:
+        """Windows made the same where they overlap, which methods that write x̂0 do by themselves."""
+        representation, timeline = self.task.model.representation, self.task.timeline
+        features = representation.denormalise(x0)
+        return representation.normalise(timeline.meet(features, timeline.joints(features)))

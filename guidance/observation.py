@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.representation import Representation
@@ -32,11 +33,11 @@ class Observation:
 
     @staticmethod
     def stack(observations: Sequence[Observation]) -> Observation:
-        """One batch of observations of equal length, (B, F, ...)."""
+        """One batch of observations, (B, F, ...); the shorter ones observe nothing after their end."""
         return Observation(
-            torch.stack([o.values for o in observations]),
-            torch.stack([o.mask for o in observations]),
-            torch.stack([o.weights for o in observations]),
+            pad_sequence([o.values for o in observations], batch_first=True),
+            pad_sequence([o.mask for o in observations], batch_first=True),
+            pad_sequence([o.weights for o in observations], batch_first=True, padding_value=1.0),
         )
 
     def to(self, device: torch.device) -> Observation:
@@ -54,13 +55,13 @@ class Observation:
             raise InputError("this model knows only the path of the root; give goals for the pelvis, or another model")
         return Observation(self.values[..., :1, :], self.mask[..., :1, :], self.weights[..., :1])
 
-    def updated(self, other: Observation, *, weight: float = 1.0) -> Observation:
-        """This observation with the other's entries written over it, at the given weight."""
-        entries = other.mask.any(-1)
+    def updated(self, other: Observation, *, weight: float | None = None) -> Observation:
+        """This observation with the other's entries written over it, at their own weights or at the given one."""
+        weights = other.weights if weight is None else torch.full_like(other.weights, weight)
         return Observation(
             torch.where(other.mask, other.values, self.values),
             self.mask | other.mask,
-            torch.where(entries, torch.full_like(self.weights, weight), self.weights),
+            torch.where(other.mask.any(-1), weights, self.weights),
         )
 
     def errors(self, joints: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.skeleton import BONE_LENGTHS, FPS, PARENTS
 
 TOES = (10, 11)
 TOE_HEIGHT = 0.05
@@ -37,9 +37,15 @@ def fastest_root(joints: Tensor) -> float:
 
 def root_jitter(joints: Tensor) -> float:
     """Mean size of the third derivative (jerk) of the pelvis' position, m/s³; 0 below four frames."""
-    return joints[:, 0].diff(n=3, dim=0).norm(dim=-1).mean().item() * FPS**3 if len(joints) > 3 else 0.0
+    return joint_jitter(joints[:, :1])
 
 
-def key_frame_errors(joints: Tensor, target: Tensor, frames: Tensor) -> Tensor:
-    """Distance along the floor between two pelvises at some frames, metres: (K,). target: (F, 22, 3)."""
-    return (joints[frames, 0] - target[frames, 0])[:, [0, 2]].norm(dim=-1)
+def joint_jitter(joints: Tensor) -> float:
+    """Mean over joints (F, J, 3) and frames of the size of the jerk, m/s³; 0 below four frames."""
+    return joints.diff(n=3, dim=0).norm(dim=-1).mean().item() * FPS**3 if len(joints) > 3 else 0.0
+
+
+def bone_length_error(joints: Tensor) -> float:
+    """Mean over the 21 bones and frames of |length − that of the skeleton|, metres."""
+    lengths = (joints[:, 1:] - joints[:, PARENTS[1:]]).norm(dim=-1)
+    return (lengths - BONE_LENGTHS[1:].to(lengths)).abs().mean().item()

@@ -77,7 +77,7 @@ class Condition:
     frames: Tensor
     """(B, F) bool: which frames exist."""
     hints: Tensor | None = None
-    """(B, F, 6·J): which positions are known and what they are; None if nothing is."""
+    """(B, F, 6·J): which positions are known and what they are; None for models without masks."""
 
 
 class MotionModel(nn.Module):
@@ -115,7 +115,11 @@ class MotionModel(nn.Module):
         if hide is not None:
             visible = visible & ~hide[:, None]
         context, seen = self.denoiser.text(words, visible)
-        return Condition(context, seen, frames, None if observed is None else hints(observed))
+        told = None
+        if self.config.masks:
+            nothing = words.new_zeros(*frames.shape, self.config.denoiser.hints)
+            told = nothing if observed is None else hints(observed)
+        return Condition(context, seen, frames, told)
 
     def network(self, condition: Condition, x_t: Tensor, level: Level) -> Tensor:
         """The prediction at x_t (B, F, D), and behind it what says the variance if that is learned: (B, F, D or 2·D).
@@ -131,28 +135,51 @@ class MotionModel(nn.Module):
         y = y * cast(self.prediction.size(level), y)
         return y if w is None else torch.cat([y, w], dim=-1)
 
-    def denoise_fn(self, texts: Sequence[str], frames: Tensor, *, text_scale: float = 2.5) -> Denoise:
-        """A denoiser for these prompts with classifier-free guidance (Ho & Salimans 2022).
+    def denoise_fn(
+        self,
+        texts: Sequence[str],
+        frames: Tensor,
+        *,
+        text_scale: float = 2.5,
+        observed: Observed | None = None,
+        mask_scale: float = 1.0,
+    ) -> Denoise:
+        """A denoiser for these prompts with classifier-free guidance (Ho & Salimans 2022), words and masks apart.
 
-        The prediction is y = y(no text) + text_scale·(y(text) − y(no text)); the x̂0 it implies is kept within the
-        range that the training data had. text_scale 1 is the plain conditional model, at half the cost.
+        With y(text, masks) the prediction that is told words and known positions, and ∅ for what it is not told,
+
+            y = y(∅, ∅) + mask_scale·(y(∅, masks) − y(∅, ∅)) + text_scale·(y(text, masks) − y(∅, masks))
+
+        (as Brooks et al. 2023, eq. 3, have it for two conditions). A scale of 1 costs nothing: with both at 1 this is
+        the plain conditional model. The x̂0 it implies is kept within the range that the training data had.
+        observed: for models with masks, positions (B, F, J, 3) that are known, in metres, and where.
         """
-        guided = text_scale != 1.0
+        if observed is not None and not self.config.masks:
+            raise InputError(f"{self.name} was not trained with masks; it cannot be told what is known")
+        told, silent = observed, None if observed is None else (observed[0], torch.zeros_like(observed[1]))
+        parts: list[tuple[float, bool, Observed | None]] = []  # weight, whether words are hidden, what is known
+        if observed is None or mask_scale == 1:
+            parts = [(text_scale, False, told), (1 - text_scale, True, told)]
+        else:
+            parts = [(text_scale, False, told), (mask_scale - text_scale, True, told), (1 - mask_scale, True, silent)]
+        parts = [part for part in parts if part[0] != 0]
         with torch.no_grad():
-            hide = torch.zeros(len(frames), dtype=torch.bool, device=self.device)
-            if guided:
-                hide = torch.cat([hide, ~hide])
-                texts, frames = [*texts, *texts], torch.cat([frames, frames])
-            condition = self.condition(texts, frames, hide=hide)
+            hidden = torch.tensor([hide for _, hide, _ in parts], device=self.device)
+            condition = self.condition(
+                list(texts) * len(parts),
+                frames.repeat(len(parts), 1),
+                hide=hidden.repeat_interleave(len(frames)),
+                observed=None if observed is None else _joined([known for *_, known in parts if known is not None]),
+            )
         keep = clip(self.representation.bound.to(self.device))
+        weights = torch.tensor([weight for weight, *_ in parts], device=self.device)
 
         def denoise(x: Tensor, t: int, s: int) -> Estimate:
             level = self.schedule.at(t)
-            y, w = split(self.network(condition, torch.cat([x, x]) if guided else x, level), self.config.variance)
-            if guided:
-                text, none = y.chunk(2)
-                y = none + text_scale * (text - none)
-                w = None if w is None else w[: len(x)]
+            whole = self.network(condition, x.repeat(len(parts), 1, 1), level)
+            y, w = split(whole, self.config.variance)
+            y = torch.einsum("p,pbfd->bfd", weights.to(y), y.unflatten(0, (len(parts), -1)))
+            w = None if w is None else w[: len(x)]
             x0 = self.prediction.to_x0(y, x, level)
             variance = None
             if self.config.variance != "fixed-small":
@@ -170,13 +197,17 @@ class MotionModel(nn.Module):
         steps: int = 50,
         sampler: SamplerName = "ancestral",
         text_scale: float = 2.5,
+        observed: Observed | None = None,
+        mask_scale: float = 1.0,
+        start: Callable[[Denoise, Tensor], Tensor] | None = None,
         guide: Callable[[Denoise, Noise], Denoise] | None = None,
         on_step: Callable[[int, Estimate], None] | None = None,
     ) -> Tensor:
         """Sample normalised features (B, max(lengths), D) for a batch of prompts, lengths in frames, and seeds.
 
         Each sample draws from its own generator, so it does not depend on its neighbours in the batch.
-        guide: wraps the denoiser, given the source of noise; this is how every method of guidance enters.
+        observed, mask_scale: see `denoise_fn`. guide: wraps the denoiser, given the source of noise; this is how every
+        method of guidance enters. start: chooses the noise to begin with, given the denoiser and one that was drawn.
         """
         if any(not text.strip() for text in texts):
             raise InputError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
@@ -189,13 +220,15 @@ class MotionModel(nn.Module):
             z = [torch.randn(n, size, generator=generator) for n, generator in zip(lengths, generators, strict=True)]
             return pad_sequence(z, batch_first=True).to(self.device)
 
-        denoise = self.denoise_fn(texts, frames, text_scale=text_scale)
+        denoise = self.denoise_fn(texts, frames, text_scale=text_scale, observed=observed, mask_scale=mask_scale)
+        x = self.schedule.prior_std * noise()
+        if start is not None:
+            x = start(denoise, x)
         if guide is not None:
             denoise = guide(denoise, noise)
-        start = self.schedule.prior_std * noise()
         with torch.no_grad():
             return SAMPLERS[sampler](
-                denoise, start, self.schedule, self.schedule.times(steps), noise=noise, on_step=on_step
+                denoise, x, self.schedule, self.schedule.times(steps), noise=noise, on_step=on_step
             )
 
     @property
@@ -249,6 +282,11 @@ def hints(observed: Observed) -> Tensor:
     """What a network with masks is told of (values, mask), each (B, F, J, 3): (B, F, 6·J), unknown values being 0."""
     values, mask = observed
     return torch.cat([(values * mask).flatten(-2), mask.to(values).flatten(-2)], dim=-1)
+
+
+def _joined(several: Sequence[Observed]) -> Observed:
+    """One batch of what is known in several."""
+    return torch.cat([values for values, _ in several]), torch.cat([mask for _, mask in several])
 
 
 def _vector(number: Scalar, like: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class Options:
     """Directory for motion.npz, motion.mp4, path.png and adherence.json."""
     overwrite: bool = False
     """Replace results that are there."""
-    settings: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
 
 
 def check_out(out: Path, overwrite: bool) -> None:
@@ -51,14 +51,14 @@ def table(residuals: list[Residual]) -> str:
     """A row for each goal: what was wanted, what was reached, and the error."""
     rows = [("goal", "at", "wanted x, y, z (m)", "reached x, y, z (m)", "error", "")]
     for number, residual in enumerate(residuals, 1):
-        wanted = ", ".join("-" if w is None else f"{w:.2f}" for w in residual.wanted)
-        reached = ", ".join(
-            "-" if w is None else f"{r:.2f}" for w, r in zip(residual.wanted, residual.reached, strict=True)
-        )
-        goal = residual.goal
-        name = f"{number} {goal.joint if goal.kind == 'joint' else goal.kind}"
+        goal, (wanted, _, reached) = residual.goal, residual.what.partition(": ")
+        if residual.wanted is not None and residual.reached is not None:
+            free = [axis is None for axis in residual.wanted]
+            wanted = ", ".join("-" if axis is None else f"{axis:z.2f}" for axis in residual.wanted)
+            reached = ", ".join("-" if f else f"{axis:z.2f}" for f, axis in zip(free, residual.reached, strict=True))
+        name = f"{number} {goal.kind}" if goal.kind not in ("joint", "contact") else f"{number} {goal.joint}"
         met = "" if residual.met else "missed"
-        rows.append((name, f"{goal.last_time:.2f} s", wanted, reached, f"{100 * residual.error:.1f} cm", met))
+        rows.append((name, goal.when, wanted, reached, f"{100 * residual.error:.1f} cm", met))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -66,12 +66,13 @@ def table(residuals: list[Residual]) -> str:
 
 
 def adherence(residuals: list[Residual]) -> str:
-    """The same as JSON, errors in centimetres."""
+    """The same as JSON, errors in centimetres; without the frames of whole motions, which motion.npz has."""
     rows = [
         {
-            "goal": residual.goal.model_dump(exclude_none=True),
+            "goal": residual.goal.model_dump(exclude_none=True, exclude={"motion"}),
             "wanted": residual.wanted,
             "reached": residual.reached,
+            "what": residual.what,
             "error_cm": round(100 * residual.error, 3),
             "worst_cm": round(100 * residual.worst, 3),
             "met": residual.met,

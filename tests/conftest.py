@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,19 +37,20 @@ def representation(walks) -> Representation:
 
 @pytest.fixture
 def make_model(representation, walks):
-    """make_model(prediction, schedule=…, variance=…): a small untrained model whose output is not zero.
+    """make_model(prediction, schedule=…, variance=…, masks=…): a small untrained model whose output is not zero.
 
     groups: other features than those of `representation`.
     """
     usual = representation
 
-    def make(prediction: str = "x0", groups: tuple[str, ...] = GROUPS, **choices: str) -> MotionModel:
+    def make(prediction: str = "x0", groups: tuple[str, ...] = GROUPS, **choices: Any) -> MotionModel:
         torch.manual_seed(0)
         representation = usual
         if groups != GROUPS:
             representation = Representation.fit((encode(walk, groups=groups) for walk in walks), groups)
         outputs = 2 if choices.get("variance", "").startswith("learned") else 1
-        sizes = DenoiserConfig(representation.size, outputs, width=32, depth=2, heads=2, frame_width=16)
+        hints = 6 * len(JOINTS) if choices.get("masks") else 0
+        sizes = DenoiserConfig(representation.size, outputs, width=32, depth=2, heads=2, frame_width=16, hints=hints)
         model = MotionModel(
             ModelConfig(prediction, sizes, groups, emphasis=representation.emphasis, **choices), representation
         )

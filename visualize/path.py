@@ -20,7 +20,7 @@ from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import JOINTS
 from visualize import style
 from visualize.camera import facing
-from visualize.marks import Line, Mark
+from visualize.marks import Arrow, Dots, Line, Link, Mark, Sign, Zone, during
 from visualize.scene import Scene, scene_of
 
 _PANEL = (0.085, 0.135, 0.885, 0.775)  # left, bottom, width and height of the plot, as shares of the picture
@@ -43,7 +43,7 @@ def draw_path(
     scale = _frame(axes, scene, (size[0] * _PANEL[2], size[1] * _PANEL[3]))
     words = _walk(axes, scene, scale)
     for mark in scene.marks:
-        words.append(_line(axes, mark, scene) if isinstance(mark, Line) else _mark(axes, mark, scene))
+        words += _sign(axes, mark, scene, scale)
     _part(words, axes, canvas)
     _words(figure, axes, scene)
     with atomic(path) as temporary:
@@ -99,6 +99,61 @@ def _walk(axes: Axes, scene: Scene, scale: float) -> list[Text]:
     return at
 
 
+def _sign(axes: Axes, mark: Sign, scene: Scene, scale: float) -> list[Text]:
+    """Draw one goal; the notes on it."""
+    if isinstance(mark, Zone):
+        return _zone(axes, mark, scene)
+    if isinstance(mark, Link):
+        return []
+    if isinstance(mark, Arrow):
+        return [_arrow(axes, mark, scene, scale)]
+    if isinstance(mark, Dots):
+        return [_dots(axes, mark, scene)]
+    return [_line(axes, mark, scene) if isinstance(mark, Line) else _mark(axes, mark, scene)]
+
+
+def _zone(axes: Axes, zone: Zone, scene: Scene) -> list[Text]:
+    """An obstacle; one that moves in a few of its places, the later the darker, and the way of its middle."""
+    moments = zone.moments(scene.seconds)
+    for place, moment in enumerate(moments, 1):
+        x, z = zone.outline(moment).T
+        axes.fill(x, z, facecolor=style.OBSTACLE, alpha=0.5 * place / len(moments), edgecolor="none", zorder=1.5)
+        axes.plot(np.append(x, x[0]), np.append(z, z[0]), color=style.OBSTACLE, linewidth=1.4, zorder=1.6)
+    if len(moments) == 1:
+        return []
+    way = np.array([zone.outline(moment).mean(axis=0) for moment in moments])
+    axes.plot(way[1:-1, 0], way[1:-1, 1], color=style.OBSTACLE, linewidth=1.2, dashes=(2, 2), zorder=1.7)
+    return [
+        axes.text(x, z, f"{moment:.3g} s", color=style.INK, fontsize=8, ha="center", va="center", zorder=7)
+        for moment, (x, z) in zip((moments[0], moments[-1]), way[[0, -1]], strict=True)
+    ]
+
+
+def _arrow(axes: Axes, arrow: Arrow, scene: Scene, scale: float) -> Annotation:
+    """An arrow to where the body should face, from where it was then, and how far off it was at most."""
+    place = arrow.where(scene.joints, scene.fps)
+    tip = place + 46 / scale * arrow.ahead
+    look = {"arrowstyle": "-|>", "color": style.GOAL, "lw": 2.4, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", xy=(tip[0], tip[1]), xytext=(place[0], place[1]), arrowprops=look, zorder=4)
+    faced = facing(scene.joints[during(arrow.time, arrow.last, scene.fps, len(scene.joints))])
+    off = np.degrees(np.arccos(np.clip(faced @ arrow.ahead, -1, 1))).max()
+    return _note(axes, tip, f"face {arrow.degrees:g}°, {_when(arrow)}: {off:.0f}° off")
+
+
+def _dots(axes: Axes, dots: Dots, scene: Scene) -> Annotation:
+    """A pose as a small dot for each of its joints, where it begins."""
+    places = dots.places(scene.joints, scene.fps)[:, [0, 2]]
+    colours = [style.rgb(style.side(joint)) for joint in dots.joints]
+    axes.scatter(places[:, 0], places[:, 1], s=14, c=colours, edgecolors=style.GOAL, linewidths=0.9, zorder=6)
+    return _note(
+        axes, places.mean(axis=0), f"pose, {_when(dots)}: {100 * dots.miss(scene.joints, scene.fps):.0f} cm off"
+    )
+
+
+def _when(mark: Mark | Arrow | Dots) -> str:
+    return f"{mark.time:.3g} s" if mark.last <= mark.time else f"{mark.time:.3g}–{mark.last:.3g} s"
+
+
 def _line(axes: Axes, line: Line, scene: Scene) -> Annotation:
     points = np.array(line.points)
     axes.plot(points[:, 0], points[:, 1], color=style.GOAL, linewidth=2.2, dashes=(2.5, 1.5), zorder=2)
@@ -107,18 +162,26 @@ def _line(axes: Axes, line: Line, scene: Scene) -> Annotation:
 
 
 def _mark(axes: Axes, mark: Mark, scene: Scene) -> Annotation:
-    """A ring for a way-point, a ball for a goal in space, and a thin line to where the joint really was."""
+    """A ring for a way-point, a ball for a goal in space, and a thin line to where the joint really was.
+
+    A contact is a small ring.
+    """
     place = mark.where(scene.joints, scene.fps)[[0, 2]]
     reached = scene.at(mark.time)[mark.joint, [0, 2]]
     axes.plot(*np.stack([place, reached]).T, color=style.GOAL, linewidth=1.2, zorder=4)
-    if mark.on_floor:
+    if mark.stays:
+        axes.plot(*place, "o", markersize=10, color="none", markeredgecolor=style.GOAL, markeredgewidth=2, zorder=6)
+    elif mark.on_floor:
         axes.plot(*place, "o", markersize=15, color="none", markeredgecolor=style.GOAL, markeredgewidth=2.6, zorder=6)
         axes.plot(*place, "o", markersize=4, color=style.GOAL, zorder=6)
     else:
         face = style.side(mark.joint)
         axes.plot(*place, "o", markersize=9, color=face, markeredgecolor=style.GOAL, markeredgewidth=2, zorder=6)
-    name = "" if mark.on_floor else JOINTS[mark.joint].replace("_", " ") + ", "
-    return _note(axes, place, f"{name}{mark.time:.3g} s: {100 * mark.miss(scene.joints, scene.fps):.0f} cm off")
+    name = "" if mark.on_floor and not mark.stays else JOINTS[mark.joint].replace("_", " ") + ", "
+    off = f"{100 * mark.miss(scene.joints, scene.fps):.0f} cm"
+    return _note(
+        axes, place, f"{name}{_when(mark)}: {off} off" if not mark.stays else f"{name}stays {_when(mark)}: {off}"
+    )
 
 
 def _note(axes: Axes, place: NDArray, words: str) -> Annotation:
@@ -140,7 +203,7 @@ def _part(words: list[Text], axes: Axes, canvas: FigureCanvasAgg) -> None:
     """Move notes to another side of their place where they would lie over others or beyond the panel."""
     renderer, panel = canvas.get_renderer(), axes.get_window_extent()
     taken: list[Bbox] = []
-    for text in words:
+    for text in sorted(words, key=lambda text: isinstance(text, Annotation)):  # the others cannot move
         box = text.get_window_extent(renderer)
         for beside in _BESIDE if isinstance(text, Annotation) else ():
             text.set(position=beside, horizontalalignment="left" if beside[0] > 0 else "right")
@@ -162,4 +225,6 @@ def _words(figure: Figure, axes: Axes, scene: Scene) -> None:
         axes.plot(
             [], [], "o", color="none", markeredgecolor=style.GOAL, markeredgewidth=2.4, markersize=10, label="goal"
         )
-    figure.legend(loc="lower center", ncols=4, frameon=False, labelcolor=style.INK, fontsize=10)
+    if any(isinstance(mark, Zone) for mark in scene.marks):
+        axes.fill([], [], facecolor=style.OBSTACLE, alpha=0.5, edgecolor=style.OBSTACLE, label="stay out")
+    figure.legend(loc="lower center", ncols=5, frameon=False, labelcolor=style.INK, fontsize=10)

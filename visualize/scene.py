@@ -15,7 +15,7 @@ from visualize import style
 from visualize.camera import NEAR, Camera
 from visualize.canvas import Canvas
 from visualize.figure import Solids, body, floor, outlines, rings, shadows
-from visualize.marks import Line, Mark, marks_of
+from visualize.marks import Arrow, Dots, Line, Link, Mark, Sign, Zone, marks_of
 
 _TILES = np.arange(-13, 13)
 _FADE = (4.0, 10.0)  # metres from the target: where the floor begins to fade, and where it is gone
@@ -29,7 +29,7 @@ class Scene:
     joints: NDArray
     fps: float
     text: str = ""
-    marks: Sequence[Mark | Line] = field(default_factory=tuple)
+    marks: Sequence[Sign] = field(default_factory=tuple)
 
     @property
     def seconds(self) -> float:
@@ -38,12 +38,7 @@ class Scene:
     @property
     def places(self) -> NDArray:
         """(n, 3) everywhere that the pelvis goes and the marks are, metres."""
-        marks = [
-            np.insert(np.array(mark.points, dtype=float), 1, 0.0, axis=-1)
-            if isinstance(mark, Line)
-            else mark.where(self.joints, self.fps)[None]
-            for mark in self.marks
-        ]
+        marks = [mark.places(self.joints, self.fps) for mark in self.marks]
         return np.concatenate([self.joints[:, 0], *marks])
 
     def at(self, time: float) -> NDArray:
@@ -56,7 +51,7 @@ class Scene:
 
 def scene_of(motion: Motion, goals: Goals | None) -> Scene:
     """A motion and its goals, ready to be drawn."""
-    marks = [] if goals is None else marks_of(goals, fps=motion.fps)
+    marks = [] if goals is None else marks_of(goals, seconds=motion.seconds)
     return Scene(motion.joints.detach().cpu().numpy(), motion.fps, motion.text, marks)
 
 
@@ -82,21 +77,54 @@ def paint_track(
 
 
 def paint_floor_marks(canvas: Canvas, camera: Camera, scene: Scene, time: float | None, unit: float) -> None:
-    """Lines to walk and rings to stand in. time: seconds, to highlight what is due; None: nothing is."""
+    """Zones to stay out of, lines to walk, rings to stand in and arrows to face along.
+
+    time: seconds, to show what moves where it is, and to highlight what is due; None: nothing is.
+    """
     for mark in scene.marks:
+        if isinstance(mark, Zone):
+            paint_zone(canvas, camera, mark, scene, time, unit)
+    for mark in scene.marks:
+        glow = due(mark, time)
+        colour = style.GOAL_DUE if glow else style.GOAL
         if isinstance(mark, Line):
             points = np.array(mark.points, dtype=float)
             paint_track(canvas, camera, points, colour=style.GOAL, width=2.6 * unit, dashes=(2.2, 1.6))
-            if time is not None and mark.times[0] <= time <= mark.times[-1]:
+            if time is not None and mark.time <= time <= mark.last:
                 ring(canvas, camera, mark.at(time)[None], 0.13, 0.05, style.GOAL_DUE)
-            continue
-        glow = due(mark, time)
-        place = mark.where(scene.joints, scene.fps)[None, [0, 2]]
-        if mark.on_floor:
-            ring(canvas, camera, place, 0.20 + 0.06 * glow, 0.055, style.GOAL_DUE if glow else style.GOAL)
-            ring(canvas, camera, place, 0.05 + 0.09 * glow, 0.0, style.GOAL_DUE if glow else style.GOAL)
-        else:
-            ring(canvas, camera, place, 0.07, 0.02, style.GOAL)
+        elif isinstance(mark, Arrow) and (glow or time is None):
+            paint_arrow(canvas, camera, mark.where(scene.joints, scene.fps), mark.ahead, colour, unit)
+        elif isinstance(mark, Mark):
+            place = mark.where(scene.joints, scene.fps)[None, [0, 2]]
+            if mark.on_floor and not mark.stays:
+                ring(canvas, camera, place, 0.20 + 0.06 * glow, 0.055, colour)
+                ring(canvas, camera, place, 0.05 + 0.09 * glow, 0.0, colour)
+            elif mark.stays:
+                ring(canvas, camera, place, 0.11 + 0.03 * glow, 0.03, colour)
+            else:
+                ring(canvas, camera, place, 0.07, 0.02, style.GOAL)
+
+
+def paint_zone(canvas: Canvas, camera: Camera, zone: Zone, scene: Scene, time: float | None, unit: float) -> None:
+    """An obstacle on the floor: where it is now while it is there; in a still, all the places where it comes."""
+    if time is not None and not zone.time - 1e-6 <= time <= zone.last + 1e-6:
+        return
+    for moment in zone.moments(scene.seconds) if time is None else [time]:
+        outline = zone.outline(moment)
+        _, depth = camera.project(np.insert(outline, 1, 0.0, axis=-1))
+        if depth.min() > NEAR:
+            face = style.mix(style.rgb(style.OBSTACLE), style.rgb(style.BACKGROUND), 0.45)
+            edge = style.rgb(style.OBSTACLE)
+            canvas.polygons(floor(outline, camera)[None], face[None], edges=edge[None], width=2 * unit)
+
+
+def paint_arrow(canvas: Canvas, camera: Camera, place: NDArray, ahead: NDArray, colour: str, unit: float) -> None:
+    """An arrow on the floor from place (2,) along a unit vector (2,), both x and z."""
+    aside = np.array([ahead[1], -ahead[0]])
+    tip = place + Arrow.LENGTH * ahead
+    wings = [tip - 0.14 * ahead + side * 0.1 * aside for side in (-1, 1)]
+    for line in (np.stack([place + 0.25 * ahead, tip]), np.stack([wings[0], tip, wings[1]])):
+        paint_track(canvas, camera, line, colour=colour, width=3.2 * unit)
 
 
 def ring(canvas: Canvas, camera: Camera, place: NDArray, radius: float, width: float, colour: str) -> None:
@@ -110,21 +138,40 @@ def ring(canvas: Canvas, camera: Camera, place: NDArray, radius: float, width: f
         canvas.polygons(outer[None], colour)
 
 
-def due(mark: Mark, time: float | None) -> float:
+def due(mark: Sign, time: float | None) -> float:
     """0…1: how nearly the moment of a mark has come; 0 when it is a quarter of a second away or more."""
-    return 0.0 if time is None else max(0.0, 1 - abs(mark.time - time) / 0.25)
+    if time is None:
+        return 0.0
+    return max(0.0, 1 - max(mark.time - time, time - mark.last, 0.0) / 0.25)
 
 
 def balls(scene: Scene, time: float | None) -> Solids:
-    """The marks in space, as balls in the colour of their joint's side; larger when they are due."""
-    start, radii, colours = [], [], []
+    """The marks in space, as balls in the colour of their joint's side; larger when they are due.
+
+    Poses are small dots, and only when they are due or no moment is meant.
+    """
+    start, radii, joints = [], [], []
     for mark in scene.marks:
-        if isinstance(mark, Mark) and not mark.on_floor:
-            start.append(mark.where(scene.joints, scene.fps))
-            radii.append([0.045 + 0.03 * due(mark, time)] * 2)
-            colours.append(style.rgb(style.side(mark.joint)))
-    centres = np.array(start).reshape(-1, 3)
-    return Solids(centres, centres, np.array(radii).reshape(-1, 2), np.array(colours).reshape(-1, 3))
+        if isinstance(mark, Mark) and not mark.on_floor and not mark.stays:
+            start.append(mark.where(scene.joints, scene.fps)[None])
+            radii.append(0.045 + 0.03 * due(mark, time))
+            joints.append(mark.joint)
+        elif isinstance(mark, Dots) and (time is None or due(mark, time)):
+            start.append(mark.where(mark.time if time is None else time, scene.joints, scene.fps))
+            radii += [0.028] * len(mark.joints)
+            joints += mark.joints
+    centres = np.concatenate(start).astype(np.float64) if start else np.zeros((0, 3))
+    colours = np.array([style.rgb(style.side(joint)) for joint in joints]).reshape(-1, 3)
+    return Solids(centres, centres, np.repeat(np.array(radii).reshape(-1, 1), 2, axis=1), colours)
+
+
+def paint_links(canvas: Canvas, camera: Camera, scene: Scene, joints: NDArray, time: float, unit: float) -> None:
+    """A line between two joints of a body (22, 3) while they should be at a distance from each other."""
+    for mark in scene.marks:
+        if isinstance(mark, Link) and due(mark, time):
+            pixels, depth = camera.project(joints[list(mark.joints)].astype(np.float64))
+            if depth.min() > NEAR:
+                canvas.lines([pixels], style.GOAL_DUE, width=3 * unit, dashes=(1.5, 1.2))
 
 
 def paint_solids(canvas: Canvas, camera: Camera, bodies: Solids, goals: Solids, unit: float) -> None:
@@ -158,6 +205,7 @@ def paint_scene(canvas: Canvas, camera: Camera, scene: Scene, time: float) -> No
     paint_floor_marks(canvas, camera, scene, time, unit)
     paint_track(canvas, camera, track, colour=style.WALKED, width=2.2 * unit)
     paint_solids(canvas, camera, figure, goals, unit)
+    paint_links(canvas, camera, scene, joints, time, unit)
     paint_labels(canvas, camera, scene, time, unit)
     paint_caption(canvas, scene.text, unit)
     paint_clock(canvas, scene, time, unit)
@@ -165,7 +213,7 @@ def paint_scene(canvas: Canvas, camera: Camera, scene: Scene, time: float) -> No
 
 def paint_labels(canvas: Canvas, camera: Camera, scene: Scene, time: float, unit: float) -> None:
     """At each mark the second when it is due and, once that has passed, how far off the motion was."""
-    placed = [mark for mark in scene.marks if isinstance(mark, Mark)]
+    placed = [mark for mark in scene.marks if isinstance(mark, Mark) and not mark.stays]
     for mark in placed if len(placed) <= _MANY else ():
         place = mark.where(scene.joints, scene.fps)
         if mark.on_floor:
@@ -173,8 +221,8 @@ def paint_labels(canvas: Canvas, camera: Camera, scene: Scene, time: float, unit
         pixel, depth = camera.project(place)
         if depth <= NEAR:
             continue
-        words = f"{mark.time:.3g} s"
-        if time > mark.time + 0.5 / scene.fps:
+        words = f"{mark.time:.3g} s" if mark.last == mark.time else f"{mark.time:.3g}–{mark.last:.3g} s"
+        if time > mark.last + 0.5 / scene.fps:
             words += f": {100 * mark.miss(scene.joints, scene.fps):.0f} cm off"
         under = mark.on_floor or pixel[1] > canvas.size[1] - 84 * unit  # above there is the caption
         away = 0.28 * np.sin(camera.elevation) if mark.on_floor else 0.09
@@ -210,7 +258,5 @@ def paint_clock(canvas: Canvas, scene: Scene, time: float, unit: float) -> None:
     stretch(0.0, scene.seconds, style.SHADOW, 3)
     stretch(0.0, time, style.WALKED, 3)
     for mark in scene.marks:
-        if isinstance(mark, Mark):
-            stretch(mark.time, mark.time, style.GOAL, 8)
-        else:
-            stretch(mark.times[0], mark.times[-1], style.GOAL, 1.5)
+        if not isinstance(mark, Zone):
+            stretch(mark.time, mark.last, style.GOAL, 8 if mark.last == mark.time else 1.5)

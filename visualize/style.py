@@ -17,6 +17,7 @@ FAINT_INK = "#8b93a3"
 WALKED = "#4c566a"
 GOAL = "#009e73"
 GOAL_DUE = "#00c893"
+OBSTACLE = "#b5659b"
 
 LEFT = "#1f78c8"
 RIGHT = "#e2711d"

@@ -10,7 +10,6 @@ import torch
 from guidance.analysis.output import COLOURS, Result, Row, columns, label, panels
 from guidance.analysis.runs import Chain, confidence
 from guidance.goals import Goals
-from guidance.methods import Guidance
 from motion_diffusion.metrics import fastest_root, foot_skating_ratio, root_jitter
 
 FIGURES = {
@@ -24,10 +23,10 @@ FIGURES = {
 """What is measured, by its column."""
 
 
-def compare(chains: Sequence[Chain], goals: Goals, method: Guidance, scale: float) -> Result:
+def compare(chains: Sequence[Chain], goals: Goals, method: str, scale: float) -> Result:
     """The analysis: a row for each model without and with guidance. Skating needs feet, which a path has not."""
     rows: list[Row] = []
-    ways: list[Guidance] = ["none"] if method == "none" else ["none", method]
+    ways: list[str] = ["none"] if method == "none" else ["none", method]
     for chain in chains:
         for way in ways:
             started = time.perf_counter()

@@ -12,11 +12,10 @@ from torch import Tensor
 from guidance.analysis.output import FAINT, GOAL, Result, Row, band, label, panels, time_axis
 from guidance.analysis.runs import Chain, confidence
 from guidance.goals import Goals
-from guidance.methods import Guidance
 from motion_diffusion.errors import InputError
 
 
-def evolution(chains: Sequence[Chain], goals: Goals, method: Guidance, scale: float, *, drawn: int = 9) -> Result:
+def evolution(chains: Sequence[Chain], goals: Goals, method: str, scale: float, *, drawn: int = 9) -> Result:
     """The analysis: for each model the first motion's x̂0 after guidance at `drawn` times, from above, and for all
     motions their mean distance to the goals over t.
 

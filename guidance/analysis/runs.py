@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from guidance.classifier import ClassifierOptions
 from guidance.goals import Goals
-from guidance.methods import Guidance, Guide, guide
-from guidance.observation import Observation
+from guidance.methods import Guidance, Guide, MethodOptions, parse_methods
+from guidance.task import Task
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.samplers import Denoise, Estimate, ancestral
@@ -102,12 +103,12 @@ class Chain:
             final = ancestral(denoise, x, self.model.schedule, times, noise=noise, on_step=on_step)
         return Trace(torch.stack(xs), torch.stack(network), torch.stack(guided), final)
 
-    def guide(self, goals: Goals, method: Guidance, scale: float) -> Guide:
-        """The same goals for every motion of the batch."""
+    def guide(self, goals: Goals, method: str, scale: float) -> Guide:
+        """The same goals for every motion of the batch; the gradient as in GMD, times the variance of the step."""
         count = self.z.shape[1]
-        observation = Observation.stack([goals.observe(self.frames)] * count).to(self.z.device)
-        lengths = torch.full((count,), self.frames, device=self.z.device)
-        return guide(method, self.model, observation, lengths, scale=scale)
+        task = Task.of(self.model, [goals] * count, torch.full((count,), self.frames, device=self.z.device))
+        gradient = ClassifierOptions(scaling="variance", scale=scale, inner=0)
+        return Guidance(parse_methods(method), task, MethodOptions(classifier=gradient)).guide
 
     def paths(self, x0: Tensor) -> Tensor:
         """The way of the pelvis over the floor, (..., F, 2): x and z in metres, of x̂0 (..., F, D)."""

@@ -21,7 +21,6 @@ from torch import Tensor
 from guidance.analysis.output import COLOURS, FAINT, Result, Row, band, label, panels, time_axis
 from guidance.analysis.runs import Chain, Trace, confidence, ratio
 from guidance.goals import Goals
-from guidance.methods import Guidance
 from motion_diffusion.errors import InputError
 
 
@@ -68,7 +67,7 @@ def ledger(chain: Chain, guided: Trace, plain: Trace, goals: Goals) -> Ledger:
     return Ledger(wanted.mean(-1), steered, push, push - (following - steered), left)
 
 
-def undoing(chains: Sequence[Chain], goals: Goals, method: Guidance, scale: float) -> Result:
+def undoing(chains: Sequence[Chain], goals: Goals, method: str, scale: float) -> Result:
     """The analysis, a column of panels for all models: pushed and taken back at each step, and steered so far."""
     if method == "none":
         raise InputError("guidance none pushes nothing; choose classifier, imputation or classifier+imputation")

@@ -1,15 +1,22 @@
 import json
+import math
 
 import pytest
 import torch
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
 
-from guidance.goals import Goals, Joint, Path_, Waypoint, load_goals
+from guidance.feasibility import feasibility
+from guidance.goals import KINDS, SCHEMA, Goals, Joint, Obstacle, Path_, Pose, Waypoint, load_goals, write_schema
 from motion_diffusion.errors import InputError
+from motion_diffusion.skeleton import JOINTS
+
+FILES = sorted(path for path in SCHEMA.parent.glob("*.json") if path != SCHEMA)
 
 GOOD = {
     "version": 1,
     "goals": [
-        {"kind": "waypoint", "time": 2.0, "x": 0.5, "z": 2.0},
+        {"kind": "waypoint", "time": 2.0, "x": 0.0, "z": 2.0},
         {"kind": "path", "points": [[0, 0], [0, 2], [2, 2]], "start": 0.0, "end": 4.0},
         {"kind": "joint", "joint": "right_wrist", "frame": 30, "position": [None, 1.6, None]},
     ],
@@ -18,7 +25,9 @@ GOOD = {
 
 def write(tmp_path, data):
     path = tmp_path / "goals.json"
-    path.write_text(data if isinstance(data, str) else json.dumps(data))
+    path.write_bytes(
+        data if isinstance(data, bytes) else (data if isinstance(data, str) else json.dumps(data)).encode()
+    )
     return path
 
 
@@ -32,6 +41,10 @@ def goal(**changes):
     return {"goals": [{"kind": "waypoint", "time": 1.0, "x": 0, "z": 1} | changes]}
 
 
+def of(kind, **fields):
+    return {"goals": [{"kind": kind} | fields]}
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -39,7 +52,7 @@ def goal(**changes):
         ("[]", ["goals.json"]),
         ({"version": 2, "goals": []}, ["version"]),
         ({"goal": []}, ["goal", "unknown field"]),
-        (goal(kind="teleport"), ["goal 1", "kind", "waypoint, path, joint"]),
+        (goal(kind="teleport"), ["goal 1", "kind", "waypoint, path, joint, pose"]),
         ({"goals": [{"time": 1}]}, ["goal 1", "kind"]),
         (goal(y=3), ["goal 1", "waypoint", "y", "unknown field"]),
         (goal(x="left"), ["goal 1", "x", "number"]),
@@ -55,6 +68,46 @@ def goal(**changes):
         ({"goals": [{"kind": "path", "points": [[0, 0]], "end": 2}]}, ["goal 1", "points"]),
         ({"goals": [{"kind": "path", "points": [[0, 0], [1, 1]]}]}, ["goal 1", "end"]),
         ({"goals": [{"kind": "path", "points": [[0, 0], [1, 1]], "times": [2, 1]}]}, ["goal 1", "increase"]),
+        ("", ["not JSON"]),
+        (b"\xff\xfe", ["not JSON", "utf-8"]),
+        ("[" * 100_000, ["nested too deeply"]),
+        ('{"goals": [], "goals": []}', ["goals", "twice"]),
+        ('{"version": 1' + "0" * 5000 + "}", ["digits"]),
+        ('{"version": true}', ["version"]),
+        ({"goals": {}}, ["goals", "list"]),
+        (goal(x=True), ["goal 1", "x", "number", "true"]),
+        (goal(x="1"), ["goal 1", "x", "number"]),
+        (goal(x=10**400), ["goal 1", "x"]),
+        (goal(x=1e300), ["goal 1", "x", "100"]),
+        ('{"goals": [{"kind": "waypoint", "time": Infinity, "x": 0, "z": 0}]}', ["goal 1", "time", "finite"]),
+        (goal(time=None, frame=1.5), ["goal 1", "frame", "integer"]),
+        (goal(time=None, frame=True), ["goal 1", "frame", "integer"]),
+        (goal(time=None, frame=10**30), ["goal 1", "frame"]),
+        (goal(weight=0), ["goal 1", "weight", "greater"]),
+        (goal(**{"a\nb\u2028c": 1}), ["goal 1", "unknown field"]),
+        (of("pose", time=1), ["goal 1", "pose", "'joints', 'motion' and 'file'"]),
+        (of("pose", time=1, joints={"tail": [0, 0, 0]}), ["goal 1", "pose", "joints", "tail"]),
+        (of("pose", time=1, joints={}), ["goal 1", "every axis"]),
+        (of("pose", time=1, motion=[[[0, 0, 0]] * 21]), ["goal 1", "motion", "22"]),
+        (of("pose", start=0, end=1, motion=[[[0, 0, 0]] * 22]), ["goal 1", "1 frames", "21"]),
+        (of("pose", time=1, motion=[[None] * 22], at=[0, 0]), ["goal 1", "'at'"]),
+        (of("pose", time=1, file="none.npz"), ["goal 1", "file", "none.npz", "give the path"]),
+        (of("heading", degrees=90), ["goal 1", "time"]),
+        (of("heading", start=1, degrees=90), ["goal 1", "'start' and 'end'"]),
+        (of("heading", start=2, end=1, degrees=90), ["goal 1", "earlier"]),
+        (of("heading", time=1, degrees=1000), ["goal 1", "degrees", "360"]),
+        (of("obstacle", shape="circle", radius=1), ["goal 1", "'center'"]),
+        (of("obstacle", shape="circle", center=[0, 0], size=[1, 1]), ["goal 1", "'radius'"]),
+        (of("obstacle", shape="box", center=[0, 0], size=[1, 0]), ["goal 1", "size", "greater"]),
+        (of("obstacle", shape="ring", center=[0, 0]), ["goal 1", "shape", "circle"]),
+        (of("obstacle", shape="circle", radius=1, centers=[[0, 0], [1, 1]], times=[1, 1]), ["goal 1", "increase"]),
+        (of("contact", joint="head", start=0, end=1), ["goal 1", "joint", "left_foot"]),
+        (of("contact", joint="left_foot", start=0), ["goal 1", "end", "missing"]),
+        (of("relation", joints=["head"], distance=1, time=0), ["goal 1", "joints", "2"]),
+        (of("relation", joints=["head", "head"], distance=1, time=0), ["goal 1", "twice"]),
+        (of("loop", in_place=1), ["goal 1", "in_place", "true or false"]),
+        ({"segments": [{"text": " ", "seconds": 1}]}, ["segment 1", "text", "prompt is empty"]),
+        ({"segments": [{"text": "a", "seconds": 1}, {"text": "a", "seconds": 0}]}, ["segment 2", "seconds", "greater"]),
     ],
 )
 def test_bad_files_get_one_line_that_names_the_place(tmp_path, data, words):
@@ -78,11 +131,46 @@ def test_a_goal_beyond_the_end():
         goals.check(120)
 
 
+def test_a_goal_far_beyond_the_end_takes_no_memory():
+    late = {"frame": 10**9}
+    for goal in (
+        Waypoint(**late, x=0, z=0),
+        Joint(joint="head", start=0, end=5e7, position=(None, 1, None)),
+        Path_(points=[(0, 0), (1, 1)], end=5e7, curve="spline"),
+        Pose(**late, joints={"head": (0, 1, 0)}),
+        Obstacle(shape="circle", center=(0, 0), radius=1, start=5e7),
+    ):
+        for ask in (Goals.check, Goals.observe):
+            with pytest.raises(InputError, match="beyond the motion"):
+                ask(Goals(goals=[goal]), 120)
+        assert goal.observe(120).values.shape == (120, 22, 3)
+
+
+def test_contradictions_name_both_goals():
+    wrist = {"joint": "left_wrist", "frame": 30}
+    goals = [
+        Waypoint(time=1, x=0, z=1),
+        Joint(**wrist, position=(0.2, None, None)),
+        Joint(**wrist, position=(None, 1.2, None)),
+        Pose(frame=30, joints={"left_wrist": (0.23, 1.2, None)}),
+    ]
+    Goals(goals=goals).check(60)
+    goals.append(Pose(frame=30, joints={"left_wrist": (0.9, None, None)}, tolerance=0.3))
+    with pytest.raises(InputError) as caught:
+        Goals(goals=goals).check(60)
+    assert str(caught.value) == (
+        "goal 2 (joint) and goal 5 (pose) want left_wrist at 1.50 s at x = 0.20 m and 0.90 m; take one out"
+    )
+    goals[-1] = goals[-1].model_copy(update={"tolerance": 0.8})
+    Goals(goals=goals).check(60)
+    assert Goals(goals=goals).observe(60).values[30, JOINTS.index("left_wrist"), 0].item() == pytest.approx(0.9)
+
+
 def test_a_path_is_walked_at_an_even_pace():
     path = Path_(points=[(0, 0), (0, 2), (3, 2)], start=1.0, end=6.0)
-    targets = path.targets()
-    assert [frame for frame, _, _ in targets] == list(range(20, 121))
-    places = torch.tensor([[x, z] for _, _, (x, _, z) in targets])
+    seen = path.observe(200)
+    assert seen.mask.nonzero().tolist() == [[frame, 0, axis] for frame in range(20, 121) for axis in (0, 2)]
+    places = seen.values[20:121, 0, [0, 2]]
     assert places[0].tolist() == [0, 0]
     assert places[-1].tolist() == [3, 2]
     corner = places[40]
@@ -93,9 +181,9 @@ def test_a_path_is_walked_at_an_even_pace():
 
 def test_path_times_are_kept():
     path = Path_(points=[(0, 0), (1, 0), (1, 4)], times=[0.0, 3.0, 4.0])
-    places = {frame: place for frame, _, place in path.targets()}
-    assert places[60] == pytest.approx((1, None, 0))
-    assert places[30] == pytest.approx((0.5, None, 0))
+    places = path.observe(100).values[:, 0, [0, 2]]
+    assert places[60].tolist() == pytest.approx((1, 0))
+    assert places[30].tolist() == pytest.approx((0.5, 0))
 
 
 def test_observes_only_the_axes_asked_for():
@@ -122,3 +210,110 @@ def test_loss_is_the_weighted_mean_of_squares(walks):
     other = Waypoint(frame=30, x=joints[30, 0, 0].item(), z=joints[30, 0, 2].item(), weight=3.0)
     loss = Goals(goals=[one, other]).observe(len(joints)).loss(joints)
     assert loss.item() == pytest.approx(0.09 / 4, rel=1e-4)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_published_goal_files_can_be_done(path, walks):
+    goals = load_goals(path)
+    goals.check(120)
+    assert feasibility(goals, 120) == []
+    assert Goals.model_validate_json(goals.model_dump_json()) == goals
+    assert Goals.model_validate(goals.model_dump(exclude_none=True)) == goals
+    walk = torch.cat([walks[0], walks[0][-1:].expand(120, -1, -1)])[:120]
+    seen = goals.nearest(walk)
+    assert seen.values.isfinite().all()
+
+
+def test_one_published_file_has_every_kind():
+    kinds = {goal.kind for goal in load_goals(SCHEMA.parent / "everything.json").goals}
+    assert kinds == set(KINDS)
+
+
+def test_the_schema_is_up_to_date():
+    remedy = "the goal format has changed; write the schema again: guidance.goals.write_schema()"
+    assert json.loads(SCHEMA.read_text()) == Goals.model_json_schema(), remedy
+    assert callable(write_schema)
+    for name, model in Goals.model_json_schema()["$defs"].items():
+        assert model["description"], name
+        assert model["additionalProperties"] is False
+
+
+VALID = [json.loads(path.read_text()) for path in FILES] + [GOOD]
+NUMBERS = st.one_of(
+    st.floats(),
+    st.integers(),
+    st.sampled_from([0, 1, -1, 10**9, 10**400, 1e-310, 1e300, math.nan, math.inf, 0.05, 3.0]),
+)
+SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, st.text(max_size=5), st.sampled_from([*JOINTS[:2], *KINDS]))
+ANY = st.recursive(
+    SCALARS, lambda deeper: st.lists(deeper, max_size=3) | st.dictionaries(st.text(max_size=5), deeper, max_size=3)
+)
+
+
+def places(data, here=()):
+    """The way to every value in a JSON document."""
+    if here:
+        yield here
+    entries = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for name, value in entries:
+        yield from places(value, (*here, name))
+
+
+@st.composite
+def mutated(draw):
+    """A valid goal file with a few values replaced, by anything or by another of its values, or taken out."""
+    data = json.loads(json.dumps(draw(st.sampled_from(VALID))))
+    for _ in range(draw(st.integers(1, 4))):
+        ways = list(places(data))
+        if not ways:
+            break
+        *way, last = draw(st.sampled_from(ways))
+        holder = data
+        for name in way:
+            holder = holder[name]
+        change = draw(st.integers(0, 3))
+        if change == 0:
+            del holder[last]
+        elif change == 1:
+            holder[last] = draw(ANY)
+        elif change == 2 and isinstance(holder[last], int | float):
+            holder[last] = draw(NUMBERS | st.floats(-3, 6))
+        elif isinstance(holder, dict):
+            holder[draw(st.sampled_from([*holder, "start", "end", "times", "position", "a\nb"]))] = holder[last]
+    return data
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=mutated() | ANY | st.fixed_dictionaries({"goals": st.lists(ANY, max_size=2)}), seed=st.integers(0, 99))
+@example(data=goal(time=None, frame=10**9), seed=0)
+@example(data=of("path", points=[[0, 0], [1e-200, 0], [0, 0]], end=1, curve="spline", face_along=True), seed=0)
+@example(data=of("obstacle", shape="box", center=[0, 0], size=[1e-300, 1e-300], body="whole"), seed=0)
+def test_any_file_is_either_refused_in_one_line_or_gives_finite_numbers(tmp_path, data, seed):
+    goals, refusal = None, "a\nb"
+    try:
+        goals = load_goals(write(tmp_path, data))
+        goals.check(90)
+    except InputError as error:
+        goals, refusal = None, str(error)
+    if goals is None:
+        assert len(refusal.splitlines()) == 1
+        return
+    assert Goals.model_validate_json(goals.model_dump_json()) == goals
+    generator = torch.Generator().manual_seed(seed)
+    joints = torch.randn(90, 22, 3, generator=generator).mul(0.05).cumsum(0)
+    if seed % 10 == 0:
+        joints = torch.zeros(90, 22, 3)  # a body without any directions
+    for seen in (goals.observe(90), goals.nearest(joints)):
+        assert seen.values.isfinite().all()
+        assert seen.weights.isfinite().all()
+    for residual in goals.residuals(joints):
+        assert math.isfinite(residual.error + residual.worst)
+    assert all("\n" not in line for line in feasibility(goals, 90))
+
+
+@given(st.binary(max_size=30))
+def test_any_bytes_are_refused_in_one_line(tmp_path_factory, data):
+    assume(data.strip() not in (b"{}",))
+    with pytest.raises(InputError) as caught:
+        load_goals(write(tmp_path_factory.mktemp("bytes"), data))
+    assert len(str(caught.value).splitlines()) == 1

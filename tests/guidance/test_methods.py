@@ -1,177 +1,141 @@
-import math
+"""Ways of guiding by name: any that go together work with every model and sampler; what does not is refused."""
 
 import pytest
 import torch
 
-from guidance.bending import turning, with_goals
-from guidance.goals import Goals, Joint, Waypoint
-from guidance.methods import classifier, guide, imputation
-from guidance.observation import Observation
+from guidance.goals import Goals, Waypoint
+from guidance.methods import Guidance, MethodOptions, parse_methods
+from guidance.noise import NoiseOptions, optimised
+from guidance.stages import StagesOptions, with_paths
 from motion_diffusion.errors import InputError
-from motion_diffusion.heading import heading
-from motion_diffusion.representation import encode
-from motion_diffusion.samplers import Estimate, consistent, ddim
-from motion_diffusion.schedule import cosine
+from motion_diffusion.samplers import ddim
 
-SCHEDULE = cosine(1000)
-
-
-def linear_denoiser(gain=0.8):
-    def denoise(x, t, s):
-        return consistent(gain * x + 0.1, x, t, SCHEDULE)
-
-    return denoise
-
-
-def silent():
-    return torch.zeros(2, 3, 4, dtype=torch.float64)
-
-
-@pytest.mark.parametrize("scale", [0.01, 0.5, 7.0, 1e6])
-@pytest.mark.parametrize(("t", "s"), [(1000, 980), (500, 480), (20, 0), (3, 2)])
-def test_classifier_moves_the_mean_by_the_variance_times_the_gradient(t, s, scale):
-    """GMD: mean ← mean − scale·β̃·∇. The loss is |x̂0 − target|², whose gradient to x_t is known here; x̂0 goes straight
-    to the target with it, and not beyond."""
-    x = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    target, gain = 0.5, 0.8
-
-    def loss(x0):
-        return (x0 - target).square().sum((1, 2))
-
-    guided = classifier(linear_denoiser(gain), loss, SCHEDULE, scale=scale)
-    plain, moved = (
-        ddim(denoise, x, SCHEDULE, [t, s], eta=1.0, noise=silent) for denoise in (linear_denoiser(gain), guided)
-    )
-    x0 = gain * x + 0.1
-    _, mean_of_x0, variance, _ = SCHEDULE.posterior(t, s)
-    by_gradient, to_target = -scale * variance * 2 * gain * (x0 - target), mean_of_x0 * (target - x0)
-    expected = by_gradient if by_gradient.abs().max() < to_target.abs().max() else to_target
-    torch.testing.assert_close(moved, plain + expected, rtol=1e-6, atol=1e-9)
-
-
-def test_classifier_never_raises_the_loss():
-    """Whatever the loss is: here one that is not quadratic, and far too large a scale."""
-
-    def loss(x0):
-        return (x0 - 1).square().square().sum((1, 2))
-
-    x = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    for scale in (1e-3, 1.0, 1e3):
-        before, after = linear_denoiser()(x, 500, 480).x0, classifier(linear_denoiser(), loss, SCHEDULE, scale=scale)
-        assert (loss(after(x, 500, 480).x0) < loss(before)).all()
-
-
-def test_classifier_leaves_neighbours_alone():
-    def loss(x0):
-        return (x0 - 1).square().mean((1, 2))
-
-    x = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    guided = classifier(linear_denoiser(), loss, SCHEDULE, scale=3.0)
-    torch.testing.assert_close(guided(x, 500, 480).x0[:1], guided(x[:1], 500, 480).x0)
-
-
-def test_imputation_of_eps_overwrites_the_next_x():
-    """Where overwritten, x_s is α_s·x̂0 + σ_s·z for the very z that was drawn; elsewhere it is what it was."""
-    x = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    z = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    where = torch.zeros(2, 3, 4, dtype=torch.bool)
-    where[:, 1] = True
-
-    def impute(x0):
-        return torch.where(where, 2.0, x0)
-
-    t, s = 600, 580
-    alpha, sigma = SCHEDULE.row(s)
-    plain = linear_denoiser()
-    guided = imputation(plain, impute, SCHEDULE, overwritten=where, noise=lambda: z)
-    stepped = ddim(guided, x, SCHEDULE, [t, s])
-    torch.testing.assert_close(stepped[where], (alpha * 2.0 + sigma * z)[where])
-    torch.testing.assert_close(stepped[~where], ddim(plain, x, SCHEDULE, [t, s])[~where])
-
-
-@pytest.fixture
-def task(walks, representation):
-    joints = torch.stack([walk[:40] for walk in walks[:2]])
-    x0 = representation.normalise(encode(joints, groups=representation.groups))
-    goals = [
-        Goals(goals=[Waypoint(frame=30, x=0.4, z=1.0), Waypoint(frame=10, x=0.0, z=0.3)]),
-        Goals(goals=[Joint(joint="right_wrist", frame=20, position=(None, 1.5, None))]),
-    ]
-    return x0, Observation.stack([wanted.observe(40) for wanted in goals]), torch.tensor([40, 40])
-
-
-def test_imputed_motion_meets_its_goals_when_read(task, representation):
-    x0, goals, lengths = task
-    joints = representation.decode(with_goals(x0, goals, lengths, representation))
-    assert (joints - goals.values)[goals.mask].abs().max() < 1e-4
-
-
-def test_imputing_twice_is_imputing_once(task, representation):
-    x0, goals, lengths = task
-    once = with_goals(x0, goals, lengths, representation)
-    torch.testing.assert_close(with_goals(once, goals, lengths, representation), once, atol=1e-4, rtol=0)
-
-
-def test_imputing_nothing_changes_nothing(task, representation):
-    x0, _, lengths = task
-    nothing = Observation.stack([Observation.empty(40)] * 2)
-    torch.testing.assert_close(with_goals(x0, nothing, lengths, representation), x0, atol=1e-4, rtol=0)
-
-
-def test_a_body_that_is_led_aside_turns_and_keeps_its_pose(walks, representation):
-    """A straight walk led to its left faces left on the way; seen from its heading, every pose is what it was."""
-    time = torch.arange(60.0)[:, None, None] / 20
-    joints = walks[0][:1] + time * torch.tensor([0.0, 0.0, 1.2])
-    x0 = representation.normalise(encode(joints, groups=representation.groups))[None]
-    goals = Observation.stack(
-        [Goals(goals=[Waypoint(frame=0, x=0, z=0), Waypoint(frame=59, x=2.5, z=2.5)]).observe(60)]
-    )
-    bent = with_goals(x0, goals, torch.tensor([60]), representation)
-    faces = -heading(representation.decode(bent)[0], smooth=False)
-    assert (faces - torch.pi / 4)[10:].abs().max() < 0.2
-    before, after = (representation.denormalise(x)[0, :, 4:67] for x in (x0, bent))
-    torch.testing.assert_close(after, before, atol=0.02, rtol=0)
-
-
-def test_ways_and_the_angles_between_them():
-    time = torch.arange(80.0, dtype=torch.float64)[None, :, None, None] / 20
-    lengths = torch.tensor([80])
-
-    def way(angle, speed):
-        return time * speed * torch.tensor([math.sin(angle), 0.0, math.cos(angle)], dtype=torch.float64)
-
-    for a, b in ((0.0, 0.5), (0.3, -1.0), (1.0, 1.0)):
-        fast = turning(way(a, 30.0), way(b, 30.0), lengths)
-        torch.testing.assert_close(fast, torch.full_like(fast, b - a), atol=1e-3, rtol=0)
-    assert turning(way(0.0, 0.02), way(1.5, 0.02), lengths).abs().max() < 0.01  # who stands does not turn
+PROMPTS = ("a person walks", "someone turns")
 
 
 @pytest.mark.parametrize("prediction", ["x0", "eps", "v"])
-@pytest.mark.parametrize("method", ["classifier", "imputation", "classifier+imputation"])
+@pytest.mark.parametrize("methods", ["classifier", "imputation", "projection", "classifier+projection"])
 @pytest.mark.parametrize("sampler", ["ancestral", "ddim"])
-def test_every_method_works_with_every_model_and_sampler(make_model, task, prediction, method, sampler):
-    _, goals, lengths = task
-    model = make_model(prediction)
-    run = dict(seeds=[0, 1], steps=12, sampler=sampler)
-    plain = model.sample(["a person walks", "someone turns"], [40, 40], **run)
-    guided = model.sample(
-        ["a person walks", "someone turns"], [40, 40], guide=guide(method, model, goals, lengths, scale=10.0), **run
-    )
+def test_every_method_works_with_every_model_and_sampler(make_task, prediction, methods, sampler):
+    task = make_task(prediction=prediction)
+    run = dict(seeds=[0, 1], steps=8, sampler=sampler)
+    plain = task.model.sample(PROMPTS, [40, 40], **run)
+    guided = task.model.sample(PROMPTS, [40, 40], guide=Guidance(parse_methods(methods), task).guide, **run)
     assert guided.isfinite().all()
-    far, near = (goals.loss(model.representation.decode(x, lengths=lengths)) for x in (plain, guided))
+    far, near = task.loss(plain), task.loss(guided)
     assert (near <= far).all()
     assert (near < far).any()
 
 
-def test_unknown_method(make_model, task):
-    _, goals, lengths = task
-    with pytest.raises(InputError, match="choose from none, classifier"):
-        guide("magic", make_model(), goals, lengths)
+def test_names_are_read():
+    assert parse_methods("none") == ()
+    assert parse_methods("classifier + projection") == ("classifier", "projection")
 
 
-def test_estimates_are_pairs():
-    x = torch.ones(1, 2, 2, dtype=torch.float64)
-    estimate = consistent(x, x, 300, SCHEDULE)
-    alpha, sigma = SCHEDULE.row(300)
-    assert isinstance(estimate, Estimate)
-    torch.testing.assert_close(alpha * estimate.x0 + sigma * estimate.eps, x)
+@pytest.mark.parametrize(
+    ("guidance", "said"),
+    [
+        ("magic", "choose from none, classifier"),
+        ("classifier+classifier", "twice"),
+        ("imputation+projection", "last one would win"),
+        ("noise+classifier", "already sought along the gradient"),
+        ("stages", "stages\\+projection"),
+        ("", "unknown guidance ''"),
+        ("none+projection", "unknown guidance 'none'"),
+    ],
+)
+def test_what_does_not_go_together(guidance, said):
+    with pytest.raises(InputError, match=said):
+        parse_methods(guidance)
+
+
+def test_a_model_without_masks_cannot_be_told(make_task):
+    with pytest.raises(InputError, match="not trained with masks"):
+        Guidance(("masks",), make_task())
+
+
+def test_functions_need_a_gradient(make_task):
+    def high(joints, lengths):
+        return (joints[:, 10, 15, 1] - 1.7).square()
+
+    task = make_task((Goals(), Goals()), functions=(high,))
+    with pytest.raises(InputError, match="add classifier or noise"):
+        Guidance(("projection",), task)
+    x = task.model.sample(PROMPTS, [40, 40], seeds=[0, 1], steps=6, guide=Guidance(("classifier",), task).guide)
+    plain = task.model.sample(PROMPTS, [40, 40], seeds=[0, 1], steps=6)
+    assert (task.loss(x) < task.loss(plain)).all()
+
+
+def test_noise_is_sought_through_all_steps(make_task):
+    """From the noise that was found, DDIM comes nearer to the goals; the noise is as long as it was."""
+    task = make_task(prediction="v")
+    options = NoiseOptions(steps=3, rounds=15, rate=0.1)
+    denoise = task.model.denoise_fn(PROMPTS, torch.ones(2, 40, dtype=torch.bool))
+    z = torch.randn(2, 40, task.model.config.denoiser.features, generator=torch.Generator().manual_seed(0))
+    found = optimised(denoise, z, task, options)
+    times = task.model.schedule.times(3)
+    far, near = (task.loss(ddim(denoise, noise, task.model.schedule, times)) for noise in (z, found))
+    assert (near < far).all()
+    torch.testing.assert_close(found.flatten(1).norm(dim=1), z.flatten(1).norm(dim=1))
+    alone = optimised(
+        task.model.denoise_fn(PROMPTS[:1], torch.ones(1, 40, dtype=torch.bool)), z[:1],
+        make_task(task.goals[:1], prediction="v"), options,
+    )  # fmt: skip
+    torch.testing.assert_close(found[:1], alone, atol=1e-3, rtol=1e-3)
+
+
+def test_masks_are_told_to_the_network(make_task):
+    """A network with masks answers to what is known, and does not when it is told nothing."""
+    task = make_task(prediction="v", masks=True)
+    guidance = Guidance(("masks",), task)
+    with torch.no_grad():
+        task.model.denoiser.hint.weight += 0.1
+    frames = torch.ones(2, 40, dtype=torch.bool)
+    x = torch.randn(2, 40, task.model.config.denoiser.features, generator=torch.Generator().manual_seed(0))
+    told = task.model.denoise_fn(PROMPTS, frames, observed=guidance.observed)(x, 500, 480).x0
+    silent = task.model.denoise_fn(PROMPTS, frames)(x, 500, 480).x0
+    assert (told - silent).abs().amax() > 1e-3
+    values, mask = guidance.observed
+    elsewhere = task.model.denoise_fn(PROMPTS, frames, observed=(values + (~mask), mask))(x, 500, 480).x0
+    assert torch.equal(told, elsewhere)  # what is not known cannot be seen
+
+
+def test_words_and_masks_have_scales_of_their_own(make_task):
+    """y = y(∅, ∅) + m·(y(∅, masks) − y(∅, ∅)) + w·(y(text, masks) − y(∅, masks)), found from the four corners."""
+    task = make_task(prediction="x0", masks=True)
+    with torch.no_grad():
+        task.model.denoiser.hint.weight += 0.1
+    model, observed = task.model, Guidance(("masks",), task).observed
+    model.representation.extent.fill_(1e6)  # no clip
+    frames = torch.ones(2, 40, dtype=torch.bool)
+    x = torch.randn(2, 40, model.config.denoiser.features, generator=torch.Generator().manual_seed(0))
+
+    def x0(text_scale, mask_scale, known=observed):
+        scales = dict(text_scale=text_scale, mask_scale=mask_scale)
+        return model.denoise_fn(PROMPTS, frames, observed=known, **scales)(x, 500, 480).x0
+
+    nothing, masks, both = x0(0.0, 1.0, None), x0(0.0, 1.0), x0(1.0, 1.0)
+    expected = nothing + 2.0 * (masks - nothing) + 3.0 * (both - masks)
+    torch.testing.assert_close(x0(3.0, 2.0), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(x0(3.0, 1.0), masks + 3.0 * (both - masks), atol=1e-4, rtol=1e-4)
+
+
+def test_a_path_model_makes_the_way(make_model, tmp_path):
+    make_model(groups=("root",)).save(tmp_path / "paths")
+    goals = [Goals(goals=[Waypoint(frame=0, x=0, z=0), Waypoint(frame=30, x=0.4, z=1.0)])]
+    options = StagesOptions(path_model=str(tmp_path / "paths"), steps=5)
+    (wanted,) = with_paths(goals, PROMPTS[:1], torch.tensor([40]), [0], options)
+    path, *rest = wanted.goals
+    assert path.kind == "path"
+    assert len(path.points) == 40
+    assert path.points[30] == pytest.approx((0.4, 1.0), abs=1e-4)
+    assert rest == goals[0].goals
+    steps = torch.tensor(path.points).diff(n=3, dim=0)
+    assert steps.abs().max() < 0.05  # it does not tremble
+    make_model().save(tmp_path / "body")
+    with pytest.raises(InputError, match="model of the whole body"):
+        with_paths(goals, PROMPTS[:1], torch.tensor([40]), [0], StagesOptions(path_model=str(tmp_path / "body")))
+
+
+def test_settings_have_every_method():
+    assert {"classifier", "imputation", "projection", "noise", "stages"} <= set(vars(MethodOptions()))

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from motion_diffusion.metrics import fastest_root, foot_skating_ratio, key_frame_errors, root_jitter
-from motion_diffusion.skeleton import FPS, JOINTS
+from motion_diffusion.metrics import bone_length_error, fastest_root, foot_skating_ratio, joint_jitter, root_jitter
+from motion_diffusion.skeleton import FPS, JOINTS, OFFSETS, forward_kinematics
 
 LEFT, RIGHT = JOINTS.index("left_foot"), JOINTS.index("right_foot")
 
@@ -64,9 +64,21 @@ def test_jitter_is_the_third_derivative():
     assert root_jitter(joints[:3]) == 0
 
 
-def test_key_frame_errors_ignore_heights():
-    joints, target = body(), body()
-    joints[5, 0] += torch.tensor([0.3, 7.0, 0.4])
-    torch.testing.assert_close(
-        key_frame_errors(joints, target, torch.tensor([5, 6])), torch.tensor([0.5, 0.0], dtype=torch.float64)
-    )
+def test_jitter_of_all_joints_is_the_mean_over_them():
+    joints = body()
+    time = torch.arange(40, dtype=torch.float64) / FPS
+    joints[:, 0, 2] = 2.0 * time**3  # a jerk of 12 m/s³
+    joints[:, LEFT, 0] = -(time**3)  # and one of 6
+    assert joint_jitter(joints) == pytest.approx(18.0 / 22)
+    assert root_jitter(joints) == pytest.approx(12.0)
+    assert joint_jitter(joints[:3]) == 0
+
+
+def test_bones_have_their_lengths_or_not():
+    turned = torch.linalg.qr(torch.randn(5, 22, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    joints = forward_kinematics(turned.Q, torch.zeros(5, 3, dtype=torch.float64))
+    assert bone_length_error(joints) == pytest.approx(0.0, abs=1e-12)
+    head = JOINTS.index("head")
+    joints[0, head] += 0.05 * joints[0, head].sub(joints[0, JOINTS.index("neck")]) / OFFSETS[head].norm()
+    assert bone_length_error(joints) == pytest.approx(0.05 / (5 * 21))  # one bone is 5 cm too long in one of 5 frames
+    assert bone_length_error(1.1 * joints[1:]) == pytest.approx(0.1 * OFFSETS[1:].norm(dim=-1).mean().item())

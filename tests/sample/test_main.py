@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import sample.__main__ as command
+from guidance.goals import SCHEMA, Goals, Pose, load_goals
 from motion_diffusion.motion import Motion
 
 GOALS = '{"version": 1, "goals": [{"kind": "waypoint", "time": 1.0, "x": 0.2, "z": 0.9}]}'
@@ -45,6 +46,26 @@ def test_writes_its_results_and_keeps_them(sample, tmp_path, capsys):
     assert (tmp_path / "r" / "motion.npz").read_bytes() == before
     sample("walk", "--out", "r", "--overwrite", *SHORT)
     assert (tmp_path / "r" / "motion.npz").read_bytes() != before
+
+
+def test_every_kind_of_goal_has_a_row(walks):
+    goals = load_goals(SCHEMA.parent / "everything.json")
+    walk = torch.cat([walks[0], walks[0]])[:120]
+    pose = Goals(goals=[*goals.goals, Pose.of(walk, 0), Pose(frame=3, motion=[[None] * 22])])
+    residuals = pose.residuals(walk)
+    header, *rows = command.table(residuals).splitlines()
+    assert len(rows) == len(pose.goals)
+    assert max(map(len, rows)) < 110
+    for number, (row, goal) in enumerate(zip(rows, pose.goals, strict=True), 1):
+        assert row.startswith(f"{number} ")
+        assert goal.when in row
+        assert "None" not in row
+    for words in ("22 joints, 120 frames", "keep out", "2.60–3.00 s", "face 60°", "last pose as the first"):
+        assert any(words in row for row in rows)
+    report = command.adherence(residuals)
+    assert len(report) < 20_000
+    assert [row["met"] for row in json.loads(report)["goals"]] == [residual.met for residual in residuals]
+    assert "error" in header
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ from PIL import Image
 
 import visualize.__main__ as command
 from data_loaders.procedural import ProceduralWalks
-from guidance.goals import Goals, Joint, Path_, Waypoint
+from guidance.goals import SCHEMA, Contact, Goals, Heading, Joint, Obstacle, Path_, Pose, Waypoint, load_goals
 from motion_diffusion.motion import Motion
 from visualize import style
 from visualize.camera import Camera, fit
 from visualize.film import write_film
-from visualize.marks import Line, Mark, marks_of
+from visualize.marks import Arrow, Dots, Line, Mark, Zone, marks_of
 from visualize.path import draw_path
+from visualize.scene import balls, scene_of
 from visualize.strip import draw_strip, key_frames
 
 GOALS = Goals(
@@ -68,7 +69,7 @@ def test_fit_shows_all_points():
 def test_marks_measure_what_was_missed():
     joints = np.zeros((40, 22, 3))
     joints[:, 0] = [0.2, 0.9, 1.0]
-    point, line, wrist = marks_of(GOALS, fps=20)
+    point, line, wrist = marks_of(GOALS)
     assert isinstance(point, Mark)
     assert isinstance(line, Line)
     assert isinstance(wrist, Mark)
@@ -79,6 +80,55 @@ def test_marks_measure_what_was_missed():
     np.testing.assert_allclose(line.at(1.0), [0, 0.5])
     joints[:, 0, [0, 2]] = line.at(np.arange(40) / 20) + [0.25, 0]
     assert line.miss(joints, 20) == pytest.approx(0.25)
+
+
+def test_marks_of_other_kinds(motion):
+    pose = Pose(start=0.5, end=1.0, joints={"head": (None, 1.6, None), "left_wrist": (0, 1, 0)})
+    joints = np.zeros((60, 22, 3))
+    joints[10:21, 15, 1] = np.linspace(0, 2, 11)
+    foot = Contact(joint="left_foot", start=0.5, end=1.0)
+    goals = [pose, foot, Heading(time=1, degrees=90), Obstacle(shape="box", center=(1, 2), size=(2, 4), degrees=90)]
+    dots, stays, arrow, zone = marks_of(Goals(goals=goals), seconds=3.0)
+    assert isinstance(dots, Dots)
+    assert dots.joints == (15, 20)
+    np.testing.assert_allclose(dots.where(1.0, joints, 20), [[0, 1.6, 0], [0, 1, 0]], atol=1e-6)
+    assert dots.miss(joints, 20) == pytest.approx((np.abs(np.linspace(0, 2, 11) - 1.6).mean() + 1) / 2)
+    assert isinstance(stays, Mark)
+    joints[:, 10, 0] = 3.0
+    assert stays.miss(joints, 20) == 0
+    np.testing.assert_allclose(stays.where(joints, 20), [3, 0, 0])
+    assert isinstance(arrow, Arrow)
+    np.testing.assert_allclose(arrow.ahead, [1, 0], atol=1e-9)
+    assert isinstance(zone, Zone)
+    assert (zone.time, zone.last) == (0, 3)
+    np.testing.assert_allclose(sorted(zone.outline(1.0).tolist()), [[-1, 1], [-1, 3], [3, 1], [3, 3]], atol=1e-9)
+    scene = scene_of(motion, Goals(goals=[pose]))
+    assert [len(balls(scene, time).start) for time in (0.0, 0.7, 2.0)] == [0, 2, 0]
+
+
+def test_obstacles_are_seen_where_and_while_they_are(motion, tmp_path):
+    side = motion.joints[20, 0, [0, 2]] + torch.tensor([0.6, 0.3])
+    still = Obstacle(shape="circle", center=tuple(side.tolist()), radius=0.3, start=0.5, end=1.5)
+    write_film(motion, tmp_path / "a.mp4", goals=Goals(goals=[still]), size=(320, 240))
+    frames = film_of(tmp_path / "a.mp4")[1]
+    floor_colour = style.mix(style.rgb(style.OBSTACLE), style.rgb(style.BACKGROUND), 0.45)
+    seen = [near(frames[index], floor_colour, 20) for index in (2, 20, 50)]
+    assert seen[0] < 5 < 60 < seen[1]
+    assert seen[2] < 5
+    draw_path(motion, tmp_path / "a.png", goals=Goals(goals=[still]))
+    assert (
+        near(pixels(tmp_path / "a.png"), style.mix(style.rgb(style.OBSTACLE), style.rgb(style.BACKGROUND), 0.5)) > 900
+    )
+
+
+def test_goals_of_every_kind_are_drawn(motion, tmp_path):
+    longer = Motion(torch.cat([motion.joints, motion.joints]), text="a person walks")
+    goals = load_goals(SCHEMA.parent / "everything.json")
+    draw_path(longer, tmp_path / "a.png", goals=goals)
+    draw_strip(longer, tmp_path / "b.png", goals=goals, size=(800, 320))
+    write_film(longer, tmp_path / "c.mp4", goals=goals, size=(160, 120), fps=5)
+    for name in ("a.png", "b.png"):
+        assert near(pixels(tmp_path / name), style.GOAL) > 200
 
 
 def test_poses_are_spread_over_the_way():

@@ -1,0 +1,99 @@
+"""Classifier guidance: x̂0 is pulled down the gradient of what is missing, in metres."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from guidance.task import Task
+from motion_diffusion.errors import InputError
+from motion_diffusion.samplers import Denoise, Estimate, consistent
+
+
+@dataclass(frozen=True)
+class ClassifierOptions:
+    """Classifier guidance: by the gradient of the squared distance to the goals."""
+
+    through: Literal["network", "x0"] = "network"
+    """Gradient with respect to x_t, through the network (GMD: what one frame wants reaches all), or to x̂0 (cheap)."""
+    scaling: Literal["search", "variance", "score"] = "search"
+    """Length of a step: to the least distance along the gradient; or the gradient times scale and the variance of the
+    step (GMD), or of x_t (score guidance), and no further than to the least distance."""
+    scale: float = 100.0
+    """Strength of the gradient with scaling variance or score (GMD: 100)."""
+    inner: int = 3
+    """Further steps down the gradient to x̂0, at every step of sampling."""
+    begin: float = 1.0
+    """Share of the diffusion time at which guidance begins ..."""
+    end: float = 0.0
+    """... and at which it ends."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.end < self.begin <= 1 and self.scale > 0 and self.inner >= 0):
+            raise InputError(
+                f"classifier guidance from {self.begin:g} to {self.end:g}, scale {self.scale:g}, {self.inner} inner "
+                "steps: it begins at most at 1, ends below that and not below 0; scale is positive, inner not negative"
+            )
+
+
+def classifier(denoise: Denoise, task: Task, options: ClassifierOptions = ClassifierOptions()) -> Denoise:
+    """Classifier guidance (Dhariwal & Nichol 2021) as in GMD: the mean of x_s moves by −scale·β̃·∇ loss(x̂0(x_t)).
+
+    The gradient goes through the denoiser to x_t, or only to x̂0. The mean is A·x_t + B·x̂0 with β̃/B = σ_s²/α_s (see
+    `schedule`), so moving x̂0 by d = −scale·(σ_s²/α_s)·∇ moves the mean just so, whatever the prediction type and
+    stride. Score guidance has σ_t²/α_t in its place.
+
+    Near t = T these are large and the gradient through a real network is not as small as it should be; near 0 they
+    vanish, and what the network takes back stays taken. So x̂0 moves along d no further than to the least loss on the
+    way, λ·d, found from the parabola through the loss and its slope at x̂0 and the loss at x̂0 + d (exact where the loss
+    is quadratic), and with scaling "search" just to there, whatever the length of d. Every motion has its own λ.
+    """
+    schedule, timeline = task.model.schedule, task.timeline
+
+    def descend(x0: Tensor, uphill: Tensor, gradient: Tensor, loss: Tensor, size: float | None) -> Tensor:
+        """x̂0 after a step along −gradient, whose slope is told by uphill, the gradient of the loss at x̂0."""
+        d = -gradient if size is None else -size * gradient
+        if size is None:  # of a length at which the parabola is well determined: about that of the way to go
+            slope = timeline.of_motions((uphill * d).flatten(1).sum(1))
+            d = d * timeline.of_windows(loss / slope.abs().clamp_min(1e-12))[:, None, None]
+        slope = timeline.of_motions((uphill * d).flatten(1).sum(1))
+        rise = task.loss(x0 + d) - loss - slope
+        least = -slope / (2 * rise)
+        share = torch.where(rise > 0, least.clamp(0, 1 if size is not None else 1e3), (slope < 0).to(slope))
+        return x0 + timeline.of_windows(share)[:, None, None] * d
+
+    def guided(x: Tensor, t: int, s: int) -> Estimate:
+        T = schedule.T
+        if not options.end * T < t <= options.begin * T:
+            return denoise(x, t, s)
+        through = options.through == "network"
+        with torch.set_grad_enabled(through):
+            x = x.detach().requires_grad_(through)
+            estimate = denoise(x, t, s)
+        x0, variance = estimate.x0, estimate.variance
+        alpha, sigma = schedule.row(s if options.scaling == "variance" else t)
+        size = None if options.scaling == "search" else options.scale * sigma**2 / alpha
+        moved = x0.detach()
+        for step in range(options.inner + 1):
+            uphill, loss = _slope(task.loss, moved)
+            gradient = uphill
+            if step == 0 and through:
+                (gradient,) = torch.autograd.grad(x0, x, grad_outputs=uphill)
+            moved = descend(moved, uphill, gradient, loss, size if step == 0 else None)
+        variance = variance.detach() if isinstance(variance, Tensor) else variance
+        return consistent(moved, x.detach(), t, schedule, variance)
+
+    return guided
+
+
+def _slope(loss: Callable[[Tensor], Tensor], x0: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient of the loss (M,) with respect to x̂0 (B, F, D), and the loss."""
+    with torch.enable_grad():
+        near = x0.detach().requires_grad_()
+        value = loss(near)
+        (gradient,) = torch.autograd.grad(value.sum(), near)
+    return gradient, value.detach()

@@ -1,0 +1,99 @@
+"""Imputation: what the goals say is written over x̂0, and nothing else moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from guidance.observation import Observation
+from guidance.task import Task
+from motion_diffusion.errors import InputError
+from motion_diffusion.representation import FEATURES, LAYOUT
+from motion_diffusion.samplers import Denoise, Estimate, Noise, with_hook
+
+
+@dataclass(frozen=True)
+class ImputationOptions:
+    """Imputation: the goals are written over the motion as facts, frame by frame (GMD); they are hit and neighbours
+    stay where they were."""
+
+    on: Literal["auto", "x0", "x_s"] = "auto"
+    """What is overwritten: the predicted motion, or the next noisy one with fresh noise around the goal as well; auto:
+    x_s for models of ε and the score, whose x_t counts for more than their x̂0."""
+    line: float = 0.0
+    """GMD's point-to-point line, as long as t is more than this share of T (GMD: 0.1); 0: no line."""
+    until: float = 0.0
+    """Share of the diffusion time at which imputation ends (GMD: 0.02 for ε, 0 for x0)."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.line <= 1 and 0 <= self.until < 1):
+            raise InputError(
+                f"imputation with a line until {self.line:g}, ending at {self.until:g}: give shares from 0 to 1"
+            )
+
+
+def imputation(denoise: Denoise, task: Task, noise: Noise, options: ImputationOptions = ImputationOptions()) -> Denoise:
+    """x̂0 with the goals written over it; where x_s is overwritten too, it is α_s·x̂0 + σ_s·z (GMD, eq. 3)."""
+    schedule, representation = task.model.schedule, task.model.representation
+    between = _line(task.known) if options.line > 0 else None
+    of_noise = task.model.prediction.name in ("eps", "score")
+    on_x_s = options.on == "x_s" or (options.on == "auto" and of_noise)
+
+    def wanted(joints: Tensor, t: int) -> Observation:
+        goals = task.nearest(joints)
+        return between.updated(goals) if between is not None and t > options.line * schedule.T else goals
+
+    def impute(x0: Tensor, t: int, s: int) -> Tensor:
+        if t <= options.until * schedule.T:
+            return x0
+        features = representation.denormalise(x0)
+        joints = task.timeline.joints(features)
+        return representation.normalise(task.timeline.meet(features, written(joints, wanted(joints, t))))
+
+    imputed = with_hook(denoise, impute, schedule)
+
+    def guided(x: Tensor, t: int, s: int) -> Estimate:
+        estimate = imputed(x, t, s)
+        if t <= options.until * schedule.T:
+            return estimate
+        where = observed_features(wanted(task.joints(estimate.x0), t), task)
+        return estimate._replace(eps=torch.where(where, noise(), estimate.eps))
+
+    return guided if on_x_s else imputed
+
+
+def written(joints: Tensor, goals: Observation) -> Tensor:
+    """Joints (M, N, J, 3) with the goals' values; a body goes where its pelvis goes."""
+    change = torch.where(goals.mask, goals.values - joints, 0)
+    along = change[..., :1, :] * change.new_tensor([1.0, 0.0, 1.0])
+    return torch.where(goals.mask, goals.values, joints + along)
+
+
+def observed_features(goals: Observation, task: Task) -> Tensor:
+    """(B, F, D) bool: the position features of what is observed, and nothing else."""
+    representation = task.model.representation
+    features = goals.mask.new_zeros(*goals.mask.shape[:2], FEATURES)
+    features[..., 1:4] = goals.mask[..., 0, [0, 2, 1]]
+    if representation.whole_body:
+        features[..., LAYOUT["positions"]] = goals.mask[..., 1:, :].flatten(-2)
+    return features[..., representation.index]
+
+
+def _line(goals: Observation) -> Observation:
+    """The pelvis' x and z in every frame, on straight lines from way-point to way-point, standing beyond the ends."""
+    values, mask = torch.zeros_like(goals.values), torch.zeros_like(goals.mask)
+    time = torch.arange(goals.values.shape[1], dtype=goals.values.dtype, device=goals.values.device)
+    for i, axis in ((i, axis) for i in range(len(values)) for axis in (0, 2)):
+        frames = goals.mask[i, :, 0, axis].nonzero()[:, 0]
+        if len(frames):
+            places = goals.values[i, frames, 0, axis]
+            after = torch.searchsorted(time[frames], time).clamp(1, max(len(frames) - 1, 1)).clamp(max=len(frames) - 1)
+            before = (after - 1).clamp(min=0)
+            gap = (time[frames[after]] - time[frames[before]]).clamp_min(1)
+            share = ((time - time[frames[before]]) / gap).clamp(0, 1)
+            values[i, :, 0, axis] = torch.lerp(places[before], places[after], share)
+            mask[i, :, 0, axis] = True
+    return Observation(values, mask, goals.weights)

@@ -1,0 +1,65 @@
+"""Noise optimisation: a noise is sought from which a few steps of DDIM make a motion that meets the goals (DNO)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from guidance.task import Task
+from motion_diffusion.errors import InputError
+from motion_diffusion.samplers import Denoise, ddim
+
+
+@dataclass(frozen=True)
+class NoiseOptions:
+    """Noise optimisation: the gradient of the distance to the goals, through all steps of DDIM, to the noise."""
+
+    steps: int = 8
+    """Steps of DDIM, for seeking the noise and for the motion that comes of it."""
+    rounds: int = 60
+    """Steps of the optimiser."""
+    rate: float = 0.05
+    """Its learning rate; it rises at first and falls to zero (DNO)."""
+    stay: float = 1e-3
+    """Weight of the squared distance to the noise one began with, a mean over its numbers, in m²."""
+
+    def __post_init__(self) -> None:
+        if not (self.steps >= 1 and self.rounds >= 1 and self.rate > 0 and self.stay >= 0):
+            raise InputError(
+                f"noise optimisation of {self.steps} steps, {self.rounds} rounds, rate {self.rate:g}, stay "
+                f"{self.stay:g}: give at least one step and round, a positive rate and a stay that is not negative"
+            )
+
+
+def optimised(
+    denoise: Denoise, z: Tensor, task: Task, options: NoiseOptions = NoiseOptions(), *, progress: bool = False
+) -> Tensor:
+    """Noise (B, F, D) near z from which `ddim` makes motions that meet the goals (Karunratanakul et al. 2024, DNO).
+
+    Adam on gradients of unit length for each window, so that no motion's step depends on how far others are from their
+    goals. After every step the noise is brought back to the length that it had: white noise is that long.
+    """
+    schedule = task.model.schedule
+    times = schedule.times(options.steps)
+    start, length = z.detach(), z.flatten(1).norm(dim=1)[:, None, None]
+    noise = start.clone().requires_grad_()
+    optimiser = torch.optim.Adam([noise], lr=options.rate)
+    with (
+        torch.enable_grad(),
+        tqdm(total=options.rounds, desc="seeking noise", disable=None if progress else True) as bar,
+    ):
+        for step in range(options.rounds):
+            share = step / options.rounds
+            optimiser.param_groups[0]["lr"] = options.rate * min(1.0, 10 * (share + 0.1)) * (1 - share)
+            loss = task.loss(ddim(denoise, noise, schedule, times))
+            stay = (noise - start).square().flatten(1).mean(1)
+            (gradient,) = torch.autograd.grad(loss.sum() + options.stay * stay.sum(), noise)
+            noise.grad = gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
+            optimiser.step()
+            with torch.no_grad():
+                noise.mul_(length / noise.flatten(1).norm(dim=1)[:, None, None])
+            bar.update()
+    return noise.detach()

@@ -1,0 +1,154 @@
+"""Goals of whole poses: key frames from numbers, or from a file of a motion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from guidance.base import (
+    Degrees,
+    Frame,
+    JointName,
+    Place,
+    Position,
+    Span,
+    during,
+    free_as_nan,
+    nothing,
+    wanting,
+)
+from guidance.facing import faces
+from guidance.observation import Observation
+from motion_diffusion.errors import InputError
+from motion_diffusion.heading import turn
+from motion_diffusion.motion import Motion
+from motion_diffusion.skeleton import FPS, JOINTS
+
+Frame22 = Annotated[list[Position | None], Field(min_length=len(JOINTS), max_length=len(JOINTS))]
+
+
+class Pose(Span):
+    """Have a pose, or all but some joints of it free, at a time; or from `start` to `end`.
+
+    Give one of `joints` (held all the time), `motion` and `file` (frame after frame).
+    """
+
+    kind: Literal["pose"] = "pose"
+    joints: dict[JointName, Position] | None = None
+    """Positions by the name of the joint: {"left_wrist": [x, y, z], ...}, metres, null for free axes."""
+    motion: Annotated[list[Frame22], Field(min_length=1)] | None = None
+    """Frames, 20 a second, each with 22 positions [x, y, z] in the order of the skeleton; null for what is free."""
+    file: str | None = None
+    """A motion .npz of this project, or a .bvh; its path from the folder of the goal file."""
+    file_frame: Frame | None = None
+    """The first frame that is taken from the file, at 20 frames a second; 0 if it is not given."""
+    only: Annotated[list[JointName], Field(min_length=1)] | None = None
+    """Names of the joints that are wanted; the others are free."""
+    at: Place | None = None
+    """[x, z]: where the pelvis of the first frame from the file is put."""
+    degrees: Degrees | None = None
+    """Where the first frame from the file faces: 0 is +z, 90 is +x."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Pose:
+        if [self.joints, self.motion, self.file].count(None) != 2:
+            raise ValueError("give one of 'joints', 'motion' and 'file'")
+        if self.file is None and (self.file_frame, self.at, self.degrees) != (None, None, None):
+            raise ValueError("'file_frame', 'at' and 'degrees' go with 'file'; take them out")
+        if self.joints is not None and self.only is not None:
+            raise ValueError("'only' goes with 'motion' or 'file'; name fewer 'joints'")
+        if self.joints is not None and all(axis is None for place in self.joints.values() for axis in place):
+            raise ValueError("'joints' leaves every axis free; give at least one number")
+        if self.motion is not None and self.is_interval and len(self.motion) < self.frames:
+            raise ValueError(f"'motion' has {len(self.motion)} frames; 'start' to 'end' are {self.frames}")
+        return self
+
+    @staticmethod
+    def of(joints: Tensor, frame: int, only: Sequence[str] | None = None, **common: Any) -> Pose:
+        """A pose, or frame after frame of a motion (n, 22, 3), from a frame on. common: tolerance and weight."""
+        return Pose(frame=frame, motion=joints.tolist(), only=None if only is None else list(only), **common)
+
+    @property
+    def frames(self) -> int:
+        """How many frames it speaks of."""
+        return len(self.motion) if self.motion is not None and not self.is_interval else super().last - self.first + 1
+
+    @property
+    def last(self) -> int:
+        return self.first + self.frames - 1
+
+    def observe(self, frames: int) -> Observation:
+        if self.file is not None:
+            raise InputError(f"the pose of {self.file} has not been read yet; use load_goals, or Goals.resolved")
+        rows = self.within(frames)
+        if self.joints is not None:
+            values = nothing(1)
+            for name, position in self.joints.items():
+                values[0, JOINTS.index(name)] = torch.tensor(free_as_nan(position), dtype=torch.float64)
+            return wanting(frames, rows, values)
+        free: Position = (None, None, None)
+        poses = [[free_as_nan(place or free) for place in pose] for pose in (self.motion or [])[: len(rows)]]
+        values = torch.tensor(poses, dtype=torch.float64).reshape(-1, len(JOINTS), 3)
+        if self.only is not None:
+            values[:, [joint for joint, name in enumerate(JOINTS) if name not in self.only]] = torch.nan
+        return wanting(frames, rows, values)
+
+    def what(self, joints: Tensor) -> str:
+        entries = int(self.observe(len(joints)).mask.any(-1).any(0).sum())
+        return f"{entries} joints, {self.frames} frame{'s' * (self.frames > 1)}" if entries > 1 else ""
+
+    def resolved(self, folder: Path) -> Pose:
+        """The same with what its file says, as numbers. InputError for a file that is missing, short or another."""
+        if self.file is None:
+            return self
+        joints = _read(folder / self.file)
+        first = self.file_frame or 0
+        if first + self.frames > len(joints):
+            raise InputError(
+                f"{self.file} has {len(joints)} frames; frame {first} and the {self.frames - 1} after it are not all "
+                "there; choose another 'file_frame' or times"
+            )
+        joints = joints[first : first + self.frames].double()
+        if self.degrees is not None:
+            floor = joints[:1, :1] * joints.new_tensor([1.0, 0.0, 1.0])
+            joints = turn(joints - floor, math.radians(self.degrees) - faces(joints[:1])) + floor
+        if self.at is not None:
+            joints = joints - joints[:1, :1] * joints.new_tensor([1.0, 0.0, 1.0])
+            joints = joints + joints.new_tensor([self.at[0], 0.0, self.at[1]])
+        if joints.abs().max() > 100:
+            raise InputError(f"{self.file} goes more than 100 m away; place it with 'at'")
+        kept = self.model_dump(exclude={"file", "file_frame", "at", "degrees", "motion"})
+        return Pose(**kept, motion=joints.tolist())
+
+    @property
+    def when(self) -> str:
+        return during(self.first / FPS, self.last_time)
+
+
+def _read(path: Path) -> Tensor:
+    """Joints (F, 22, 3) at 20 frames a second of a motion file. Raises InputError or FileNotFoundError."""
+    try:
+        there = path.is_file()
+    except OSError:
+        there = False
+    if not there:
+        raise InputError(f"no file {path}; give the path of a motion (.npz, .bvh) from the folder of the goal file")
+    if path.suffix == ".npz":
+        motion = Motion.load(path)
+        if motion.fps != FPS:
+            raise InputError(f"{path} has {motion.fps:g} frames a second; {FPS:g} are needed, resample it first")
+        return motion.joints
+    if path.suffix != ".bvh":
+        raise InputError(f"{path}: poses come from .npz and .bvh; give one of these")
+    from data_loaders.bandai import read_clip  # the loaders are above this package: only for those who ask for a BVH
+
+    try:
+        return torch.from_numpy(read_clip(path))
+    except KeyError as error:
+        raise InputError(f"{path}: no joint {error}; give a BVH with the joints of the Bandai-Namco clips") from None

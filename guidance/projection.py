@@ -1,0 +1,154 @@
+"""Projection: at every step x̂0 becomes the nearest motion that meets its goals, and the noise is mixed anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from guidance.displacement import Displacement, Part
+from guidance.observation import Observation
+from guidance.task import Task
+from motion_diffusion.errors import InputError
+from motion_diffusion.heading import gaussian, heading, turn
+from motion_diffusion.representation import frame_steps
+from motion_diffusion.samplers import Denoise, Estimate, Noise, consistent
+from motion_diffusion.skeleton import FPS
+
+ACROSS = (1, 2, 16, 17)
+"""Hips and shoulders: where they are says where a body faces."""
+
+SMOOTHING = 8.0
+"""Sigma in frames of the gaussian over the directions of the two ways that are compared."""
+
+STANDING = 0.3
+"""m/s: a body that is slower than this does not turn because its place is moved."""
+
+TURN = Part(torch.ones(1, 1, dtype=torch.float64), frames=15.0, size=1.0, axes=(0,))
+"""How a body turns before and after a frame at which its heading is given, in radians."""
+
+ROUNDS = 8
+"""How often goals are asked again where they want something else of a motion that has moved: obstacles."""
+
+
+@dataclass(frozen=True)
+class ProjectionOptions:
+    """Projection: the predicted motion is moved onto the goals, and neighbouring frames and joints with it."""
+
+    remix: float = 0.5
+    """Share of fresh noise in that of the next step; 0: the noise that the projected motion leaves in x_t."""
+    begin: float = 1.0
+    """Share of the diffusion time at which projection begins; it goes on to the end."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.remix <= 1 and 0 < self.begin <= 1):
+            raise InputError(
+                f"projection with remix {self.remix:g} from {self.begin:g}: both are shares, from 0 to 1, begin not 0"
+            )
+
+
+def projection(denoise: Denoise, task: Task, noise: Noise, options: ProjectionOptions = ProjectionOptions()) -> Denoise:
+    """x̂0 is projected (see `Projector`); ε̂ is what it leaves of x_t, ε, and fresh noise z: √(1 − r²)·ε + r·z.
+
+    Of the noise in x_t a part belongs to the motion that the network saw and not to the projected one. With fresh noise
+    that part is forgotten (ProjFlow's re-mixing).
+    """
+    schedule, project = task.model.schedule, Projector(task)
+
+    def guided(x: Tensor, t: int, s: int) -> Estimate:
+        estimate = denoise(x, t, s)
+        if t > options.begin * schedule.T:
+            return estimate
+        estimate = consistent(project(estimate.x0), x, t, schedule, estimate.variance)
+        if options.remix == 0:
+            return estimate
+        kept = (1 - options.remix**2) ** 0.5
+        return estimate._replace(eps=kept * estimate.eps + options.remix * noise())
+
+    return guided
+
+
+class Projector:
+    """x̂0 (B, F, D) → the same motions, moved so that they meet the goals.
+
+    First the body turns by as much as its way does, as somebody who walks does: features are relative to the heading,
+    so steps and poses stay what they were. Where it shall face somewhere, it turns there on the spot. What is missing
+    then is closed by the likeliest displacement (see `displacement`), positions and velocities together, so that every
+    reading meets the goals exactly.
+    """
+
+    def __init__(self, task: Task):
+        self.task = task
+        self._kept: dict[bytes, Displacement] = {}
+
+    def __call__(self, x0: Tensor) -> Tensor:
+        task, timeline = self.task, self.task.timeline
+        features = task.model.representation.denormalise(x0)
+        joints = timeline.joints(features)
+        change, wanted = self._change(joints)
+        angle = turning(joints[..., :1, :], (joints + change)[..., :1, :], timeline.lengths)
+        features = timeline.turned(features, angle, change[..., 0, [0, 2]])
+        joints = timeline.joints(features)
+        spin = self._spin(wanted, joints)
+        if spin is not None:
+            joints = joints[..., :1, :] + turn(joints - joints[..., :1, :], spin)
+            features = timeline.turned(features, spin, torch.zeros_like(change[..., 0, [0, 2]]))
+        moved = joints + self._change(joints)[0]
+        return task.model.representation.normalise(timeline.meet(features, moved))
+
+    def _change(self, joints: Tensor) -> tuple[Tensor, Observation]:
+        """The displacement (M, N, J, 3) that meets the goals, and what they want in the end."""
+        wanted = self.task.known
+        change = self._follow(wanted, joints)
+        for _ in range(ROUNDS if self.task.depends else 0):
+            more = self.task.nearest(joints + change)
+            if not (more.mask & ~wanted.mask).any():
+                break
+            wanted = wanted.updated(more)
+            change = self._follow(wanted, joints)
+        return change, wanted
+
+    def _follow(self, wanted: Observation, joints: Tensor) -> Tensor:
+        change = torch.zeros_like(joints)
+        for i, frames in enumerate(self.task.timeline.lengths.tolist()):
+            mask = wanted.mask[i, :frames]
+            change[i, :frames] = self._displacement(mask)((wanted.values[i] - joints[i])[:frames])
+        return change
+
+    def _displacement(self, mask: Tensor) -> Displacement:
+        """Found once for what is always wanted, and kept for what was wanted last."""
+        key = bytes(str(tuple(mask.shape)), "ascii") + mask.cpu().numpy().tobytes()
+        if key not in self._kept:
+            while len(self._kept) >= 2 * len(self.task.goals):
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = Displacement(mask)
+        return self._kept[key]
+
+    def _spin(self, wanted: Observation, joints: Tensor) -> Tensor | None:
+        """(M, N) angles to the left by which bodies shall turn about their pelvis, so that hips and shoulders face as
+        they are wanted to, and smoothly in between; None if nothing says so."""
+        given = wanted.mask[..., [0, 2]].all(-1)
+        if joints.shape[-2] == 1 or not (given := given[..., ACROSS].all(-1)).any():
+            return None
+        missing = heading(joints, smooth=False) - heading(wanted.values, smooth=False)
+        missing = torch.atan2(missing.sin(), missing.cos())
+        result = torch.zeros_like(missing)
+        for i, frames in enumerate(self.task.timeline.lengths.tolist()):
+            result[i, :frames] = _smoothly(missing[i, :frames], given[i, :frames])
+        return result
+
+
+def _smoothly(values: Tensor, given: Tensor) -> Tensor:
+    """(N,) angles with these values where given (N,) bool, and likely ones elsewhere."""
+    column, nowhere = given[:, None, None], torch.zeros_like(given)[:, None, None]
+    mask = torch.cat([column, nowhere, nowhere], dim=-1)
+    return Displacement(mask, (TURN,))(values[:, None, None].expand(mask.shape))[:, 0, 0]
+
+
+def turning(before: Tensor, after: Tensor, lengths: Tensor) -> Tensor:
+    """Angles (..., F) in radians, positive to the left, between the directions of two ways (..., F, 1, 3) in metres."""
+    old, new = (gaussian(frame_steps(way, lengths)[..., 0, [0, 2]], SMOOTHING) * FPS for way in (before, after))
+    along = (old * new).sum(-1)
+    across = new[..., 0] * old[..., 1] - new[..., 1] * old[..., 0]
+    return torch.atan2(across, along + STANDING**2)

@@ -1,0 +1,86 @@
+"""Two stages: a model of the path alone finds the way of the root, and the body is guided along it (GMD)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from guidance.classifier import ClassifierOptions, classifier
+from guidance.displacement import Displacement
+from guidance.goals import Goals, Path_
+from guidance.projection import projection
+from guidance.task import Task
+from motion_diffusion.errors import InputError
+from motion_diffusion.heading import gaussian
+from motion_diffusion.model import MotionModel
+from motion_diffusion.samplers import Denoise, Noise
+from motion_diffusion.skeleton import FPS
+
+SMOOTHING = 6.0
+"""Sigma in frames of the gaussian over the path: models of the root alone know no velocities: they tremble."""
+
+
+@dataclass(frozen=True)
+class StagesOptions:
+    """Two stages: first a path by a model of the root alone, then the body that follows it."""
+
+    path_model: str = "root-v"
+    """Name of a shipped model of the path, or a run directory."""
+    steps: int = 50
+    """Denoising steps for the path."""
+
+
+def with_paths(
+    goals: Sequence[Goals], texts: Sequence[str], lengths: Tensor, seeds: Sequence[int], options: StagesOptions
+) -> list[Goals]:
+    """The goals of each motion, and before them a path through those that the root has; lengths: (M,) frames."""
+    model = MotionModel.load(options.path_model)
+    if model.representation.whole_body:
+        raise InputError(f"{model.name} is a model of the whole body; give one of the path, such as root-v")
+    longest = int(lengths.max())
+    if longest > model.config.max_frames:
+        raise InputError(
+            f"{model.name} makes paths of up to {model.config.max_frames / FPS:g} s, not {longest / FPS:g} s; "
+            "leave stages out of --guidance"
+        )
+    of_root = [_of_root(wanted, n) for wanted, n in zip(goals, lengths.tolist(), strict=True)]
+    task = Task.of(model, of_root, lengths)
+
+    def guide(denoise: Denoise, noise: Noise) -> Denoise:
+        return projection(classifier(denoise, task, ClassifierOptions(scaling="variance")), task, noise)
+
+    x = model.sample(texts, lengths.tolist(), seeds=seeds, steps=options.steps, guide=guide)
+    paths = _smooth(task, task.joints(x))
+    return [
+        Goals(goals=[_path(path[:n, 0]), *wanted.goals])
+        for path, wanted, n in zip(paths, goals, lengths.tolist(), strict=True)
+    ]
+
+
+def _of_root(goals: Goals, frames: int) -> Goals:
+    """The goals that a model without a body can be asked to meet."""
+    chosen = []
+    for goal in goals.goals:
+        seen = goal.observe(frames).mask.any(0).any(-1)
+        if (seen[0] and not seen[1:].any() and not goal.depends) or (goal.kind == "obstacle" and goal.body == "root"):
+            chosen.append(goal)
+    return Goals(goals=chosen)
+
+
+def _smooth(task: Task, paths: Tensor) -> Tensor:
+    """Paths (M, N, 1, 3) without their trembling, through the same goals."""
+    smooth = torch.zeros_like(paths)
+    for i, n in enumerate(task.timeline.lengths.tolist()):
+        smooth[i, :n, 0] = gaussian(paths[i, :n, 0], SMOOTHING)
+        mask, values = (tensor[i, :n] for tensor in (task.known.mask, task.known.values))
+        smooth[i, :n] += Displacement(mask)(values - smooth[i, :n])
+    return smooth
+
+
+def _path(path: Tensor) -> Path_:
+    """A path goal through (N, 3) places, one a frame. It counts as met within a metre: the goals proper say more."""
+    points = [(x, z) for x, _, z in path.tolist()]
+    return Path_(points=points, times=[frame / FPS for frame in range(len(points))], tolerance=1.0)

@@ -1,0 +1,56 @@
+"""Denoisers whose answers are known, and tasks for them and for small real models."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from guidance.goals import Goals, Joint, Waypoint
+from guidance.observation import Observation
+from guidance.task import Task
+from guidance.timeline import Separate
+from motion_diffusion.representation import encode
+from motion_diffusion.samplers import consistent
+from motion_diffusion.schedule import cosine
+
+SCHEDULE = cosine(1000)
+GAIN, OFFSET = 0.8, 0.1
+
+
+def linear_denoiser(x, t, s):
+    """x̂0 = GAIN·x + OFFSET."""
+    return consistent(GAIN * x + OFFSET, x, t, SCHEDULE)
+
+
+def task_of(loss, count):
+    """A task that is nothing but a loss (B, F, D) → (B,), for `linear_denoiser`."""
+    timeline = Separate(None, torch.full((count,), 3))
+    return SimpleNamespace(model=SimpleNamespace(schedule=SCHEDULE), timeline=timeline, loss=loss)
+
+
+@pytest.fixture
+def two_walks(walks, representation):
+    """Two walks of 40 frames, normalised: (2, 40, D)."""
+    joints = torch.stack([walk[:40] for walk in walks[:2]])
+    return representation.normalise(encode(joints, groups=representation.groups))
+
+
+TWO_GOALS = (
+    Goals(goals=[Waypoint(frame=30, x=0.4, z=1.0), Waypoint(frame=10, x=0.0, z=0.3)]),
+    Goals(goals=[Joint(joint="right_wrist", frame=20, position=(None, 1.5, None))]),
+)
+
+
+@pytest.fixture
+def make_task(make_model):
+    """make_task(goals, prediction=…): goals for two motions of 40 frames by a small untrained model."""
+
+    def make(goals=TWO_GOALS, prediction="x0", functions=(), **choices):
+        return Task.of(make_model(prediction, **choices), goals, torch.tensor([40] * len(goals)), functions)
+
+    return make
+
+
+def missed(joints, goals: Observation) -> float:
+    """The largest distance in metres from what is observed."""
+    return (joints - goals.values)[goals.mask].abs().max().item()
