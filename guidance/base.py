@@ -80,6 +80,10 @@ class GoalBase(BaseModel):
         """What it wants of this motion (F, 22, 3): the nearest that meets it, masked where it says something."""
         return like(self.observe(len(joints)), joints)
 
+    def foremost(self, joints: Tensor) -> Observation:
+        """What of that to say first to who moves the rest along: after it the rest may need no saying."""
+        return self.nearest(joints)
+
     def misses(self, joints: Tensor) -> Tensor:
         """Distances in metres of a motion (F, 22, 3) from what is wanted, one for each entry: (N,)."""
         return self.nearest(joints).errors(joints)

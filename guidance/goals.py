@@ -13,7 +13,7 @@ takes is in assets/goals/schema.json, which editors read to complete and check a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -148,17 +148,18 @@ class Goals(BaseModel):
             observation = observation.updated(goal.observe(frames), weight=goal.weight)
         return observation
 
-    def nearest(self, joints: Tensor) -> Observation:
+    def nearest(self, joints: Tensor, *, foremost: bool = False) -> Observation:
         """What all goals want of this motion (F, 22, 3), detached.
 
         What does not depend on the motion comes first. Each of the others, in order, is asked about the motion with
         what has been said written into it, the body taken along where that moves the pelvis, and adds what nothing has
-        been said of yet.
+        been said of yet. foremost: only what is to be said first, see `GoalBase.foremost`.
         """
         said = like(self.observe(len(joints)), joints)
         for goal in self.goals:
             if goal.depends:
-                wanted = _free_part(goal, _taken_along(joints, said), said.mask)
+                ask = goal.foremost if foremost else goal.nearest
+                wanted = _free_part(ask, _taken_along(joints, said), said.mask)
                 said = _added(said, wanted, goal.weight)
         return said
 
@@ -175,14 +176,14 @@ def _taken_along(joints: Tensor, said: Observation) -> Tensor:
     return torch.where(said.mask, said.values, joints + shift)
 
 
-def _free_part(goal: GoalBase, joints: Tensor, taken: Tensor) -> Observation:
-    """What a goal wants where nothing is taken (mask (F, 22, 3)).
+def _free_part(ask: Callable[[Tensor], Observation], joints: Tensor, taken: Tensor) -> Observation:
+    """What a goal that is asked about joints wants where nothing is taken (mask (F, 22, 3)).
 
     If it wants something there too, it is asked again with the rest as it wanted it: one hand can move as well as two.
     """
-    wanted = goal.nearest(joints)
+    wanted = ask(joints)
     for _ in range(_ROUNDS if (wanted.mask & taken).any() else 0):
-        again = goal.nearest(torch.where(wanted.mask & ~taken, wanted.values, joints))
+        again = ask(torch.where(wanted.mask & ~taken, wanted.values, joints))
         if not (again.mask & ~taken).any():
             break
         settled = torch.equal(again.mask, wanted.mask) and torch.allclose(again.values, wanted.values)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import groupby
 from typing import Annotated, Literal
 
 import numpy as np
@@ -27,6 +29,7 @@ from guidance.observation import Observation
 from motion_diffusion.skeleton import FPS
 
 _SLACK = 1e-5  # metres that are kept beyond the margin, so that rounding does not take them away
+_BEYOND = 0.02  # metres that a way which is bent round an obstacle keeps beyond the margin
 _NEVER_TURNS = 0.5  # cosine: outward directions that turn more than that from frame to frame tear a path apart
 
 
@@ -166,6 +169,21 @@ class Obstacle(GoalBase):
                 mask[first:frame, 0, 0] = mask[first:frame, 0, 2] = True
             frame += 1
         return asking(joints, values, mask)
+
+    def foremost(self, joints: Tensor) -> Observation:
+        """Of each stretch the frame that has farthest to go, and a little beyond: a way that bends smoothly round it
+        mostly clears all."""
+        wanted = self.nearest(joints)
+        move = torch.where(wanted.mask, wanted.values - joints, 0.0)
+        far = move[:, 0].norm(dim=-1)
+        keep, frame = torch.zeros_like(far, dtype=torch.bool), 0
+        for inside, stretch in groupby(wanted.mask[:, 0].any(-1).tolist()):
+            after = frame + len(list(stretch))
+            if inside:
+                keep[frame + int(far[frame:after].argmax())] = True
+            frame = after
+        beyond = wanted.values + _BEYOND * move / far.clamp_min(1e-9)[:, None, None]
+        return replace(wanted, values=beyond, mask=wanted.mask & keep[:, None, None])
 
     def _way_out(self, way: Tensor, first: int, after: int) -> Tensor:
         """Unit vectors (n, 2) along which the frames first … after - 1 of a way (F, 2) from the middle leave."""

@@ -28,8 +28,8 @@ STANDING = 0.3
 TURN = Part(torch.ones(1, 1, dtype=torch.float64), frames=15.0, size=1.0, axes=(0,))
 """How a body turns before and after a frame at which its heading is given, in radians."""
 
-ROUNDS = 8
-"""How often goals are asked again where they want something else of a motion that has moved: obstacles."""
+ROUNDS = 16
+"""How often goals that depend on the motion are asked again about the motion that they have moved."""
 
 
 @dataclass(frozen=True)
@@ -99,22 +99,19 @@ class Projector:
 
     def _change(self, joints: Tensor) -> tuple[Tensor, Observation]:
         """The displacement (M, N, J, 3) that meets the goals, and what they want in the end."""
-        wanted = self.task.known
-        change = self._follow(wanted, joints)
-        for _ in range(ROUNDS if self.task.depends else 0):
-            more = self.task.nearest(joints + change)
-            if not (more.mask & ~wanted.mask).any():
-                break
-            wanted = wanted.updated(more)
-            change = self._follow(wanted, joints)
-        return change, wanted
-
-    def _follow(self, wanted: Observation, joints: Tensor) -> Tensor:
-        change = torch.zeros_like(joints)
-        for i, frames in enumerate(self.task.timeline.lengths.tolist()):
-            mask = wanted.mask[i, :frames]
-            change[i, :frames] = self._displacement(mask)((wanted.values[i] - joints[i])[:frames])
-        return change
+        task, wanted = self.task, self.task.known
+        change, masks, values = torch.zeros_like(joints), wanted.mask.clone(), wanted.values.clone()
+        for i, n in enumerate(task.timeline.lengths.tolist()):
+            motion, said = joints[i, :n], Observation(values[i, :n], masks[i, :n], wanted.weights[i, :n])
+            move = self._displacement(said.mask)(said.values - motion)
+            for _ in range(ROUNDS if task.goals[i].depends else 0):
+                more = task.foremost(i, motion + move)
+                if not (more.mask & ~said.mask).any():
+                    break
+                said = said.updated(more)
+                move = self._displacement(said.mask)(said.values - motion)
+            change[i, :n], masks[i, :n], values[i, :n] = move, said.mask, said.values
+        return change, Observation(values, masks, wanted.weights)
 
     def _displacement(self, mask: Tensor) -> Displacement:
         """Found once for what is always wanted, and kept for what was wanted last."""

@@ -57,6 +57,12 @@ class Task:
             [goals.nearest(body[:n]) for goals, body, n in zip(self.goals, bodies, lengths, strict=True)]
         )
 
+    def foremost(self, motion: int, joints: Tensor) -> Observation:
+        """Where the goals of one motion want it first, joints being (n, J, 3); see `GoalBase.foremost`."""
+        body = joints.detach().expand(len(joints), len(JOINTS), 3)
+        wanted = self.goals[motion].nearest(body, foremost=True)
+        return wanted.known_to(self.model.representation).to(joints.device)
+
     def loss(self, x0: Tensor) -> Tensor:
         """(M,) m²: the mean squared distance of each motion to its goals, and what its functions say.
 

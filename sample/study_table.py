@@ -1,0 +1,150 @@
+"""A study as a table: means and their intervals, and what guidance costs beside the same model's unguided motions."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from guidance.analysis.output import columns
+from guidance.analysis.runs import confidence, ratio
+from motion_diffusion.files import atomic
+from sample.study_rows import Cell, Row
+
+ERROR, OFF = "average error, cm", "entries off by 20 cm"
+SKATING, JITTER, ALL_JITTER = "foot skating ratio", "root jitter, m/s3", "joint jitter, m/s3"
+SECONDS = "seconds a motion"
+MORE_SKATING = "foot skating - unguided"
+MORE_JITTER, MORE_ALL_JITTER = "root jitter / unguided", "joint jitter / unguided"
+MORE_SECONDS = "seconds / unguided"
+
+SHOWN = {
+    ERROR: ("error, cm", 1, 2),
+    OFF: ("off by 20 cm, %", 100, 1),
+    SKATING: ("foot skating", 1, 3),
+    MORE_SKATING: ("− unguided", 1, 3),
+    JITTER: ("root jitter, m/s³", 1, 0),
+    MORE_JITTER: ("/ unguided", 1, 2),
+    ALL_JITTER: ("joint jitter, m/s³", 1, 0),
+    MORE_ALL_JITTER: ("/ unguided", 1, 2),
+    "bone length error, cm": ("bones off, cm", 1, 2),
+    "action recognised": ("action, %", 100, 0),
+    "fastest root, m/s": ("fastest root, m/s", 1, 2),
+    SECONDS: ("s a motion", 1, 2),
+    MORE_SECONDS: ("/ unguided", 1, 1),
+}
+"""Every figure by its column in table.csv: its heading for people, the factor of what is shown, and its decimals."""
+
+Number = tuple[float, float | None]
+"""A mean, and half the width of its 95 % interval; None for one that a single number does not have."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A cell, what was measured of it, and of the same model's unguided motions for the same goals."""
+
+    cell: Cell
+    row: Row
+    reference: Row | None
+    again: str
+    """The command that makes it anew."""
+
+    @cached_property
+    def numbers(self) -> dict[str, Number]:
+        """All figures by name."""
+        result = {name: interval(*confidence(values), len(values)) for name, values in self.tensors(self.row).items()}
+        if self.row.seconds:
+            seconds = _seconds(self.row)
+            result[SECONDS] = interval(*seconds, len(self.row.seconds))
+            if self.reference is not None:
+                result[MORE_SECONDS] = ((seconds[0] / _seconds(self.reference)[0]).item(), None)
+        return result | against([self])
+
+    @property
+    def motions(self) -> int:
+        return len(self.row.figures[SKATING])
+
+    def tensors(self, row: Row) -> dict[str, Tensor]:
+        """The figures of this cell's row or its reference, a number for each motion that this cell has."""
+        return {name: torch.tensor(row.figures[name][: self.motions]).double() for name in row.figures}
+
+
+def _seconds(row: Row) -> tuple[Tensor, Tensor]:
+    return ratio(torch.tensor(row.seconds).double(), torch.tensor(row.sizes).double())
+
+
+def interval(mean: Tensor, half: Tensor, count: int) -> Number:
+    """A number of so many."""
+    return mean.item(), half.item() if count > 1 else None
+
+
+def against(lines: Sequence[Line]) -> dict[str, Number]:
+    """What lines with the same motions have more than the unguided ones, motion by motion, as a mean over the lines."""
+    pairs = [(line.tensors(line.row), line.tensors(line.reference)) for line in lines if line.reference is not None]
+    if not pairs:
+        return {}
+
+    def mean(name: str, which: int) -> Tensor:
+        return torch.stack([pair[which][name] for pair in pairs]).mean(0)
+
+    count = lines[0].motions
+    return {
+        MORE_SKATING: interval(*confidence(mean(SKATING, 0) - mean(SKATING, 1)), count),
+        MORE_JITTER: interval(*ratio(mean(JITTER, 0), mean(JITTER, 1)), count),
+        MORE_ALL_JITTER: interval(*ratio(mean(ALL_JITTER, 0), mean(ALL_JITTER, 1)), count),
+    }
+
+
+def table(lines: Sequence[Line]) -> list[list[str]]:
+    """Headings and cells in words, a row for each cell of the grid."""
+    result = [["model", "method", "frames given", "joints", "motions", *(heading for heading, *_ in SHOWN.values())]]
+    for line in lines:
+        density = "-" if line.cell.density is None else f"{100 * line.cell.density:g} %"
+        words = [line.cell.model, line.cell.method, density, line.cell.joints, str(line.motions)]
+        for name, (_, factor, decimals) in SHOWN.items():
+            if name not in line.numbers:
+                words.append("-")
+                continue
+            mean, half = line.numbers[name]
+            shown = f"{factor * mean:z.{decimals}f}"
+            words.append(shown if half is None else f"{shown} ± {factor * half:.{decimals}f}")
+        result.append(words)
+    return result
+
+
+def as_text(lines: Sequence[Line]) -> str:
+    """The table for a terminal."""
+    return columns(table(lines))
+
+
+def as_markdown(lines: Sequence[Line]) -> str:
+    """The table with each row's command."""
+    rows = [
+        [*words, again] for words, again in zip(table(lines), ["again", *(f"`{x.again}`" for x in lines)], strict=True)
+    ]
+    rows.insert(1, ["---"] * 4 + ["---:"] * (len(rows[0]) - 5) + ["---"])
+    return (
+        "Mean ± half the width of the 95 % interval over motions (seconds: over batches). Errors are over all given\n"
+        "entries, a frame and a joint each. “Unguided” are the motions of the same model, clips and seeds; DIR is the\n"
+        "folder of the clips.\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    )
+
+
+def write_tables(lines: Sequence[Line], out: Path) -> None:
+    """table.md, and table.csv with every number and its interval (`_95`)."""
+    with atomic(out / "table.md") as path:
+        path.write_text(as_markdown(lines), encoding="utf-8")
+    with atomic(out / "table.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+        of_cell = ["model", "prediction", "method", "density", "joints", "motions"]
+        writer = csv.DictWriter(file, [*of_cell, *(n + end for n in SHOWN for end in ("", "_95")), "again"])
+        writer.writeheader()
+        for line in lines:
+            row: dict[str, object] = {**vars(line.cell), "prediction": line.row.prediction, "motions": line.motions}
+            for name, (mean, half) in line.numbers.items():
+                row |= {name: f"{mean:.6g}", f"{name}_95": "" if half is None else f"{half:.6g}"}
+            writer.writerow(row | {"again": line.again})

@@ -1,0 +1,175 @@
+"""What models are measured on: test clips as tasks, the motions that a model makes of them, and figures of motions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from torch import Tensor
+
+from data_loaders.bandai import Clip, load_bandai, split_of
+from data_loaders.captions import motion_facts, true_caption
+from guidance.goals import Goal, Goals, Joint, Waypoint
+from motion_diffusion.errors import InputError
+from motion_diffusion.heading import to_origin
+from motion_diffusion.metrics import bone_length_error, fastest_root, foot_skating_ratio, joint_jitter, root_jitter
+from motion_diffusion.model import MotionModel
+from motion_diffusion.skeleton import JOINTS
+from sample.generate import Settings, generate
+from sample.judge import ActionJudge
+
+MIN_FRAMES = 40
+
+FIGURES: dict[str, Callable[[Tensor], float]] = {
+    "foot skating ratio": foot_skating_ratio,
+    "root jitter, m/s3": root_jitter,
+    "joint jitter, m/s3": joint_jitter,
+    "bone length error, cm": lambda joints: 100 * bone_length_error(joints),
+    "fastest root, m/s": fastest_root,
+}
+"""What is measured on a motion (F, 22, 3) by itself."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """On what to measure, and how to sample."""
+
+    data: Literal["bandai"] = "bandai"
+    data_root: Path | None = None
+    """Folder with the clips."""
+    num: int = 64
+    """Motions to make, one for each of so many clips of the test split (repeated if there are fewer)."""
+    batch: int = 16
+    seed: int = 0
+    judge_steps: int = 1500
+    """Training steps of the judge of actions."""
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
+
+    def clips(self) -> list[Clip]:
+        """All clips of the data set. InputError without a folder, or for numbers below 1."""
+        for name, number in (("num", self.num), ("batch", self.batch), ("judge-steps", self.judge_steps)):
+            if number < 1:
+                raise InputError(f"--{name} {number}: give 1 or more")
+        if self.data_root is None:
+            raise InputError("give --data-root, the folder with the clips to judge by")
+        return load_bandai(self.data_root)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A test clip as a task: its joints (F, 22, 3), its words, its action, and what of it is given."""
+
+    joints: Tensor
+    text: str
+    action: str
+    key_frames: Tensor
+    """(K,) frames at which joints shall be where they are in the clip."""
+    given: tuple[str, ...] = ("pelvis",)
+    """Those joints: the pelvis above the floor, others in space."""
+
+    @cached_property
+    def goals(self) -> Goals:
+        """The given joints where the clip has them."""
+        goals: list[Goal] = []
+        for k in self.key_frames.tolist():
+            for name in self.given:
+                x, y, z = self.joints[k, JOINTS.index(name)].tolist()
+                at_root = name == "pelvis"
+                goals.append(Waypoint(frame=k, x=x, z=z) if at_root else Joint(joint=name, frame=k, position=(x, y, z)))
+        return Goals(goals=goals)
+
+    def errors(self, motion: Tensor) -> Tensor:
+        """Distances in metres of a motion (F, 22, 3) from what is given, one for each frame and joint."""
+        return self.goals.observe(len(motion)).errors(motion)
+
+    def giving(self, frames: int, joints: Sequence[str] = ("pelvis",)) -> Trial:
+        """The same task with only the first so many of its frames given, at other joints."""
+        return replace(self, key_frames=self.key_frames[:frames].sort().values, given=tuple(joints))
+
+
+def draw(clips: Sequence[Clip], *, num: int, seed: int, longest: int) -> list[Trial]:
+    """Clips in random order, cut to the model's length; the same for the same seed, and fewer are the first of many.
+
+    All frames of each are given, in random order: `Trial.giving` makes key frames of the first ones.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    clips = [clip for clip in clips if len(clip.joints) >= MIN_FRAMES]
+    if not clips:
+        raise InputError(f"no test clip has {MIN_FRAMES} frames or more; check --data-root")
+    result: list[Trial] = []
+    while len(result) < num:
+        for index in torch.randperm(len(clips), generator=generator).tolist():
+            clip = clips[index]
+            joints = to_origin(torch.from_numpy(clip.joints[:longest]))
+            order = torch.randperm(len(joints), generator=generator)
+            text = true_caption(clip.action, clip.style, motion_facts(joints.numpy()))
+            result.append(Trial(joints, text, clip.action, order))
+    return result[:num]
+
+
+def of_split(clips: Sequence[Clip], split: Literal["train", "val", "test"]) -> list[Clip]:
+    """The clips of one part."""
+    return [clip for clip in clips if split_of(clip.name) == split]
+
+
+def train_judge(clips: Sequence[Clip], *, longest: int, steps: int) -> ActionJudge:
+    """A judge of actions from the training clips among these; the same every time."""
+    train = [clip for clip in of_split(clips, "train") if len(clip.joints) >= MIN_FRAMES]
+    if not train:
+        raise InputError(f"no training clip has {MIN_FRAMES} frames or more to train the judge on; check --data-root")
+    motions = [torch.from_numpy(clip.joints) for clip in train]
+    return ActionJudge.train(motions, [clip.action for clip in train], frames=longest, steps=steps)
+
+
+@dataclass(frozen=True)
+class Made:
+    """Motions (F, 22, 3) that a model made, and the seconds and the number of motions of each batch."""
+
+    motions: list[Tensor]
+    seconds: list[float]
+    sizes: list[int]
+
+
+def make(
+    model: MotionModel,
+    tasks: Sequence[Trial],
+    settings: Settings,
+    *,
+    batch: int,
+    seed: int,
+    progress: bool = False,
+    on_batch: Callable[[int], object] = lambda size: None,
+) -> Made:
+    """A motion for each task, the first with this seed, the next with the one after it."""
+    made = Made([], [], [])
+    for start in range(0, len(tasks), batch):
+        some = tasks[start : start + batch]
+        goals = [task.goals for task in some]
+        started = time.perf_counter()
+        motions = generate(
+            model,
+            [task.text for task in some],
+            [len(task.joints) for task in some],
+            goals=goals,
+            seeds=[seed + start + i for i in range(len(some))],
+            settings=settings,
+            progress=progress,
+        )
+        made.seconds.append(time.perf_counter() - started)
+        made.sizes.append(len(some))
+        made.motions.extend(motion.joints for motion in motions)
+        on_batch(len(some))
+    return made
+
+
+def figures(motions: Sequence[Tensor], tasks: Sequence[Trial], judge: ActionJudge) -> dict[str, list[float]]:
+    """What can be said of each motion by itself, a list of numbers by name."""
+    result = {name: [measured(motion) for motion in motions] for name, measured in FIGURES.items()}
+    named = judge.name(motions)
+    return result | {"action recognised": [float(a == task.action) for a, task in zip(named, tasks, strict=True)]}
