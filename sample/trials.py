@@ -15,7 +15,7 @@ from torch import Tensor
 
 from data_loaders.bandai import Clip, load_bandai, split_of
 from data_loaders.captions import motion_facts, true_caption
-from guidance.goals import Goal, Goals, Joint, Waypoint
+from guidance.goals import Goals, Pose
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import to_origin
 from motion_diffusion.metrics import bone_length_error, fastest_root, foot_skating_ratio, joint_jitter, root_jitter
@@ -76,13 +76,13 @@ class Trial:
     @cached_property
     def goals(self) -> Goals:
         """The given joints where the clip has them."""
-        goals: list[Goal] = []
+        motion: list[list[tuple[float | None, float | None, float | None] | None]]
+        motion = [[None] * len(JOINTS) for _ in self.joints]
         for k in self.key_frames.tolist():
-            for name in self.given:
-                x, y, z = self.joints[k, JOINTS.index(name)].tolist()
-                at_root = name == "pelvis"
-                goals.append(Waypoint(frame=k, x=x, z=z) if at_root else Joint(joint=name, frame=k, position=(x, y, z)))
-        return Goals(goals=goals)
+            for joint in map(JOINTS.index, self.given):
+                x, y, z = self.joints[k, joint].tolist()
+                motion[k][joint] = (x, y if joint else None, z)
+        return Goals(goals=[Pose(frame=0, motion=motion)])
 
     def errors(self, motion: Tensor) -> Tensor:
         """Distances in metres of a motion (F, 22, 3) from what is given, one for each frame and joint."""

@@ -1,5 +1,7 @@
 """Classifier guidance: it moves the mean by the variance times the gradient, and never away from the goals."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -80,7 +82,7 @@ def test_inner_steps_come_nearer():
         return ((x0 - TARGET) * stretch).square().sum((1, 2))
 
     losses = [loss(guided(loss, inner=inner)(noisy(), 500, 480).x0) for inner in (0, 1, 4, 16)]
-    for before, after in zip(losses, losses[1:], strict=False):
+    for before, after in pairwise(losses):
         assert (after < 0.9 * before).all()
 
 
