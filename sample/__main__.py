@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from guidance.cleanup import CleanUp
+from guidance.feasibility import feasibility
 from guidance.goals import Goals, Residual, load_goals
 from motion_diffusion.errors import InputError, command
 from motion_diffusion.files import atomic
 from motion_diffusion.model import MotionModel
 from motion_diffusion.skeleton import FPS
 from sample.generate import Settings, generate
+from sample.segments import frames_of
 from visualize.film import write_film
 from visualize.path import draw_path
 
@@ -25,13 +29,14 @@ RESULTS = ("motion.npz", "motion.mp4", "path.png", "adherence.json")
 class Options:
     """Make a motion from a sentence and from goals: where to be, and when."""
 
-    text: Annotated[str, tyro.conf.Positional]
-    """What the person does, e.g. "a tired person walks"."""
+    text: Annotated[str, tyro.conf.Positional] = ""
+    """What the person does, e.g. "a tired person walks"; not needed with segments in the goal file."""
     goals: Path | None = None
     """Goal file (JSON), e.g. assets/goals/zigzag.json."""
     model: str = "v-small"
     """Name of a shipped model, or a run directory."""
     seconds: float = 6.0
+    """How long the motion lasts; with segments in the goal file, these say so."""
     seed: int = 0
     out: Path = Path("out")
     """Directory for motion.npz, motion.mp4, path.png and adherence.json."""
@@ -65,8 +70,11 @@ def table(residuals: list[Residual]) -> str:
     )
 
 
-def adherence(residuals: list[Residual]) -> str:
-    """The same as JSON, errors in centimetres; without the frames of whole motions, which motion.npz has."""
+def adherence(residuals: list[Residual], warnings: list[str], cleaned: dict[str, Any] | None) -> str:
+    """The same as JSON, errors in centimetres, with what was feared before and what was cleaned up.
+
+    Without the frames of whole motions, which motion.npz has.
+    """
     rows = [
         {
             "goal": residual.goal.model_dump(exclude_none=True, exclude={"motion"}),
@@ -80,7 +88,8 @@ def adherence(residuals: list[Residual]) -> str:
         for residual in residuals
     ]
     mean = 100 * sum(residual.error for residual in residuals) / len(residuals) if residuals else None
-    return json.dumps({"mean_error_cm": mean and round(mean, 3), "goals": rows}, indent=2) + "\n"
+    report = {"mean_error_cm": mean and round(mean, 3), "goals": rows, "feasibility": warnings, "clean_up": cleaned}
+    return json.dumps(report, indent=2) + "\n"
 
 
 @command
@@ -89,8 +98,14 @@ def main() -> None:
     options = tyro.cli(Options, prog="python -m sample")
     check_out(options.out, options.overwrite)
     goals = load_goals(options.goals) if options.goals else Goals()
-    frames = round(options.seconds * FPS)
+    if not 0 < options.seconds < 1e6:
+        raise InputError(f"--seconds {options.seconds:g}: give how long the motion lasts, such as 6")
+    frames = frames_of(goals.segments) if goals.segments else round(options.seconds * FPS)
     model = MotionModel.load(options.model)
+    goals.check(frames)
+    warnings = feasibility(goals, frames)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     (motion,) = generate(
         model, [options.text], [frames], goals=[goals], seeds=[options.seed], settings=options.settings, progress=True
     )
@@ -99,9 +114,11 @@ def main() -> None:
     write_film(motion, options.out / "motion.mp4", goals=goals)
     draw_path(motion, options.out / "path.png", goals=goals)
     with atomic(options.out / "adherence.json") as path:
-        path.write_text(adherence(residuals))
+        path.write_text(adherence(residuals, warnings, motion.provenance["clean_up"]))
     if residuals:
         print(table(residuals))
+    if options.settings.clean_up:
+        print("\n".join(CleanUp(**motion.provenance["clean_up"]).lines()))
     print(f"{motion.seconds:g} s of motion: {', '.join(str(options.out / name) for name in RESULTS)}")
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from guidance.cleanup import clean_up
 from guidance.goals import Goals, Waypoint
 from guidance.methods import Guidance, Method, MethodOptions, parse_methods
 from guidance.stages import with_paths
@@ -178,11 +179,15 @@ def _from_the_origin(goals: Goals, frames: int) -> Goals:
 
 def _motion(model: MotionModel, joints: Tensor, goals: Goals, text: str, seed: int, settings: Settings) -> Motion:
     """A motion (N, 22, 3) with where it comes from."""
+    report = None
+    if settings.clean_up:
+        joints, report = clean_up(joints, _from_the_origin(goals, len(joints)))
     provenance = {
         "model": {"name": model.name, "weights": model.digest, "licence": model.config.licence},
         "settings": dataclasses.asdict(settings),
         "seed": seed,
         "goals": goals.model_dump(exclude_none=True),
+        "clean_up": report and dataclasses.asdict(report),
         "residuals": [residual.model_dump(exclude={"goal"}) for residual in goals.residuals(joints)],
     }
     said = "; then ".join(segment.text for segment in goals.segments)

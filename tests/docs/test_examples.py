@@ -1,5 +1,6 @@
 """The examples run as they are typed, only shorter."""
 
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -7,6 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+
+from motion_diffusion.motion import Motion
+from motion_diffusion.samplers import consistent
+from motion_diffusion.schedule import cosine
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -84,3 +89,56 @@ def test_rate_and_distortion(run_example, capsys):
     assert last == "wrote rate.png"
     with Image.open("rate.png") as picture:
         assert picture.size == (1100, 450)
+
+
+SHORT = ("--steps", 3)
+
+
+def test_in_between(run_example, capsys):
+    run_example("04_in_between.py", *SHORT)
+    figures = re.findall(r"[\d.]+(?= cm)", capsys.readouterr().out)
+    assert figures[:2] == ["0.000", "0.000"]
+    assert Motion.load("out/in-between/motion.npz").frames == 80
+
+
+def test_continue(run_example, capsys):
+    run_example("05_continue.py", *SHORT, "--seconds", 1.5)
+    assert "they differ by 0.000 cm at most" in capsys.readouterr().out
+    assert Motion.load("out/continued/motion.npz").frames == 60 + 30
+    run_example("05_continue.py", "out/continued/motion.npz", *SHORT, "--seconds", 0.5, "--out", "again")
+    first, second = Motion.load("out/continued/motion.npz"), Motion.load("again/motion.npz")
+    assert torch.equal(second.joints[:90], first.joints)
+
+
+def test_regenerate(run_example, capsys):
+    run_example("06_regenerate.py", *SHORT)
+    outside, inside = re.findall(r"[\d.]+(?= cm)", capsys.readouterr().out)
+    assert float(outside) < 0.01 < float(inside)
+    with pytest.raises(SystemExit, match="2"):
+        run_example("06_regenerate.py", *SHORT, "--start", 4, "--end", 3)
+    assert "give a part that begins" in capsys.readouterr().err
+
+
+def test_a_new_way_of_guiding(run_example, capsys):
+    goals = Path(__file__).parents[2] / "assets" / "goals" / "zigzag.json"
+    example = run_example(
+        "07_a_new_way_of_guiding.py", "--goals", goals, "--motions", 1, "--frames", 120, "--steps", 3, "--most", 2
+    )
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [(row[0], row[1]) for row in rows] == [(way, n) for way in ("gradient", "projection") for n in ("1", "2")]
+    assert float(rows[3][3]) == 0.0
+
+    asked = []
+
+    def denoise(x, t, s):
+        asked.append((t, x))
+        return consistent(torch.ones_like(x), x, t, schedule)
+
+    schedule, x = cosine(100), torch.zeros(1, 2, 3)
+    again = example["recurrence"](denoise, schedule, lambda: torch.full_like(x, 2.0), times=3)
+    again(x, 50, 40)
+    alpha, sigma = schedule.row(50)
+    torch.testing.assert_close(asked[2][1], torch.full_like(x, alpha + 2 * sigma))  # as noisy as it was, around x̂0
+    asked.clear()
+    again(x, 20, 10)
+    assert len(asked) == 1

@@ -62,7 +62,7 @@ def test_every_kind_of_goal_has_a_row(walks):
         assert "None" not in row
     for words in ("22 joints, 120 frames", "keep out", "2.60–3.00 s", "face 60°", "last pose as the first"):
         assert any(words in row for row in rows)
-    report = command.adherence(residuals)
+    report = command.adherence(residuals, [], None)
     assert len(report) < 20_000
     assert [row["met"] for row in json.loads(report)["goals"]] == [residual.met for residual in residuals]
     assert "error" in header
@@ -77,6 +77,10 @@ def test_every_kind_of_goal_has_a_row(walks):
         (("walk", "--goals", "broken.json"), "broken.json is not JSON"),
         (("walk", "--goals", "late.json"), "goal 1 .*beyond the motion"),
         (("walk", "--seconds", "60"), "too long"),
+        (("walk", "--seconds", "nan"), "--seconds nan"),
+        (("walk", "--goals", "against.json"), "goal 1 .*goal 2 .*take one out"),
+        (("walk", "--guidance", "imputation+projection"), "do not go together"),
+        (("walk", "--projection.remix", "2"), "remix 2"),
         (("walk", "--out", "goals.json"), "goals.json"),
         (("walk", "--model", "cut"), "model.safetensors"),
     ],
@@ -84,6 +88,8 @@ def test_every_kind_of_goal_has_a_row(walks):
 def test_bad_input_gets_one_line_and_writes_nothing(sample, tmp_path, capsys, make_model, arguments, said):
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "late.json").write_text(GOALS.replace("1.0", "7.0"))
+    two = GOALS.replace("}]", '}, {"kind": "waypoint", "time": 1.0, "x": 1.2, "z": 0.9}]')
+    (tmp_path / "against.json").write_text(two)
     make_model().save(tmp_path / "cut")
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
@@ -96,3 +102,30 @@ def test_bad_input_gets_one_line_and_writes_nothing(sample, tmp_path, capsys, ma
     assert last.startswith("error: ")
     assert re.search(said, last)
     assert {path: path.is_dir() or path.read_bytes() for path in tmp_path.rglob("*")} == there
+
+
+def test_impossible_goals_are_warned_about(sample, tmp_path, capsys):
+    fast = {"version": 1, "goals": [{"kind": "waypoint", "time": 1.0, "x": 0, "z": 30}]}
+    (tmp_path / "fast.json").write_text(json.dumps(fast))
+    sample("walk", "--goals", "fast.json", "--out", "r", *SHORT)
+    printed = capsys.readouterr()
+    assert "30.0 m/s" in next(line for line in printed.err.splitlines() if line.startswith("warning: "))
+    report = json.loads((tmp_path / "r" / "adherence.json").read_text())
+    assert "30.0 m/s" in report["feasibility"][0]
+
+
+def test_segments_need_no_prompt_and_say_how_long(sample, tmp_path):
+    told = {"segments": [{"text": "a person walks", "seconds": 1.0}, {"text": "someone bows", "seconds": 1.5}]}
+    (tmp_path / "told.json").write_text(json.dumps(told))
+    sample("--goals", "told.json", "--out", "r", "--model", "m", "--steps", 3)
+    motion = Motion.load(tmp_path / "r" / "motion.npz")
+    assert motion.frames == 50
+    assert motion.text == "a person walks; then someone bows"
+
+
+def test_clean_up_is_reported(sample, tmp_path, capsys):
+    sample("walk", "--goals", "goals.json", "--out", "r", "--clean-up", *SHORT)
+    assert "bones are off by up to" in capsys.readouterr().out
+    report = json.loads((tmp_path / "r" / "adherence.json").read_text())
+    assert report["clean_up"]["bone_error_after_cm"] < report["clean_up"]["bone_error_before_cm"]
+    assert report["goals"][0]["error_cm"] < 0.01

@@ -1,0 +1,65 @@
+"""In-betweening: a pose at both ends, and what happens in between is up to the words.
+
+    python docs/examples/04_in_between.py                       # between the ends of a walk that is made first
+    python docs/examples/04_in_between.py motion.npz --text "a person dances"
+
+A `pose` goal takes any joints at any frame; here all of them, in the first and in the last frame of a motion. They are
+met exactly, since the projection moves the neighbouring frames along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from guidance.goals import Goals, Pose
+from motion_diffusion.errors import command
+from motion_diffusion.heading import to_origin
+from motion_diffusion.model import MotionModel
+from motion_diffusion.motion import Motion
+from sample.generate import Settings, generate
+from visualize.strip import draw_strip
+
+
+@dataclass(frozen=True)
+class Options:
+    """Make what lies between the first and the last pose of a motion."""
+
+    source: Annotated[Path | None, tyro.conf.Positional] = None
+    """A motion (.npz); without one, "a person walks" is made first."""
+    text: str = "a person walks"
+    model: str = "v-small"
+    steps: int = 50
+    seed: int = 1
+    out: Path = Path("out/in-between")
+
+
+@command
+def main() -> None:
+    options = tyro.cli(Options)
+    model, settings = MotionModel.load(options.model), Settings(steps=options.steps)
+    if options.source is None:
+        (source,) = generate(model, ["a person walks"], [80], goals=[Goals()], seeds=[0], settings=settings)
+    else:
+        source = Motion.load(options.source)
+    ends = to_origin(source.joints)
+    last = len(ends) - 1
+    goals = Goals(goals=[Pose.of(ends[:1], frame=0), Pose.of(ends[-1:], frame=last)])
+    (motion,) = generate(
+        model, [options.text], [len(ends)], goals=[goals], seeds=[options.seed], settings=settings, progress=True
+    )
+    motion.save(options.out / "motion.npz")
+    draw_strip(motion, options.out / "motion.png")
+    first, second = (100 * residual.worst for residual in goals.residuals(motion.joints))
+    apart = 100 * (motion.joints - ends)[len(ends) // 2].norm(dim=-1).mean()
+    print(
+        f"the first pose is met to {first:.3f} cm, the last one to {second:.3f} cm; halfway joints are {apart:.0f} cm"
+    )
+    print(f"from the source on average; wrote {options.out}/motion.npz and motion.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Where feet stand: stretches of a motion in which a toe, and the ankle above it, keep to a place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from motion_diffusion.skeleton import BONE_LENGTHS, FPS
+
+FEET = ((7, 10), (8, 11))
+"""Ankle and toe, left and right."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Within which a joint of a foot stands. Heights are above the level of a motion's lowest toes, or ankles.
+
+    A stand begins and ends with a low and slow step from frame to frame, and no step in it is high or fast: what slides
+    between two slow steps stands.
+    """
+
+    low: float
+    """m"""
+    high: float
+    """m"""
+    slow: float
+    """m/s"""
+    level: float
+    """m/s upwards or downwards, for slow steps"""
+    fast: float
+    """m/s"""
+    spread: float
+    """m from its place: what goes farther does not stand, but stands, goes, and stands again."""
+
+
+TOE = Limits(low=0.06, high=0.09, slow=0.2, level=0.08, fast=0.9, spread=0.12)
+ANKLE = Limits(low=0.02, high=0.03, slow=0.2, level=0.08, fast=0.3, spread=0.015)
+"""Of the way that is left to an ankle when its toe stands."""
+LEVEL = 0.05
+"""Share of the frames whose lowest toe (ankle) is below that level."""
+SHORTEST = 3
+"""Frames of a stand, at least."""
+GAP = 3
+"""Frames on either side of the fastest step in which it goes."""
+STILL = 0.1
+"""m/s: where a foot stands is a mean in which frames count half that are as fast as this."""
+DEEP = 0.3
+"""m below 0: a motion whose lowest toes are deeper has a floor of its own at their level."""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A joint of a foot that stands at a place (3,) in metres from frame start up to, not including, end."""
+
+    joint: int
+    start: int
+    end: int
+    place: Tensor
+
+
+def find_stands(joints: Tensor) -> list[Stand]:
+    """When and where toes stand in a motion (F, 22, 3), and ankles above toes that stand."""
+    lowest = {j: joints[:, pair, 1].amin(1).quantile(LEVEL).item() for pair in zip(*FEET, strict=True) for j in pair}
+    stands = []
+    for ankle, toe in FEET:
+        floor = 0.0 if lowest[toe] > -DEEP else lowest[toe]
+        for start, end in _stretches(joints[:, toe], lowest[toe], TOE):
+            place = _place(joints[start:end, toe])
+            lifted = (floor - place[1]).clamp_min(0.0)
+            place[1] += lifted
+            stands.append(Stand(toe, start, end, place))
+            way = joints[start:end, ankle] - joints[start:end, toe] + place
+            for first, last in _stretches(way, lowest[ankle] + lifted.item(), ANKLE):
+                bone = torch.nn.functional.normalize(_place(way[first:last]) - place, dim=0)
+                stands.append(Stand(ankle, start + first, start + last, place + BONE_LENGTHS[toe] * bone))
+    return stands
+
+
+def _stretches(way: Tensor, lowest: float, limits: Limits) -> Iterator[tuple[int, int]]:
+    """Frames [start, end) in which a joint on its way (F, 3) stands."""
+    height, speed = torch.maximum(way[1:, 1], way[:-1, 1]) - lowest, _speed(way)
+    sure = (height < limits.low) & (speed < limits.slow) & (way[:, 1].diff().abs() * FPS < limits.level)
+    may = torch.nn.functional.pad(((height < limits.high) & (speed < limits.fast)).double(), (1, 1)).diff()
+    for start, end in zip((may > 0).nonzero()[:, 0].tolist(), (may < 0).nonzero()[:, 0].tolist(), strict=True):
+        yield from _narrow(way, sure, start, end + 1, limits.spread)
+
+
+def _narrow(way: Tensor, sure: Tensor, start: int, end: int, spread: float) -> Iterator[tuple[int, int]]:
+    """The same from its first sure step to its last, or, where it goes too far, of what is before and after that."""
+    steps = sure[start : max(end - 1, start)].nonzero()[:, 0].tolist()
+    if not steps or steps[-1] + 2 - steps[0] < SHORTEST:
+        return
+    start, end = start + steps[0], start + steps[-1] + 2
+    if (way[start:end] - _place(way[start:end])).norm(dim=-1).max() <= spread:
+        yield start, end
+        return
+    fastest = start + int(_speed(way[start:end]).argmax())
+    yield from _narrow(way, sure, start, max(fastest + 1 - GAP, start), spread)
+    yield from _narrow(way, sure, min(fastest + 1 + GAP, end), end, spread)
+
+
+def _speed(way: Tensor) -> Tensor:
+    """(F - 1,) m/s from frame to frame along a way (F, 3)."""
+    return way.diff(dim=0).norm(dim=-1) * FPS
+
+
+def _place(way: Tensor) -> Tensor:
+    """Where a joint on a way (F, 3) stands: the mean, in which frames count more the slower they are."""
+    speed = _speed(way)
+    slower = torch.minimum(torch.cat([speed[:1], speed]), torch.cat([speed, speed[-1:]]))
+    weight = 1 / (1 + (slower / STILL) ** 2)
+    return (way * weight[:, None]).sum(0) / weight.sum()

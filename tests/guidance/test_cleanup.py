@@ -1,0 +1,225 @@
+"""Clean-up: feet that stand keep still, bones have their lengths, goals stay exact, and all else stays as it was."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from guidance.cleanup import LIMBS_THAT_BEND, clean_up
+from guidance.goals import Contact, Goals, Joint, Loop, Waypoint
+from guidance.stands import find_stands
+from motion_diffusion.heading import gaussian
+from motion_diffusion.metrics import TOES, foot_skating_ratio, joint_jitter
+from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS, forward_kinematics
+
+NONE = Goals()
+WALKS = range(0, 40, 5)
+
+
+def stretch(joints):
+    """(F, 21) metres by which bones are too long or too short."""
+    return ((joints[:, 1:] - joints[:, PARENTS[1:]]).norm(dim=-1) - BONE_LENGTHS[1:].to(joints)).abs()
+
+
+def ease(count):
+    """(count, 1, 1) from 0 to 1 without a jump of speed."""
+    time = torch.linspace(0, 1, count, dtype=torch.float64)
+    return (3 * time**2 - 2 * time**3)[:, None, None]
+
+
+def spoilt(walk, seed, *, slide=0.18, longer=0.01):
+    """A walk whose feet slide by `slide` m while they stand and come back in the air, its bones changing smoothly."""
+    generator = torch.Generator().manual_seed(seed)
+    joints = walk.double().clone()
+    stands = [stand for stand in find_stands(joints) if stand.joint in TOES and stand.end - stand.start > 5]
+    for stand, after in zip(stands, [*stands[1:], None], strict=True):
+        angle = 2 * torch.pi * torch.rand(1, generator=generator, dtype=torch.float64)
+        move = slide * torch.cat([angle.cos(), torch.zeros_like(angle), angle.sin()])
+        landing = len(joints)
+        if after is not None and after.joint == stand.joint:
+            landing = after.start
+        out, back = ease(stand.end - stand.start), 1 - ease(landing - stand.end + 2)[1:-1]
+        for joint, share in ((stand.joint, 1.0), (stand.joint - 3, 1.0), (stand.joint - 6, 0.5)):
+            joints[stand.start : landing, joint] += share * torch.cat([out, back])[:, 0] * move
+    noise = torch.randn(len(joints), len(JOINTS), generator=generator, dtype=torch.float64)
+    factor = 1 + longer * gaussian(noise, 6.0) / gaussian(noise, 6.0).std()
+    result = joints.clone()
+    for joint in range(1, len(JOINTS)):
+        if joint not in (7, 8, 10, 11):  # feet stay where they slide
+            bone = joints[:, joint] - joints[:, PARENTS[joint]]
+            result[:, joint] = result[:, PARENTS[joint]] + factor[:, joint, None] * bone
+    return result
+
+
+def standing(frames=60):
+    """A body that stands upright, feet flat, knees bent a little."""
+    turn = torch.eye(3, dtype=torch.float64).repeat(frames, len(JOINTS), 1, 1)
+    for hip, knee in ((1, 4), (2, 5)):
+        for joint, angle in ((hip, -0.3), (knee, 0.3)):
+            c, s = torch.tensor(angle, dtype=torch.float64).cos(), torch.tensor(angle, dtype=torch.float64).sin()
+            turn[:, joint] = torch.tensor([[1, 0, 0], [0, c, -s], [0, s, c]])
+    joints = forward_kinematics(turn, torch.zeros(frames, 3, dtype=torch.float64))
+    joints[..., 1] += 0.015 - joints[..., TOES, 1].min()
+    return joints
+
+
+@pytest.mark.parametrize("i", WALKS)
+def test_clean_walk_hardly_changes(walks, i):
+    cleaned, report = clean_up(walks[i], NONE)
+    moved = 100 * (cleaned - walks[i]).norm(dim=-1)
+    assert moved[:, [0, 7, 8, 10, 11]].max() < 1
+    assert moved.max() < 1.25  # knees of legs that are nearly straight
+    assert moved.mean() < 0.05
+    assert report.stands >= 4
+    assert report.unsettled == ()
+    assert joint_jitter(cleaned) < 1.1 * joint_jitter(walks[i])
+
+
+@pytest.mark.parametrize("i", WALKS)
+def test_spoilt_walk_stands_again(walks, i):
+    walk = spoilt(walks[i], seed=i)
+    cleaned, report = clean_up(walk, NONE)
+    assert foot_skating_ratio(cleaned) <= 0.25 * foot_skating_ratio(walk)
+    assert stretch(walk).max() > 0.005
+    assert stretch(cleaned).max() < 1e-3
+    assert joint_jitter(cleaned) < 1.1 * joint_jitter(walk)
+    assert report.skating_after == pytest.approx(foot_skating_ratio(cleaned), abs=1e-9)
+    assert report.bone_error_before_cm == pytest.approx(100 * stretch(walk).max().item())
+    upper = [joint for joint in range(len(JOINTS)) if joint not in (4, 5, 7, 8, 10, 11)]
+    assert (cleaned - walk)[:, upper].norm(dim=-1).mean() < 0.02
+
+
+def test_there_was_something_to_clean(walks):
+    assert torch.tensor([foot_skating_ratio(spoilt(walks[i], seed=i)) for i in WALKS]).mean() > 0.05
+
+
+@pytest.mark.parametrize("i", WALKS)
+def test_twice_is_once(walks, i):
+    once, _ = clean_up(spoilt(walks[i], seed=i), NONE)
+    twice, _ = clean_up(once, NONE)
+    assert (twice - once).norm(dim=-1).max() < 2e-3
+
+
+@pytest.mark.parametrize("i", WALKS)
+def test_knees_and_elbows_bend_as_before(walks, i):
+    walk = spoilt(walks[i], seed=i)
+    cleaned, _ = clean_up(walk, NONE)
+    for start, middle, end in LIMBS_THAT_BEND:
+
+        def bend(joints, a=start, b=middle, c=end):
+            along = torch.nn.functional.normalize(joints[:, c] - joints[:, a], dim=-1)
+            arm = joints[:, b] - joints[:, a]
+            return arm - (arm * along).sum(-1, keepdim=True) * along
+
+        before, after = bend(walk), bend(cleaned)
+        bent = (before.norm(dim=-1) > 0.02) & (after.norm(dim=-1) > 0.02)
+        assert ((before * after).sum(-1) > 0)[bent].all()
+
+
+def test_goals_that_are_met_stay_exact(walks):
+    walk = spoilt(walks[10], seed=0)
+    x, _, z = walk[20, 0].tolist()
+    hand = walk[30, 21].tolist()
+    goals = Goals(
+        goals=[
+            Waypoint(frame=20, x=x, z=z),
+            Joint(frame=30, joint="right_wrist", position=hand),
+            Joint(frame=35, joint="head", position=[None, walk[35, 15, 1].item() + 0.006, None]),  # nearly
+        ]
+    )
+    cleaned, report = clean_up(walk, goals)
+    assert goals.nearest(cleaned).errors(cleaned).max() < 1e-4
+    assert report.goal_error_after_cm < 1e-2
+    assert not [line for line in report.unsettled if "goal" in line]
+    assert stretch(cleaned).max() < 1e-3
+
+
+def test_goal_that_is_missed_is_left_and_told_of(walks):
+    walk = walks[3]
+    goals = Goals(goals=[Waypoint(frame=10, x=walk[10, 0, 0].item() + 0.4, z=walk[10, 0, 2].item())])
+    cleaned, report = clean_up(walk, goals)
+    assert (cleaned[10, 0] - walk[10, 0]).norm() < 0.02
+    assert report.goal_error_after_cm == pytest.approx(40, abs=2)
+    assert any("goal 1 (waypoint) is missed by 40" in line for line in report.unsettled)
+
+
+def test_goals_that_depend_on_the_motion_hold_after_it():
+    joints = standing()
+    joints[:, [7, 10]] += 0.004 * torch.sin(torch.arange(60) / 5)[:, None, None]
+    joints[-1] = joints[0] + 0.003
+    goals = Goals(goals=[Loop(), Contact(joint="left_foot", start=0, end=1.0)])
+    cleaned, _ = clean_up(joints, goals)
+    assert (cleaned[-1] - cleaned[0]).abs().max() < 1e-4
+    assert cleaned[:21, 10].std(dim=0).max() < 1e-4
+
+
+def test_foot_in_the_air_stays_there():
+    joints = standing()
+    lifted = joints.clone()
+    lifted[:, [4, 7, 10]] += torch.tensor([0.0, 0.25, 0.1])
+    cleaned, report = clean_up(lifted, NONE)
+    assert cleaned[:, 10, 1].min() > 0.2
+    assert report.stands == 1  # the other one
+
+
+def test_jump_is_not_pulled_down():
+    joints = standing()
+    time = torch.arange(60) / FPS
+    height = (2.5 * (time - 1) - 4.9 * (time - 1) ** 2).clamp_min(0)
+    cleaned, report = clean_up(joints + height[:, None, None] * torch.tensor([0.0, 1.0, 0.0]), NONE)
+    assert (cleaned[:, :, 1] - joints[:, :, 1] - height[:, None]).abs().max() < 0.01
+    assert report.stands == 4
+
+
+def test_foot_at_its_own_height_is_lifted_and_not_pushed_down():
+    """A motion that floats 2 cm above the floor stands there; one that stands 3 cm in it stands on it."""
+    joints = standing()
+    slid = joints + 0.02 * torch.tensor([0.0, 1.0, 0.0])
+    slid[:, [7, 10]] += 0.05 * torch.sin(torch.arange(60) / 4)[:, None, None] * torch.tensor([1.0, 0.0, 0.0])
+    cleaned, _ = clean_up(slid, NONE)
+    assert (cleaned[:, TOES, 1] - slid[:, TOES, 1]).abs().max() < 2e-3
+    assert cleaned[5:55, 10].diff(dim=0).norm(dim=-1).max() < 1e-3
+    cleaned, _ = clean_up(joints - 0.045 * torch.tensor([0.0, 1.0, 0.0]), NONE)
+    assert cleaned[:, TOES, 1].min() > -2e-3
+
+
+def test_leg_that_does_not_reach_lets_its_foot_go():
+    """Feet stay behind while the pelvis is carried off by its goals: bones are right, and the report tells of it."""
+    joints = standing()
+    away = torch.linspace(0, 0.6, 60, dtype=torch.float64)
+    joints[:, [j for j in range(22) if j not in (4, 5, 7, 8, 10, 11)], 0] += away[:, None]
+    goals = Goals(goals=[Joint(frame=f, joint="pelvis", position=joints[f, 0].tolist()) for f in range(60)])
+    cleaned, report = clean_up(joints, goals)
+    assert stretch(cleaned).max() < 1e-3
+    assert goals.nearest(cleaned).errors(cleaned).max() < 1e-4
+    assert any("gives way" in line for line in report.unsettled)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 7])
+def test_short_motions(walks, frames):
+    walk = walks[0][:frames] + 0.01 * torch.randn(frames, 22, 3, generator=torch.Generator().manual_seed(0))
+    cleaned, report = clean_up(walk, Goals(goals=[Waypoint(frame=0, x=walk[0, 0, 0].item(), z=walk[0, 0, 2].item())]))
+    assert cleaned.shape == walk.shape
+    assert cleaned.dtype == walk.dtype
+    assert stretch(cleaned).max() < 1e-3
+    assert report.goal_error_after_cm < 1e-2
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.1, 1.0, 100.0])
+def test_anything_finite_stays_finite(scale):
+    noise = scale * torch.randn(30, 22, 3, generator=torch.Generator().manual_seed(1))
+    cleaned, _ = clean_up(noise, NONE)
+    assert torch.isfinite(cleaned).all()
+
+
+def test_same_input_same_output(walks):
+    walk = spoilt(walks[15], seed=2)
+    assert torch.equal(clean_up(walk, NONE)[0], clean_up(walk, NONE)[0])
+
+
+def test_report_is_json_and_words(walks):
+    _, report = clean_up(spoilt(walks[5], seed=1), NONE)
+    assert json.loads(json.dumps(dataclasses.asdict(report)))["stands"] == report.stands
+    assert all("\n" not in line and line for line in report.lines())
+    assert report.largest_move_joint in report.lines()[2]
