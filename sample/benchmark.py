@@ -1,4 +1,4 @@
-"""python -m sample.benchmark: what a sampler costs beside its network, at batch 1."""
+"""python -m sample.benchmark: what a sampler costs beside its network, and what guidance costs beside sampling."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from typing import Any
 import torch
 import tyro
 
+from guidance.goals import Goals, Joint, Waypoint
 from motion_diffusion.errors import command
 from motion_diffusion.model import MotionModel
 from motion_diffusion.samplers import SAMPLERS
+from sample.generate import Settings, generate
 
 
 @dataclass(frozen=True)
 class Options:
-    """Time every sampler: in the network, in drawing noise, and in all the rest (median of the repeats)."""
+    """Time every sampler: in the network, in drawing noise, and in all the rest; then ways of guiding against none.
+
+    At batch 1; medians of the repeats.
+    """
 
     model: str = "v-small"
     frames: int = 120
@@ -26,6 +31,8 @@ class Options:
     repeats: int = 5
     text_scale: float = 1.0
     """1 asks the network once a step, anything else twice."""
+    guidance: tuple[str, ...] = ("classifier", "imputation", "projection", "classifier+projection")
+    """Ways of guiding to time, to goals for the pelvis and both hands."""
 
 
 @command
@@ -33,6 +40,38 @@ def main() -> None:
     """The command."""
     options = tyro.cli(Options, prog="python -m sample.benchmark")
     model = MotionModel.load(options.model)
+    time_guidance(model, options)
+    time_samplers(model, options)
+
+
+def time_guidance(model: MotionModel, options: Options) -> None:
+    """Every way of guiding with the default sampler, in turns with no guidance, so that both see the same machine."""
+    last = options.frames - 1
+    goals = Goals(
+        goals=[
+            *(Waypoint(frame=round(last * share), x=share - 0.5, z=4 * share) for share in (0.25, 0.5, 0.75, 1.0)),
+            Joint(joint="left_wrist", frame=last // 3, position=(None, 1.5, None)),
+            Joint(joint="right_wrist", frame=last // 2, position=(None, 1.5, None)),
+        ]
+    )
+
+    def seconds(guidance: str) -> float:
+        settings = Settings(guidance=guidance, steps=options.steps, text_scale=options.text_scale)
+        started = time.perf_counter()
+        generate(model, ["a person walks"], [options.frames], goals=[goals], seeds=[0], settings=settings)
+        return time.perf_counter() - started
+
+    seconds("none")  # warms up
+    for guidance in options.guidance:
+        ratios = []
+        for _ in range(options.repeats):
+            plain = seconds("none")
+            ratios.append(seconds(guidance) / plain)
+        print(f"{guidance:24} {statistics.median(ratios):5.2f} times as long as without guidance ({plain:.2f} s)")
+
+
+def time_samplers(model: MotionModel, options: Options) -> None:
+    """Every sampler: its network, the noise it draws, and the rest. The model is changed so that it can be timed."""
     parameters = sum(p.numel() for p in model.denoiser.parameters()) / 1e6
     seconds = {"network": 0.0, "noise": 0.0}
 

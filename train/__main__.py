@@ -78,7 +78,8 @@ class Options:
 
 def told(options: Options) -> str:
     """What a model is trained on, in one line."""
-    return f"{options.data}, {options.training.steps} steps of {options.training.batch_size}"
+    begun = f", from {options.start}" if options.start else ""
+    return f"{options.data}, {options.training.steps} steps of {options.training.batch_size}{begun}"
 
 
 def build_model(options: Options, examples: Examples) -> MotionModel:
@@ -129,7 +130,7 @@ def _from_another(options: Options, other: MotionModel) -> MotionModel:
         other.config,
         denoiser=dataclasses.replace(other.config.denoiser, hints=hints),
         masks=options.masks,
-        training=f"{told(options)} from {other.name} ({other.config.training})",
+        training=told(options),
     )
     model = MotionModel(config, other.representation)
     model.denoiser.load_state_dict(model.denoiser.state_dict() | other.denoiser.state_dict())

@@ -80,7 +80,6 @@ def test_every_kind_of_goal_has_a_row(walks):
         (("walk", "--seconds", "nan"), "--seconds nan"),
         (("walk", "--goals", "against.json"), "goal 1 .*goal 2 .*take one out"),
         (("walk", "--guidance", "imputation+projection"), "do not go together"),
-        (("walk", "--projection.remix", "2"), "remix 2"),
         (("walk", "--out", "goals.json"), "goals.json"),
         (("walk", "--model", "cut"), "model.safetensors"),
     ],

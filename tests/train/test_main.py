@@ -4,8 +4,10 @@ import json
 from functools import partial
 
 import pytest
+import torch
 
 import train.__main__ as command
+from motion_diffusion.model import MotionModel
 
 TINY = "--width 16 --depth 1 --heads 2 --frame-width 8 --batch-size 2 --max-frames 44 --validation-examples 2".split()
 
@@ -73,3 +75,27 @@ def test_every_choice_of_the_core_is_on_the_command_line(train, tmp_path):
     config = json.loads((tmp_path / "r" / "config.json").read_text())
     assert (config["schedule"], config["T"], config["variance"]) == ("linear", 100, "learned-range")
     assert config["denoiser"]["outputs"] == 2
+
+
+def test_masks_and_a_start_from_another_model(train, tmp_path, capsys):
+    """A model with masks begins as the model it goes on from, which knows of none."""
+    train("--run", "plain", "--steps", 1, "--prediction", "v", *TINY)
+    train(
+        "--run", "told", "--steps", 1, "--prediction", "v", "--masks", "--start", "plain", "--learning-rate", 0, *TINY
+    )
+    plain, told = MotionModel.load(tmp_path / "plain"), MotionModel.load(tmp_path / "told")
+    assert told.config.masks
+    assert told.config.denoiser.hints == 6 * 22
+    assert told.config.training == "procedural, 1 steps of 2, from plain"
+    x, frames = torch.randn(1, 40, plain.representation.size), torch.ones(1, 40, dtype=torch.bool)
+    for known in (None, (torch.ones(1, 40, 22, 3), torch.ones(1, 40, 22, 3, dtype=torch.bool))):
+        same = told.denoise_fn(["a person walks"], frames, observed=known)(x, 500, 480).x0
+        torch.testing.assert_close(same, plain.denoise_fn(["a person walks"], frames)(x, 500, 480).x0)
+    with pytest.raises(SystemExit, match="2"):
+        train("--run", "r", "--start", "plain", "--prediction", "eps", *TINY)
+    assert "plain predicts v" in capsys.readouterr().err
+
+
+def test_masks_of_the_root(train, tmp_path):
+    train("--run", "r", "--steps", 1, "--masks", "--features", "root", "--", *TINY)
+    assert json.loads((tmp_path / "r" / "config.json").read_text())["denoiser"]["hints"] == 6
