@@ -10,7 +10,7 @@ from torch import Tensor
 
 from guidance.classifier import ClassifierOptions, classifier
 from guidance.displacement import Displacement
-from guidance.goals import Goals, Path_
+from guidance.goals import Goals, Path_, Waypoint
 from guidance.projection import projection
 from guidance.task import Task
 from motion_diffusion.errors import InputError
@@ -61,13 +61,16 @@ def with_paths(
 
 
 def _of_root(goals: Goals, frames: int) -> Goals:
-    """The goals that a model without a body can be asked to meet."""
-    chosen = []
-    for goal in goals.goals:
-        seen = goal.observe(frames).mask.any(0).any(-1)
-        if (seen[0] and not seen[1:].any() and not goal.depends) or (goal.kind == "obstacle" and goal.body == "root"):
-            chosen.append(goal)
-    return Goals(goals=chosen)
+    """What a model without a body can be asked to meet: where the pelvis shall be, and what it shall keep out of.
+
+    Where a frame has goals for other joints alone, the pelvis shall be amid them; the body reaches for them later.
+    """
+    wanted = goals.observe(frames)
+    seen = wanted.mask[..., 0] & wanted.mask[..., 2]
+    seen = torch.where(seen[:, :1], seen & (torch.arange(seen.shape[1]) == 0), seen)
+    amid = (wanted.values * seen[..., None]).sum(1) / seen.sum(1).clamp_min(1)[:, None]
+    places = [Waypoint(frame=k, x=amid[k, 0].item(), z=amid[k, 2].item()) for k in seen.any(1).nonzero()[:, 0].tolist()]
+    return Goals(goals=[*places, *(g for g in goals.goals if g.kind == "obstacle" and g.body == "root")])
 
 
 def _smooth(task: Task, paths: Tensor) -> Tensor:

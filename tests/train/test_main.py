@@ -97,5 +97,5 @@ def test_masks_and_a_start_from_another_model(train, tmp_path, capsys):
 
 
 def test_masks_of_the_root(train, tmp_path):
-    train("--run", "r", "--steps", 1, "--masks", "--features", "root", "--", *TINY)
+    train("--run", "r", "--steps", 1, "--masks", *TINY, "--features", "root")
     assert json.loads((tmp_path / "r" / "config.json").read_text())["denoiser"]["hints"] == 6
