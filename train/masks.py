@@ -15,7 +15,7 @@ def known_positions(frames: Tensor, generator: torch.Generator, *, nothing: floa
     """(B, F, 22, 3) bool: what is known of each motion, drawn at random. frames: (B, F) bool, which frames exist.
 
     nothing: share of motions of which nothing is known. Else the joints are the pelvis alone, some of `TOLD`, all of
-    those, or all there are; the frames are a few or many (their number even in its logarithm), a stretch, or both ends;
+    those, or all there are; the frames are all, a few or many (their number even in its logarithm), a stretch, or both ends;
     and the axes all three, for the pelvis mostly x and z, or a subset of them.
     """
     known = torch.zeros(*frames.shape, len(JOINTS), 3, dtype=torch.bool)
@@ -29,7 +29,9 @@ def known_positions(frames: Tensor, generator: torch.Generator, *, nothing: floa
 def _frames(count: int, generator: torch.Generator) -> Tensor:
     """(count,) bool: frames at which something is known."""
     kind, chosen = _chance(generator), torch.zeros(count, dtype=torch.bool)
-    if kind < 0.65:
+    if kind < 0.1:
+        chosen[:] = True
+    elif kind < 0.65:
         many = round(count ** _chance(generator))
         chosen[torch.randperm(count, generator=generator)[:many]] = True
     elif kind < 0.85:

@@ -127,3 +127,14 @@ def test_names_and_keywords():
         Uniform(T).sample(3, generator())
     with pytest.raises(TypeError, match="seed"):
         Uniform(T).sample(3, seed=0)
+
+
+def test_late_times_count_more_on_purpose():
+    """Half of the draws are among the last twentieth, and what they come with does not undo that."""
+    t, w = time_sampler("late", 1000).sample(20_000, generator=generator())
+    assert torch.equal(w, torch.ones(20_000, dtype=torch.float64))
+    assert t.min() >= 1
+    assert t.max() == 1000
+    assert (t > 950).double().mean().item() == pytest.approx(0.5 + 0.5 * 0.05, abs=0.01)
+    rest = torch.bincount((t[t <= 950] - 1) // 95, minlength=10) / (t <= 950).sum()
+    assert (rest - 0.1).abs().max() < 0.01

@@ -28,7 +28,7 @@ def test_every_kind_of_goal_occurs():
     known = drawn()[LENGTHS == 60]
     frames = known.any(-1).any(-1).sum(1)
     assert (frames == 1).any()
-    assert frames.max() > 50
+    assert (frames == 60).any()
     joints = known.any(1).any(-1)
     assert (joints.sum(1) == 1).any()
     assert (joints.sum(1) == 22).any()
