@@ -15,8 +15,8 @@ def known_positions(frames: Tensor, generator: torch.Generator, *, nothing: floa
     """(B, F, 22, 3) bool: what is known of each motion, drawn at random. frames: (B, F) bool, which frames exist.
 
     nothing: share of motions of which nothing is known. Else the joints are the pelvis alone, some of `TOLD`, all of
-    those, or all there are; the frames are all, a few or many (their number even in its logarithm), a stretch, or both ends;
-    and the axes all three, for the pelvis mostly x and z, or a subset of them.
+    those, or all there are; the frames are all, a few or many (their number even in its logarithm), a stretch, or both
+    ends; and the axes all three, for the pelvis mostly x and z, or a subset of them.
     """
     known = torch.zeros(*frames.shape, len(JOINTS), 3, dtype=torch.bool)
     for motion, count in zip(known, frames.sum(1).tolist(), strict=True):
