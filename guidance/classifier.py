@@ -10,8 +10,12 @@ import torch
 from torch import Tensor
 
 from guidance.task import Task
+from guidance.timeline import Timeline
 from motion_diffusion.errors import InputError
 from motion_diffusion.samplers import Denoise, Estimate, consistent
+
+FARTHEST = 1e3
+"""Times the length of a trial step that a line search goes."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class ClassifierOptions:
     scale: float = 100.0
     """Strength of the gradient with scaling variance or score (GMD: 100)."""
     inner: int = 3
-    """Further steps down the gradient to x̂0, at every step of sampling."""
+    """Further steps down the gradient to x̂0 (conjugate ones), at every step of sampling."""
     begin: float = 1.0
     """Share of the diffusion time at which guidance begins ..."""
     end: float = 0.0
@@ -54,17 +58,17 @@ def classifier(denoise: Denoise, task: Task, options: ClassifierOptions = Classi
     """
     schedule, timeline = task.model.schedule, task.timeline
 
-    def descend(x0: Tensor, uphill: Tensor, gradient: Tensor, loss: Tensor, size: float | None) -> Tensor:
-        """x̂0 after a step along −gradient, whose slope is told by uphill, the gradient of the loss at x̂0."""
-        d = -gradient if size is None else -size * gradient
-        if size is None:  # of a length at which the parabola is well determined: about that of the way to go
-            slope = timeline.of_motions((uphill * d).flatten(1).sum(1))
-            d = d * timeline.of_windows(loss / slope.abs().clamp_min(1e-12))[:, None, None]
-        slope = timeline.of_motions((uphill * d).flatten(1).sum(1))
-        rise = task.loss(x0 + d) - loss - slope
-        least = -slope / (2 * rise)
-        share = torch.where(rise > 0, least.clamp(0, 1 if size is not None else 1e3), (slope < 0).to(slope))
-        return x0 + timeline.of_windows(share)[:, None, None] * d
+    def descend(x0: Tensor, uphill: Tensor, direction: Tensor, loss: Tensor, most: float) -> Tensor:
+        """x̂0 + λ·direction, λ ≤ most; the slope there follows from uphill, the gradient of the loss at x̂0."""
+        slope = timeline.of_motions((uphill * direction).flatten(1).sum(1))
+        rise = task.loss(x0 + direction) - loss - slope
+        share = torch.where(rise > 0, (-slope / (2 * rise)).clamp(0, most), (slope < 0).to(slope))
+        return x0 + timeline.of_windows(share)[:, None, None] * direction
+
+    def long_enough(direction: Tensor, uphill: Tensor, loss: Tensor) -> Tensor:
+        """The direction at about the length of the way to go, where the parabola is well determined."""
+        slope = timeline.of_motions((uphill * direction).flatten(1).sum(1))
+        return direction * timeline.of_windows(loss / slope.abs().clamp_min(1e-12))[:, None, None]
 
     def guided(x: Tensor, t: int, s: int) -> Estimate:
         T = schedule.T
@@ -77,17 +81,33 @@ def classifier(denoise: Denoise, task: Task, options: ClassifierOptions = Classi
         x0, variance = estimate.x0, estimate.variance
         alpha, sigma = schedule.row(s if options.scaling == "variance" else t)
         size = None if options.scaling == "search" else options.scale * sigma**2 / alpha
-        moved = x0.detach()
-        for step in range(options.inner + 1):
+        uphill, loss = _slope(task.loss, x0.detach())
+        (gradient,) = torch.autograd.grad(x0, x, grad_outputs=uphill) if through else (uphill,)
+        if size is None:
+            moved = descend(x0.detach(), uphill, long_enough(-gradient, uphill, loss), loss, FARTHEST)
+        else:
+            moved = descend(x0.detach(), uphill, -size * gradient, loss, 1.0)
+        before, direction = None, torch.zeros_like(moved)
+        for _ in range(options.inner):
             uphill, loss = _slope(task.loss, moved)
-            gradient = uphill
-            if step == 0 and through:
-                (gradient,) = torch.autograd.grad(x0, x, grad_outputs=uphill)
-            moved = descend(moved, uphill, gradient, loss, size if step == 0 else None)
+            direction = _conjugate(uphill, before, direction, timeline)
+            moved, before = descend(moved, uphill, long_enough(direction, uphill, loss), loss, FARTHEST), uphill
         variance = variance.detach() if isinstance(variance, Tensor) else variance
         return consistent(moved, x.detach(), t, schedule, variance)
 
     return guided
+
+
+def _conjugate(uphill: Tensor, before: Tensor | None, direction: Tensor, timeline: Timeline) -> Tensor:
+    """The direction after one along which the gradient was `before` (Polak & Ribière 1969, never negative).
+
+    Goals pull on positions and on velocities, which count for very different lengths: plain descent would zigzag.
+    """
+    if before is None:
+        return -uphill
+    turned = timeline.of_motions((uphill * (uphill - before)).flatten(1).sum(1))
+    share = turned / timeline.of_motions(before.square().flatten(1).sum(1)).clamp_min(1e-20)
+    return timeline.of_windows(share.clamp_min(0))[:, None, None] * direction - uphill
 
 
 def _slope(loss: Callable[[Tensor], Tensor], x0: Tensor) -> tuple[Tensor, Tensor]:
