@@ -117,18 +117,49 @@ def table(lines: Sequence[Line]) -> list[list[str]]:
     return result
 
 
+SUMMED_UP = (ERROR, SKATING, MORE_SKATING, MORE_JITTER, MORE_ALL_JITTER, "bone length error, cm", "action recognised")
+"""Figures of the summary, over all densities and joints."""
+
+
+def summary(lines: Sequence[Line]) -> list[list[str]]:
+    """Headings and a row for each model and method: every motion's mean over all densities and joints."""
+    groups: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        groups.setdefault((line.cell.model, line.cell.method), []).append(line)
+    result = [["model", "method", "motions", *(SHOWN[name][0] for name in SUMMED_UP), "time / unguided"]]
+    for (model, method), group in groups.items():
+        each = [line.tensors(line.row) for line in group]
+        numbers = against(group)
+        for name in (name for name in SUMMED_UP if name in each[0]):
+            numbers[name] = interval(*confidence(torch.stack([one[name] for one in each]).mean(0)), group[0].motions)
+        words = [model, method, str(group[0].motions)]
+        for name in SUMMED_UP:
+            _, factor, decimals = SHOWN[name]
+            mean, half = numbers.get(name, (float("nan"), None))
+            number = "-" if mean != mean else f"{factor * mean:z.{decimals}f}"
+            words.append(number if half is None else f"{number} ± {factor * half:.{decimals}f}")
+        times = [line.numbers[MORE_SECONDS][0] for line in group if MORE_SECONDS in line.numbers]
+        result.append([*words, f"{sum(times) / len(times):.2f}" if times else "-"])
+    return result
+
+
 def as_text(lines: Sequence[Line]) -> str:
     """The table for a terminal."""
     return columns(table(lines))
 
 
 def as_markdown(lines: Sequence[Line]) -> str:
-    """The table with each row's command."""
+    """The summary, and the table with each row's command."""
     rows = [
         [*words, again] for words, again in zip(table(lines), ["again", *(f"`{x.again}`" for x in lines)], strict=True)
     ]
     rows.insert(1, ["---"] * 4 + ["---:"] * (len(rows[0]) - 5) + ["---"])
+    short = summary(lines)
+    short.insert(1, ["---"] * 2 + ["---:"] * (len(short[0]) - 2))
     return (
+        "## Over all densities and joints\n\n"
+        + "".join(f"| {' | '.join(row)} |\n" for row in short)
+        + "\n## Row by row\n\n"
         "Mean ± half the width of the 95 % interval over motions (seconds: over batches). Errors are over all given\n"
         "entries, a frame and a joint each. “Unguided” are the motions of the same model, clips and seeds; DIR is the\n"
         "folder of the clips.\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -66,7 +66,16 @@ def test_the_grid_is_resumed_and_its_rows_made_again(study, tmp_path, capsys):
         error = float(cell["average error, cm"])
         assert error < 0.01 if cell["method"] == "projection" else error > 1
     assert len({c["foot skating ratio"] for c in table[1:5]}) == 1  # unguided motions do not depend on the goals
-    assert (out / "table.md").read_text().count("\n| ") == len(table) + 2
+    summed_up, row_by_row = (out / "table.md").read_text().split("## Row by row")
+    assert row_by_row.count("\n| ") == len(table) + 2
+    short = [line.split(" | ") for line in summed_up.splitlines() if line.startswith("| ")]
+    heading, _, real, unguided, projected = short
+    for name, column in (("foot skating ratio", "foot skating"), ("average error, cm", "error, cm")):
+        place = heading.index(column)
+        for row, method in ((unguided, "none"), (projected, "projection")):
+            mean = sum(float(c[name]) for c in table if c["method"] == method) / 4
+            assert float(row[place].split(" ±")[0]) == pytest.approx(mean, abs=0.006)
+    assert real[heading.index("error, cm")] == "-"
     assert (out / "study.png").read_bytes().startswith(b"\x89PNG")
 
     whole = (out / "rows.jsonl").read_bytes()
