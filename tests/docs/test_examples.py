@@ -142,3 +142,13 @@ def test_a_new_way_of_guiding(run_example, capsys):
     asked.clear()
     again(x, 20, 10)
     assert len(asked) == 1
+
+
+def test_obstacles(run_example, capsys):
+    goals = Path(__file__).parents[2] / "assets" / "goals" / "obstacles.json"
+    run_example("08_obstacles.py", "--goals", goals, "--motions", 3, "--batch", 2, "--steps", 10)
+    assert capsys.readouterr().out.startswith("0 of 3 motions get inside, in 0 frames of all;")
+    assert Path("out/obstacles/path-2.png").is_file()
+    unguided = ("--motions", 3, "--steps", 10, "--guidance", "none", "--out", "n")
+    run_example("08_obstacles.py", "--goals", goals, *unguided)
+    assert not capsys.readouterr().out.startswith("0 of 3")  # who is not guided walks into them
