@@ -10,7 +10,8 @@ network is wide:
 * a *frame path*: each frame's own features meet the token's content again just before the output;
 * a *skip*: y = skip(t) ⊙ x_t + gate(t) ⊙ F(x_t, t, text), both per feature and functions of the noise level, among
   whose inputs are α_t and σ_t themselves. Linear in those, it can hold the best linear estimate exactly for every
-  prediction type: skip = α for x0 and σ for ε, gate = σ for x0 and α for ε (on unit-variance data).
+  prediction type: skip = α for x0 and σ for ε, gate = σ for x0 and α for ε (on unit-variance data). What is known of
+  the motion (`hints`) has a skip of its own, for where x_t is nothing but noise.
 
 The network knows the noise level by (α, σ) alone, so any schedule and any respacing can use it.
 """
@@ -157,14 +158,17 @@ class Denoiser(nn.Module):
         self.frame_out = nn.Linear(config.frame_width, config.outputs * config.features)
         self.hint = nn.Linear(patch * config.hints, width) if config.hints else None
         self.frame_hint = nn.Linear(config.hints, config.frame_width) if config.hints else None
+        self.hint_skip = nn.Linear(config.hints, config.features, bias=False) if config.hints else None
+        self.hint_gate = nn.Linear(width + 2, config.features) if config.hints else None
         self.skip = nn.Linear(width + 2, config.features)
         self.gate = nn.Linear(width + 2, config.outputs * config.features)
         silent = (self.modulation, self.frame_modulation, self.frame_out, self.skip, self.gate)
-        for layer in (*silent, self.hint, self.frame_hint):
-            if layer is not None:
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
-        nn.init.ones_(self.gate.bias)
+        for layer in (*silent, self.hint, self.frame_hint, self.hint_skip, self.hint_gate):
+            for parameter in () if layer is None else layer.parameters():
+                nn.init.zeros_(parameter)
+        for gate in (self.gate, self.hint_gate):
+            if gate is not None:
+                nn.init.ones_(gate.bias)
 
     def forward(
         self,
@@ -210,5 +214,7 @@ class Denoiser(nn.Module):
         level = torch.cat([F.silu(level), alpha[:, None], sigma[:, None]], dim=-1)[:, None]
         y = self.gate(level) * self.frame_out(h)
         skipped = self.skip(level) * x
+        if self.hint_skip is not None and self.hint_gate is not None and hints is not None:
+            skipped = skipped + self.hint_gate(level) * self.hint_skip(hints)
         y = y + F.pad(skipped, (0, y.shape[-1] - skipped.shape[-1]))
         return y * frames[..., None]
