@@ -105,7 +105,12 @@ class Late(Stratified):
 
 
 TimeSamplerName = Literal["uniform", "stratified", "loss-second-moment", "late"]
-_SAMPLERS = {"uniform": Uniform, "stratified": Stratified, "loss-second-moment": LossSecondMoment, "late": Late}
+_SAMPLERS: dict[str, type[TimeSampler]] = {
+    "uniform": Uniform,
+    "stratified": Stratified,
+    "loss-second-moment": LossSecondMoment,
+    "late": Late,
+}
 
 
 def time_sampler(name: TimeSamplerName, T: int) -> TimeSampler:
