@@ -10,7 +10,6 @@ frames alone: it is found once, in float64, and reading is one matrix product, l
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import torch
@@ -48,46 +47,3 @@ def least_squares(
     steps = torch.arange(frames - 1, device=lengths.device) < lengths[..., None] - 1
     residual = residual.where(steps[..., None].to(residual.device), 0)
     return positions + kernels.to(residual)[which] @ residual
-
-
-def constrain(
-    x: Tensor,
-    target: Tensor,
-    mask: Tensor,
-    *,
-    lengths: Tensor | None = None,
-    weight: float = VELOCITY_WEIGHT,
-) -> Tensor:
-    """The same least-squares problem with hard rows: x = target where mask, the rest as near the old minimum as it can.
-
-    x: (..., F, C), a path from `least_squares` with the same lengths and weight; target, mask (bool): like x.
-
-    The change c that this takes is known where a frame is given and has (I + w·DᵀD) c = 0 elsewhere. With
-    cosh θ = 1 + 1/(2w), between two given frames, a frames after the one and b before the other,
-
-        c = (sinh(θ·b) c_before + sinh(θ·a) c_after) / sinh(θ·(a + b)),
-
-    and beyond the first and the last one as if the path were mirrored at its ends.
-    """
-    frames = x.shape[-2]
-    time = torch.arange(frames, device=x.device)[:, None].expand(x.shape)
-    count = torch.full_like(time, frames) if lengths is None else lengths.to(x.device)[..., None, None].expand(x.shape)
-    given = mask & (time < count)
-    change = torch.where(given, target.to(x.dtype) - x, 0)
-    before = torch.where(given, time, -1).cummax(-2).values
-    after = torch.where(given, time, frames).flip(-2).cummin(-2).values.flip(-2)
-    is_first, is_last = before < 0, after == frames
-    c_before = change.gather(-2, torch.where(is_first, after, before).clamp_max(frames - 1))
-    c_after = change.gather(-2, torch.where(is_last, before, after).clamp_min(0))
-    a = time - torch.where(is_first, -1 - after, before)
-    b = torch.where(is_last, 2 * count - 1 - before, after) - time
-    free = (time < count) & ~given
-    theta = math.acosh(1 + 1 / (2 * weight))
-    share_before, share_after = (_sinh_ratio(theta, u, a + b).where(free, 0).to(x.dtype) for u in (b, a))
-    return torch.where(given, target.to(x.dtype), x + share_before * c_before + share_after * c_after)
-
-
-def _sinh_ratio(theta: float, steps: Tensor, whole: Tensor) -> Tensor:
-    """sinh(θ·steps) / sinh(θ·whole) for 0 ≤ steps ≤ whole, in float64, without overflow."""
-    u, span = theta * steps.double(), theta * whole.double()
-    return torch.exp(u - span) * torch.expm1(-2 * u) / torch.expm1(-2 * span)

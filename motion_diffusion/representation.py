@@ -23,7 +23,7 @@ from torch import Tensor
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import Convention, heading, turn
-from motion_diffusion.reading import VELOCITY_WEIGHT, constrain, least_squares
+from motion_diffusion.reading import least_squares
 from motion_diffusion.rotations import about_y, bone_rotations, to_6d
 from motion_diffusion.skeleton import FEET
 
@@ -48,7 +48,7 @@ CONTACT_THRESHOLD = 0.002
 _SCALED_TOGETHER = (slice(0, 1), slice(1, 3), slice(3, 4), *(LAYOUT[name] for name in list(LAYOUT)[1:]))
 
 Observed = tuple[Tensor, Tensor]
-"""(values, mask), each (..., F, 22, 3): world positions in metres that hold exactly where the mask is true."""
+"""(values, mask), each (..., F, J, 3): world positions in metres that are known where the mask is true."""
 
 
 def encode(
@@ -93,43 +93,15 @@ def encode(
     return features
 
 
-def decode(
-    features: Tensor,
-    *,
-    lengths: Tensor | None = None,
-    observed: Observed | None = None,
-    velocity_weight: float = VELOCITY_WEIGHT,
-) -> Tensor:
+def decode(features: Tensor, *, lengths: Tensor | None = None) -> Tensor:
     """Joint positions (..., F, 22, 3) in metres from features (..., F, 263): the least-squares reading.
 
     Every joint's path in the world is the best fit to its positions and its velocities together (see `reading`);
     rotations and contacts are not used. Differentiable. lengths: (...) frames that count; later ones influence nothing.
-
-    observed: entries that shall hold exactly, see `constrained`.
     """
     raw = decode_positions(features)
     steps = turn(_points(features[..., LAYOUT["velocities"]]), -2 * features[..., 0])
-    joints = _points(least_squares(raw.flatten(-2), steps.flatten(-2), lengths=lengths, weight=velocity_weight))
-    return joints if observed is None else constrained(joints, observed, lengths, velocity_weight=velocity_weight)
-
-
-def constrained(
-    joints: Tensor, observed: Observed, lengths: Tensor | None, *, velocity_weight: float = VELOCITY_WEIGHT
-) -> Tensor:
-    """Joints (..., F, J, 3) that `decode` gave for these lengths, as it gives them where entries shall hold exactly.
-
-    The entries are hard rows of the same system, so the path bends towards them over about √velocity_weight frames.
-    Where the root's x or z is observed, the whole body moves along with it.
-    """
-    values, mask = (tensor.expand(joints.shape) for tensor in observed)
-    floor = [0, 2]
-    root = joints[..., 0, :][..., floor]
-    wanted = constrain(root, values[..., 0, floor], mask[..., 0, floor], lengths=lengths, weight=velocity_weight)
-    shift = torch.zeros_like(joints[..., 0, :])
-    shift[..., floor] = wanted - root
-    moved = joints + shift[..., None, :]
-    flat = (moved.flatten(-2), values.flatten(-2), mask.flatten(-2))
-    return _points(constrain(*flat, lengths=lengths, weight=velocity_weight))
+    return _points(least_squares(raw.flatten(-2), steps.flatten(-2), lengths=lengths))
 
 
 def decode_positions(features: Tensor) -> Tensor:
@@ -344,34 +316,18 @@ class Representation:
         features[..., index] = x * scale + self.mean[index].to(x)
         return features
 
-    def decode(
-        self,
-        x: Tensor,
-        *,
-        lengths: Tensor | None = None,
-        observed: Observed | None = None,
-        velocity_weight: float = VELOCITY_WEIGHT,
-    ) -> Tensor:
+    def decode(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
         """Joint positions (..., F, J, 3) in metres from the network's numbers (..., F, size); see `read`."""
-        return self.read(self.denormalise(x), lengths=lengths, observed=observed, velocity_weight=velocity_weight)
+        return self.read(self.denormalise(x), lengths=lengths)
 
-    def read(
-        self,
-        features: Tensor,
-        *,
-        lengths: Tensor | None = None,
-        observed: Observed | None = None,
-        velocity_weight: float = VELOCITY_WEIGHT,
-    ) -> Tensor:
+    def read(self, features: Tensor, *, lengths: Tensor | None = None) -> Tensor:
         """Joint positions (..., F, J, 3) in metres from features (..., F, 263) of which the network's are filled in.
 
-        J is 22, by `decode`; or 1 if there is only the root, whose path is its own features. observed: as for `decode`,
-        for J joints.
+        J is 22, by `decode`; or 1 if there is only the root, whose path is its own features.
         """
         if self.whole_body:
-            return decode(features, lengths=lengths, observed=observed, velocity_weight=velocity_weight)
-        path = features[..., None, [1, 3, 2]]
-        return path if observed is None else constrained(path, observed, lengths, velocity_weight=velocity_weight)
+            return decode(features, lengths=lengths)
+        return features[..., None, [1, 3, 2]]
 
     @property
     def index(self) -> list[int]:

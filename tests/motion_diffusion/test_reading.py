@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from motion_diffusion.reading import VELOCITY_WEIGHT, constrain, least_squares
+from motion_diffusion.reading import VELOCITY_WEIGHT, least_squares
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -48,76 +48,29 @@ def test_lengths_that_are_all_the_same_change_nothing(batch: tuple[int, ...]) ->
     torch.testing.assert_close(
         least_squares(positions, velocities, lengths=lengths), least_squares(positions, velocities)
     )
-    target, mask = random(*batch, 9, 2, seed=2), random(*batch, 9, 2, seed=3) > 0.5
-    torch.testing.assert_close(constrain(positions, target, mask, lengths=lengths), constrain(positions, target, mask))
 
 
 def test_each_item_of_a_batch_is_read_as_if_alone_and_padding_is_returned() -> None:
     lengths = torch.tensor([[1, 12], [5, 2]])
     positions, velocities = random(2, 2, 12, 3), random(2, 2, 12, 3, seed=1)
-    target, mask = random(2, 2, 12, 3, seed=2), random(2, 2, 12, 3, seed=3) > 0.3
     read = least_squares(positions, velocities, lengths=lengths)
-    held = constrain(read, target, mask, lengths=lengths)
     for i in range(2):
         for j in range(2):
             n = int(lengths[i, j])
             alone = least_squares(positions[i, j, :n], velocities[i, j, :n])
             torch.testing.assert_close(read[i, j, :n], alone)
             torch.testing.assert_close(read[i, j, n:], positions[i, j, n:])
-            torch.testing.assert_close(held[i, j, :n], constrain(alone, target[i, j, :n], mask[i, j, :n]))
-            torch.testing.assert_close(held[i, j, n:], positions[i, j, n:])
-
-
-@pytest.mark.parametrize("given", [[0], [19], [4, 5, 17], list(range(20))])
-def test_hard_rows_are_the_constrained_minimum(given: list[int]) -> None:
-    """Against the system of Lagrange: [2A, Cᵀ; C, 0] [x; λ] = [2b; target]."""
-    positions, velocities, target = random(20, 1), random(20, 1, seed=1), random(20, 1, seed=2)
-    rows, wanted = stacked(positions, velocities, VELOCITY_WEIGHT)
-    select = torch.eye(20, dtype=torch.float64)[given]
-    corner = torch.zeros(len(given), len(given), dtype=torch.float64)
-    system = torch.cat([torch.cat([rows.T @ rows, select.T], 1), torch.cat([select, corner], 1)])
-    expected = torch.linalg.solve(system, torch.cat([rows.T @ wanted, target[given]]))[:20]
-    mask = torch.zeros(20, 1, dtype=torch.bool)
-    mask[given] = True
-    held = constrain(least_squares(positions, velocities), target, mask)
-    torch.testing.assert_close(held, expected)
-    assert torch.equal(held[given], target[given])
-
-
-def test_nothing_given_changes_nothing_and_coordinates_do_not_mix() -> None:
-    x, target = random(2, 15, 3), random(2, 15, 3, seed=1)
-    mask = torch.zeros(2, 15, 3, dtype=torch.bool)
-    assert torch.equal(constrain(x, target, mask), x)
-    mask[1, 4, 2] = True
-    held = constrain(x, target, mask)
-    assert torch.equal(held[0], x[0])
-    assert torch.equal(held[1, :, :2], x[1, :, :2])
-    assert (held[1, :, 2] != x[1, :, 2]).all()
 
 
 def test_what_lies_in_the_padding_influences_nothing_not_even_nan() -> None:
     lengths = torch.tensor([6, 4])
     positions, velocities = random(2, 6, 2), random(2, 6, 2, seed=1)
     padding = (torch.arange(6) >= lengths[:, None])[..., None].expand(2, 6, 2)
-    target, mask = random(2, 6, 2, seed=2), random(2, 6, 2, seed=3) > 0
     results = []
     for filler in (0.0, float("nan")):
         read = least_squares(
             positions.masked_fill(padding, filler), velocities.masked_fill(padding, filler), lengths=lengths
         )
-        held = constrain(read, target.masked_fill(padding, filler), mask | padding, lengths=lengths)
-        results.append(held[~padding])
+        results.append(read[~padding])
     torch.testing.assert_close(*results)
     assert results[1].isfinite().all()
-
-
-@pytest.mark.parametrize("weight", [0.5, VELOCITY_WEIGHT])
-def test_hard_rows_far_apart_do_not_overflow(weight: float) -> None:
-    x, target = torch.zeros(4000, 1), torch.ones(4000, 1)
-    mask = torch.zeros(4000, 1, dtype=torch.bool)
-    mask[[500, 3500]] = True
-    held = constrain(x, target, mask, weight=weight)
-    assert held.isfinite().all()
-    assert held.min() >= 0
-    assert held.max() == 1
-    assert held[2000] < 1e-6

@@ -135,8 +135,7 @@ def test_lengths_padding_influences_nothing(make_motion: MakeMotion) -> None:
 def test_lengths_padding_gets_and_gives_no_gradient() -> None:
     lengths = torch.tensor([7, 4])
     features = random(2, 7, FEATURES).requires_grad_()
-    values, mask = random(2, 7, 22, 3, seed=1), random(2, 7, 22, 3, seed=2) > 1
-    joints = decode(features, lengths=lengths, observed=(values, mask))
+    joints = decode(features, lengths=lengths)
     (gradient,) = torch.autograd.grad(joints[1, :4].square().sum(), features)
     assert not gradient[0].any()
     assert not gradient[1, 4:].any()
@@ -161,19 +160,16 @@ def test_groups_not_asked_for_stay_zero(make_motion: MakeMotion) -> None:
 
 
 @pytest.mark.parametrize("lengths", [None, torch.tensor([5, 3])])
-@pytest.mark.parametrize("observing", [False, True])
-def test_gradients_of_decode(lengths: Tensor | None, observing: bool) -> None:
-    features, values = 0.3 * random(2, 5, FEATURES), random(2, 5, 22, 3, seed=1)
-    mask = random(2, 5, 22, 3, seed=2) > 1
+def test_gradients_of_decode(lengths: Tensor | None) -> None:
+    features = 0.3 * random(2, 5, FEATURES)
     columns = [0, 1, 2, 3, 4, 5, 6, 64, 66, 193, 194, 195, 196, 258]
 
-    def read(some: Tensor, wanted: Tensor) -> Tensor:
+    def read(some: Tensor) -> Tensor:
         whole = features.index_copy(-1, torch.tensor(columns), some)
-        observed = (wanted, mask) if observing else None
-        return decode(whole, lengths=lengths, observed=observed)[:, :, [0, 1, 21]] + 0 * wanted[:, :, [0, 1, 21]]
+        return decode(whole, lengths=lengths)[:, :, [0, 1, 21]]
 
     some = features[..., columns].clone().requires_grad_()
-    assert torch.autograd.gradcheck(read, (some, values.requires_grad_()), fast_mode=True)
+    assert torch.autograd.gradcheck(read, (some,), fast_mode=True)
 
 
 def test_gradients_of_encode(make_motion: MakeMotion) -> None:
@@ -182,66 +178,17 @@ def test_gradients_of_encode(make_motion: MakeMotion) -> None:
     assert torch.autograd.gradcheck(lambda x: encode(x)[:, smooth], (joints,), fast_mode=True)
 
 
-# ---- observed
-
-
-def jittery(make_motion: MakeMotion) -> tuple[Tensor, Tensor]:
-    """Features of a walk whose root jumps by 10 cm a frame, as networks give them, and the walk."""
-    joints = make_motion(120)
-    features = encode(joints)
-    features[:, 1:3] += 0.1 * random(120, 2)
-    return features.float(), joints.float()
+# ---- jitter
 
 
 def test_velocities_take_the_jitter_out_of_the_root(make_motion: MakeMotion) -> None:
-    features, joints = jittery(make_motion)
+    """The root jumps by 10 cm a frame, as networks give it."""
+    joints = make_motion(120)
+    features = encode(joints)
+    features[:, 1:3] += 0.1 * random(120, 2)
+    features, joints = features.float(), joints.float()
     assert fastest_root(decode_positions(features)) > 4 * fastest_root(joints)
     assert fastest_root(decode(features)) < 1.1 * fastest_root(joints)
-
-
-def test_observed_is_met_and_the_body_moves_along(make_motion: MakeMotion) -> None:
-    features, joints = jittery(make_motion)
-    frames = [0, 30, 60, 85, 119]
-    values, mask = torch.zeros_like(joints), torch.zeros_like(joints, dtype=torch.bool)
-    mask[frames, 0, 0] = mask[frames, 0, 2] = True
-    values[frames] = joints[frames] + 0.3 * random(5, 1, 3).float()
-    free, held = decode(features), decode(features, observed=(values, mask))
-    assert (held - values)[mask].abs().max() < 1e-4
-    assert fastest_root(held) < 2 * fastest_root(joints)
-    shift = held - free
-    torch.testing.assert_close(shift, shift[:, :1].expand_as(shift), atol=1e-5, rtol=0)
-    assert not shift[..., 1].any()
-
-
-def test_observed_hands_and_heights_are_met_while_the_rest_of_the_body_stays(make_motion: MakeMotion) -> None:
-    features, joints = jittery(make_motion)
-    values, mask = joints + 0.2, torch.zeros_like(joints, dtype=torch.bool)
-    mask[40:60, 20] = True  # a wrist
-    mask[10, 15, 1] = True  # the head's height
-    free, held = decode(features), decode(features, observed=(values, mask))
-    assert (held - values)[mask].abs().max() < 1e-4
-    others = [j for j in range(22) if j not in (15, 20)]
-    assert torch.equal(held[:, others], free[:, others])
-    torch.testing.assert_close(held[:, 15, [0, 2]], free[:, 15, [0, 2]])
-
-
-def test_observed_root_and_hand_together_and_in_a_batch(make_motion: MakeMotion) -> None:
-    features = encode(make_motion(40, 3))
-    lengths = torch.tensor([40, 25, 10])
-    values, mask = random(3, 40, 22, 3, seed=1), random(3, 40, 22, 3, seed=2) > 1.5
-    mask[2] = False
-    held = decode(features, lengths=lengths, observed=(values, mask))
-    for i, n in enumerate(lengths.tolist()):
-        assert torch.equal(held[i, :n][mask[i, :n]], values[i, :n][mask[i, :n]])
-        alone = decode(features[i, :n], observed=(values[i, :n], mask[i, :n]))
-        torch.testing.assert_close(held[i, :n], alone)
-    torch.testing.assert_close(held[2], decode(features[2], lengths=lengths[2]))
-
-
-def test_observing_what_is_already_so_changes_nothing(make_motion: MakeMotion) -> None:
-    joints = make_motion(30)
-    held = decode(encode(joints), observed=(joints, random(30, 22, 3) > 1))
-    torch.testing.assert_close(held, joints)
 
 
 # ---- other roots, other positions
