@@ -121,12 +121,17 @@ SUMMED_UP = (ERROR, SKATING, MORE_SKATING, MORE_JITTER, MORE_ALL_JITTER, "bone l
 """Figures of the summary, over all densities and joints."""
 
 
+def _told(name: str) -> str:
+    """The heading of a figure by itself, with what it is compared with."""
+    return name if name in (MORE_SKATING, MORE_JITTER, MORE_ALL_JITTER) else SHOWN[name][0]
+
+
 def summary(lines: Sequence[Line]) -> list[list[str]]:
     """Headings and a row for each model and method: every motion's mean over all densities and joints."""
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         groups.setdefault((line.cell.model, line.cell.method), []).append(line)
-    result = [["model", "method", "motions", *(SHOWN[name][0] for name in SUMMED_UP), "time / unguided"]]
+    result = [["model", "method", "motions", *(_told(name) for name in SUMMED_UP), "time / unguided"]]
     for (model, method), group in groups.items():
         each = [line.tensors(line.row) for line in group]
         numbers = against(group)
