@@ -1,5 +1,7 @@
 """Ways of guiding by name: any that go together work with every model and sampler; what does not is refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -106,7 +108,8 @@ def test_words_and_masks_have_scales_of_their_own(make_task):
     with torch.no_grad():
         task.model.denoiser.hint.weight += 0.1
     model, observed = task.model, Guidance(("masks",), task).observed
-    model.representation.extent.fill_(1e6)  # no clip
+    far = torch.full_like(model.representation.extent, 1e6)
+    model.representation = replace(model.representation, extent=far)  # no clip
     frames = torch.ones(2, 40, dtype=torch.bool)
     x = torch.randn(2, 40, model.config.denoiser.features, generator=torch.Generator().manual_seed(0))
 
