@@ -33,7 +33,7 @@ class Options:
     """What the person does, e.g. "a tired person walks"; not needed with segments in the goal file."""
     goals: Path | None = None
     """Goal file (JSON), e.g. assets/goals/zigzag.json."""
-    model: str = "v-small"
+    model: str = "v-masks"
     """Name of a shipped model, or a run directory."""
     seconds: float = 6.0
     """How long the motion lasts; with segments in the goal file, these say so."""

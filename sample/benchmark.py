@@ -25,7 +25,7 @@ class Options:
     At batch 1; medians of the repeats.
     """
 
-    model: str = "v-small"
+    model: str = "v-masks"
     frames: int = 120
     steps: int = 50
     repeats: int = 5

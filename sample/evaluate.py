@@ -32,7 +32,7 @@ class Options(Setup):
     figure; `--study --help` says how.
     """
 
-    model: str = "v-small"
+    model: str = "v-masks"
     """Name of a shipped model, or a run directory."""
     keyframes: int = 5
     """Frames at which the pelvis shall be where it is in the real clip, at random."""

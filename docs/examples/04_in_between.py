@@ -31,7 +31,7 @@ class Options:
     source: Annotated[Path | None, tyro.conf.Positional] = None
     """A motion (.npz); without one, "a person walks" is made first."""
     text: str = "a person walks"
-    model: str = "v-small"
+    model: str = "v-masks"
     steps: int = 50
     seed: int = 1
     out: Path = Path("out/in-between")

@@ -39,7 +39,7 @@ class Options:
     text: str = "a person runs"
     seconds: float = 4.0
     """How long it goes on."""
-    model: str = "v-small"
+    model: str = "v-masks"
     steps: int = 50
     seed: int = 0
     out: Path = Path("out/continued")

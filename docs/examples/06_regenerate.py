@@ -32,7 +32,7 @@ class Options:
     end: float = 3.0
     """Seconds between which everything may change."""
     text: str = "a person waves"
-    model: str = "v-small"
+    model: str = "v-masks"
     steps: int = 50
     seed: int = 1
     out: Path = Path("out/regenerated")

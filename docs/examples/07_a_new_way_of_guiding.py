@@ -53,7 +53,7 @@ class Options:
 
     goals: Path = Path("assets/goals/zigzag.json")
     text: str = "a tired person walks"
-    model: str = "v-small"
+    model: str = "v-masks"
     motions: int = 4
     frames: int = 120
     steps: int = 20

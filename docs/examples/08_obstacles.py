@@ -29,7 +29,7 @@ class Options:
 
     goals: Path = Path("assets/goals/obstacles.json")
     text: str = "a person walks"
-    model: str = "v-small"
+    model: str = "v-masks"
     motions: int = 8
     frames: int = 120
     steps: int = 50
