@@ -90,12 +90,14 @@ class Projector:
         angle = turning(joints[..., :1, :], (joints + change)[..., :1, :], timeline.lengths)
         features = timeline.turned(features, angle, change[..., 0, [0, 2]])
         joints = timeline.joints(features)
+        now: Tensor | None = joints
         spin = self._spin(wanted, joints)
         if spin is not None:
+            now = None
             joints = joints[..., :1, :] + turn(joints - joints[..., :1, :], spin)
             features = timeline.turned(features, spin, torch.zeros_like(change[..., 0, [0, 2]]))
         moved = joints + self._change(joints)[0]
-        return task.model.representation.normalise(timeline.meet(features, moved))
+        return task.model.representation.normalise(timeline.meet(features, moved, now))
 
     def _change(self, joints: Tensor) -> tuple[Tensor, Observation]:
         """The displacement (M, N, J, 3) that meets the goals, and what they want in the end."""
@@ -145,7 +147,8 @@ def _smoothly(values: Tensor, given: Tensor) -> Tensor:
 
 def turning(before: Tensor, after: Tensor, lengths: Tensor) -> Tensor:
     """Angles (..., F) in radians, positive to the left, between the directions of two ways (..., F, 1, 3) in metres."""
-    old, new = (gaussian(frame_steps(way, lengths)[..., 0, [0, 2]], SMOOTHING) * FPS for way in (before, after))
+    steps = [frame_steps(way, lengths)[..., 0, [0, 2]] for way in (before, after)]
+    old, new = (gaussian(torch.cat(steps, dim=-1), SMOOTHING) * FPS).chunk(2, dim=-1)
     along = (old * new).sum(-1)
     across = new[..., 0] * old[..., 1] - new[..., 1] * old[..., 0]
     return torch.atan2(across, along + STANDING**2)

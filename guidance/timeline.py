@@ -26,8 +26,11 @@ class Timeline(Protocol):
     def turned(self, features: Tensor, angle: Tensor, shift: Tensor) -> Tensor:
         """Bodies turned to the left by angle (M, N) and moved by shift (M, N, 2) over the floor, poses unchanged."""
 
-    def meet(self, features: Tensor, joints: Tensor) -> Tensor:
-        """Features whose joints are these (M, N, J, 3), moved there with their heading unchanged."""
+    def meet(self, features: Tensor, joints: Tensor, now: Tensor | None = None) -> Tensor:
+        """Features whose joints are these (M, N, J, 3), moved there with their heading unchanged.
+
+        now: what `joints` says of these features, if that is known already.
+        """
 
     def of_motions(self, values: Tensor) -> Tensor:
         """Sums over the windows of a motion: (B,) → (M,)."""
@@ -48,8 +51,8 @@ class Separate:
     def turned(self, features: Tensor, angle: Tensor, shift: Tensor) -> Tensor:
         return _turned(features, angle, shift)
 
-    def meet(self, features: Tensor, joints: Tensor) -> Tensor:
-        return displaced(features, joints - self.joints(features), lengths=self.lengths)
+    def meet(self, features: Tensor, joints: Tensor, now: Tensor | None = None) -> Tensor:
+        return displaced(features, joints - (self.joints(features) if now is None else now), lengths=self.lengths)
 
     def of_motions(self, values: Tensor) -> Tensor:
         return values
@@ -100,7 +103,7 @@ class Woven:
         shifts = turn(cut, -angles[:, None].expand(cut.shape[:2]))[..., 0, [0, 2]]
         return _turned(features, self._cut(angle[0, :, None, None])[..., 0, 0], shifts)
 
-    def meet(self, features: Tensor, joints: Tensor) -> Tensor:
+    def meet(self, features: Tensor, joints: Tensor, now: Tensor | None = None) -> Tensor:
         local = self.representation.read(features, lengths=self.windows)
         angles, offsets = self._placed(local)
         wanted = self._cut(joints[0]) - offsets[:, None, None]

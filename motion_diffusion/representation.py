@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 import torch
@@ -329,7 +330,7 @@ class Representation:
             return decode(features, lengths=lengths)
         return features[..., None, [1, 3, 2]]
 
-    @property
+    @cached_property
     def index(self) -> list[int]:
         """Which of the 263 features the network sees, in its order."""
         return [i for group in self.groups for i in range(LAYOUT[group].start, LAYOUT[group].stop)]

@@ -22,7 +22,7 @@ from sample.generate import Settings, generate
 class Options:
     """Time every sampler: in the network, in drawing noise, and in all the rest; then ways of guiding against none.
 
-    At batch 1; medians of the repeats.
+    Samplers at batch 1, guidance at --batch; medians of the repeats.
     """
 
     model: str = "v-masks"
@@ -31,6 +31,8 @@ class Options:
     repeats: int = 5
     text_scale: float = 1.0
     """1 asks the network once a step, anything else twice."""
+    batch: int = 1
+    """Motions that are guided together."""
     guidance: tuple[str, ...] = ("classifier", "imputation", "projection", "classifier+projection")
     """Ways of guiding to time, to goals for the pelvis and both hands."""
 
@@ -58,7 +60,9 @@ def time_guidance(model: MotionModel, options: Options) -> None:
     def seconds(guidance: str) -> float:
         settings = Settings(guidance=guidance, steps=options.steps, text_scale=options.text_scale)
         started = time.perf_counter()
-        generate(model, ["a person walks"], [options.frames], goals=[goals], seeds=[0], settings=settings)
+        many = options.batch
+        texts, frames = ["a person walks"] * many, [options.frames] * many
+        generate(model, texts, frames, goals=[goals] * many, seeds=range(many), settings=settings)
         return time.perf_counter() - started
 
     seconds("none")  # warms up
