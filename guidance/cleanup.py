@@ -20,7 +20,7 @@ from guidance.goals import Goals
 from guidance.observation import Observation
 from guidance.stands import Stand, find_stands
 from motion_diffusion.heading import gaussian
-from motion_diffusion.metrics import TOES, foot_skating_ratio
+from motion_diffusion.metrics import TOES, bone_length_errors, foot_skating_ratio
 from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
 
 LIMBS_THAT_BEND = ((1, 4, 7), (2, 5, 8), (16, 18, 20), (17, 19, 21))
@@ -183,15 +183,9 @@ def _bend(joints: Tensor, limb: tuple[int, int, int]) -> Tensor:
     return middle - start - ((middle - start) * along).sum(-1, keepdim=True) * along
 
 
-def _stretch(joints: Tensor) -> Tensor:
-    """(F, 22) metres by which bones are too long or too short; 0 for the root."""
-    bones = joints - joints[:, [max(parent, 0) for parent in PARENTS]]
-    return (bones.norm(dim=-1) - BONE_LENGTHS).abs()
-
-
 def _report(before: Tensor, after: Tensor, goals: Goals, tolerance: float) -> CleanUp:
     stands = find_stands(before)
-    move, stretch = (after - before).norm(dim=-1), _stretch(after)
+    move, stretch = (after - before).norm(dim=-1), bone_length_errors(after)
     frame, joint = divmod(int(move.argmax()), len(JOINTS))
     missed = goals.nearest(after).errors(after)
     return CleanUp(
@@ -202,7 +196,7 @@ def _report(before: Tensor, after: Tensor, goals: Goals, tolerance: float) -> Cl
         mean_move_cm=100 * move.mean().item(),
         skating_before=foot_skating_ratio(before),
         skating_after=foot_skating_ratio(after),
-        bone_error_before_cm=100 * _stretch(before).max().item(),
+        bone_error_before_cm=100 * bone_length_errors(before).max().item(),
         bone_error_after_cm=100 * stretch.max().item(),
         goal_error_after_cm=100 * missed.max().item() if len(missed) else 0.0,
         unsettled=(*_missed(after, goals, tolerance), *_gave_way(after, stands, tolerance), *_stretched(stretch)),
@@ -225,7 +219,7 @@ def _gave_way(joints: Tensor, stands: list[Stand], tolerance: float) -> Iterator
 
 
 def _stretched(stretch: Tensor) -> Iterator[str]:
-    for joint in (stretch > SETTLED).any(0).nonzero()[:, 0].tolist():
-        worst, frame = (number.item() for number in stretch[:, joint].max(0))
+    for joint in (1 + (stretch > SETTLED).any(0).nonzero()[:, 0]).tolist():
+        worst, frame = (number.item() for number in stretch[:, joint - 1].max(0))
         bone = f"{JOINTS[PARENTS[joint]]}–{JOINTS[joint]}"
         yield f"bone {bone} is off by up to {100 * worst:.1f} cm, at {frame / FPS:.2f} s"

@@ -34,7 +34,7 @@ class Heading(Span):
     def what(self, joints: Tensor) -> str:
         rows = self.within(len(joints))
         faced = faces(joints[rows.start : rows.stop])
-        worst = faced[(_wrapped(faced - math.radians(self.degrees))).abs().argmax()]
+        worst = faced[wrapped(faced - math.radians(self.degrees)).abs().argmax()]
         return f"face {self.degrees:g}°: {math.degrees(worst.item()):.0f}°"
 
 
@@ -65,5 +65,6 @@ def facing(joints: Tensor, rows: range, angles: Tensor, places: Tensor | None = 
     return asking(joints, values, mask)
 
 
-def _wrapped(angle: Tensor) -> Tensor:
+def wrapped(angle: Tensor) -> Tensor:
+    """The same angle from -π to π radians."""
     return torch.atan2(angle.sin(), angle.cos())

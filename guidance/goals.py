@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -159,21 +160,14 @@ class Goals(BaseModel):
         for goal in self.goals:
             if goal.depends:
                 ask = goal.foremost if foremost else goal.nearest
-                wanted = _free_part(ask, _taken_along(joints, said), said.mask)
-                said = _added(said, wanted, goal.weight)
+                wanted = _free_part(ask, said.written_into(joints), said.mask)
+                said = replace(wanted, weights=torch.full_like(said.weights, goal.weight)).updated(said)
         return said
 
     def residuals(self, joints: Tensor) -> list[Residual]:
         """How well a motion (F, 22, 3) meets each goal."""
         self._check_times(len(joints))
         return [Residual.of(goal, joints) for goal in self.goals]
-
-
-def _taken_along(joints: Tensor, said: Observation) -> Tensor:
-    """Joints (F, 22, 3) with what is said written into them; where that moves the pelvis, the body goes along."""
-    floor = joints.new_tensor([1.0, 0.0, 1.0])
-    shift = torch.where(said.mask[:, :1], said.values[:, :1] - joints[:, :1], 0.0) * floor
-    return torch.where(said.mask, said.values, joints + shift)
 
 
 def _free_part(ask: Callable[[Tensor], Observation], joints: Tensor, taken: Tensor) -> Observation:
@@ -191,17 +185,6 @@ def _free_part(ask: Callable[[Tensor], Observation], joints: Tensor, taken: Tens
         if settled:
             break
     return Observation(wanted.values, wanted.mask & ~taken, wanted.weights)
-
-
-def _added(said: Observation, more: Observation, weight: float) -> Observation:
-    """An observation with entries of another where it says nothing, at the other's weight."""
-    mask = more.mask & ~said.mask
-    new = mask.any(-1) & ~said.mask.any(-1)
-    return Observation(
-        torch.where(mask, more.values, said.values),
-        said.mask | mask,
-        torch.where(new, torch.full_like(said.weights, weight), said.weights),
-    )
 
 
 SCHEMA = Path(__file__).parents[1] / "assets" / "goals" / "schema.json"

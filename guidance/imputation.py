@@ -51,7 +51,7 @@ def imputation(denoise: Denoise, task: Task, noise: Noise, options: ImputationOp
             return x0
         features = representation.denormalise(x0)
         joints = task.timeline.joints(features)
-        return representation.normalise(task.timeline.meet(features, written(joints, wanted(joints, t))))
+        return representation.normalise(task.timeline.meet(features, wanted(joints, t).written_into(joints)))
 
     imputed = with_hook(denoise, impute, schedule)
 
@@ -63,13 +63,6 @@ def imputation(denoise: Denoise, task: Task, noise: Noise, options: ImputationOp
         return estimate._replace(eps=torch.where(where, noise(), estimate.eps))
 
     return guided if on_x_s else imputed
-
-
-def written(joints: Tensor, goals: Observation) -> Tensor:
-    """Joints (M, N, J, 3) with the goals' values; a body goes where its pelvis goes."""
-    change = torch.where(goals.mask, goals.values - joints, 0)
-    along = change[..., :1, :] * change.new_tensor([1.0, 0.0, 1.0])
-    return torch.where(goals.mask, goals.values, joints + along)
 
 
 def observed_features(goals: Observation, task: Task) -> Tensor:

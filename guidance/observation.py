@@ -64,6 +64,11 @@ class Observation:
             torch.where(other.mask.any(-1), weights, self.weights),
         )
 
+    def written_into(self, joints: Tensor) -> Tensor:
+        """Joints (..., F, J, 3) with what is observed; where the pelvis moves over the floor, the body goes along."""
+        shift = torch.where(self.mask, self.values - joints, 0)[..., :1, :] * joints.new_tensor([1.0, 0.0, 1.0])
+        return torch.where(self.mask, self.values, joints + shift)
+
     def errors(self, joints: Tensor) -> Tensor:
         """Distances in metres, over the observed axes, of all observed (frame, joint) entries of one motion: (N,)."""
         observed = self.mask.any(-1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from guidance.displacement import Displacement, Part
+from guidance.facing import TURNED, wrapped
 from guidance.observation import Observation
 from guidance.task import Task
 from motion_diffusion.errors import InputError
@@ -15,9 +16,6 @@ from motion_diffusion.heading import gaussian, heading, turn
 from motion_diffusion.representation import frame_steps
 from motion_diffusion.samplers import Denoise, Estimate, Noise, consistent
 from motion_diffusion.skeleton import FPS
-
-ACROSS = (1, 2, 16, 17)
-"""Hips and shoulders: where they are says where a body faces."""
 
 SMOOTHING = 8.0
 """Sigma in frames of the gaussian over the directions of the two ways that are compared."""
@@ -128,10 +126,9 @@ class Projector:
         """(M, N) angles to the left by which bodies shall turn about their pelvis, so that hips and shoulders face as
         they are wanted to, and smoothly in between; None if nothing says so."""
         given = wanted.mask[..., [0, 2]].all(-1)
-        if joints.shape[-2] == 1 or not (given := given[..., ACROSS].all(-1)).any():
+        if joints.shape[-2] == 1 or not (given := given[..., TURNED].all(-1)).any():
             return None
-        missing = heading(joints, smooth=False) - heading(wanted.values, smooth=False)
-        missing = torch.atan2(missing.sin(), missing.cos())
+        missing = wrapped(heading(joints, smooth=False) - heading(wanted.values, smooth=False))
         result = torch.zeros_like(missing)
         for i, frames in enumerate(self.task.timeline.lengths.tolist()):
             result[i, :frames] = _smoothly(missing[i, :frames], given[i, :frames])

@@ -17,8 +17,6 @@ class Timeline(Protocol):
 
     lengths: Tensor
     """(M,) frames of each motion."""
-    windows: Tensor
-    """(B,) frames of each window."""
 
     def joints(self, features: Tensor) -> Tensor:
         """Where the joints of the motions are, in metres. Differentiable."""
@@ -43,7 +41,7 @@ class Separate:
     """Every window is a motion of its own."""
 
     def __init__(self, representation: Representation, lengths: Tensor):
-        self.representation, self.lengths, self.windows = representation, lengths, lengths
+        self.representation, self.lengths = representation, lengths
 
     def joints(self, features: Tensor) -> Tensor:
         return self.representation.read(features, lengths=self.lengths)
@@ -89,7 +87,8 @@ class Woven:
         angles, offsets = self._placed(local.detach())
         placed = turn(local, angles[:, None].expand(local.shape[:2])) + offsets[:, None, None]
         motion = local.new_zeros(int(self.lengths), *local.shape[2:])
-        for start, length, weights, window in self._each(self._weights.to(local), placed):
+        windows = zip(self.starts, self.windows.tolist(), self._weights.to(local), placed, strict=True)
+        for start, length, weights, window in windows:
             part = torch.zeros_like(motion)
             part[start : start + length] = weights[:length, None, None] * window[:length]
             motion = motion + part
@@ -131,9 +130,6 @@ class Woven:
             offset = b_mean - turn(a_mean[None, None], angles[k][None])[0, 0]
             offsets[k, [0, 2]] = offset[[0, 2]]
         return angles, offsets
-
-    def _each(self, *tensors: Tensor) -> list[tuple[int, int, Tensor, Tensor]]:
-        return list(zip(self.starts, self.windows.tolist(), *tensors, strict=True))
 
     def _cut(self, motion: Tensor) -> Tensor:
         """(N, J, C) → what each window sees of it, (B, F, J, C); the last frame held beyond a window's end."""

@@ -45,7 +45,12 @@ def joint_jitter(joints: Tensor) -> float:
     return joints.diff(n=3, dim=0).norm(dim=-1).mean().item() * FPS**3 if len(joints) > 3 else 0.0
 
 
+def bone_length_errors(joints: Tensor) -> Tensor:
+    """(F, 21) metres: |length − that of the skeleton| of the bones that end in joints 1 … 21."""
+    lengths = (joints[:, 1:] - joints[:, PARENTS[1:]]).norm(dim=-1)
+    return (lengths - BONE_LENGTHS[1:].to(lengths)).abs()
+
+
 def bone_length_error(joints: Tensor) -> float:
     """Mean over the 21 bones and frames of |length − that of the skeleton|, metres."""
-    lengths = (joints[:, 1:] - joints[:, PARENTS[1:]]).norm(dim=-1)
-    return (lengths - BONE_LENGTHS[1:].to(lengths)).abs().mean().item()
+    return bone_length_errors(joints).mean().item()

@@ -19,6 +19,9 @@ JOINTS = (
 )  # fmt: skip
 """Names of the 22 joints, in SMPL's order. "foot" is the ball of the foot."""
 
+KEY_JOINTS = ("pelvis", "left_foot", "right_foot", "left_wrist", "right_wrist", "head")
+"""The joints that people mostly give goals for (the six that OmniControl evaluates)."""
+
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
 """Index of each joint's parent; -1 for the root. A parent always comes before its children."""
 

@@ -21,7 +21,7 @@ from data_loaders.bandai import Clip
 from guidance.methods import Method, parse_methods
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.skeleton import FPS, KEY_JOINTS
 from sample.generate import Settings
 from sample.judge import ActionJudge
 from sample.study_figure import draw_study
@@ -37,7 +37,7 @@ GIVEN = {
     "feet": ("left_foot", "right_foot"),
     "wrists": ("left_wrist", "right_wrist"),
     "head": ("head",),
-    "all": ("pelvis", "left_foot", "right_foot", "left_wrist", "right_wrist", "head"),
+    "all": KEY_JOINTS,
 }
 """Joints that are given together, by name; the pelvis above the floor, the others in space."""
 

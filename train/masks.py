@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from motion_diffusion.skeleton import JOINTS
+from motion_diffusion.skeleton import JOINTS, KEY_JOINTS
 
-TOLD = tuple(JOINTS.index(name) for name in ("pelvis", "left_foot", "right_foot", "left_wrist", "right_wrist", "head"))
-"""The joints that people give goals for (OmniControl's six)."""
+TOLD = tuple(map(JOINTS.index, KEY_JOINTS))
+"""The joints that people give goals for."""
 
 
 def known_positions(frames: Tensor, generator: torch.Generator, *, nothing: float) -> Tensor:
