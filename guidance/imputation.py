@@ -68,10 +68,11 @@ def imputation(denoise: Denoise, task: Task, noise: Noise, options: ImputationOp
 def observed_features(goals: Observation, task: Task) -> Tensor:
     """(B, F, D) bool: the position features of what is observed, and nothing else."""
     representation = task.model.representation
-    features = goals.mask.new_zeros(*goals.mask.shape[:2], FEATURES)
-    features[..., 1:4] = goals.mask[..., 0, [0, 2, 1]]
+    mask = task.timeline.seen(goals.mask)
+    features = mask.new_zeros(*mask.shape[:2], FEATURES)
+    features[..., 1:4] = mask[..., 0, [0, 2, 1]]
     if representation.whole_body:
-        features[..., LAYOUT["positions"]] = goals.mask[..., 1:, :].flatten(-2)
+        features[..., LAYOUT["positions"]] = mask[..., 1:, :].flatten(-2)
     return features[..., representation.index]
 
 

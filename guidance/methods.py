@@ -7,7 +7,7 @@ network itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast, get_args
 
@@ -32,6 +32,12 @@ APART = {
     frozenset({"classifier", "noise"}): "the noise is already sought along the gradient through all steps",
 }
 """Methods that do not go together, and why."""
+
+NOT_WITH_SEGMENTS: dict[str, str] = {
+    "masks": "the place of a segment, which they would tell, is found while sampling",
+    "stages": "a path is made for one sentence",
+}
+"""Methods that cannot make a motion of several windows, and why."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,13 @@ def parse_methods(guidance: str) -> tuple[Method, ...]:
     return cast(tuple[Method, ...], names)
 
 
+def check_segments(methods: Sequence[Method]) -> None:
+    """InputError if one of the methods does not go with segments."""
+    for method in methods:
+        if method in NOT_WITH_SEGMENTS:
+            raise InputError(f"{method} does not go with segments: {NOT_WITH_SEGMENTS[method]}; leave {method} out")
+
+
 @dataclass(frozen=True, eq=False)
 class Guidance:
     """Some methods for a task, ready to sample with."""
@@ -77,8 +90,6 @@ class Guidance:
             raise InputError(f"{model.name} was not trained with masks; give --model v-masks, or leave masks out")
         if self.task.functions and not {"classifier", "noise"} & set(self.methods):
             raise InputError("functions of the joints need a gradient; add classifier or noise to the guidance")
-        if "masks" in self.methods and isinstance(self.task.timeline, Woven):
-            raise InputError("masks cannot be told to segments, whose place is found while sampling; leave masks out")
 
     @property
     def observed(self) -> Observed | None:

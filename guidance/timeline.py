@@ -30,6 +30,9 @@ class Timeline(Protocol):
         now: what `joints` says of these features, if that is known already.
         """
 
+    def seen(self, motions: Tensor) -> Tensor:
+        """What windows see of something said of every frame of the motions: (M, N, ...) → (B, F, ...)."""
+
     def of_motions(self, values: Tensor) -> Tensor:
         """Sums over the windows of a motion: (B,) → (M,)."""
 
@@ -51,6 +54,9 @@ class Separate:
 
     def meet(self, features: Tensor, joints: Tensor, now: Tensor | None = None) -> Tensor:
         return displaced(features, joints - (self.joints(features) if now is None else now), lengths=self.lengths)
+
+    def seen(self, motions: Tensor) -> Tensor:
+        return motions
 
     def of_motions(self, values: Tensor) -> Tensor:
         return values
@@ -110,6 +116,9 @@ class Woven:
         features = displaced(features, wanted - local, lengths=self.windows)
         return torch.cat([features[:1], _to_origin(features[1:], wanted[1:])])  # the first one's place is the motion's
 
+    def seen(self, motions: Tensor) -> Tensor:
+        return self._cut(motions[0])
+
     def of_motions(self, values: Tensor) -> Tensor:
         return values.sum(0, keepdim=True)
 
@@ -132,7 +141,7 @@ class Woven:
         return angles, offsets
 
     def _cut(self, motion: Tensor) -> Tensor:
-        """(N, J, C) → what each window sees of it, (B, F, J, C); the last frame held beyond a window's end."""
+        """(N, ...) → what each window sees of it, (B, F, ...); the last frame held beyond a window's end."""
         time = torch.arange(self._weights.shape[1])
         index = [
             start + time.clamp(max=length - 1) for start, length in zip(self.starts, self.windows.tolist(), strict=True)

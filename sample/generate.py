@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from guidance.cleanup import clean_up
 from guidance.goals import Goals, Waypoint
-from guidance.methods import Guidance, Method, MethodOptions, parse_methods
+from guidance.methods import Guidance, Method, MethodOptions, check_segments, parse_methods
 from guidance.stages import with_paths
 from guidance.task import Function, Task
 from guidance.timeline import Separate, Timeline, Woven
@@ -142,6 +142,8 @@ class _Request:
     ) -> list[Tensor]:
         """The joints (N, 22, 3) of each motion."""
         model, lengths = self.model, self.timeline.lengths
+        if isinstance(self.timeline, Woven):
+            check_segments(methods)
         goals = [_from_the_origin(wanted, n) for wanted, n in zip(self.goals, lengths.tolist(), strict=True)]
         if "stages" in methods:
             goals = with_paths(goals, self.texts, lengths, self.seeds, settings.stages)

@@ -3,9 +3,12 @@
 import pytest
 import torch
 
+from guidance.classifier import ClassifierOptions
 from guidance.goals import Goals, Joint, Waypoint
+from guidance.noise import NoiseOptions
 from motion_diffusion.errors import InputError
 from sample.generate import Settings, generate
+from sample.segments import OVERLAP, frames_of, windows
 
 GOALS = Goals(
     goals=[
@@ -75,3 +78,115 @@ def test_the_motion_says_where_it_comes_from(make_model):
 def test_requests_that_cannot_be(make_model, request_, said):
     with pytest.raises(InputError, match=said):
         run(make_model(), **request_)
+
+
+def segments(*pairs, goals=()):
+    return Goals(goals=list(goals), segments=[{"text": text, "seconds": seconds} for text, seconds in pairs])
+
+
+def test_segments_are_one_motion(make_model):
+    """Three prompts, of which one is too long for a window, on one timeline with goals in all of them."""
+    model = make_model("v")
+    told = segments(
+        ("a person walks", 2.0), ("a person runs", 6.5), ("someone bows", 1.5),
+        goals=(Waypoint(time=1.0, x=0.1, z=0.5), Waypoint(time=6.0, x=-1.0, z=2.0), Waypoint(time=9.9, x=0, z=3)),
+    )  # fmt: skip
+    (motion,) = run(model, (told,), ("",), (10,), (4,))
+    assert motion.frames == 200
+    assert motion.text == "a person walks; then a person runs; then someone bows"
+    assert all(residual.error < 1e-3 for residual in told.residuals(motion.joints))
+    assert Goals.model_validate(motion.provenance["goals"]) == told
+    (again,) = run(model, (told,), ("",), (10,), (4,))
+    assert torch.equal(again.joints, motion.joints)
+
+
+@pytest.mark.parametrize("guidance", ["none", "classifier", "projection"])
+def test_there_is_no_seam(make_model, guidance):
+    """Where windows meet, the motion is about as smooth as within them; side by side they would jump."""
+    told = segments(("a person walks", 3.0), ("a person runs", 3.0), goals=(Waypoint(time=1.0, x=0.1, z=0.5),))
+    (motion,) = run(make_model("x0"), (told,), ("",), (10,), guidance=guidance, steps=10)
+    steps = motion.joints.diff(n=2, dim=0).norm(dim=-1).mean(-1)
+    assert steps[45:75].max() < 3 * torch.cat([steps[30:45], steps[75:90]]).max()
+    assert motion.joints[0, 0, [0, 2]].norm() < (0.5 if guidance == "classifier" else 1e-4)
+
+
+@pytest.mark.parametrize("prediction", ["x0", "eps", "v"])
+@pytest.mark.parametrize("guidance", ["imputation", "projection", "classifier", "noise"])
+def test_every_kind_of_model_makes_segments(make_model, prediction, guidance):
+    """Also where x_s is overwritten, window by window."""
+    told = segments(("a person walks", 2.0), ("a person turns", 2.5), goals=(Waypoint(time=3.5, x=0.3, z=0.8),))
+    seeking = NoiseOptions(steps=2, rounds=2)
+    (motion,) = run(make_model(prediction), (told,), ("",), (10,), guidance=guidance, noise=seeking)
+    assert motion.frames == 90
+    assert motion.joints.isfinite().all()
+    if guidance in ("imputation", "projection"):
+        assert told.residuals(motion.joints)[0].error < 1e-3
+
+
+def test_windows_cover_the_timeline():
+    told = segments(("a", 1.0), ("b", 12.0), ("c", 3.0)).segments
+    made = windows(told, 120)
+    assert made.texts == ("a", "b", "b", "b", "c")
+    assert max(made.lengths) <= 120
+    ends = [start + length for start, length in zip(made.starts, made.lengths, strict=True)]
+    assert made.starts[0] == 0
+    assert ends[-1] == frames_of(told) == 320
+    assert all(after - start == OVERLAP for after, start in zip(ends[:-1], made.starts[1:], strict=True))
+
+
+def test_a_motion_beside_segments_is_what_it_would_be_alone(make_model):
+    model, told = make_model("v"), segments(("a person walks", 2.0), ("a person runs", 2.0))
+    both = run(model, (told, GOALS), ("", "walk"), (10, 36), (1, 5))
+    (alone,) = run(model, (GOALS,), ("walk",), (36,), (5,))
+    torch.testing.assert_close(both[1].joints, alone.joints)
+
+
+@pytest.mark.parametrize(
+    ("settings", "goals", "said"),
+    [
+        ({}, segments(("a", 0.5), ("b", 2.0)), "segment 1 lasts 0.5 s"),
+        ({"guidance": "masks"}, segments(("a", 2.0), goals=(Waypoint(time=1, x=0, z=0),)), "leave masks out"),
+        ({"guidance": "stages+projection"}, segments(("a", 2.0), goals=(Waypoint(time=1, x=0, z=0),)), "one sentence"),
+        ({"guidance": "masks"}, GOALS, "not trained with masks"),
+        ({"guidance": "walking"}, GOALS, "unknown guidance"),
+    ],
+)
+def test_what_cannot_be_done_together(make_model, settings, goals, said):
+    with pytest.raises(InputError, match=said):
+        run(make_model(), (goals,), **settings)
+
+
+def test_functions_of_the_joints_are_goals_too(make_model):
+    """Any differentiable function: here, that the head is at 1.4 m all the time."""
+
+    def low(joints, lengths):
+        return (joints[:, :, 15, 1] - 1.4).square().mean(1)
+
+    request = (make_model(), ["walk"], [36])
+    way = Settings(steps=6, guidance="classifier", classifier=ClassifierOptions(inner=12))
+    (plain,), (bent,) = (
+        generate(*request, goals=[Goals()], seeds=[0], settings=way, functions=functions) for functions in ((), (low,))
+    )
+    before, after = (low(motion.joints[None], None).item() for motion in (plain, bent))
+    assert after < 0.2 * before
+
+
+def test_clean_up_is_told(make_model):
+    (motion,) = run(make_model(), clean_up=True)
+    assert motion.provenance["clean_up"]["bone_error_after_cm"] < motion.provenance["clean_up"]["bone_error_before_cm"]
+    assert max(residual.error for residual in GOALS.residuals(motion.joints)) < 1e-3
+    assert motion.joints[0, 0, [0, 2]].abs().max() < 1e-4
+    assert run(make_model())[0].provenance["clean_up"] is None
+
+
+def test_masks_make_motions(make_model):
+    (motion,) = run(make_model("v", masks=True), guidance="masks+projection", mask_scale=1.5)
+    assert max(residual.error for residual in GOALS.residuals(motion.joints)) < 1e-3
+
+
+def test_noise_is_sampled_from_with_the_steps_it_was_sought_with(make_model):
+    ways = {"guidance": "noise", "noise": NoiseOptions(steps=3, rounds=3)}
+    (motion,), (same,) = run(make_model("v"), **ways), run(make_model("v"), **ways, sampler="ancestral", steps=9)
+    (other,) = run(make_model("v"), guidance="noise", noise=NoiseOptions(steps=4, rounds=3))
+    assert torch.equal(motion.joints, same.joints)
+    assert not torch.equal(motion.joints, other.joints)
