@@ -2,19 +2,56 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
 
-from data_loaders.bandai import load_bandai, split_of
+from data_loaders.bandai import bandai
+from data_loaders.captioned import CaptionedClips
 from data_loaders.example import Examples
+from data_loaders.humanml3d import humanml3d
+from data_loaders.kit import kit
 from data_loaders.procedural import ProceduralWalks
+from data_loaders.source import Source, stamp
+from data_loaders.store import Store, is_store, open_store, prepare
 from data_loaders.training import AugmentedClips, RealClips
 from motion_diffusion.errors import InputError
 
-DatasetName = Literal["procedural", "bandai"]
+DatasetName = Literal["procedural", "bandai", "humanml3d", "kit", "amass", "bvh"]
+
+FORMATS: dict[str, Callable[[Path], Source]] = {"bandai": bandai, "humanml3d": humanml3d, "kit": kit}
+"""Those whose folders say all there is to know; others need more, and are read by `python -m data_loaders prepare`."""
+
+VERSION = 3
+"""Of how clips are read; older stores in the cache are not used any more."""
 
 MIN_FRAMES = 40
 """Shortest clip that is trained on, two seconds."""
+
+
+def load_clips(name: DatasetName, root: Path | None, *, cache: Path | None = None) -> Store:
+    """All clips of a data set. root: its folder, or a store made of it by `python -m data_loaders prepare`.
+
+    A folder is read once, in a minute or two, into a store in `cache` (by default `motion-diffusion` in the user's
+    cache folder) and comes from there until its files change. Raises InputError or FileNotFoundError if there is none,
+    or something in it is broken.
+    """
+    if root is None:
+        raise InputError(
+            f"data set {name} needs --data-root, the folder with its clips; see the README for where to get it"
+        )
+    if is_store(root):
+        store = open_store(root)
+        if store.data != name:
+            raise InputError(f"{root} was prepared from {store.data}; give --data {store.data}")
+        return store
+    if name not in FORMATS:
+        raise InputError(f"{root} is no prepared store; make one with python -m data_loaders prepare {name} --help")
+    source = FORMATS[name](root)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motion-diffusion"
+    stored = (home if cache is None else cache) / stamp(name, source.files, VERSION)
+    return open_store(stored) if is_store(stored) else prepare(name, source, stored)
 
 
 def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: int = 0) -> tuple[Examples, Examples]:
@@ -27,11 +64,11 @@ def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: in
     if name == "procedural":
         walks = (ProceduralWalks(seed, frames, MIN_FRAMES), ProceduralWalks(seed + 1_000_003, frames, MIN_FRAMES))
         return walks
-    if root is None:
-        raise InputError(
-            f"data set {name} needs --data-root, the folder with its clips; see the README for where to get it"
-        )
-    clips = load_bandai(root)
-    train = [clip for clip in clips if split_of(clip.name) == "train"]
-    held_out = [clip for clip in clips if split_of(clip.name) == "val"]
-    return AugmentedClips(train, frames, MIN_FRAMES, seed), RealClips(held_out, frames, MIN_FRAMES)
+    store = load_clips(name, root)
+    train, held_out = store.of_split("train"), store.of_split("val")
+    if name == "bandai":
+        return AugmentedClips(train, frames, MIN_FRAMES, seed), RealClips(held_out, frames, MIN_FRAMES)
+    return (
+        CaptionedClips(train, frames, MIN_FRAMES, seed, mirrored=store.mirrored),
+        CaptionedClips(held_out, frames, MIN_FRAMES, mirrored=True, part="held-out"),
+    )

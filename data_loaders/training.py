@@ -10,8 +10,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from data_loaders.augment import bend, change_pace, mirror, stitch
-from data_loaders.bandai import Clip
 from data_loaders.captions import LOCOMOTION, caption, mirror_words, motion_facts, plain_caption
+from data_loaders.clip import Clip
 from data_loaders.example import Example
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import to_origin

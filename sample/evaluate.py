@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import tyro
 from torch import Tensor
 
-from data_loaders.bandai import Clip
+from data_loaders.clip import Clip
 from motion_diffusion.errors import command
 from motion_diffusion.files import atomic
 from motion_diffusion.metrics import fastest_root
@@ -76,7 +77,7 @@ def evaluate(options: Options) -> dict[str, Any]:
     pace = {
         action: sum(speeds) / len(speeds)
         for action in {task.action for task in tasks}
-        if (speeds := [fastest_root(torch.from_numpy(c.joints[:longest])) for c in clips if c.action == action])
+        if (speeds := [fastest_root(torch.from_numpy(np.array(c.joints[:longest]))) for c in clips if c.action == action])
     }
     result = {"real clips": measure([task.joints for task in tasks], tasks, judge, pace)}
     for name, method in (("unguided", "none"), ("guided", options.settings.guidance)):

@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 import tyro
 from torch import Tensor
 
-from data_loaders.bandai import Clip, load_bandai, split_of
 from data_loaders.captions import motion_facts, true_caption
+from data_loaders.clip import Clip, Split
+from data_loaders.datasets import load_clips
 from guidance.goals import Goals, Pose
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import to_origin
@@ -58,7 +60,7 @@ class Setup:
                 raise InputError(f"--{name} {number}: give 1 or more")
         if self.data_root is None:
             raise InputError("give --data-root, the folder with the clips to judge by")
-        return load_bandai(self.data_root)
+        return list(load_clips(self.data, self.data_root).clips)
 
 
 @dataclass(frozen=True)
@@ -106,16 +108,16 @@ def draw(clips: Sequence[Clip], *, num: int, seed: int, longest: int) -> list[Tr
     while len(result) < num:
         for index in torch.randperm(len(clips), generator=generator).tolist():
             clip = clips[index]
-            joints = to_origin(torch.from_numpy(clip.joints[:longest]))
+            joints = to_origin(torch.from_numpy(np.array(clip.joints[:longest])))
             order = torch.randperm(len(joints), generator=generator)
             text = true_caption(clip.action, clip.style, motion_facts(joints.numpy()))
             result.append(Trial(joints, text, clip.action, order))
     return result[:num]
 
 
-def of_split(clips: Sequence[Clip], split: Literal["train", "val", "test"]) -> list[Clip]:
+def of_split(clips: Sequence[Clip], split: Split) -> list[Clip]:
     """The clips of one part."""
-    return [clip for clip in clips if split_of(clip.name) == split]
+    return [clip for clip in clips if clip.split == split]
 
 
 def train_judge(clips: Sequence[Clip], *, longest: int, steps: int) -> ActionJudge:
@@ -123,7 +125,7 @@ def train_judge(clips: Sequence[Clip], *, longest: int, steps: int) -> ActionJud
     train = [clip for clip in of_split(clips, "train") if len(clip.joints) >= MIN_FRAMES]
     if not train:
         raise InputError(f"no training clip has {MIN_FRAMES} frames or more to train the judge on; check --data-root")
-    motions = [torch.from_numpy(clip.joints) for clip in train]
+    motions = [torch.from_numpy(np.array(clip.joints)) for clip in train]
     return ActionJudge.train(motions, [clip.action for clip in train], frames=longest, steps=steps)
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_loaders.bandai import Clip
+from data_loaders.clip import Clip
 from data_loaders.procedural import ProceduralWalks
 
 
@@ -17,6 +17,6 @@ def clips() -> list[Clip]:
     labels = [("walk", "tired"), ("run", "normal"), ("walk-turn-left", "tired"), ("bow", "proud"), ("walk", "normal")]
     walks = ProceduralWalks(1, 150, 60)
     return [
-        Clip(f"dataset-2_{action}_{style}_{i:03d}", action, style, walks.example(i).joints)
+        Clip(f"dataset-2_{action}_{style}_{i:03d}", walks.example(i).joints, action=action, style=style)
         for i, (action, style) in enumerate(labels * 3)
     ]

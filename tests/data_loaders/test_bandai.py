@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
-from data_loaders.bandai import load_bandai, read_clip, split_of
+from data_loaders.bandai import read_clip
+from data_loaders.clip import split_of
+from data_loaders.datasets import load_clips
 from motion_diffusion.errors import InputError
 from motion_diffusion.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 
@@ -41,16 +43,16 @@ def test_a_body_like_ours_comes_back(root, walk):
 
 
 def test_load_reads_labels_and_remembers(root, tmp_path):
-    first = load_bandai(root, cache=tmp_path / "cache")
-    assert [(clip.name, clip.action, clip.style) for clip in first] == [
-        ("dataset-1_bow_proud_002", "bow", "proud"),
-        ("dataset-2_walk_tired_001", "walk", "tired"),
+    first = load_clips("bandai", root, cache=tmp_path / "cache")
+    assert [(clip.name, clip.action, clip.style, clip.captions[0].text) for clip in first.clips] == [
+        ("dataset-1_bow_proud_002", "bow", "proud", "a proud person bows"),
+        ("dataset-2_walk_tired_001", "walk", "tired", "a tired person walks"),
     ]
     (stored,) = (tmp_path / "cache").iterdir()
     changed = stored.stat().st_mtime_ns
-    again = load_bandai(root, cache=tmp_path / "cache")
+    again = load_clips("bandai", root, cache=tmp_path / "cache")
     assert stored.stat().st_mtime_ns == changed
-    for a, b in zip(first, again, strict=True):
+    for a, b in zip(first.clips, again.clips, strict=True):
         np.testing.assert_array_equal(a.joints, b.joints)
         np.testing.assert_array_equal(a.joints[0, 0, [0, 2]], [0, 0])
 
@@ -65,16 +67,16 @@ def test_split_is_fixed_and_in_proportion():
 
 def test_roots_without_clips(tmp_path):
     with pytest.raises(FileNotFoundError, match="--data-root"):
-        load_bandai(tmp_path / "nowhere")
+        load_clips("bandai", tmp_path / "nowhere", cache=tmp_path)
     with pytest.raises(InputError, match="clone the repository"):
-        load_bandai(tmp_path)
+        load_clips("bandai", tmp_path, cache=tmp_path)
 
 
 def test_a_broken_clip_is_named_and_nothing_is_stored(root, tmp_path):
     path = root / "walk" / "dataset-2_walk_tired_001.bvh"
     path.write_text(path.read_text()[:-400])
     with pytest.raises(InputError, match="dataset-2_walk_tired_001"):
-        load_bandai(root, cache=tmp_path / "cache")
+        load_clips("bandai", root, cache=tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*"))
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sample.evaluate as command
-from data_loaders.bandai import Clip, split_of
+from data_loaders.clip import Clip, split_of
 from data_loaders.procedural import ProceduralWalks
 from motion_diffusion.errors import InputError
 from sample.judge import ActionJudge
@@ -42,7 +42,7 @@ def test_the_judge_tells_walking_from_standing(judge, labelled):
 
 
 def test_real_clips_have_no_errors_and_moved_ones_have_theirs(judge, labelled):
-    walks = [Clip(f"c{i}", "walk", "normal", motion.numpy()) for i, motion in enumerate(labelled[0][:6])]
+    walks = [Clip(f"c{i}", motion.numpy(), action="walk", style="normal") for i, motion in enumerate(labelled[0][:6])]
     tasks = command.trials(walks, command.Options(num=9, keyframes=5), 60)
     assert len(tasks) == 9
     assert all(len(task.joints) <= 60 and len(task.key_frames) == 5 for task in tasks)
@@ -98,4 +98,4 @@ def test_no_data(evaluate, capsys, arguments, said):
 
 def test_no_clip_is_long_enough():
     with pytest.raises(InputError, match="--data-root"):
-        command.trials([Clip("a", "walk", "normal", np.zeros((10, 22, 3), np.float32))], command.Options(), 60)
+        command.trials([Clip("a", np.zeros((10, 22, 3), np.float32), action="walk", style="normal")], command.Options(), 60)

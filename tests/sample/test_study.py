@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import sample.evaluate as command
-from data_loaders.bandai import split_of
+from data_loaders.clip import split_of
 from data_loaders.procedural import ProceduralWalks
 from motion_diffusion.model import MotionModel
 from motion_diffusion.skeleton import JOINTS

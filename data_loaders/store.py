@@ -1,0 +1,216 @@
+"""Clips in one memory-mapped file, whatever data set they come from.
+
+A store is a folder: `joints.npy` (N, 22, 3) float32 has all clips one after the other and is mapped, never read as a
+whole; `clips.json` says which frames are whose, what is said about them and to which part of the data they belong.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+from tqdm.auto import tqdm
+
+from data_loaders.clip import Caption, Clip, Split
+from data_loaders.source import Entry, Source
+from motion_diffusion.errors import InputError
+from motion_diffusion.skeleton import JOINTS
+
+VERSION = 1
+"""Of the format."""
+
+SHOWN = 10
+"""How many of the clips that are broken an error names; `check` names all."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A clip's line in clips.json."""
+
+    name: str
+    start: int
+    frames: int
+    split: Split
+    captions: tuple[Caption, ...] = ()
+    action: str = ""
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Index:
+    """clips.json."""
+
+    data: str
+    """Name of the data set."""
+    mirrored: bool
+    licence: str
+    clips: tuple[Row, ...]
+    version: Literal[1] = VERSION
+
+
+@dataclass(frozen=True, eq=False)
+class StoredClip(Clip):
+    """A clip whose joints lie in a store; sent to another process, it opens the file there and takes nothing along."""
+
+    file: Path = Path()
+    start: int = 0
+
+    def __reduce__(self) -> tuple:
+        row = Row(self.name, self.start, len(self.joints), self.split, self.captions, self.action, self.style)
+        return _stored, (self.file, row)
+
+
+def _stored(file: Path, row: Row) -> StoredClip:
+    joints = _mapped(file)[row.start : row.start + row.frames]
+    return StoredClip(row.name, joints, row.split, row.captions, row.action, row.style, file, row.start)
+
+
+@lru_cache(maxsize=8)
+def _mapped(file: Path) -> NDArray[np.float32]:
+    return np.load(file, mmap_mode="r", allow_pickle=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """The clips of a prepared folder."""
+
+    data: str
+    mirrored: bool
+    licence: str
+    clips: tuple[Clip, ...]
+
+    def of_split(self, split: Split) -> list[Clip]:
+        """The clips of one part."""
+        return [clip for clip in self.clips if clip.split == split]
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder was made by `prepare`."""
+    return (folder / "clips.json").is_file()
+
+
+def open_store(folder: str | Path) -> Store:
+    """The clips of a store. Raises FileNotFoundError if it has no files, InputError for one that is damaged.
+
+    Another version, two clips of the same name, frames that are not there and joints of another shape are refused.
+    """
+    folder = Path(folder)
+    path, file = folder / "clips.json", (folder / "joints.npy").resolve()
+    for needed in (path, file):
+        if not needed.is_file():
+            raise FileNotFoundError(f"no file {needed}; make the store with python -m data_loaders prepare")
+    again = "make it again with python -m data_loaders prepare"
+    try:
+        index = TypeAdapter(Index).validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; {again}") from None
+    try:
+        joints = _mapped(file)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{file}: {error}; {again}") from None
+    if joints.ndim != 3 or joints.shape[1:] != (len(JOINTS), 3) or joints.dtype != np.float32:
+        raise InputError(f"{file} holds {joints.dtype} of shape {joints.shape}, no (N, 22, 3) of float32; {again}")
+    if any(row.start < 0 or row.frames < 1 or row.start + row.frames > len(joints) for row in index.clips):
+        raise InputError(f"{path} tells of frames that {file.name}, with {len(joints)}, does not have; {again}")
+    if len({row.name for row in index.clips}) < len(index.clips):
+        raise InputError(f"{path} has two clips of the same name; {again}")
+    return Store(index.data, index.mirrored, index.licence, tuple(_stored(file, row) for row in index.clips))
+
+
+def prepare(name: str, source: Source, folder: str | Path, *, skip_broken: bool = False, processes: int = 0) -> Store:
+    """Read all clips of a source into a store; the folder appears when it is complete.
+
+    processes: how many read, 0 for as many as there are cores. Raises InputError if the source has problems or broken
+    clips (unless they are to be skipped; they are told on the way), or no clip at all.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise InputError(f"{folder} exists; give another --out, or remove it")
+    if source.problems and not skip_broken:
+        raise InputError(_told(list(source.problems)))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
+    temporary.mkdir()
+    try:
+        rows, broken = _write(read_all(source.entries, processes), temporary)
+        for line in broken if skip_broken else ():
+            tqdm.write(f"skipped: {line}", file=sys.stderr)
+        if broken and not skip_broken:
+            raise InputError(_told(broken))
+        if not rows:
+            raise InputError(f"{name}: no clip could be read; see python -m data_loaders check")
+        index = Index(name, source.mirrored, source.licence, tuple(sorted(rows, key=lambda row: row.name)))
+        (temporary / "clips.json").write_bytes(TypeAdapter(Index).dump_json(index, indent=1, exclude_defaults=True))
+        for file in temporary.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return open_store(folder)
+
+
+def read_all(entries: Iterable[Entry], processes: int = 0) -> Iterable[Clip | str]:
+    """The clips of a source in its order, and for each that is broken the line that says why. Shows progress."""
+    entries = list(entries)
+    processes = min(processes or os.cpu_count() or 1, max(len(entries), 1))
+    bar = {"total": len(entries), "desc": "reading clips", "unit": "clip", "disable": None}
+    if processes == 1:
+        yield from tqdm(map(_read, entries), **bar)
+        return
+    with ProcessPoolExecutor(processes) as pool:
+        yield from tqdm(pool.map(_read, entries, chunksize=16), **bar)
+
+
+def _read(entry: Entry) -> Clip | str:
+    try:
+        clip = entry.read()
+    except (InputError, OSError) as error:
+        return " ".join(str(error).split())
+    if not np.isfinite(clip.joints).all():
+        frame = int((~np.isfinite(clip.joints)).any((1, 2)).argmax())
+        return f"{entry.name}: joints of frame {frame} are not all finite numbers; remove the clip or make it again"
+    return clip
+
+
+def _write(clips: Iterable[Clip | str], folder: Path) -> tuple[list[Row], list[str]]:
+    """joints.npy from clips as they come; the rows of its index, and the lines on those that are broken."""
+    rows, broken, total = [], [], 0
+    with (folder / "joints.npy").open("wb") as file:
+        _header(file, 0)
+        for clip in clips:
+            if isinstance(clip, str):
+                broken.append(clip)
+                continue
+            file.write(np.ascontiguousarray(clip.joints, dtype=np.float32).tobytes())
+            frames = len(clip.joints)
+            rows.append(Row(clip.name, total, frames, clip.split, clip.captions, clip.action, clip.style))
+            total += frames
+        file.seek(0)
+        _header(file, total)
+    return rows, broken
+
+
+def _header(file: object, frames: int) -> None:
+    """That of an .npy file; numpy leaves room for the number of frames to grow, so it can be written again."""
+    described = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": (frames, len(JOINTS), 3)}
+    np.lib.format.write_array_header_1_0(file, described)  # type: ignore[arg-type]
+
+
+def _told(lines: list[str]) -> str:
+    """Several lines as one."""
+    more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    remedy = "see python -m data_loaders check; --skip-broken leaves them out"
+    return f"{len(lines)} broken: " + " | ".join(lines[:SHOWN]) + f"{more}; {remedy}"

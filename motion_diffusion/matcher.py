@@ -1,0 +1,173 @@
+"""A model of which words go with which motion: both become points on one sphere, near each other where they match.
+
+It is what motions are judged by where the published evaluators cannot be had: retrieval of the right words for a motion
+(R-precision) and the distance between the distributions of real and of made motions (FID) need no more than such an
+embedding. As in TMR (Petrovich et al. 2023) two transformers are trained by contrast (van den Oord et al. 2018).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from motion_diffusion.denoiser import Block, TextContext, sinusoids
+from motion_diffusion.errors import InputError
+from motion_diffusion.files import atomic
+from motion_diffusion.heading import to_origin
+from motion_diffusion.representation import Representation, encode
+from motion_diffusion.text import text_encoder
+
+SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "matchers"
+
+
+@dataclass(frozen=True)
+class MatcherConfig:
+    """Everything but the weights; stands in config.json."""
+
+    features: tuple[str, ...] = ("root", "positions", "velocities")
+    """Groups of features that it looks at."""
+    text: str = "static"
+    text_dim: int = 128
+    width: int = 192
+    depth: int = 4
+    text_depth: int = 3
+    heads: int = 4
+    frames_per_token: int = 4
+    embedding: int = 64
+    """Dimensions of the sphere's space. Few, since a Fréchet distance needs many more motions than dimensions."""
+    dropout: float = 0.1
+    training: str = ""
+    """One line on what it was trained on."""
+    licence: str = ""
+
+
+class Matcher(nn.Module):
+    """Embeds texts and motions; `similarity` of their embeddings says how well they match."""
+
+    def __init__(self, config: MatcherConfig, representation: Representation):
+        super().__init__()
+        self.name = "untitled"
+        self.config = config
+        self.representation = representation
+        self.words = text_encoder(config.text)
+        width = config.width
+        self.embed = nn.Linear(config.frames_per_token * representation.size, width)
+        self.summary = nn.Parameter(torch.randn(width) * 0.02)
+        self.blocks = nn.ModuleList(Block(width, config.heads, config.dropout) for _ in range(config.depth))
+        self.of_motion = nn.Linear(width, config.embedding)
+        self.text = TextContext(config)
+        self.of_text = nn.Linear(width, config.embedding)
+        self.log_scale = nn.Parameter(torch.tensor(10.0).log())
+        """Logarithm of the inverse temperature of the contrast."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """(N, embedding) unit vectors of N sentences."""
+        words, visible = self.words(texts)
+        device = self.summary.device
+        context, _ = self.text(words.to(device), visible.to(device))
+        return F.normalize(self.of_text(context[:, 0]), dim=-1)
+
+    def embed_motions(self, joints: Sequence[Tensor]) -> Tensor:
+        """(N, embedding) unit vectors of N motions (F, 22, 3) in metres at 20 frames a second, wherever they begin."""
+        device = self.summary.device
+        lengths = torch.tensor([len(motion) for motion in joints], device=device)
+        padded = pad_sequence([to_origin(motion.float()) for motion in joints], batch_first=True).to(device)
+        features = encode(padded, lengths=lengths, groups=self.config.features)
+        return self.embed_features(self.representation.normalise(features), lengths)
+
+    def embed_features(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The same from normalised features (N, F, D), of which so many frames count."""
+        patch = self.config.frames_per_token
+        frames = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        x = F.pad(x * frames[..., None], (0, 0, 0, -x.shape[1] % patch))
+        tokens = F.pad(frames, (0, -frames.shape[1] % patch)).unflatten(1, (-1, patch)).any(-1)
+        h = self.embed(x.unflatten(1, (-1, patch)).flatten(2))
+        h = torch.cat([self.summary.expand(len(h), 1, -1), h], dim=1)
+        h = h + sinusoids(torch.arange(h.shape[1], device=x.device), h.shape[-1], fastest=4.0, slowest=1024.0)
+        visible = F.pad(tokens, (1, 0), value=True)
+        for block in self.blocks:
+            h = block(h, None, visible)
+        return F.normalize(self.of_motion(F.layer_norm(h[:, 0], h.shape[-1:])), dim=-1)
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that identify the weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self._tensors().items()):
+            digest.update(name.encode() + value.half().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        weights = {f"weights.{name}": value.detach() for name, value in self.state_dict().items()}
+        return weights | {f"representation.{name}": value for name, value in self.representation.tensors().items()}
+
+    def save(self, directory: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Write config.json and model.safetensors; weights in dtype, statistics in float32."""
+        directory = Path(directory)
+        tensors = {
+            name: value.cpu().to(dtype if name.startswith("weights.") else torch.float32).contiguous()
+            for name, value in self._tensors().items()
+        }
+        with atomic(directory / "config.json") as path:
+            path.write_text(json.dumps(dataclasses.asdict(self.config), indent=2) + "\n")
+        with atomic(directory / "model.safetensors") as path:
+            save_file(tensors, path)
+
+    @staticmethod
+    def load(name: str | Path) -> Matcher:
+        """Load a shipped matcher by its name, or any by its directory; ready for use.
+
+        Raises FileNotFoundError if there is none, InputError if it is damaged.
+        """
+        directory = _find(name)
+        path = directory / "config.json"
+        try:
+            config = TypeAdapter(MatcherConfig).validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise InputError(f"{path}: {where}: {first['msg']}; copy or train the matcher again") from None
+        path = directory / "model.safetensors"
+        try:
+            tensors = {k: v.float() for k, v in load_file(path).items()}
+            statistics = {k.removeprefix("representation."): v for k, v in tensors.items() if "representation." in k}
+            matcher = Matcher(config, Representation.from_tensors(config.features, 1.0, statistics))
+            matcher.load_state_dict({k.removeprefix("weights."): v for k, v in tensors.items() if "weights." in k})
+        except (SafetensorError, RuntimeError, KeyError, InputError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{path} is not a whole matcher of this project ({reason}); copy or train it again"
+            ) from None
+        matcher.name = directory.resolve().name
+        return matcher.eval().requires_grad_(False)
+
+
+def contrast(matcher: Matcher, motions: Tensor, texts: Tensor, same: Tensor) -> Tensor:
+    """The loss of a batch: each motion shall pick out its words among all of the batch, and the words their motion.
+
+    motions, texts: (B, D) embeddings; same: (B, B) bool, which texts are the same sentence and so equally right. The
+    mean of both directions' cross-entropies (InfoNCE).
+    """
+    logits = matcher.log_scale.exp().clamp(max=100) * motions @ texts.T
+    wanted = same / same.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, wanted) + F.cross_entropy(logits.T, wanted)) / 2
+
+
+def _find(name: str | Path) -> Path:
+    for directory in (Path(name), SHIPPED / name):
+        if (directory / "config.json").is_file() and (directory / "model.safetensors").is_file():
+            return directory
+    shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))) or "(none shipped)"
+    raise FileNotFoundError(f"no matcher {str(name)!r}: give one of {shipped}, or a directory that train.matcher wrote")

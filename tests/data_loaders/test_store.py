@@ -1,0 +1,123 @@
+"""Clips in one mapped file: what goes in comes out, whole or not at all."""
+
+import json
+import pickle
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_loaders.clip import Caption, Clip
+from data_loaders.source import Source
+from data_loaders.store import is_store, open_store, prepare
+from motion_diffusion.errors import InputError
+
+
+@dataclass(frozen=True)
+class Given:
+    """An entry that has its clip already, or is broken."""
+
+    clip: Clip
+    broken: str = ""
+
+    @property
+    def name(self):
+        return self.clip.name
+
+    def read(self):
+        if self.broken:
+            raise InputError(self.broken)
+        return self.clip
+
+
+@pytest.fixture
+def source(clips):
+    captions = (Caption("a person walks"), Caption("someone stops", 1.0, 2.5, ("someone/NOUN", "stop/VERB")))
+    splits = ("train", "val", "test")
+    entries = [Given(replace(clip, split=splits[i % 3], captions=captions[: i % 3])) for i, clip in enumerate(clips)]
+    return Source(entries, mirrored=False, licence="ours", files=())
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_goes_in_comes_out(source, tmp_path, processes):
+    store = prepare("made-up", source, tmp_path / "store", processes=processes)
+    assert (store.data, store.mirrored, store.licence) == ("made-up", False, "ours")
+    wanted = sorted((entry.clip for entry in source.entries), key=lambda clip: clip.name)
+    for clip, given in zip(store.clips, wanted, strict=True):
+        np.testing.assert_array_equal(clip.joints, given.joints)
+        labels = ("name", "split", "captions", "action", "style")
+        assert [getattr(clip, name) for name in labels] == [getattr(given, name) for name in labels]
+    assert [clip.split for clip in store.of_split("val")] == ["val"] * 5
+    assert list(tmp_path.iterdir()) == [tmp_path / "store"]
+
+
+def test_clips_are_mapped_and_travel_light(source, tmp_path):
+    clip = prepare("made-up", source, tmp_path / "store", processes=1).clips[3]
+    assert isinstance(clip.joints, np.memmap)
+    sent = pickle.dumps(clip)
+    assert len(sent) < 1000
+    again = pickle.loads(sent)
+    np.testing.assert_array_equal(again.joints, clip.joints)
+    assert (again.name, again.captions, again.style) == (clip.name, clip.captions, clip.style)
+
+
+def test_broken_clips_are_told_and_left_out_only_on_demand(source, tmp_path, capsys):
+    entries = list(source.entries)
+    nan = entries[2].clip.joints.copy()
+    nan[7, 3] = np.nan
+    entries[2] = Given(replace(entries[2].clip, joints=nan))
+    entries[5] = Given(entries[5].clip, "walk.npy: no walk in it;\n make it again")
+    bad = replace(source, entries=entries, problems=("texts/9.txt: a caption without a clip",))
+    for source in (bad, replace(bad, problems=())):
+        with pytest.raises(InputError) as error:
+            prepare("made-up", source, tmp_path / "store", processes=1)
+        assert "\n" not in str(error.value)
+        assert "--skip-broken" in str(error.value)
+    assert "frame 7" in str(error.value)
+    assert "walk.npy: no walk in it; make it again" in str(error.value)
+    assert not list(tmp_path.iterdir())
+    store = prepare("made-up", bad, tmp_path / "store", processes=1, skip_broken=True)
+    assert len(store.clips) == len(entries) - 2
+    assert "walk.npy" in capsys.readouterr().err
+
+
+def test_what_cannot_be_prepared(source, tmp_path):
+    with pytest.raises(InputError, match="no clip could be read"):
+        prepare("made-up", replace(source, entries=[]), tmp_path / "store")
+    (tmp_path / "there").mkdir()
+    with pytest.raises(InputError, match="there exists"):
+        prepare("made-up", source, tmp_path / "there")
+
+
+def change(path: Path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_damaged_stores_are_refused(source, tmp_path):
+    folder = tmp_path / "store"
+    prepare("made-up", source, folder, processes=1)
+    assert is_store(folder)
+    index = json.loads((folder / "clips.json").read_text())
+    first, rest = index["clips"][0], index["clips"][1:]
+    for broken, told in (
+        ({"clips": [first | {"frames": 10**6}, *rest]}, "does not have"),
+        ({"clips": [first | {"start": -5}, *rest]}, "does not have"),
+        ({"clips": [first, *rest, first]}, "same name"),
+        ({"clips": [first | {"split": "other"}, *rest]}, "split"),
+        ({"version": 2}, "version"),
+    ):
+        change(folder / "clips.json", **broken)
+        with pytest.raises(InputError, match=told):
+            open_store(folder)
+        change(folder / "clips.json", **index | {"version": 1})
+    open_store(folder)
+    for array in (np.zeros((5, 21, 3), np.float32), np.array([{}], dtype=object)):
+        other = tmp_path / f"other{array.ndim}"
+        other.mkdir()
+        (other / "clips.json").write_bytes((folder / "clips.json").read_bytes())
+        np.save(other / "joints.npy", array)
+        with pytest.raises(InputError, match=r"joints\.npy"):
+            open_store(other)
+    with pytest.raises(FileNotFoundError, match="prepare"):
+        open_store(tmp_path)
