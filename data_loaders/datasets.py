@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,6 +16,7 @@ from data_loaders.source import Source, stamp
 from data_loaders.store import Store, is_store, open_store, prepare
 from data_loaders.training import AugmentedClips, RealClips
 from motion_diffusion.errors import InputError
+from motion_diffusion.files import cache_folder
 
 DatasetName = Literal["procedural", "bandai", "humanml3d", "kit", "amass", "bvh"]
 
@@ -49,8 +49,7 @@ def load_clips(name: DatasetName, root: Path | None, *, cache: Path | None = Non
     if name not in FORMATS:
         raise InputError(f"{root} is no prepared store; make one with python -m data_loaders prepare {name} --help")
     source = FORMATS[name](root)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motion-diffusion"
-    stored = (home if cache is None else cache) / stamp(name, source.files, VERSION)
+    stored = (cache_folder() if cache is None else cache) / stamp(name, source.files, VERSION)
     return open_store(stored) if is_store(stored) else prepare(name, source, stored)
 
 

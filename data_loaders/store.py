@@ -27,9 +27,6 @@ from data_loaders.source import Entry, Source
 from motion_diffusion.errors import InputError
 from motion_diffusion.skeleton import JOINTS
 
-VERSION = 1
-"""Of the format."""
-
 SHOWN = 10
 """How many of the clips that are broken an error names; `check` names all."""
 
@@ -56,7 +53,7 @@ class Index:
     mirrored: bool
     licence: str
     clips: tuple[Row, ...]
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -49,7 +49,7 @@ class Segment(BaseModel):
 
     text: str
     """What the person does meanwhile."""
-    seconds: Annotated[float, Field(gt=0, le=5e7, strict=True, allow_inf_nan=False)]
+    seconds: Annotated[float, Field(gt=0, le=3600, strict=True, allow_inf_nan=False)]
     """How long, in seconds."""
 
     @field_validator("text")
@@ -205,10 +205,10 @@ def load_goals(path: str | Path) -> Goals:
     if not path.is_file():
         raise FileNotFoundError(f"no goal file {path}; give the path of a JSON file like assets/goals/zigzag.json")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
         return Goals.model_validate(data).resolved(path.parent)
     except ValidationError as error:
-        message = _explain(error)
+        message = explain(error)
     except InputError as error:
         message = str(error)
     except RecursionError:
@@ -219,7 +219,7 @@ def load_goals(path: str | Path) -> Goals:
     raise InputError(f"{path}{joint}{' '.join(message.split())}") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; InputError if it has a key twice, since one would be lost."""
     result = dict(pairs)
     if len(result) < len(pairs):
@@ -241,7 +241,7 @@ _WORDS = {
 }
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """The first complaint in words: which goal, which field, what is wrong, and what would be right."""
     first = error.errors(include_url=False)[0]
     place: Sequence[int | str] = first["loc"]

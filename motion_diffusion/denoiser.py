@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -111,6 +112,21 @@ class Block(nn.Module):
         return x + gate2 * self.mlp(F.layer_norm(x, width) * (1 + scale2) + shift2)
 
 
+class TextSizes(Protocol):
+    """What of a network's sizes its reading of texts depends on."""
+
+    @property
+    def text_dim(self) -> int: ...
+    @property
+    def text_depth(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def dropout(self) -> float: ...
+
+
 class TextContext(nn.Module):
     """Word vectors in their order → the context that the motion's tokens look at, and its summary.
 
@@ -118,7 +134,7 @@ class TextContext(nn.Module):
     the unconditional case of classifier-free guidance.
     """
 
-    def __init__(self, config: DenoiserConfig):
+    def __init__(self, config: TextSizes):
         super().__init__()
         self.embed = nn.Linear(config.text_dim, config.width)
         self.start = nn.Parameter(torch.randn(config.width) * 0.02)

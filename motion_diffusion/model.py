@@ -36,7 +36,7 @@ from motion_diffusion.samplers import (
     consistent,
 )
 from motion_diffusion.schedule import SCHEDULES, Level, Scalar, cast
-from motion_diffusion.text import text_encoder
+from motion_diffusion.text import TextEncoder, text_encoder
 from motion_diffusion.variance import VarianceName, log_variance
 
 SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "models"
@@ -58,7 +58,8 @@ class ModelConfig:
     schedule: ScheduleName = "cosine"
     T: int = 1000
     variance: VarianceName = "fixed-small"
-    text: Literal["static", "clip"] = "static"
+    text: str = "static"
+    """Name of the text encoder, see `text.text_encoder`."""
     max_frames: int = 120
     """Length of the longest motion trained on."""
     masks: bool = False
@@ -92,7 +93,7 @@ class MotionModel(nn.Module):
         self.schedule = SCHEDULES[config.schedule](config.T)
         self.prediction = PREDICTIONS[config.prediction]
         self.prediction.check(self.schedule)
-        self.text = text_encoder(config.text)
+        self.text = _encoder(config)
 
     @property
     def device(self) -> torch.device:
@@ -110,8 +111,9 @@ class MotionModel(nn.Module):
 
         observed: positions (B, F, J, 3) in metres that are known where the mask holds, for models with masks.
         """
-        words, visible = self.text(texts)
-        words, visible = words.to(self.device), visible.to(self.device)
+        index = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        rows = [index[text] for text in texts]
+        words, visible = (encoded[rows].to(self.device) for encoded in self.text(list(index)))
         if hide is not None:
             visible = visible & ~hide[:, None]
         context, seen = self.denoiser.text(words, visible)
@@ -261,6 +263,7 @@ class MotionModel(nn.Module):
         """Load a shipped model by its name, or any model or run by its directory; ready for sampling."""
         directory = find_model(name)
         config = read_config(directory)
+        _encoder(config)  # refused before the weights are blamed
         path = directory / "model.safetensors"
         try:
             tensors = {k: v.float() for k, v in load_file(path).items()}
@@ -276,6 +279,17 @@ class MotionModel(nn.Module):
             ) from None
         model.name = directory.resolve().name
         return model.eval().requires_grad_(False)
+
+
+def _encoder(config: ModelConfig) -> TextEncoder:
+    """The text encoder that a model was made for; InputError if it is not to be had, or is another one now."""
+    encoder = text_encoder(config.text)
+    if encoder.dim != config.denoiser.text_dim:
+        raise InputError(
+            f"text encoder {config.text} gives {encoder.dim} numbers a word and the denoiser reads "
+            f"{config.denoiser.text_dim}; the model's config.json must name the encoder that it was trained with"
+        )
+    return encoder
 
 
 def hints(observed: Observed) -> Tensor:

@@ -1,4 +1,4 @@
-"""Words → vectors, behind one small interface: a static embedding that ships with the project, or OpenAI's CLIP."""
+"""Words → vectors, behind one small interface: a static embedding that ships with the project, or a larger encoder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from motion_diffusion.errors import InputError
+from motion_diffusion.text_cache import CachedEncoder
+from motion_diffusion.text_pretrained import ClipEncoder, TransformersEncoder
 
 STATIC_EMBEDDING = Path(__file__).resolve().parent.parent / "assets" / "text"
 """Vectors and tokenizer of the static embedding; `distil.py` there made them."""
@@ -55,33 +57,18 @@ class StaticEmbedding:
         return self._vectors[padded].float() * visible[..., None], visible
 
 
-class ClipEncoder:
-    """The last hidden state of CLIP ViT-B/32's text tower, 512 numbers a token. Needs the extra `clip`."""
-
-    dim = 512
-    max_words = 77
-
-    def __init__(self) -> None:
-        try:
-            import clip
-        except ImportError as error:
-            raise InputError(
-                f"this model reads text with OpenAI's CLIP, which does not import here ({error}); "
-                "install the extra 'clip': pip install 'motion-diffusion[clip]', or use environment.yml"
-            ) from None
-        self._tokenize = clip.tokenize
-        self._model = clip.load("ViT-B/32", device="cpu", jit=False)[0].eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        tokens = self._tokenize(list(texts), truncate=True)
-        model = self._model
-        h = model.token_embedding(tokens) + model.positional_embedding
-        h = model.ln_final(model.transformer(h.transpose(0, 1)).transpose(0, 1))
-        return h.float(), torch.arange(tokens.shape[1]) <= tokens.argmax(-1, keepdim=True)
-
-
 @lru_cache(maxsize=2)
 def text_encoder(name: str) -> TextEncoder:
-    """The encoder called "static" or "clip", loaded once."""
-    return {"static": StaticEmbedding, "clip": ClipEncoder}[name]()
+    """The encoder called "static", "clip" or "transformers:<name or folder>"; see `StaticEmbedding` and
+    `text_pretrained`, whose encoders stand behind a cache on disk.
+
+    Raises InputError, with the remedy, for another name, a missing extra and a model that cannot be read.
+    """
+    if name == "static":
+        return StaticEmbedding()
+    if name == "clip":
+        return CachedEncoder(ClipEncoder())
+    kind, _, model = name.partition(":")
+    if kind != "transformers" or not model:
+        raise InputError(f"unknown text encoder {name!r}; choose static, clip or transformers:<name or folder>")
+    return CachedEncoder(TransformersEncoder(model))

@@ -1,4 +1,4 @@
-"""python -m sample: a sentence and goals in, a motion, a video and a report out."""
+"""python -m sample: a sentence and goals in, a motion, a video and a report out; or many motions of a jobs file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from motion_diffusion.errors import InputError, command
 from motion_diffusion.files import atomic
 from motion_diffusion.model import MotionModel
 from motion_diffusion.skeleton import FPS
-from sample.generate import Settings, generate
+from sample.generate import Settings, check, generate
+from sample.many import JobsOptions, make_jobs
 from sample.segments import frames_of
 from visualize.film import write_film
 from visualize.path import draw_path
@@ -27,7 +28,10 @@ RESULTS = ("motion.npz", "motion.mp4", "path.png", "adherence.json")
 
 @dataclass(frozen=True)
 class Options:
-    """Make a motion from a sentence and from goals: where to be, and when."""
+    """Make a motion from a sentence and from goals: where to be, and when.
+
+    With --jobs FILE.jsonl: a motion for every line of the file; `--jobs FILE.jsonl --help` says how.
+    """
 
     text: Annotated[str, tyro.conf.Positional] = ""
     """What the person does, e.g. "a tired person walks"; not needed with segments in the goal file."""
@@ -95,6 +99,10 @@ def adherence(residuals: list[Residual], warnings: list[str], cleaned: dict[str,
 @command
 def main() -> None:
     """The command."""
+    if any(argument.partition("=")[0] == "--jobs" for argument in sys.argv):
+        if told := make_jobs(tyro.cli(JobsOptions, prog="python -m sample")):
+            print(told)
+        return
     options = tyro.cli(Options, prog="python -m sample")
     check_out(options.out, options.overwrite)
     goals = load_goals(options.goals) if options.goals else Goals()
@@ -102,14 +110,15 @@ def main() -> None:
         raise InputError(f"--seconds {options.seconds:g}: give how long the motion lasts, such as 6")
     frames = frames_of(goals.segments) if goals.segments else round(options.seconds * FPS)
     model = MotionModel.load(options.model)
-    goals.check(frames)
+    check(model, [options.text], [frames], [goals], options.settings)
     warnings = feasibility(goals, frames)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     (motion,) = generate(
         model, [options.text], [frames], goals=[goals], seeds=[options.seed], settings=options.settings, progress=True
     )
-    residuals = goals.residuals(motion.joints)
+    became = zip(goals.goals, motion.provenance["residuals"], strict=True)
+    residuals = [Residual(goal=goal, **residual) for goal, residual in became]
     motion.save(options.out / "motion.npz")
     write_film(motion, options.out / "motion.mp4", goals=goals)
     draw_path(motion, options.out / "path.png", goals=goals)

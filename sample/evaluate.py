@@ -1,33 +1,43 @@
-"""python -m sample.evaluate: measure a model under guidance, on motions of a test split, beside the real clips."""
+"""python -m sample.evaluate: measure a model by the field's protocols, beside the real clips."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import resource
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-import torch
 import tyro
-from torch import Tensor
+from tqdm.auto import tqdm
 
-from data_loaders.clip import Clip
-from motion_diffusion.errors import command
+from motion_diffusion.embedding_metrics import mean_and_interval
+from motion_diffusion.errors import InputError, command
 from motion_diffusion.files import atomic
-from motion_diffusion.metrics import fastest_root
 from motion_diffusion.model import MotionModel
-from sample.judge import ActionJudge
+from sample.evaluators import load_evaluator
+from sample.measuring import POOL, REAL, Bench, Unit, units_of
+from sample.processes import processes
+from sample.protocol import PROTOCOLS, Protocol
 from sample.study import StudyOptions, study
-from sample.trials import Setup, Trial, draw, figures, make, of_split, train_judge
+from sample.study_rows import key_of
+from sample.trials import Setup, check_positive
+
+VERSION = 1
+"""Of what is measured and how; part of every result's name."""
 
 
 @dataclass(frozen=True)
 class Options(Setup):
-    """Measure a model: how well it meets key frames, how its feet and root move, and whether it does what was asked.
+    """Measure a model: whether it does what was said, how like real motions are, and how well it meets key frames.
+
+    Each replication draws other test clips and key frames; figures are means over replications with 95 % intervals.
+    What was measured is kept in --out, so the same command again goes on where it was stopped, and
+    `accelerate launch -m sample.evaluate …` shares replications among processes.
 
     With --study: several models, ways of guiding, densities of key frames and joints, each with each, as a table and a
     figure; `--study --help` says how.
@@ -35,78 +45,129 @@ class Options(Setup):
 
     model: str = "v-masks"
     """Name of a shipped model, or a run directory."""
-    keyframes: int = 5
-    """Frames at which the pelvis shall be where it is in the real clip, at random."""
-    json: Path | None = None
-    """File to write the figures to."""
+    protocol: Literal["quick", "text", "gmd", "omnicontrol"] = "quick"
+    """What is asked for: a table within ten minutes on two cores, or one of the field's."""
+    evaluator: str = "bandai"
+    """What embeds motions and words: a matcher (shipped or a directory), or a folder with T2M's published weights."""
+    count_padding: bool = False
+    """With T2M: repeat the defect of older evaluations, which count a caption's padding as words."""
+    motions: int | None = None
+    """Motions a replication; by default the protocol's."""
+    replications: int | None = None
+    """How often all is repeated with other clips, key frames and seeds; by default the protocol's."""
+    multimodality: int | None = None
+    """Sentences of which 30 motions each are made to see how they differ; by default the protocol's, 0 for none."""
+    out: Path = Path("out/evaluation")
+    """Folder for the results."""
+
+    def asked(self) -> Protocol:
+        """The protocol with what is asked to be different. InputError for numbers that cannot be."""
+        check_positive(motions=self.motions, replications=self.replications)
+        usual = PROTOCOLS[self.protocol]
+        prompts = usual.prompts if self.multimodality is None else self.multimodality
+        if prompts < 0:
+            raise InputError(f"--multimodality {prompts}: give a number of sentences, or 0")
+        asked = Protocol(usual.conditions, self.motions or usual.num, self.replications or usual.replications, prompts)
+        if asked.num < POOL:
+            raise InputError(f"--motions {asked.num}: R-precision needs {POOL} motions or more")
+        return asked
 
 
-def trials(clips: Sequence[Clip], options: Options, longest: int) -> list[Trial]:
-    """Test clips in random order, cut to the model's length, with key frames; the same for the same seed."""
-    drawn = draw(clips, num=options.num, seed=options.seed, longest=longest)
-    return [trial.giving(options.keyframes) for trial in drawn]
+@dataclass(frozen=True)
+class Results:
+    """What was measured, a file each, so that it is measured once."""
+
+    bench: Bench
+    folder: Path
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What determines all figures."""
+        bench = self.bench
+        setup = bench.setup
+        clips = {clip.name: len(clip.joints) for clip in bench.clips[REAL]}
+        return {
+            "version": VERSION, "weights": bench.model.digest, "evaluator": bench.evaluator.name, "data": key_of(clips),
+            "num": bench.protocol.num, "prompts": bench.protocol.prompts, "seed": setup.seed, "batch": setup.batch,
+            "settings": dataclasses.asdict(setup.settings),
+        }  # fmt: skip
+
+    def file(self, unit: Unit) -> Path:
+        """Where a unit's figures are."""
+        return self.folder / "units" / f"{key_of(self.identity | {'unit': dataclasses.asdict(unit)})}.json"
+
+    def add(self, unit: Unit, figures: dict[str, float]) -> None:
+        """Keep the figures of a unit."""
+        with atomic(self.file(unit)) as path:
+            path.write_text(json.dumps({"unit": dataclasses.asdict(unit), "figures": figures}, indent=2) + "\n")
+
+    def of(self, unit: Unit) -> dict[str, float]:
+        """The figures of a unit that was measured."""
+        return json.loads(self.file(unit).read_text())["figures"]
 
 
-def measure(
-    motions: Sequence[Tensor], tasks: Sequence[Trial], judge: ActionJudge, pace: dict[str, float]
-) -> dict[str, float]:
-    """The figures of motions (F, 22, 3) made for the trials; pace: mean fastest root of real clips by action, m/s."""
-    errors = [task.errors(motion) for motion, task in zip(motions, tasks, strict=True)]
-    every = torch.cat(errors)
-    each = figures(motions, tasks, judge)
-    fastest = each["fastest root, m/s"]
+def summary(results: Results, units: Sequence[Unit]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Of every group, of every figure, the mean and half of its 95 % interval over replications.
+
+    The conditions of a group are averaged within each replication.
+    """
+    groups: dict[str, dict[str, dict[int, list[float]]]] = {}
+    for unit in units:
+        for name, value in results.of(unit).items():
+            groups.setdefault(unit.group, {}).setdefault(name, {}).setdefault(unit.replication, []).append(value)
     return {
-        "average error, cm": 100 * every.mean().item(),
-        "key frames off by 20 cm": (every > 0.2).double().mean().item(),
-        "key frames off by 50 cm": (every > 0.5).double().mean().item(),
-        "motions off by 20 cm": sum((error > 0.2).any().item() for error in errors) / len(errors),
-        "motions off by 50 cm": sum((error > 0.5).any().item() for error in errors) / len(errors),
-        **{name: sum(values) / len(values) for name, values in each.items()},
-        "fastest root / real clips of the action": sum(f / pace[t.action] for f, t in zip(fastest, tasks, strict=True))
-        / len(tasks),
+        group: {
+            name: mean_and_interval([sum(values) / len(values) for values in of.values()]) for name, of in each.items()
+        }
+        for group, each in groups.items()
     }
 
 
-def evaluate(options: Options) -> dict[str, Any]:
-    """All figures, for the model's motions without and with guidance and for the real clips."""
-    clips = options.clips()
-    model = MotionModel.load(options.model)
-    longest = model.config.max_frames
-    tasks = trials(of_split(clips, "test"), options, longest)
-    judge = train_judge(clips, longest=longest, steps=options.judge_steps)
-    pace = {
-        action: sum(speeds) / len(speeds)
-        for action in {task.action for task in tasks}
-        if (speeds := [fastest_root(torch.from_numpy(np.array(c.joints[:longest]))) for c in clips if c.action == action])
-    }
-    result = {"real clips": measure([task.joints for task in tasks], tasks, judge, pace)}
-    for name, method in (("unguided", "none"), ("guided", options.settings.guidance)):
-        if name == "guided" and method == "none":
-            continue
-        settings = replace(options.settings, guidance=method)
-        made = make(model, tasks, settings, batch=options.batch, seed=options.seed, progress=True)
-        seconds = sum(made.seconds) / len(tasks)
-        result[name] = measure(made.motions, tasks, judge, pace) | {"seconds a motion": seconds}
-    return {
-        "model": options.model,
-        "weights": model.digest,
-        "settings": vars(options.settings),
-        "motions": options.num,
-        "key frames": options.keyframes,
-        "memory, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / (2**30 if sys.platform == "darwin" else 2**20),
-        "figures": result,
-    }
-
-
-def table(figures: dict[str, dict[str, float]]) -> str:
-    """A row a figure, a column for each kind of motion."""
+def table(figures: dict[str, dict[str, tuple[float, float]]]) -> str:
+    """A row a figure, a column a group, as Markdown."""
     names = list(dict.fromkeys(name for column in figures.values() for name in column))
-    lines = [f"{'':42}" + "".join(f"{kind:>12}" for kind in figures)]
+    widths = [max(len(name) for name in names), *(max(len(group), 15) for group in figures)]
+    rows = [["", *figures], ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]]
     for name in names:
-        cells = [f"{column[name]:12.3f}" if name in column else f"{'-':>12}" for column in figures.values()]
-        lines.append(f"{name:42}" + "".join(cells))
-    return "\n".join(lines)
+        cells = [f"{c[name][0]:.3f} ± {c[name][1]:.3f}" if name in c else "" for c in figures.values()]
+        rows.append([name, *cells])
+    return "\n".join(
+        "| "
+        + " | ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        + " |"
+        for row in rows
+    )
+
+
+def evaluate(options: Options) -> str:
+    """Measure what is missing of this process's share, and once all is there write table.md and figures.json.
+
+    The table, from the first process.
+    """
+    protocol = options.asked()
+    model = MotionModel.load(options.model)
+    if not model.representation.whole_body:
+        raise InputError(f"{model.name} makes only the path of the root, no body; choose another --model")
+    evaluator = load_evaluator(options.evaluator, count_padding=options.count_padding)
+    state = processes()
+    bench = Bench(options, protocol, model.to(state.device), evaluator)
+    results = Results(bench, options.out)
+    units = list(units_of(protocol))
+    share = [unit for unit in units[state.process_index :: state.num_processes] if not results.file(unit).is_file()]
+    for unit in tqdm(share, desc="measuring", unit="unit", disable=None if state.is_main_process else True):
+        results.add(unit, bench.measure(unit))
+    state.wait_for_everyone()
+    if not state.is_main_process:
+        return ""
+    figures = summary(results, units)
+    lines = f"{model.name}, {options.protocol}, evaluator {evaluator.name}, {protocol.num} motions a replication\n\n"
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    about = results.identity | {"protocol": options.protocol, "memory, GB": memory, "figures": figures}
+    with atomic(options.out / "table.md") as path:
+        path.write_text(lines + table(figures) + "\n")
+    with atomic(options.out / "figures.json") as path:
+        path.write_text(json.dumps(about, indent=2, default=str) + "\n")
+    return lines + table(figures)
 
 
 @command
@@ -118,11 +179,8 @@ def main() -> None:
         print(study(tyro.cli(StudyOptions, prog="python -m sample.evaluate --study", args=arguments)))
         return
     options = tyro.cli(Options, prog="python -m sample.evaluate", args=arguments)
-    result = evaluate(options)
-    print(table(result["figures"]))
-    if options.json is not None:
-        with atomic(options.json) as path:
-            path.write_text(json.dumps(result, indent=2, default=str) + "\n")
+    if told := evaluate(options):
+        print(told)
 
 
 if __name__ == "__main__":

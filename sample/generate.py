@@ -68,7 +68,8 @@ def generate(
     """
     methods = parse_methods(settings.guidance)
     frames = [frames_of(wanted.segments) if wanted.segments else n for wanted, n in zip(goals, frames, strict=True)]
-    _check(model, texts, frames, goals, settings)
+    check(model, texts, frames, goals, settings, functions)
+    about = {"name": model.name, "weights": model.digest, "licence": model.config.licence}
     batches: dict[tuple[bool, int], list[int]] = {}
     for i, wanted in enumerate(goals):
         guided = bool(methods) and bool(wanted.goals or functions)
@@ -82,7 +83,7 @@ def generate(
             )
             joints = asked.sample(methods if guided else (), tuple(functions), settings, bar)
             for i, motion in zip(chosen, joints, strict=True):
-                made[i] = _motion(model, motion, goals[i], texts[i], seeds[i], settings)
+                made[i] = _motion(motion, goals[i], texts[i], seeds[i], settings, about)
     return [made[i] for i in range(len(texts))]
 
 
@@ -90,9 +91,16 @@ def _some(every: Sequence[T], chosen: Sequence[int]) -> list[T]:
     return [every[i] for i in chosen]
 
 
-def _check(
-    model: MotionModel, texts: Sequence[str], frames: Sequence[int], goals: Sequence[Goals], settings: Settings
+def check(
+    model: MotionModel,
+    texts: Sequence[str],
+    frames: Sequence[int],
+    goals: Sequence[Goals],
+    settings: Settings,
+    functions: Sequence[Function] = (),
 ) -> None:
+    """InputError for what `generate` refuses, before anything is sampled."""
+    methods = parse_methods(settings.guidance)
     if not model.representation.whole_body:
         raise InputError(f"{model.name} makes only the path of the root, no body; choose another --model")
     if not 1 <= settings.steps <= model.schedule.T:
@@ -108,6 +116,12 @@ def _check(
                     f"{longest / FPS:g} s; choose --seconds within that, or give several segments in the goal file"
                 )
         wanted.check(count)
+        guided = bool(methods) and bool(wanted.goals or functions)
+        if wanted.segments:
+            windows(wanted.segments, longest)
+            check_segments(methods if guided else ())
+        if guided:
+            Guidance(methods, Task.of(model, [wanted], torch.tensor([count]), functions), settings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +156,6 @@ class _Request:
     ) -> list[Tensor]:
         """The joints (N, 22, 3) of each motion."""
         model, lengths = self.model, self.timeline.lengths
-        if isinstance(self.timeline, Woven):
-            check_segments(methods)
         goals = [_from_the_origin(wanted, n) for wanted, n in zip(self.goals, lengths.tolist(), strict=True)]
         if "stages" in methods:
             goals = with_paths(goals, self.texts, lengths, self.seeds, settings.stages)
@@ -179,13 +191,13 @@ def _from_the_origin(goals: Goals, frames: int) -> Goals:
     return goals if begun else goals.model_copy(update={"goals": [START, *goals.goals]})
 
 
-def _motion(model: MotionModel, joints: Tensor, goals: Goals, text: str, seed: int, settings: Settings) -> Motion:
-    """A motion (N, 22, 3) with where it comes from."""
+def _motion(joints: Tensor, goals: Goals, text: str, seed: int, settings: Settings, about: dict[str, str]) -> Motion:
+    """A motion (N, 22, 3) with where it comes from, a model `about` which this is known."""
     report = None
     if settings.clean_up:
         joints, report = clean_up(joints, _from_the_origin(goals, len(joints)))
     provenance = {
-        "model": {"name": model.name, "weights": model.digest, "licence": model.config.licence},
+        "model": about,
         "settings": dataclasses.asdict(settings),
         "seed": seed,
         "goals": goals.model_dump(exclude_none=True),

@@ -17,7 +17,7 @@ from typing import Annotated, Any, get_args
 import tyro
 from tqdm.auto import tqdm
 
-from data_loaders.bandai import Clip
+from data_loaders.clip import Clip
 from guidance.methods import Method, parse_methods
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
@@ -27,7 +27,7 @@ from sample.judge import ActionJudge
 from sample.study_figure import draw_study
 from sample.study_rows import REAL, Cell, Row, Rows, key_of
 from sample.study_table import ERROR, OFF, Line, as_text, write_tables
-from sample.trials import Setup, Trial, draw, figures, make, of_split, train_judge
+from sample.trials import Setup, Trial, check_positive, draw, figures, make, of_split, train_judge
 
 VERSION = 1
 """Of what is measured and how; part of every row's key."""
@@ -58,6 +58,8 @@ class StudyOptions(Setup):
     """Shares of the frames that are given, above 0 and up to 1; at least one frame is."""
     joints: tuple[str, ...] = ("pelvis", "feet", "wrists", "head", "all")
     """Which joints are given at these frames: pelvis, feet, wrists, head, all (of these)."""
+    judge_steps: int = 1500
+    """Training steps of the judge of actions."""
     num: int = 32
     """Motions a cell, one for each of so many clips of the test split (repeated if there are fewer)."""
     noise_num: int | None = None
@@ -67,7 +69,8 @@ class StudyOptions(Setup):
     settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=lambda: Settings(steps=25))
 
     def check(self) -> None:
-        """InputError for lists that are empty or have something unknown in them."""
+        """InputError for lists that are empty or have something unknown in them, and for numbers below 1."""
+        check_positive(num=self.num, judge_steps=self.judge_steps, noise_num=self.noise_num)
         for name in ("models", "methods", "densities", "joints"):
             if not getattr(self, name):
                 raise InputError(f"--{name} is empty; give one or more")
@@ -79,8 +82,6 @@ class StudyOptions(Setup):
         for joints in self.joints:
             if joints not in GIVEN:
                 raise InputError(f"--joints {joints}: choose from {', '.join(GIVEN)}")
-        if self.noise_num is not None and self.noise_num < 1:
-            raise InputError(f"--noise-num {self.noise_num}: give 1 or more")
         if self.settings.guidance != Settings.guidance:
             raise InputError("--guidance says nothing in a study; give --methods")
 

@@ -7,16 +7,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import torch
 import tyro
 from torch import Tensor
 
+from data_loaders.captioned import Passage, passages
 from data_loaders.captions import motion_facts, true_caption
-from data_loaders.clip import Clip, Split
-from data_loaders.datasets import load_clips
+from data_loaders.clip import Caption, Clip, Split
+from data_loaders.datasets import DatasetName, load_clips
 from guidance.goals import Goals, Pose
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import to_origin
@@ -42,25 +43,26 @@ FIGURES: dict[str, Callable[[Tensor], float]] = {
 class Setup:
     """On what to measure, and how to sample."""
 
-    data: Literal["bandai"] = "bandai"
+    data: DatasetName = "bandai"
     data_root: Path | None = None
-    """Folder with the clips."""
-    num: int = 64
-    """Motions to make, one for each of so many clips of the test split (repeated if there are fewer)."""
+    """Folder with the clips, or a store that was prepared from them."""
     batch: int = 16
     seed: int = 0
-    judge_steps: int = 1500
-    """Training steps of the judge of actions."""
     settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
 
     def clips(self) -> list[Clip]:
-        """All clips of the data set. InputError without a folder, or for numbers below 1."""
-        for name, number in (("num", self.num), ("batch", self.batch), ("judge-steps", self.judge_steps)):
-            if number < 1:
-                raise InputError(f"--{name} {number}: give 1 or more")
-        if self.data_root is None:
-            raise InputError("give --data-root, the folder with the clips to judge by")
+        """All clips of the data set. InputError without a folder, or for a batch below 1."""
+        check_positive(batch=self.batch)
+        if self.data == "procedural":
+            raise InputError("--data procedural has no clips to judge by; give another data set")
         return list(load_clips(self.data, self.data_root).clips)
+
+
+def check_positive(**numbers: int | None) -> None:
+    """InputError for an option that is given and below 1."""
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise InputError(f"--{name.replace('_', '-')} {number}: give 1 or more")
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,19 @@ class Trial:
     """A test clip as a task: its joints (F, 22, 3), its words, its action, and what of it is given."""
 
     joints: Tensor
-    text: str
+    caption: Caption
     action: str
     key_frames: Tensor
     """(K,) frames at which joints shall be where they are in the clip."""
     given: tuple[str, ...] = ("pelvis",)
-    """Those joints: the pelvis above the floor, others in space."""
+    """Those joints."""
+    height: bool = False
+    """Whether the pelvis shall be there in space, and not just above its place on the floor; other joints always."""
+
+    @property
+    def text(self) -> str:
+        """The words."""
+        return self.caption.text
 
     @cached_property
     def goals(self) -> Goals:
@@ -83,36 +92,51 @@ class Trial:
         for k in self.key_frames.tolist():
             for joint in map(JOINTS.index, self.given):
                 x, y, z = self.joints[k, joint].tolist()
-                motion[k][joint] = (x, y if joint else None, z)
+                motion[k][joint] = (x, y if joint or self.height else None, z)
         return Goals(goals=[Pose(frame=0, motion=motion)])
 
     def errors(self, motion: Tensor) -> Tensor:
         """Distances in metres of a motion (F, 22, 3) from what is given, one for each frame and joint."""
         return self.goals.observe(len(motion)).errors(motion)
 
-    def giving(self, frames: int, joints: Sequence[str] = ("pelvis",)) -> Trial:
+    def giving(self, frames: int, joints: Sequence[str] = ("pelvis",), *, height: bool = False) -> Trial:
         """The same task with only the first so many of its frames given, at other joints."""
-        return replace(self, key_frames=self.key_frames[:frames].sort().values, given=tuple(joints))
+        return replace(self, key_frames=self.key_frames[:frames].sort().values, given=tuple(joints), height=height)
 
 
-def draw(clips: Sequence[Clip], *, num: int, seed: int, longest: int) -> list[Trial]:
+def draw(clips: Sequence[Clip], *, num: int, seed: int, longest: int, anywhere: bool = False) -> list[Trial]:
     """Clips in random order, cut to the model's length; the same for the same seed, and fewer are the first of many.
 
-    All frames of each are given, in random order: `Trial.giving` makes key frames of the first ones.
+    All frames of each are given, in random order: `Trial.giving` makes key frames of the first ones. anywhere: whether
+    longer clips are cut at random, or at their beginning. Raises InputError if there is no clip of `MIN_FRAMES`.
     """
     generator = torch.Generator().manual_seed(seed)
-    clips = [clip for clip in clips if len(clip.joints) >= MIN_FRAMES]
-    if not clips:
-        raise InputError(f"no test clip has {MIN_FRAMES} frames or more; check --data-root")
+    parts = passages(clips, MIN_FRAMES)
+    if not parts:
+        raise InputError(f"no test clip with a caption has {MIN_FRAMES} frames or more; check --data-root")
     result: list[Trial] = []
     while len(result) < num:
-        for index in torch.randperm(len(clips), generator=generator).tolist():
-            clip = clips[index]
-            joints = to_origin(torch.from_numpy(np.array(clip.joints[:longest])))
+        for index in torch.randperm(len(parts), generator=generator).tolist():
+            part = parts[index]
+            room = max(part.frames - longest, 0)
+            start = part.start + (_integer(room + 1, generator) if anywhere else 0)
+            cut = part.clip.joints[start : start + part.frames - room]
+            joints = to_origin(torch.from_numpy(np.array(cut)))
             order = torch.randperm(len(joints), generator=generator)
-            text = true_caption(clip.action, clip.style, motion_facts(joints.numpy()))
-            result.append(Trial(joints, text, clip.action, order))
+            result.append(Trial(joints, _caption(part, joints, generator), part.clip.action, order))
     return result[:num]
+
+
+def _caption(part: Passage, joints: Tensor, generator: torch.Generator) -> Caption:
+    """One of a passage's captions; of clips with labels, what is true of the cut itself."""
+    clip = part.clip
+    if clip.action:
+        return Caption(true_caption(clip.action, clip.style, motion_facts(joints.numpy())))
+    return part.captions[_integer(len(part.captions), generator)]
+
+
+def _integer(below: int, generator: torch.Generator) -> int:
+    return int(torch.randint(below, (), generator=generator))
 
 
 def of_split(clips: Sequence[Clip], split: Split) -> list[Clip]:

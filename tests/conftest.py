@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from data_loaders.procedural import ProceduralWalks
 from motion_diffusion.denoiser import DenoiserConfig
+from motion_diffusion.matcher import Matcher, MatcherConfig
 from motion_diffusion.model import ModelConfig, MotionModel
 from motion_diffusion.representation import Representation, encode
 from motion_diffusion.skeleton import JOINTS
@@ -60,6 +61,15 @@ def make_model(representation, walks):
         return model.eval().requires_grad_(False)
 
     return make
+
+
+@pytest.fixture
+def matcher(walks) -> Matcher:
+    """A small untrained matcher."""
+    groups = MatcherConfig().features
+    torch.manual_seed(0)
+    sizes = MatcherConfig(width=32, depth=2, text_depth=1, heads=2, embedding=8)
+    return Matcher(sizes, Representation.fit((encode(walk, groups=groups) for walk in walks), groups)).eval()
 
 
 @pytest.fixture

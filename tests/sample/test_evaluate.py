@@ -1,101 +1,180 @@
-"""The evaluation, end to end on a tiny data root, and its parts on motions whose figures are known."""
+"""The evaluation, end to end on a tiny store, and its parts on motions whose figures are known."""
 
 import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
 
 import sample.evaluate as command
-from data_loaders.clip import Clip, split_of
-from data_loaders.procedural import ProceduralWalks
+from data_loaders.clip import Caption, Clip
+from data_loaders.source import Source
+from data_loaders.store import prepare
 from motion_diffusion.errors import InputError
-from sample.judge import ActionJudge
+from motion_diffusion.skeleton import KEY_JOINTS
+from sample.measuring import of_errors, of_motions, units_of
+from sample.protocol import PROTOCOLS, Condition
+from sample.trials import draw
 
 
-def standing(walk):
-    """The same length of time in the first pose, swaying a little."""
-    time = np.arange(len(walk))[:, None, None] / 20
-    return (walk[:1] + 0.01 * np.sin(3 * time)).astype(np.float32)
+@dataclass(frozen=True)
+class Given:
+    """An entry that has its clip already."""
 
+    clip: Clip
 
-@pytest.fixture(scope="module")
-def labelled():
-    """(motions, names): people who walk and people who stand."""
-    walks = [ProceduralWalks(4, 80, 50).example(i).joints for i in range(24)]
-    moving = [w for w in walks if np.linalg.norm(w[-1, 0] - w[0, 0]) > 1.0]
-    motions = moving + [standing(w) for w in moving]
-    return [torch.from_numpy(m) for m in motions], ["walk"] * len(moving) + ["bow"] * len(moving)
+    @property
+    def name(self):
+        return self.clip.name
 
-
-@pytest.fixture(scope="module")
-def judge(labelled):
-    motions, names = labelled
-    return ActionJudge.train(motions[::2], names[::2], frames=60, steps=40)
-
-
-def test_the_judge_tells_walking_from_standing(judge, labelled):
-    motions, names = labelled
-    assert judge.name(motions[1::2]) == names[1::2]
-    assert judge.name(motions[1:2]) == judge.name(motions[1::2])[:1]  # padding changes nothing
-
-
-def test_real_clips_have_no_errors_and_moved_ones_have_theirs(judge, labelled):
-    walks = [Clip(f"c{i}", motion.numpy(), action="walk", style="normal") for i, motion in enumerate(labelled[0][:6])]
-    tasks = command.trials(walks, command.Options(num=9, keyframes=5), 60)
-    assert len(tasks) == 9
-    assert all(len(task.joints) <= 60 and len(task.key_frames) == 5 for task in tasks)
-    assert all(len(set(task.key_frames.tolist())) == 5 for task in tasks)
-    pace = {"walk": 1.0}
-    real = command.measure([task.joints for task in tasks], tasks, judge, pace)
-    assert real["average error, cm"] == real["motions off by 20 cm"] == 0
-    named = judge.name([task.joints for task in tasks])
-    assert real["action recognised"] == pytest.approx(named.count("walk") / 9)
-    moved = command.measure([task.joints + 0.3 for task in tasks], tasks, judge, pace)
-    assert moved["average error, cm"] == pytest.approx(30 * 2**0.5, rel=1e-4)
-    assert (moved["key frames off by 20 cm"], moved["key frames off by 50 cm"]) == (1, 0)
-    assert (moved["motions off by 20 cm"], moved["motions off by 50 cm"]) == (1, 0)
-    assert moved["fastest root, m/s"] == pytest.approx(real["fastest root, m/s"], rel=1e-4)
+    def read(self):
+        return self.clip
 
 
 @pytest.fixture
-def evaluate(tmp_path, monkeypatch, run_in_folder, make_model):
+def clips(walks):
+    """Forty captioned clips, half of them for training."""
+    return [
+        Clip(f"c{i:02d}", walk.numpy(), ("train", "test")[i % 2], (Caption(f"walk {i}"), Caption(f"stroll {i}")))
+        for i, walk in enumerate(walks)
+    ]
+
+
+@pytest.fixture
+def evaluate(tmp_path, run_in_folder, make_model, matcher, clips):
+    """evaluate(*arguments): the command, in a folder with a model m, a matcher e and a store."""
     make_model().save(tmp_path / "m")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return partial(run_in_folder, command, "--model", "m")
+    matcher.save(tmp_path / "e")
+    source = Source([Given(clip) for clip in clips], mirrored=True, licence="", files=())
+    prepare("humanml3d", source, tmp_path / "store", processes=1)
+    fixed = ("--model", "m", "--evaluator", "e", "--data", "humanml3d", "--data-root", "store", "--steps", 2)
+    return partial(run_in_folder, command, *fixed)
 
 
-def test_the_command(evaluate, tmp_path, write_bandai, capsys):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    names = [f"dataset-1_{action}_normal_{i:03d}" for i in range(60) for action in ("walk", "bow")]
-    parts = {part: [name for name in names if split_of(name) == part] for part in ("train", "test")}
-    for i, name in enumerate(parts["train"][:6] + parts["test"][:3]):
-        walk = ProceduralWalks(5, 90, 90).example(i).joints
-        write_bandai(folder / f"{name}.bvh", walk if "walk" in name else standing(walk))
-    settings = ("--num", 4, "--steps", 3, "--judge-steps", 5)
-    evaluate("--data-root", "data", "--json", "figures.json", *settings)
-    result = json.loads((tmp_path / "figures.json").read_text())
-    assert result["figures"].keys() == {"real clips", "unguided", "guided"}
-    assert result["figures"]["real clips"]["average error, cm"] == 0
-    assert result["figures"]["guided"]["average error, cm"] < 0.1 < result["figures"]["unguided"]["average error, cm"]
-    assert 0.1 < result["memory, GB"] < 4
-    assert "average error, cm" in capsys.readouterr().out
+QUICK = ("--motions", 32, "--replications", 2, "--batch", 16)
+
+
+def test_a_table_that_goes_on_where_it_was_stopped(evaluate, tmp_path, capsys):
+    evaluate(*QUICK, "--out", "o")
+    said = capsys.readouterr().out
+    result = json.loads((tmp_path / "o" / "figures.json").read_text())
+    figures = result["figures"]
+    assert list(figures) == ["real clips", "training clips", "unguided", "5 key frames"]
+    assert said.strip() == (tmp_path / "o" / "table.md").read_text().strip()
+    assert figures["5 key frames"]["average error, cm"][0] < 0.1 < figures["unguided"]["average error, cm"][0]
+    assert all(0 <= share <= 1 for k in (1, 2, 3) for share in figures["unguided"][f"R-precision top-{k}"])
+    assert figures["real clips"]["FID"][0] < figures["unguided"]["FID"][0]
+    assert all(half >= 0 for column in figures.values() for _, half in column.values())
+
+    units = sorted((tmp_path / "o" / "units").iterdir())
+    assert len(units) == 8
+    made = {unit: unit.stat().st_mtime_ns for unit in units}
+    chosen = next(u for u in units if json.loads(u.read_text())["unit"]["group"] == "5 key frames")
+    before = json.loads(chosen.read_text())
+    chosen.unlink()
+    evaluate(*QUICK, "--out", "o")
+    assert [u for u in units if u.stat().st_mtime_ns != made[u]] == [chosen]
+    after = json.loads(chosen.read_text())
+    for figures in (before["figures"], after["figures"]):
+        del figures["seconds a motion"]
+    assert before == after
+    evaluate(*QUICK, "--out", "o", "--text-scale", 1.0)
+    assert len(list((tmp_path / "o" / "units").iterdir())) == 16
+
+
+def test_two_processes_give_what_one_gives(evaluate, tmp_path):
+    arguments = [*QUICK, "--replications", 1, "--protocol", "gmd", "--multimodality", 1]
+    evaluate(*arguments, "--out", "one")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sample.evaluate"]
+    words = [*launcher, *map(str, evaluate.args[1:]), *map(str, arguments), "--out", "two"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.path.abspath(
+        os.path.join(os.path.dirname(command.__file__), os.pardir)
+    )}  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (json.loads((tmp_path / out / "figures.json").read_text())["figures"] for out in ("one", "two"))
+    for group, column in one.items():
+        assert column.keys() == two[group].keys()
+        for name, value in column.items():
+            if name != "seconds a motion":
+                assert two[group][name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    assert 0 < one["5 key frames"]["multimodality"][0] < 2
+    assert one["5 key frames"]["trajectory diversity, m"][0] > 0
+
+
+def test_errors_and_single_motions(walks):
+    """Two motions with two key frames each: 0 and 30 cm off, 60 and 10 cm off."""
+    figures = of_errors([torch.tensor([0.0, 0.3]), torch.tensor([0.6, 0.1])])
+    assert figures == pytest.approx(
+        {
+            "average error, cm": 25.0,
+            "trajectory error, 20 cm": 1.0,
+            "location error, 20 cm": 0.5,
+            "trajectory error, 50 cm": 0.5,
+            "location error, 50 cm": 0.25,
+        }
+    )
+    assert of_errors([]) == {}
+    one, two = of_motions(walks[:1]), of_motions(walks[1:2])
+    both = of_motions(walks[:2])
+    assert both == pytest.approx({name: (one[name] + two[name]) / 2 for name in one})
+
+
+def test_protocols_are_those_of_the_papers():
+    assert [c.joints for c in PROTOCOLS["omnicontrol"].conditions[::5]] == [(joint,) for joint in KEY_JOINTS]
+    counts = [condition.count(196) for condition in PROTOCOLS["omnicontrol"].conditions[:5]]
+    assert counts == [1, 2, 5, 49, 196]
+    (gmd,) = PROTOCOLS["gmd"].conditions
+    assert (gmd.count(60), gmd.joints, gmd.height) == (5, ("pelvis",), False)
+    units = list(units_of(replace(PROTOCOLS["omnicontrol"], replications=2)))
+    assert len(units) == len(set(units)) == 2 * (2 + 30)
+    assert Condition("x", share=0.001).count(50) == 1
+
+
+def test_tasks_are_cuts_of_clips_with_their_captions(clips):
+    tasks = draw(clips, num=90, seed=3, longest=50, anywhere=True)
+    again = draw(clips, num=40, seed=3, longest=50, anywhere=True)
+    assert all(torch.equal(a.joints, b.joints) and a.text == b.text for a, b in zip(tasks, again, strict=False))
+    assert {len(task.joints) for task in tasks} <= set(range(40, 51))
+    words = {task.text for task in tasks}
+    assert any(word.startswith("walk") for word in words)
+    assert any(word.startswith("stroll") for word in words)
+    for height in (False, True):
+        task = tasks[0].giving(3, ("pelvis", "head"), height=height)
+        lifted = task.errors(task.joints + torch.tensor([0.0, 0.5, 0.0])).sort().values
+        expected = [0.5] * 6 if height else [0.0] * 3 + [0.5] * 3
+        torch.testing.assert_close(lifted, torch.tensor(expected), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [((), "--data-root"), (("--data-root", "nowhere"), "nowhere"), (("--data-root", "."), "Bandai")],
+    [
+        (("--motions", 8), "--motions 8: R-precision needs 32"),
+        (("--replications", 0), "--replications 0"),
+        (("--multimodality", -1), "--multimodality -1"),
+        (("--batch", 0), "--batch 0"),
+        (("--evaluator", "nowhere"), "no matcher 'nowhere'"),
+        (("--data", "bandai"), "prepared from humanml3d"),
+        (("--data", "procedural"), "no clips to judge by"),
+        (("--data-root", "nowhere"), "nowhere"),
+        (("--model", "root-v"), "only the path"),
+    ],
 )
-def test_no_data(evaluate, capsys, arguments, said):
+def test_bad_requests(evaluate, tmp_path, capsys, arguments, said):
     with pytest.raises(SystemExit, match="2"):
-        evaluate(*arguments)
+        evaluate("--out", "o", *arguments)
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+    assert not (tmp_path / "o").exists()
 
 
-def test_no_clip_is_long_enough():
+def test_no_clip_is_long_enough(clips):
     with pytest.raises(InputError, match="--data-root"):
-        command.trials([Clip("a", np.zeros((10, 22, 3), np.float32), action="walk", style="normal")], command.Options(), 60)
+        draw([replace(clips[0], joints=clips[0].joints[:10])], num=4, seed=0, longest=60)

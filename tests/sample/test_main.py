@@ -77,6 +77,7 @@ def test_every_kind_of_goal_has_a_row(walks):
         (("walk", "--goals", "broken.json"), "broken.json is not JSON"),
         (("walk", "--goals", "late.json"), "goal 1 .*beyond the motion"),
         (("walk", "--seconds", "60"), "too long"),
+        (("walk", "--seconds", "20000"), "too long"),
         (("walk", "--seconds", "nan"), "--seconds nan"),
         (("walk", "--goals", "against.json"), "goal 1 .*goal 2 .*take one out"),
         (("walk", "--guidance", "imputation+projection"), "do not go together"),

@@ -1,0 +1,200 @@
+"""python -m data_loaders prepare | check | show: read somebody's motions, say what is wrong with them, look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import numpy as np
+import torch
+import tyro
+
+from data_loaders.amass import Amass
+from data_loaders.bandai import bandai
+from data_loaders.bvh_folder import BvhFolder
+from data_loaders.clip import Clip
+from data_loaders.humanml3d import humanml3d
+from data_loaders.kit import kit
+from data_loaders.source import Source
+from data_loaders.store import is_store, open_store, prepare, read_all
+from motion_diffusion.errors import InputError, command
+from motion_diffusion.motion import Motion
+from motion_diffusion.skeleton import FPS
+from visualize.film import write_film
+from visualize.strip import draw_strip
+
+
+class DataSet(Protocol):
+    """What every data set's options have."""
+
+    @property
+    def data_root(self) -> Path: ...
+
+    def source(self) -> Source: ...
+
+
+@dataclass(frozen=True)
+class Bandai:
+    """The Bandai-Namco Research Motiondataset."""
+
+    data_root: Path
+    """Clone of its repository."""
+
+    def source(self) -> Source:
+        """Its clips."""
+        return bandai(self.data_root)
+
+
+@dataclass(frozen=True)
+class HumanML3D:
+    """HumanML3D as its scripts leave it, or with GMD's absolute features."""
+
+    data_root: Path
+    """Folder with new_joint_vecs, texts, train.txt …"""
+
+    def source(self) -> Source:
+        """Its clips."""
+        return humanml3d(self.data_root)
+
+
+@dataclass(frozen=True)
+class Kit:
+    """KIT-ML as HumanML3D's authors distribute it."""
+
+    data_root: Path
+    """Folder with new_joint_vecs, texts, train.txt …"""
+
+    def source(self) -> Source:
+        """Its clips."""
+        return kit(self.data_root)
+
+
+AnyDataSet = (
+    Annotated[Bandai, tyro.conf.subcommand("bandai")]
+    | Annotated[HumanML3D, tyro.conf.subcommand("humanml3d")]
+    | Annotated[Kit, tyro.conf.subcommand("kit")]
+    | Annotated[Amass, tyro.conf.subcommand("amass")]
+    | Annotated[BvhFolder, tyro.conf.subcommand("bvh")]
+)
+NAMES: dict[type, str] = {Bandai: "bandai", HumanML3D: "humanml3d", Kit: "kit", Amass: "amass", BvhFolder: "bvh"}
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Read all clips of a data set into one memory-mapped store, to train on with --data-root STORE."""
+
+    data: AnyDataSet
+    out: Path
+    """Folder to make."""
+    skip_broken: bool = False
+    """Leave out what is broken, and say so, instead of refusing."""
+    processes: int = 0
+    """How many read; 0 for as many as there are cores."""
+
+    def run(self) -> None:
+        """Do it."""
+        store = prepare(
+            NAMES[type(self.data)],
+            self.data.source(),
+            self.out,
+            skip_broken=self.skip_broken,
+            processes=self.processes,
+        )
+        print(summary(store.clips))
+        print(f"{self.out}: train on it with --data {store.data} --data-root {self.out}")
+
+
+@dataclass(frozen=True)
+class Check:
+    """Read everything, keep nothing, and say what is missing or broken, file by file, and why."""
+
+    data: AnyDataSet
+    processes: int = 0
+    """How many read; 0 for as many as there are cores."""
+
+    def run(self) -> None:
+        """Do it."""
+        clips, lines = clips_of(self.data, self.processes)
+        print("\n".join([*lines, summary(clips)]))
+        if lines:
+            raise InputError(
+                f"{len(lines)} broken or missing, listed above; prepare leaves them out with --skip-broken"
+            )
+
+
+@dataclass(frozen=True)
+class Show:
+    """Draw a clip with its captions: key poses (.png) or a film (.mp4)."""
+
+    data: AnyDataSet
+    out: Path
+    """What to write: .png or .mp4."""
+    clip: str | None = None
+    """Name of the clip; by default the first one."""
+    overwrite: bool = False
+
+    def run(self) -> None:
+        """Do it."""
+        if self.out.suffix not in (".png", ".mp4"):
+            raise InputError(f"{self.out}: key poses end in .png, a film in .mp4; choose another --out")
+        if self.out.exists() and not self.overwrite:
+            raise InputError(f"{self.out} exists; give another --out, or --overwrite to replace it")
+        clip = chosen(self.data, self.clip)
+        text = clip.captions[0].text if clip.captions else clip.name
+        motion = Motion(torch.from_numpy(np.array(clip.joints)), text=text)
+        draw_strip(motion, self.out) if self.out.suffix == ".png" else write_film(motion, self.out)
+        print(f"{clip.name}: {len(clip.joints) / FPS:.1f} s, {clip.split}")
+        for caption in clip.captions:
+            part = f" ({caption.start:g} to {caption.end:g} s)" if caption.end else ""
+            print(f"  {caption.text}{part}")
+
+
+def clips_of(data: DataSet, processes: int) -> tuple[list[Clip], list[str]]:
+    """All clips that can be read, and a line on everything that is broken or missing."""
+    if is_store(data.data_root):
+        return list(open_store(data.data_root).clips), []
+    source = data.source()
+    read = list(read_all(source.entries, processes))
+    lines = [*source.problems, *(line for line in read if isinstance(line, str))]
+    return [clip for clip in read if isinstance(clip, Clip)], lines
+
+
+def chosen(data: DataSet, name: str | None) -> Clip:
+    """The clip of that name, or the first; nothing else is read. Raises InputError if there is none."""
+    if is_store(data.data_root):
+        clips = {clip.name: clip for clip in open_store(data.data_root).clips}
+        if found := clips.get(name or next(iter(clips), "")):
+            return found
+    else:
+        entries = {entry.name: entry for entry in data.source().entries}
+        if entry := entries.get(name or next(iter(entries), "")):
+            return entry.read()
+    raise InputError(f"{data.data_root} has no clip {name or ''}; give one of its names as --clip")
+
+
+def summary(clips: Sequence[Clip]) -> str:
+    """How much there is of each part: clips, captions, hours, and the lengths."""
+    lines = [f"{'':6}{'clips':>8}{'captions':>10}{'hours':>8}{'shortest':>10}{'longest, s':>12}"]
+    for split in ("train", "val", "test"):
+        seconds = [len(clip.joints) / FPS for clip in clips if clip.split == split]
+        captions = sum(len(clip.captions) for clip in clips if clip.split == split)
+        low, high = (min(seconds), max(seconds)) if seconds else (0, 0)
+        lines.append(f"{split:6}{len(seconds):8}{captions:10}{sum(seconds) / 3600:8.2f}{low:10.1f}{high:12.1f}")
+    return "\n".join(lines)
+
+
+@command
+def main() -> None:
+    """The command."""
+    verbs = (
+        Annotated[Prepare, tyro.conf.subcommand("prepare")]
+        | Annotated[Check, tyro.conf.subcommand("check")]
+        | Annotated[Show, tyro.conf.subcommand("show")]
+    )
+    tyro.cli(verbs, prog="python -m data_loaders", config=(tyro.conf.ConsolidateSubcommandArgs,)).run()  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Captions of a folder of motions: a CSV file for all of them, or a text file beside each.
+
+The first line of a CSV file names its columns, in any order: `file` and `text`, and as wanted `start` and `end`
+(seconds of the file that the text is about), `split` (train, val or test), `action` and `style`. A file with several
+captions has several lines.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+from typing import get_args
+
+from data_loaders.clip import Caption, Split
+from motion_diffusion.errors import InputError
+
+REQUIRED = ("file", "text")
+COLUMNS = (*REQUIRED, "start", "end", "split", "action", "style")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the captions' file says of one clip."""
+
+    captions: tuple[Caption, ...] = ()
+    split: Split | None = None
+    action: str = ""
+    style: str = ""
+
+
+def read_table(path: Path, names: Collection[str]) -> tuple[dict[str, Told], list[str]]:
+    """What a CSV file says of the clips with these names, by name; and the lines that cannot be used, with the reason.
+
+    names: relative paths without their ending, "walks/fast". The file may give the ending too, or the last part alone
+    if no other clip has it. Raises FileNotFoundError, or InputError for a file that is no such table at all.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no captions file {path}; give a CSV file with the columns file,text")
+    by_last: dict[str, list[str]] = {}
+    for name in sorted(names):
+        by_last.setdefault(PurePosixPath(name).name, []).append(name)
+    told: dict[str, Told] = {}
+    problems = []
+    for line, header, fields in _lines(path):
+        try:
+            row = _row(header, fields)
+            name = _clip(row["file"], names, by_last)
+            told[name] = _added(told.get(name, Told()), row)
+        except InputError as error:
+            problems.append(f"{path}: line {line}: {error}")
+    return told, problems
+
+
+def read_text(path: Path) -> Told:
+    """The captions in a text file, one a line. Raises InputError for one without any."""
+    try:
+        lines = [" ".join(line.split()) for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8; save it as UTF-8") from None
+    captions = tuple(Caption(line) for line in lines if line)
+    if not captions:
+        raise InputError(f"{path}: no caption in it; write one a line")
+    return Told(captions)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str], list[str]]]:
+    """The rows of a table: the line that each begins in, the names of the columns, and its values."""
+    line = 1
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header: list[str] = []
+            for fields in reader:
+                if header and fields:
+                    yield line, header, fields
+                elif fields:
+                    header = _header(path, fields)
+                line = reader.line_num + 1
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8; save it as UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"{path}: line {line}: {error}; check its quotes and commas") from None
+    if not header:
+        raise InputError(f"{path}: is empty; its first line should be file,text")
+
+
+def _header(path: Path, fields: list[str]) -> list[str]:
+    """The columns' names, checked."""
+    names = [field.strip().lower() for field in fields]
+    if missing := [name for name in REQUIRED if name not in names]:
+        raise InputError(f"{path}: line 1: no column {' and '.join(missing)}; name the columns file,text, with commas")
+    for name in names:
+        if name not in COLUMNS:
+            close = get_close_matches(name, COLUMNS, n=1)
+            raise InputError(
+                f"{path}: line 1: unknown column {name!r}{f', did you mean {close[0]!r}?' * bool(close)}"
+                f"; there are {', '.join(COLUMNS)}"
+            )
+        if names.count(name) > 1:
+            raise InputError(f"{path}: line 1: column {name!r} is there twice; take one out")
+    return names
+
+
+def _row(header: list[str], fields: list[str]) -> Mapping[str, str]:
+    """One row by column, white space made single."""
+    if len(fields) != len(header):
+        raise InputError(f"{len(fields)} values for {len(header)} columns; put texts with commas into quotes")
+    values = [" ".join(field.split()) for field in fields]
+    return dict.fromkeys(COLUMNS, "") | dict(zip(header, values, strict=True))
+
+
+def _clip(file: str, names: Collection[str], by_last: Mapping[str, list[str]]) -> str:
+    """The name of the clip that a file's name means."""
+    given = PurePosixPath(file.replace("\\", "/"))
+    for name in [str(given), *([str(given.with_suffix(""))] if given.suffix else [])]:
+        alike = [name] if name in names else by_last.get(name, [])
+        if len(alike) == 1:
+            return alike[0]
+        if alike:
+            raise InputError(f"{file!r} could be {' or '.join(alike)}; give its path")
+    close = get_close_matches(name, names, n=1)
+    guess = f" (did you mean {close[0]!r}?)" if close else ""
+    raise InputError(f"no clip {file!r}{guess}; correct the name or take the line out")
+
+
+def _added(told: Told, row: Mapping[str, str]) -> Told:
+    """One more row on a clip."""
+    if not row["text"]:
+        raise InputError("the text is empty; write a caption or take the line out")
+    start, end = _seconds(row, "start"), _seconds(row, "end")
+    if row["end"] and end <= start and (start or end):  # 0 and 0 are the whole, see Caption
+        raise InputError(f"end {end:g} is not after start {start:g}; give seconds of the file")
+    split = row["split"] or None
+    if split is not None and split not in get_args(Split):
+        raise InputError(f"split {split!r}; choose from {', '.join(get_args(Split))}")
+    for column, before in (("split", told.split), ("action", told.action), ("style", told.style)):
+        if before and row[column] and before != row[column]:
+            raise InputError(f"{column} {row[column]!r}, but {before!r} in a line before; a file has one")
+    return Told(
+        (*told.captions, Caption(row["text"], start, end)),
+        split or told.split,  # type: ignore[arg-type]
+        row["action"] or told.action,
+        row["style"] or told.style,
+    )
+
+
+def _seconds(row: Mapping[str, str], column: str) -> float:
+    """A time; 0 if there is none."""
+    try:
+        seconds = float(row[column] or 0)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise InputError(f"{column} {row[column]!r} is no time; give seconds of the file")
+    return seconds

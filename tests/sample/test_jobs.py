@@ -1,0 +1,340 @@
+"""Many motions from a jobs file: what is made, in how many processes, after a kill, and what is refused."""
+
+import gc
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+import sample.__main__ as command
+from guidance.goals import Goals
+from motion_diffusion.errors import InputError
+from motion_diffusion.model import MotionModel
+from motion_diffusion.motion import Motion
+from sample.generate import Settings, generate
+from sample.jobs import WINDOW, Jobs
+from sample.segments import OVERLAP
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+STEPS = ("--steps", 3)
+
+
+def waypoint(time_, x=0.2, z=0.9):
+    return {"kind": "waypoint", "time": time_, "x": x, "z": z}
+
+
+def segments(*texts, seconds=1.5):
+    return {"segments": [{"text": text, "seconds": seconds} for text in texts]}
+
+
+def write(path, jobs):
+    path.write_text("".join(json.dumps(job) + "\n" for job in jobs))
+
+
+JOBS = [
+    {"text": "a tired person walks", "goals": [waypoint(1.0)], "seconds": 2.0},
+    {"text": "a person runs", "seconds": 1.5, "name": "run"},
+    {"goals": segments("a person walks", "a person bows") | {"goals": [waypoint(2.0)]}, "seed": 7},
+    {"text": "a person walks", "goals": "goals.json", "seconds": 1.6, "seed": 2**62},
+    {"text": "a person walks", "goals": [waypoint(1.0, z=40.0)], "seconds": 1.7, "seed": 1},
+    *({"text": "a person turns", "goals": [waypoint(1.0)], "seconds": 1.5 + k / 10} for k in range(5)),
+]
+NAMES = ["000001", "run", "000003", *(f"{n:06d}" for n in range(4, len(JOBS) + 1))]
+
+
+@pytest.fixture
+def sample(tmp_path, run_in_folder, make_model):
+    """sample(*arguments): the command in a folder with a model `m`, `jobs.jsonl` and a goal file."""
+    make_model(max_frames=160).save(tmp_path / "m")
+    (tmp_path / "goals.json").write_text(json.dumps({"goals": [waypoint(0.8)]}))
+    write(tmp_path / "jobs.jsonl", JOBS)
+    return partial(run_in_folder, command, "--model", "m", *STEPS, "--jobs", "jobs.jsonl", "--batch", 3)
+
+
+def index(folder):
+    return [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
+
+
+def motions(folder):
+    return {path.stem: Motion.load(path).joints for path in folder.glob("*.npz")}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def files(folder):
+    return {path: path.is_dir() or path.read_bytes() for path in folder.rglob("*")}
+
+
+def test_every_line_is_the_motion_that_generate_makes(sample, tmp_path, capsys):
+    sample("--out", "r")
+    assert "10 motions" in capsys.readouterr().out
+    made, rows, model = motions(tmp_path / "r"), index(tmp_path / "r"), MotionModel.load(tmp_path / "m")
+    assert [row["name"] for row in rows] == NAMES
+    assert made.keys() == set(NAMES)
+    for number, (row, job) in enumerate(zip(rows, JOBS, strict=True), 1):
+        said = job.get("goals", [])
+        if isinstance(said, str):
+            said = json.loads((tmp_path / said).read_text())
+        goals = Goals.model_validate(said if isinstance(said, dict) else {"goals": said})
+        text, seed, frames = job.get("text", ""), job.get("seed", number), round(20 * job.get("seconds", 3.0))
+        (alone,) = generate(model, [text], [frames], goals=[goals], seeds=[seed], settings=Settings(steps=3))
+        joints = made[row["name"]]
+        torch.testing.assert_close(joints, alone.joints, atol=1e-3, rtol=1e-3)
+        residuals = goals.residuals(joints)
+        errors = [100 * residual.error for residual in residuals]
+        assert row["file"] == row["name"] + ".npz"
+        assert (row["text"], row["seed"], row["error"]) == (alone.text, seed, None)
+        assert row["seconds"] == len(joints) / 20
+        assert row["mean_error_cm"] == (pytest.approx(sum(errors) / len(errors), abs=1e-3) if errors else None)
+        assert row["met"] is all(residual.met for residual in residuals)
+        assert bool(row["feasibility"]) is (number == 5)
+    assert "m/s" in rows[4]["feasibility"][0]
+
+
+def test_how_many_are_sampled_together_does_not_matter(sample, tmp_path):
+    for size in (1, 4):
+        sample("--out", f"r{size}", "--batch", size)
+    one, four = motions(tmp_path / "r1"), motions(tmp_path / "r4")
+    assert one.keys() == four.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], four[name], atol=1e-3, rtol=1e-3)
+
+
+def test_a_killed_run_goes_on_to_the_same_motions(sample, tmp_path):
+    arguments = ["--model", "m", "--steps", "40", "--jobs", "jobs.jsonl", "--batch", "3"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "sample", *arguments, "--out", "killed"], cwd=tmp_path, env=ENVIRONMENT
+    )
+    while running.poll() is None and not list(tmp_path.glob("killed/[!.]*.npz")):
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    before = files(tmp_path / "killed")
+    made = {path for path in before if not path.name.startswith(".")}
+    assert 0 < len(made) < len(JOBS)
+    (tmp_path / "killed" / ".000001-0123abcd.npz").write_bytes(b"what a kill leaves half-written")
+    for out in ("killed", "whole"):
+        sample("--steps", 40, "--out", out)
+    assert same(motions(tmp_path / "killed"), motions(tmp_path / "whole"))
+    assert index(tmp_path / "killed") == index(tmp_path / "whole")
+    assert all(path.read_bytes() == before[path] for path in made)
+
+
+def test_only_what_is_missing_is_written(sample, tmp_path):
+    sample("--out", "r")
+    before = files(tmp_path / "r")
+    inode = {path: path.stat().st_ino for path in before if path.suffix == ".npz"}
+    lost = tmp_path / "r" / "000008.npz"
+    joints = Motion.load(lost).joints
+    lost.unlink()
+    sample("--out", "r")
+    assert torch.equal(Motion.load(lost).joints, joints)
+    assert files(tmp_path / "r").keys() == before.keys()
+    assert all(path.stat().st_ino == number for path, number in inode.items() if path != lost)
+
+
+def test_two_processes_make_what_one_makes(sample, tmp_path):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sample"]
+    arguments = ["--model", "m", "--steps", "3", "--jobs", "jobs.jsonl", "--batch", "3", "--out", "two"]
+    done = subprocess.run(
+        [sys.executable, *launcher, *arguments], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("10 motions") == 1
+    sample("--out", "one")
+    assert same(motions(tmp_path / "one"), motions(tmp_path / "two"))
+    assert (tmp_path / "one" / "index.jsonl").read_bytes() == (tmp_path / "two" / "index.jsonl").read_bytes()
+
+
+def test_other_jobs_are_not_mixed_in(sample, tmp_path, capsys):
+    sample("--out", "r")
+    before = files(tmp_path / "r")
+    changes = {
+        "text": {"text": "a person jumps"},
+        "seconds": {"seconds": 2.5},
+        "seed": {"seed": 3},
+        "goals": {"goals": [waypoint(1.1)]},
+    }
+    for what, change in changes.items():
+        write(tmp_path / "jobs.jsonl", [JOBS[0] | change, *JOBS[1:]])
+        with pytest.raises(SystemExit, match="2"):
+            sample("--out", "r")
+        assert re.search(f"line 1: .*000001.npz was made with other {what}; .*--overwrite", capsys.readouterr().err)
+    write(tmp_path / "jobs.jsonl", [*JOBS, {"text": "a person waves", "seconds": 1.5}])
+    with pytest.raises(SystemExit, match="2"):
+        sample("--out", "r", "--steps", 4)
+    assert "other settings" in capsys.readouterr().err
+    assert files(tmp_path / "r") == before
+
+    sample("--out", "r")
+    assert len(index(tmp_path / "r")) == len(JOBS) + 1
+    assert all(
+        (tmp_path / "r" / f"{name}.npz").read_bytes() == before[tmp_path / "r" / f"{name}.npz"] for name in NAMES
+    )
+    sample("--out", "r", "--steps", 4, "--overwrite")
+    assert not any(torch.equal(Motion.load(path).joints, before) for path, before in _joints(before, tmp_path))
+
+
+def _joints(before, tmp_path):
+    for path, content in before.items():
+        if path.suffix == ".npz":
+            (tmp_path / "old.npz").write_bytes(content)
+            yield path, Motion.load(tmp_path / "old.npz").joints
+
+
+BAD = {
+    "{": "is not JSON",
+    "\xff": "is not JSON.*utf-8",
+    "[]": "should be an object",
+    '{"text": "walk", "text": "run"}': "field 'text' twice",
+    '{"text": "walk", "speed": 2}': "field speed: unknown field",
+    '{"text": 3}': "field text: should be a valid string",
+    '{"text": " "}': "prompt is empty",
+    '{"text": "\\ud800"}': "field text: .*surrogate",
+    '{"text": "walk", "seconds": -1}': "field seconds: should be greater than 0, not -1",
+    '{"text": "walk", "seconds": "6"}': 'field seconds: should be a valid number, not "6"',
+    '{"text": "walk", "seconds": 9}': "9 s is too long",
+    '{"text": "walk", "seed": -1}': "field seed: should be greater than or equal to 0",
+    '{"text": "walk", "seed": 1.5}': "field seed: should be a valid integer",
+    '{"text": "walk", "name": "../walk"}': "field name: should be a plain file name",
+    '{"text": "walk", "name": ".walk"}': "field name: should be a plain file name",
+    '{"text": "walk", "name": "RUN"}': "field name: 'RUN' is the name of line 2 too",
+    '{"text": "walk", "name": "000004"}': "line 11: field name: '000004' is the name of line 4 too",
+    '{"text": "walk", "goals": 5}': "field goals: should be a list of goals",
+    '{"text": "walk", "goals": "none.json"}': "field goals: no goal file none.json",
+    '{"text": "walk", "goals": [{"kind": "waypoint", "time": 1, "x": "a", "z": 1}]}': "goal 1 .waypoint.: field x",
+    '{"text": "walk", "goals": [{"kind": "pose", "time": 1, "file": "none.npz"}]}': "goal 1 .*no file none.npz",
+    json.dumps({"text": "walk", "goals": [waypoint(9.0)]}): "goal 1 .*beyond the motion",
+    json.dumps({"text": "walk", "goals": [waypoint(1.0), waypoint(1.0, z=2.0)]}): "goal 1 .*goal 2 .*take one out",
+    json.dumps({"text": "walk", "goals": segments("walk")}): "field text: the segments .*take it out",
+    json.dumps({"seconds": 2, "goals": segments("walk")}): "field seconds: the segments .*take it out",
+    json.dumps({"goals": segments("walk", seconds=(OVERLAP - 1) / 20)}): "segment 1 lasts 0.95 s",
+}
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_bad_lines_are_refused_before_anything_is_sampled(sample, tmp_path, capsys, line):
+    with (tmp_path / "jobs.jsonl").open("ab") as file:
+        file.write(line.encode("latin-1") + b"\n")
+    before = files(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        sample("--out", "r")
+    (said,) = capsys.readouterr().err.splitlines()
+    assert re.search(f"^error: jobs.jsonl, line {len(JOBS) + 1}: .*", said)
+    assert re.search(BAD[line], said)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--jobs", "none.jsonl"), "no jobs file none.jsonl"),
+        (("--jobs", "empty.jsonl"), "empty.jsonl has no jobs"),
+        (("--batch", 0), "--batch 0: give 1 or more"),
+        (("--out", "goals.json"), "goals.json is a file"),
+        (("--steps", 0), "0 steps"),
+        (("--guidance", "walking"), "^error: unknown guidance"),
+        (("--guidance", "masks"), "line 1: .* not trained with masks"),
+        (("a person walks",), "Unrecognized options: a person walks"),
+        (("--seconds", 4), "Unrecognized options: --seconds"),
+    ],
+)
+def test_bad_options_are_refused(sample, tmp_path, capsys, arguments, said):
+    (tmp_path / "empty.jsonl").write_text("\n \n")
+    before = files(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        sample("--out", "r", *arguments)
+    assert re.search(said, capsys.readouterr().err)
+    assert files(tmp_path) == before
+
+
+def test_an_error_in_sampling_stops_nothing_else(sample, tmp_path, capsys):
+    """A path for 7 s is longer than the model of paths can make, which is found when it is asked for one."""
+    long = {"text": "a person walks", "goals": [waypoint(6.5)], "seconds": 7, "seed": 1}
+    write(tmp_path / "jobs.jsonl", [JOBS[0], long, JOBS[4]])
+    options = ("--guidance", "stages+projection", "--stages.steps", 2, "--out", "r")
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="2"):
+            sample(*options)
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert re.search("1 of 3 jobs met an error, see r/index.jsonl; the first: line 2: .*up to 6 s", said)
+        rows = index(tmp_path / "r")
+        assert [row["file"] for row in rows] == ["000001.npz", None, "000003.npz"]
+        assert [bool(row["error"]) for row in rows] == [False, True, False]
+        assert (rows[1]["mean_error_cm"], rows[1]["met"]) == (None, None)
+    write(tmp_path / "jobs.jsonl", [JOBS[0], long | {"goals": [waypoint(1.0)], "seconds": 2}, JOBS[4]])
+    sample(*options)
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {
+        "000001.npz", "000002.npz", "000003.npz", "index.jsonl",
+    }  # fmt: skip
+
+
+def read(path, jobs, **options):
+    write(path, jobs)
+    return Jobs.read(path, lambda job: None, **options)
+
+
+def test_batches_hold_motions_of_like_length(tmp_path):
+    size, generator = 4, torch.Generator().manual_seed(0)
+    jobs = []
+    for seconds in torch.empty(2 * WINDOW * size + 3).uniform_(2, 6, generator=generator).tolist():
+        goals = [waypoint(1.0)] if seconds < 4 else []
+        jobs.append({"text": "walk", "seconds": seconds, "goals": goals})
+    jobs[5] = jobs[200] = {"goals": segments("walk", "run")}
+    batches = list(read(tmp_path / "jobs.jsonl", jobs).batches(size))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(jobs)))
+    assert [batch for batch in batches if {5, 200} & set(batch)] == [[5], [200]]
+    assert max(map(len, batches)) == size
+    frames = [round(20 * job.get("seconds", 3.0)) for job in jobs]
+
+    def padding(batches):
+        return 1 - sum(frames) / sum(len(batch) * max(frames[i] for i in batch) for batch in batches)
+
+    assert padding(batches) < padding([range(i, min(i + size, len(jobs))) for i in range(0, len(jobs), size)]) / 5
+    assert sum(len({bool(jobs[i]["goals"]) for i in batch}) > 1 for batch in batches) <= 3
+
+    more = list(read(tmp_path / "more.jsonl", jobs + jobs[:9]).batches(size))
+    assert [batch for batch in batches if max(batch) < 2 * WINDOW * size] == [
+        batch for batch in more if max(batch) < 2 * WINDOW * size
+    ]
+
+
+def test_lines_are_found_again_if_they_are_what_they_were(tmp_path):
+    path = tmp_path / "jobs.jsonl"
+    path.write_text('\n{"text": "a person walks"}\n\n  \n{"text": "é", "seconds": 2}')
+    jobs = Jobs.read(path, lambda job: None)
+    path.write_text(path.read_text() + '\n{"text": "added later"}\n')
+    first, second = jobs.some([0, 1])
+    assert (first.line, first.text, first.seed, first.name) == (2, "a person walks", 2, "000002")
+    assert (second.line, second.text, second.frames) == (5, "é", 40)
+    path.write_text(path.read_text().replace("walks", "waits"))
+    with pytest.raises(InputError, match="line 2 is not what it was"):
+        list(jobs.some([0]))
+
+
+def test_goals_are_not_kept(tmp_path):
+    """Of goals of 30 kB a line nothing is kept, and of the rest less than a hundred bytes a line."""
+    pose = {"kind": "pose", "frame": 0, "motion": [[[0.123456789, 1.0, 0.5]] * 22] * 40}
+    kept, peak = {}, {}
+    for lines in (5, 20, 120):  # the first time fills caches
+        write(tmp_path / "jobs.jsonl", [{"text": "walk", "goals": [pose]}] * lines)
+        tracemalloc.start()
+        jobs = Jobs.read(tmp_path / "jobs.jsonl", lambda job: None)
+        gc.collect()
+        kept[lines], peak[lines] = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(jobs) == lines
+    assert kept[120] - kept[20] < 100 * 100
+    assert peak[120] < 1.5 * peak[20]

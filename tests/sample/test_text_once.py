@@ -1,0 +1,29 @@
+"""Words are encoded once for a request, whatever guides it and however many steps there are."""
+
+import pytest
+
+from guidance.goals import Goals, Waypoint
+from guidance.noise import NoiseOptions
+from motion_diffusion.text import text_encoder
+from sample.generate import Settings, generate
+
+
+class Counted:
+    """The static embedding, which writes down what it is asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, texts):
+        self.asked += texts
+        return text_encoder("static")(texts)
+
+
+@pytest.mark.parametrize("guidance", ["none", "projection", "classifier+imputation", "noise", "masks+projection"])
+def test_each_text_is_encoded_once(make_model, guidance):
+    model = make_model(masks="masks" in guidance)
+    model.text = counted = Counted()
+    goals = [Goals(goals=[Waypoint(frame=20, x=0.4, z=0.8)])] * 3
+    settings = Settings(guidance=guidance, steps=10, mask_scale=1.5, noise=NoiseOptions(rounds=2, steps=3))
+    generate(model, ["walk", "run", "walk"], [30, 25, 30], goals=goals, seeds=[0, 1, 2], settings=settings)
+    assert sorted(counted.asked) == ["run", "walk"]
