@@ -1,4 +1,4 @@
-"""python -m data_loaders prepare | check | show: read somebody's motions, say what is wrong with them, look at them."""
+"""python -m data_loaders prepare | check | export | show: read somebody's motions, judge them, look at them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from data_loaders.bandai import bandai
 from data_loaders.bvh_folder import BvhFolder
 from data_loaders.clip import Clip
 from data_loaders.humanml3d import humanml3d
+from data_loaders.humanml3d_export import write_humanml3d
+from data_loaders.humanml3d_from_amass import HumanML3DFromAmass
 from data_loaders.kit import kit
 from data_loaders.source import Source
 from data_loaders.store import is_store, open_store, prepare, read_all
@@ -76,9 +78,19 @@ AnyDataSet = (
     | Annotated[HumanML3D, tyro.conf.subcommand("humanml3d")]
     | Annotated[Kit, tyro.conf.subcommand("kit")]
     | Annotated[Amass, tyro.conf.subcommand("amass")]
+    | Annotated[HumanML3DFromAmass, tyro.conf.subcommand("humanml3d-from-amass")]
     | Annotated[BvhFolder, tyro.conf.subcommand("bvh")]
 )
-NAMES: dict[type, str] = {Bandai: "bandai", HumanML3D: "humanml3d", Kit: "kit", Amass: "amass", BvhFolder: "bvh"}
+CONFIG = (tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
+NAMES: dict[type, str] = {
+    Bandai: "bandai",
+    HumanML3D: "humanml3d",
+    Kit: "kit",
+    Amass: "amass",
+    HumanML3DFromAmass: "humanml3d",
+    BvhFolder: "bvh",
+}
+"""Of the store that is made of each."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +134,24 @@ class Check:
             raise InputError(
                 f"{len(lines)} broken or missing, listed above; prepare leaves them out with --skip-broken"
             )
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a data set as HumanML3D's own files, for other programs; goes on where it was stopped."""
+
+    data: AnyDataSet
+    out: Path
+    """Folder to write new_joints, new_joint_vecs, texts, Mean.npy, Std.npy and the splits to."""
+    skip_broken: bool = False
+    """Leave out what is broken, and say so, instead of refusing."""
+    processes: int = 0
+    """How many read; 0 for as many as there are cores."""
+
+    def run(self) -> None:
+        """Do it."""
+        write_humanml3d(self.data.source(), self.out, skip_broken=self.skip_broken, processes=self.processes)
+        print(f"{self.out}: HumanML3D's files")
 
 
 @dataclass(frozen=True)
@@ -191,9 +221,10 @@ def main() -> None:
     verbs = (
         Annotated[Prepare, tyro.conf.subcommand("prepare")]
         | Annotated[Check, tyro.conf.subcommand("check")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Show, tyro.conf.subcommand("show")]
     )
-    tyro.cli(verbs, prog="python -m data_loaders", config=(tyro.conf.ConsolidateSubcommandArgs,)).run()  # type: ignore[arg-type]
+    tyro.cli(verbs, prog="python -m data_loaders", config=CONFIG).run()
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def _row(header: list[str], fields: list[str]) -> Mapping[str, str]:
 def _clip(file: str, names: Collection[str], by_last: Mapping[str, list[str]]) -> str:
     """The name of the clip that a file's name means."""
     given = PurePosixPath(file.replace("\\", "/"))
-    for name in [str(given), *([str(given.with_suffix(""))] if given.suffix else [])]:
+    for name in [str(given), *([str(given.with_suffix(""))] if given.suffix.lower() in (".bvh", ".npz") else [])]:
         alike = [name] if name in names else by_last.get(name, [])
         if len(alike) == 1:
             return alike[0]

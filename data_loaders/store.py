@@ -6,9 +6,11 @@ whole; `clips.json` says which frames are whose, what is said about them and to 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -136,7 +138,7 @@ def prepare(name: str, source: Source, folder: str | Path, *, skip_broken: bool 
     if folder.exists():
         raise InputError(f"{folder} exists; give another --out, or remove it")
     if source.problems and not skip_broken:
-        raise InputError(_told(list(source.problems)))
+        raise InputError(told(list(source.problems)))
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
     temporary.mkdir()
@@ -145,7 +147,7 @@ def prepare(name: str, source: Source, folder: str | Path, *, skip_broken: bool 
         for line in broken if skip_broken else ():
             tqdm.write(f"skipped: {line}", file=sys.stderr)
         if broken and not skip_broken:
-            raise InputError(_told(broken))
+            raise InputError(told(broken))
         if not rows:
             raise InputError(f"{name}: no clip could be read; see python -m data_loaders check")
         index = Index(name, source.mirrored, source.licence, tuple(sorted(rows, key=lambda row: row.name)))
@@ -167,8 +169,20 @@ def read_all(entries: Iterable[Entry], processes: int = 0) -> Iterable[Clip | st
     if processes == 1:
         yield from tqdm(map(_read, entries), **bar)
         return
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, initializer=_end_with_parent) as pool:
         yield from tqdm(pool.map(_read, entries, chunksize=16), **bar)
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that began it is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _read(entry: Entry) -> Clip | str:
@@ -206,8 +220,8 @@ def _header(file: object, frames: int) -> None:
     np.lib.format.write_array_header_1_0(file, described)  # type: ignore[arg-type]
 
 
-def _told(lines: list[str]) -> str:
-    """Several lines as one."""
+def told(lines: list[str]) -> str:
+    """Lines on what is broken as one, with the remedy."""
     more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
     remedy = "see python -m data_loaders check; --skip-broken leaves them out"
     return f"{len(lines)} broken: " + " | ".join(lines[:SHOWN]) + f"{more}; {remedy}"

@@ -45,8 +45,8 @@ FEATURES = 263
 CONTACT_THRESHOLD = 0.002
 """A foot's joint is in contact if its squared displacement to the next frame is below this, m² (HumanML3D)."""
 
-# Features that share one standard deviation: yaw, the path on the floor, height, and each of the other groups.
-_SCALED_TOGETHER = (slice(0, 1), slice(1, 3), slice(3, 4), *(LAYOUT[name] for name in list(LAYOUT)[1:]))
+SCALED_TOGETHER = (slice(0, 1), slice(1, 3), slice(3, 4), *(LAYOUT[name] for name in list(LAYOUT)[1:]))
+"""Features that share one standard deviation: yaw, the path on the floor, height, and each of the other groups."""
 
 Observed = tuple[Tensor, Tensor]
 """(values, mask), each (..., F, J, 3): world positions in metres that are known where the mask is true."""
@@ -266,7 +266,7 @@ class Representation:
         mean = torch.stack([clip.sum(0, dtype=torch.float64) for clip in clips]).sum(0) / count
         variance = torch.stack([(clip - mean).square().sum(0) for clip in clips]).sum(0) / count
         std = torch.ones_like(mean)
-        for features in _SCALED_TOGETHER:
+        for features in SCALED_TOGETHER:
             average = variance[features].sqrt().mean()
             if average > 1e-6:
                 std[features] = average

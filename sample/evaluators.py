@@ -12,7 +12,7 @@ from torch import Tensor
 from data_loaders.clip import Caption
 from motion_diffusion.matcher import Matcher
 from sample.evaluator import Evaluator
-from sample.t2m import T2M
+from sample.t2m.evaluator import T2M
 
 BATCH = 64
 

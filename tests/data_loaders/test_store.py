@@ -1,7 +1,10 @@
 """Clips in one mapped file: what goes in comes out, whole or not at all."""
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,6 +83,37 @@ def test_broken_clips_are_told_and_left_out_only_on_demand(source, tmp_path, cap
     store = prepare("made-up", bad, tmp_path / "store", processes=1, skip_broken=True)
     assert len(store.clips) == len(entries) - 2
     assert "walk.npy" in capsys.readouterr().err
+
+
+SLOW = """
+import sys, time
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_loaders.source import Source
+from data_loaders.store import prepare
+
+@dataclass(frozen=True)
+class Slow:
+    name: str
+
+    def read(self):
+        print("reading", flush=True)
+        time.sleep(60)
+
+prepare("slow", Source([Slow("a"), Slow("b")], True, "", ()), Path(sys.argv[1]), processes=2)
+"""
+
+
+def test_readers_end_with_the_process_that_began_them(tmp_path):
+    """Their pipe is closed, which it is not as long as one of them lives."""
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = [sys.executable, str(tmp_path / "slow.py"), str(tmp_path / "store")]
+    root = str(Path(__file__).parents[2])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": root}) as process:
+        assert process.stdout.readline() == b"reading\n"
+        process.kill()
+        process.communicate(timeout=20)
 
 
 def test_what_cannot_be_prepared(source, tmp_path):

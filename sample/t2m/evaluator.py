@@ -17,9 +17,9 @@ from data_loaders.npy import read_npy
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import to_origin
 from motion_diffusion.representation import FEATURES, LAYOUT, encode, to_relative
-from sample.t2m_files import AGAIN, T2MFiles, read_weights
-from sample.t2m_networks import EMBEDDING, SEEN, MovementEncoder, SequenceEncoder, TextEncoder
-from sample.t2m_words import LONGEST, Words
+from sample.t2m.files import AGAIN, T2MFiles, read_weights
+from sample.t2m.networks import EMBEDDING, SEEN, MovementEncoder, SequenceEncoder, TextEncoder
+from sample.t2m.words import LONGEST, Words
 
 UNIT = 4
 """Frames of a snippet."""

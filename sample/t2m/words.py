@@ -10,8 +10,8 @@ from torch import Tensor
 
 from data_loaders.npy import read_npy
 from motion_diffusion.errors import InputError
-from sample.t2m_files import AGAIN, T2MFiles, read_pickle
-from sample.t2m_networks import TAGS, WORD
+from sample.t2m.files import AGAIN, T2MFiles, read_pickle
+from sample.t2m.networks import TAGS, WORD
 
 LONGEST = 22
 """Tokens of a caption, with its beginning and its end; the words after the twentieth are left out."""

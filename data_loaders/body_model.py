@@ -1,0 +1,141 @@
+"""The joints of SMPL-H and SMPL-X bodies, from body model files of the user's own.
+
+Romero, Tzionas, Black 2017, "Embodied Hands"; Pavlakos et al. 2019, "Expressive Body Capture". The files are under
+licences that let nobody pass them on. Joints need four of their arrays and no skin: shape moves the joints at rest
+(blend shapes through the joint regressor), pose turns them (`smplx.lbs`). The first 22 joints of both bodies, which no
+finger or face moves, are this project's. smplx's own loaders are not used, since they unpickle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data_loaders.npz import read_members
+from motion_diffusion.errors import InputError
+from motion_diffusion.skeleton import JOINTS, PARENTS
+
+Kind = Literal["smplh", "smplx"]
+
+_CALLED = {24: "SMPL", 52: "SMPL-H", 55: "SMPL-X", 16: "MANO", 5: "FLAME"}
+_JOINTS: dict[Kind, int] = {"smplh": 52, "smplx": 55}
+_WHERE: dict[Kind, str] = {
+    "smplh": 'the "extended SMPL+H model" that AMASS uses, from mano.is.tue.mpg.de',
+    "smplx": "SMPL-X, from smpl-x.is.tue.mpg.de",
+}
+_BATCH = 4096
+"""Frames at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class BodyModel:
+    """Joints at rest, and how each number of the shape moves them, in metres."""
+
+    path: Path
+    rest: NDArray[np.float64]
+    """(22, 3)"""
+    shapes: NDArray[np.float64]
+    """(22, 3, B)"""
+
+    @torch.no_grad()
+    def joints(
+        self, pose: NDArray[np.float64], betas: NDArray[np.float64], trans: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Joints (F, 22, 3) of a body of shape betas (b,) that stands at trans (F, 3), with the axes of trans.
+
+        pose: (F, 66), the turn of each joint against its parent as axis times angle. Raises InputError if the model
+        has fewer shapes than betas.
+        """
+        if len(betas) > self.shapes.shape[-1]:
+            raise InputError(
+                f"{len(betas)} numbers of shape, where body model {self.path} has {self.shapes.shape[-1]}; get the one "
+                "that the recordings were made with"
+            )
+        lbs = smplx_lbs()
+        rest = torch.from_numpy(self.rest + self.shapes[..., : len(betas)] @ betas)
+        parents, turns = torch.tensor(PARENTS), torch.from_numpy(pose)
+        parts = []
+        for part in turns.split(_BATCH):
+            rotations = lbs.batch_rodrigues(part.reshape(-1, 3)).view(-1, len(JOINTS), 3, 3)
+            at = rest.expand(len(part), -1, -1)
+            parts.append(lbs.batch_rigid_transform(rotations, at, parents, dtype=torch.float64)[0])
+        return torch.cat(parts).numpy() + trans[:, None]
+
+
+def smplx_lbs() -> ModuleType:
+    """The part of the library smplx that poses bodies. Raises InputError if the library is not there."""
+    try:
+        from smplx import lbs
+    except ImportError as error:
+        raise InputError(
+            f"bodies of AMASS need the library smplx, which does not import here ({' '.join(str(error).split())}); "
+            "install the extra `body`"
+        ) from None
+    return lbs
+
+
+def places(folder: Path, kind: Kind, gender: str) -> tuple[Path, Path]:
+    """Where a body model may lie: as AMASS's authors pack it, and as smplx calls it."""
+    return folder / kind / gender / "model.npz", folder / kind / f"{kind.upper()}_{gender.upper()}.npz"
+
+
+def model_files(folder: Path) -> list[Path]:
+    """All body models in a folder. Raises InputError, with what to get and where to put it, if there is none."""
+    kinds, genders = get_args(Kind), ("male", "female", "neutral")
+    found = [path for kind in kinds for gender in genders for path in places(folder, kind, gender) if path.is_file()]
+    if not found:
+        here, or_here = places(folder, "smplh", "male")
+        raise InputError(
+            f"no body models in {folder}: get {_WHERE['smplh']}, and put the male one at {here} or {or_here}"
+        )
+    return found
+
+
+@lru_cache(maxsize=6)
+def load_body_model(folder: Path, kind: Kind, gender: str) -> BodyModel:
+    """The body model of a kind and a gender in a folder (see `places`).
+
+    Raises InputError, with what to get and where to put it, if it is missing, a pickle, damaged, or of another kind.
+    """
+    here, or_here = places(folder, kind, gender)
+    path = here if here.is_file() else or_here
+    get = f"get {_WHERE[kind]}, and put it at {here} or {or_here}"
+    if not path.is_file():
+        pickled = [file for file in (here.with_suffix(".pkl"), or_here.with_suffix(".pkl")) if file.is_file()]
+        if pickled:
+            raise InputError(f"{pickled[0]} is a pickle, which could run anything, and is not read; {get} as .npz")
+        raise InputError(f"no {_CALLED[_JOINTS[kind]]} body model for {gender}: {get}")
+    arrays = read_members(path, ("v_template", "shapedirs", "J_regressor", "kintree_table"), get)
+    if missing := {"v_template", "shapedirs", "J_regressor", "kintree_table"} - arrays.keys():
+        raise InputError(f"{path} is no body model, it has no {', '.join(sorted(missing))}; {get}")
+    template, shapes, regressor, tree = (arrays[n] for n in ("v_template", "shapedirs", "J_regressor", "kintree_table"))
+    joints = len(regressor) if regressor.ndim else 0
+    if joints != _JOINTS[kind]:
+        called = _CALLED.get(joints, "of some other kind")
+        raise InputError(f"{path} is {called}, with {joints} joints, where {_CALLED[_JOINTS[kind]]} is needed; {get}")
+    vertices = len(template)
+    fits = template.shape == (vertices, 3) and regressor.shape == (joints, vertices) and shapes.ndim == 3
+    if not fits or shapes.shape[:2] != (vertices, 3) or tree.shape != (2, joints):
+        raise InputError(f"{path}: its arrays do not fit each other; {get}")
+    if not all(np.isfinite(array).all() for array in (template, shapes, regressor)):
+        raise InputError(f"{path}: not all of its numbers are finite; {get}")
+    if tuple(tree[0, 1 : len(PARENTS)].tolist()) != PARENTS[1:]:
+        raise InputError(f"{path}: its joints hang on each other in another way than {_CALLED[joints]}'s; {get}")
+    regressor = regressor[: len(JOINTS)].astype(np.float64)
+    count = _shape_count(kind, shapes.shape[-1])
+    moved = np.tensordot(regressor, shapes[..., :count].astype(np.float64), axes=1)
+    return BodyModel(path, regressor @ template.astype(np.float64), moved)
+
+
+def _shape_count(kind: Kind, directions: int) -> int:
+    """How many of a model's directions are the body's shape: SMPL-X has those of the face after its 300, or 10."""
+    if kind == "smplh":
+        return directions
+    return 300 if directions >= 400 else min(directions, 10)

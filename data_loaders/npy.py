@@ -1,0 +1,41 @@
+"""Arrays out of .npy files from elsewhere. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from motion_diffusion.errors import InputError
+
+
+def read_npy(path: Path, shape: tuple[int | None, ...], remedy: str) -> NDArray[np.float64]:
+    """The numbers of a file. shape: what it must be, None for any length but 0.
+
+    remedy: what to do about a file that cannot be used. Raises FileNotFoundError, or InputError for one that is empty,
+    damaged or pickled (which could run anything when it is read), has another shape, or numbers that are not finite.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; {remedy}")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty; {remedy}")
+    try:
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # what numpy raises on damaged bytes is open-ended
+        if "Object arrays" in str(error):
+            raise InputError(f"{path} is a pickle, which could run anything, and was not read; {remedy}") from None
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        raise InputError(f"{path} is no .npy file, or damaged ({reason}); {remedy}") from None
+    if array.ndim != len(shape) or any(n not in (None, m) or not m for n, m in zip(shape, array.shape, strict=True)):
+        wanted = ", ".join("frames" if n is None else str(n) for n in shape)
+        raise InputError(f"{path} has shape {array.shape} where ({wanted}) should be; {remedy}")
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{path} holds {array.dtype}, no numbers; {remedy}")
+    numbers = array.astype(np.float64)
+    finite = np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1)
+    if not finite.all():
+        what = "frame" if shape[0] is None else "feature"
+        raise InputError(f"{path}: {what} {finite.argmin()} is not all finite numbers; {remedy}")
+    return numbers
