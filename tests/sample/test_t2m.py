@@ -17,8 +17,8 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.heading import turn
 from motion_diffusion.representation import FEATURES, LAYOUT, from_relative
 from sample.evaluator import Evaluator
-from sample.t2m import T2M
-from sample.t2m_files import read_pickle
+from sample.t2m.evaluator import T2M
+from sample.t2m.files import read_pickle
 
 VOCABULARY = ["sos", "eos", "unk", "a", "person", "walk", "slowly", "left", "and", "run"]
 
