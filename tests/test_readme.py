@@ -7,6 +7,7 @@ import pytest
 
 from guidance.goals import load_goals
 from motion_diffusion.motion import Motion
+from sample.jobs import Job, Jobs
 from sample.segments import frames_of
 
 ROOT = Path(__file__).parents[1]
@@ -17,11 +18,19 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.parametrize("text", blocks("json"))
+@pytest.mark.parametrize("text", [text for text in blocks("json") if not text.startswith('{"text"')])
 def test_goal_files(text, tmp_path):
     (tmp_path / "goals.json").write_text(text)
     goals = load_goals(tmp_path / "goals.json")
     goals.check(frames_of(goals.segments) or 120)
+
+
+@pytest.mark.parametrize("text", [text for text in blocks("json") if text.startswith('{"text"')])
+def test_jobs(text, tmp_path):
+    (tmp_path / "jobs.jsonl").write_text(text)
+    seen: list[Job] = []
+    Jobs.read(tmp_path / "jobs.jsonl", seen.append)
+    assert [job.frames for job in seen] == [80]
 
 
 @pytest.mark.parametrize("code", blocks("python"))
@@ -51,7 +60,7 @@ def test_the_page_on_guidance_has_its_figures_and_numbers():
 
 def test_commands_are_there():
     named = set(re.findall(r"python -m ([a-z_.]+)", README))
-    assert {"sample", "train", "visualize", "guidance", "sample.evaluate"} <= named
+    assert {"sample", "train", "visualize", "guidance", "sample.evaluate", "data_loaders"} <= named
     for name in named:
         place = ROOT / name.replace(".", "/")
         assert (place / "__main__.py").exists() or place.with_suffix(".py").exists()
