@@ -53,6 +53,11 @@ def load_clips(name: DatasetName, root: Path | None, *, cache: Path | None = Non
     return open_store(stored) if is_store(stored) else prepare(name, source, stored)
 
 
+def licence_of(name: DatasetName, root: Path | None) -> str:
+    """What may be done with models that are trained on a data set, in one line."""
+    return "MIT" if name == "procedural" else load_clips(name, root).licence
+
+
 def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: int = 0) -> tuple[Examples, Examples]:
     """(training examples, held-out examples) of at most so many frames.
 

@@ -21,3 +21,7 @@ class Examples(Protocol):
     """A data set: any index from 0 on gives an example, always the same one."""
 
     def example(self, index: int) -> Example: ...
+
+    def frames(self, index: int) -> int:
+        """The length of `example(index)`; made, if there is no cheaper way to tell."""
+        ...

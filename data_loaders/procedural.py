@@ -39,21 +39,29 @@ _TURNS = ((0, 3), (16, 40), (60, 115), (145, 190), (300, 360))  # degrees
 
 @dataclass(frozen=True)
 class ProceduralWalks:
-    """Walks without end: `example(i)` is the same for the same seed and i. Lengths are min_frames…frames."""
+    """Walks without end: `example(i)` is the same for the same seed and i. Lengths are min_frames…longest."""
 
     seed: int
-    frames: int = 120
+    longest: int = 120
     min_frames: int = 40
 
     def __post_init__(self) -> None:
-        if not 30 <= self.min_frames <= self.frames:
-            raise ValueError(f"min_frames {self.min_frames} must be at least 30 and at most frames {self.frames}")
+        if not 30 <= self.min_frames <= self.longest:
+            raise ValueError(f"min_frames {self.min_frames} must be at least 30 and at most longest {self.longest}")
 
     def example(self, index: int) -> Example:
         """Example number `index` (0 or more): joints (n, 22, 3) and a caption."""
-        rng = np.random.default_rng((self.seed, index))
-        joints, text = procedural_walk(rng, frames=int(rng.integers(self.min_frames, self.frames + 1)))
+        rng, frames = self._start(index)
+        joints, text = procedural_walk(rng, frames=frames)
         return Example(joints, text)
+
+    def frames(self, index: int) -> int:
+        """The length of `example(index)`, without making it."""
+        return self._start(index)[1]
+
+    def _start(self, index: int) -> tuple[Generator, int]:
+        rng = np.random.default_rng((self.seed, index))
+        return rng, int(rng.integers(self.min_frames, self.longest + 1))
 
 
 def procedural_walk(rng: Generator, *, frames: int) -> tuple[NDArray[np.float32], str]:

@@ -30,7 +30,7 @@ class AugmentedClips:
     """
 
     def __init__(self, clips: Sequence[Clip], frames: int = 120, min_frames: int = 40, seed: int = 0):
-        self.frames, self.min_frames, self.seed = frames, min_frames, seed
+        self.longest, self.min_frames, self.seed = frames, min_frames, seed
         self.by_action: dict[str, list[Clip]] = {}
         self.by_style: dict[str, list[Clip]] = {}
         for clip in clips:
@@ -51,16 +51,16 @@ class AugmentedClips:
         """Example number `index` (0 or more): joints (n, 22, 3) from the origin, facing +z, and a caption."""
         rng = np.random.default_rng((self.seed, index))
         first = self._pick(self.by_action[self.actions[rng.choice(len(self.actions), p=self.chance)]], rng)
-        parts, joints = [first], _cut(first, self.frames, rng)
-        wanted = self.frames if rng.random() < 0.7 else int(rng.integers(self.min_frames, self.frames + 1))
+        parts, joints = [first], _cut(first, self.longest, rng)
+        wanted = self.longest if rng.random() < 0.7 else int(rng.integers(self.min_frames, self.longest + 1))
         while len(joints) < wanted - 10 and rng.random() < (0.9 if len(parts) == 1 else 0.75):
             parts.append(self._next(parts[-1], rng))
-            joints = stitch(joints, _cut(parts[-1], self.frames, rng))
+            joints = stitch(joints, _cut(parts[-1], self.longest, rng))
         actions = [part.action for i, part in enumerate(parts) if i == 0 or part.action != parts[i - 1].action]
         travels = all(action in LOCOMOTION for action in actions)
         if rng.random() < 0.4:
             joints = change_pace(joints, _paces(len(joints), rng))
-        joints = joints[: self.frames]
+        joints = joints[: self.longest]
         if travels and not any("turn" in action for action in actions) and rng.random() < 0.75:
             joints = bend(joints, _turns(joints, rng))
         if rng.random() < 0.5:
@@ -70,8 +70,12 @@ class AugmentedClips:
         text = caption(actions, first.style, motion_facts(joints), rng)
         return Example(joints.astype(np.float32), text)
 
+    def frames(self, index: int) -> int:
+        """The length of `example(index)`, which has to be made: how clips are stitched says how long they become."""
+        return len(self.example(index).joints)
+
     def _pick(self, clips: Sequence[Clip], rng: Generator) -> Clip:
-        lengths = np.array([min(len(clip.joints), self.frames) for clip in clips], dtype=np.float64)
+        lengths = np.array([min(len(clip.joints), self.longest) for clip in clips], dtype=np.float64)
         return clips[rng.choice(len(clips), p=lengths / lengths.sum())]
 
     def _next(self, clip: Clip, rng: Generator) -> Clip:
@@ -111,12 +115,16 @@ class RealClips:
 
     def __init__(self, clips: Sequence[Clip], frames: int = 120, min_frames: int = 40):
         self.clips = [clip for clip in clips if len(clip.joints) >= min_frames]
-        self.frames = frames
+        self.longest = frames
         if not self.clips:
             raise InputError(f"no held-out clip has {min_frames} frames or more; give more data")
 
     def example(self, index: int) -> Example:
         """Example number `index`: the clips in order, again and again, cut at another place each time."""
         clip = self.clips[index % len(self.clips)]
-        joints = to_origin(torch.from_numpy(_cut(clip, self.frames, np.random.default_rng(index))))
+        joints = to_origin(torch.from_numpy(_cut(clip, self.longest, np.random.default_rng(index))))
         return Example(joints.numpy().astype(np.float32), plain_caption(clip.action, clip.style))
+
+    def frames(self, index: int) -> int:
+        """The length of `example(index)`, without making it."""
+        return min(len(self.clips[index % len(self.clips)].joints), self.longest)

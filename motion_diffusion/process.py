@@ -24,8 +24,15 @@ Network = Callable[[Tensor, Level], Tensor]
 
 WeightName = Literal["target", "uniform", "snr", "min-snr", "truncated", "clamped", "vlb"]
 """Weights of the squared error of x0: "target" is the plain squared error of what is predicted; "uniform" 1; "snr" that
-of ε; "min-snr" min(SNR, 5) (Hang et al. 2023); "truncated" max(SNR, 1) (Salimans & Ho 2022); "clamped" SNR kept within
-(1, 5); "vlb" that of the variational bound with fixed small variance, ½(SNR_{t−1} − SNR_t)."""
+of ε; "min-snr" min(SNR, γ) (Hang et al. 2023); "truncated" max(SNR, 1) (Salimans & Ho 2022); "clamped" SNR kept within
+(1, 5); "vlb" that of the variational bound with fixed small variance, ½(SNR_{t−1} − SNR_t).
+
+For ε, whose plain loss hardly counts what x0 is at large t, "min-snr" with a small γ shifts the weight there and stays
+finite: the squared error of ε counts min(1, γ/SNR), so with γ = 0.04 it is the plain one where σ/α > 5, and less below.
+"""
+
+MIN_SNR_GAMMA = 5.0
+"""γ of "min-snr" as published (Hang et al. 2023, section 4.2)."""
 
 LossName = Literal["simple", "vlb", "hybrid"]
 """The weighted squared error; the variational bound; or their sum, the bound scaled by 1/1000 and teaching the variance
@@ -34,14 +41,15 @@ alone (Nichol & Dhariwal 2021, eq. 16, there in bits)."""
 _SNR_RANGE = {
     "uniform": (1.0, 1.0),
     "snr": (0.0, torch.inf),
-    "min-snr": (0.0, 5.0),
     "truncated": (1.0, torch.inf),
     "clamped": (1.0, 5.0),
 }
 
 
-def x0_weight(name: WeightName, prediction: Prediction, schedule: Schedule, t: Tensor) -> Tensor:
-    """The weight (B,), float64, that the squared error of x0 has at times t (B,)."""
+def x0_weight(
+    name: WeightName, prediction: Prediction, schedule: Schedule, t: Tensor, *, gamma: float = MIN_SNR_GAMMA
+) -> Tensor:
+    """The weight (B,), float64, that the squared error of x0 has at times t (B,). gamma: γ of "min-snr"."""
     if name not in get_args(WeightName):
         raise InputError(f"unknown weight {name!r}; choose from {', '.join(get_args(WeightName))}")
     level = schedule.at(t)
@@ -49,7 +57,7 @@ def x0_weight(name: WeightName, prediction: Prediction, schedule: Schedule, t: T
         return _full(prediction.weight(level), t)
     if name == "vlb":
         return _full(level.B**2 / (2 * small_variance(schedule, t, t - 1)), t)
-    return _full(level.snr, t).clamp(*_SNR_RANGE[name])
+    return _full(level.snr, t).clamp(*((0.0, gamma) if name == "min-snr" else _SNR_RANGE[name]))
 
 
 def training_loss(
@@ -62,13 +70,18 @@ def training_loss(
     schedule: Schedule,
     prediction: Prediction,
     weight: WeightName = "target",
+    gamma: float = MIN_SNR_GAMMA,
     variance: VarianceName = "fixed-small",
     loss: LossName = "simple",
+    penalty: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The loss, and the squared error of x̂0 behind it, averaged over features and existing frames: each (B,).
 
-    x0, eps: (B, F, D) clean motion and noise; frames: (B, F) bool; t: (B,) times on the CPU. The bound is scaled by T,
-    so that its mean over uniform t is the whole bound in nats a number.
+    x0, eps: (B, F, D) clean motion and noise; frames: (B, F) bool; t: (B,) times on the CPU. gamma: γ of "min-snr". The
+    bound is scaled by T, so that its mean over uniform t is the whole bound in nats a number.
+
+    penalty: a further loss (B,) of the x̂0 (B, F, D) that the prediction implies. It is added min(SNR, 1) times: where
+    little of the motion is left, ε's x̂0 is off by σ/α times as much as its prediction, and would drown everything.
     """
     level = schedule.at(t, x0)
     x_t = combine(level.alpha, x0, level.sigma, eps)
@@ -82,7 +95,9 @@ def training_loss(
     x0_error = error.detach() / of_target.to(error)
     total = torch.zeros_like(error)
     if loss != "vlb":
-        total = error * (x0_weight(weight, prediction, schedule, t) / of_target).to(error)
+        total = error * (x0_weight(weight, prediction, schedule, t, gamma=gamma) / of_target).to(error)
+    if penalty is not None:
+        total = total + _full(level.snr, t).clamp(max=1.0).to(error) * penalty(prediction.to_x0(y, x_t, level))
     if loss != "simple":
         x0_hat = prediction.to_x0(y.detach() if loss == "hybrid" else y, x_t, level)
         log_var = log_variance(variance, w, schedule, t, t - 1, x0)

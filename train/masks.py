@@ -11,19 +11,16 @@ TOLD = tuple(map(JOINTS.index, KEY_JOINTS))
 """The joints that people give goals for."""
 
 
-def known_positions(frames: Tensor, generator: torch.Generator, *, nothing: float) -> Tensor:
-    """(B, F, 22, 3) bool: what is known of each motion, drawn at random. frames: (B, F) bool, which frames exist.
+def known_positions(frames: int, generator: torch.Generator, *, nothing: float) -> Tensor:
+    """(frames, 22, 3) bool: what is known of a motion, drawn at random.
 
-    nothing: share of motions of which nothing is known. Else the joints are the pelvis alone, some of `TOLD`, all of
-    those, or all there are; the frames are all, a few or many (their number even in its logarithm), a stretch, or both
-    ends; and the axes all three, for the pelvis mostly x and z, or a subset of them.
+    nothing: chance that nothing is. Else the joints are the pelvis alone, some of `TOLD`, all of those, or all there
+    are; the frames are all, a few or many (their number even in its logarithm), a stretch, or both ends; and the axes
+    all three, for the pelvis mostly x and z, or a subset of them.
     """
-    known = torch.zeros(*frames.shape, len(JOINTS), 3, dtype=torch.bool)
-    for motion, count in zip(known, frames.sum(1).tolist(), strict=True):
-        if _chance(generator) >= nothing:
-            chosen = _frames(count, generator)[:, None, None] & _entries(generator)
-            motion[:count] = chosen
-    return known
+    if _chance(generator) < nothing:
+        return torch.zeros(frames, len(JOINTS), 3, dtype=torch.bool)
+    return _frames(frames, generator)[:, None, None] & _entries(generator)
 
 
 def _frames(count: int, generator: torch.Generator) -> Tensor:

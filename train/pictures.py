@@ -28,7 +28,8 @@ class Pictures:
     def __call__(self, model: MotionModel, step: int) -> None:
         """Sample with the model as it is and draw; the same noise every time, so that pictures can be compared."""
         frames = model.config.max_frames
-        x = model.sample(PROMPTS, [frames] * len(PROMPTS), seeds=range(len(PROMPTS)), steps=self.steps)
+        steps = min(self.steps, model.config.T)
+        x = model.sample(PROMPTS, [frames] * len(PROMPTS), seeds=range(len(PROMPTS)), steps=steps)
         joints = model.representation.decode(x)
         if model.representation.whole_body:
             for number, (motion, text) in enumerate(zip(joints, PROMPTS, strict=True), 1):

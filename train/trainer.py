@@ -1,140 +1,45 @@
-"""The training loop: exact resume, EMA, a held-out loss, and losses by quartile of t.
+"""The training loop: exact resume, averages of the weights, a held-out loss, and losses by quartile of t.
 
-A run directory holds everything: `config.json` and `model.safetensors` (EMA weights; a model like any other),
-`training.json` (the options), `state.safetensors` (live weights, EMA, optimiser moments, what the sampler of times has
-learned, and the step, in one file), `metrics.jsonl` and pictures. The same command again continues where the last one
-stopped. Every random number of step n comes from (seed, n, rank), so a run that was killed gives what an uninterrupted
-one would have given.
+A run directory holds everything: `config.json` and `model.safetensors` (averaged weights; a model like any other),
+`training.json` (the options), `state.safetensors` (see `checkpoint`), `metrics.jsonl` and pictures. The same command
+again continues where the last one stopped, and gives what an uninterrupted run would have given: see `randomness`. In
+the same way several processes give what one with their batches together would.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors import safe_open
-from safetensors.torch import save_file
+from accelerate.utils import broadcast
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from data_loaders.example import Example, Examples
+from data_loaders.example import Examples
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic
 from motion_diffusion.model import MotionModel
-from motion_diffusion.process import LossName, WeightName, training_loss
-from motion_diffusion.representation import encode
-from motion_diffusion.schedule import Level
-from motion_diffusion.timesteps import LossSecondMoment, Stratified, TimeSampler, TimeSamplerName, time_sampler
-from motion_diffusion.variance import is_learned
-from train.masks import known_positions
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How to train. The learning rate warms up, stays, and falls linearly to zero over the last part of the steps."""
-
-    steps: int = 20_000
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    warmup: int = 200
-    """Steps over which the learning rate rises."""
-    cooldown: float = 0.2
-    """Share of the steps, at the end, over which the learning rate falls to zero."""
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    """Largest norm of the gradient; longer ones are shortened to it."""
-    ema: float = 0.999
-    """Rate of the exponential moving average of the weights that is saved as the model."""
-    drop_text: float = 0.1
-    """Share of examples whose words are hidden, for classifier-free guidance."""
-    drop_masks: float = 0.1
-    """Share of examples of which nothing is known, in models with masks."""
-    loss: LossName = "simple"
-    """The weighted squared error, the variational bound, or both: hybrid."""
-    weight: WeightName = "target"
-    """Weight of the squared error of x0; "target" is the plain error of what is predicted."""
-    times: TimeSamplerName = "stratified"
-    """How the noise levels of a batch are drawn."""
-    seed: int = 0
-    workers: int = 0
-    """Processes that prepare examples; 0 prepares them in the training process."""
-    log_every: int = 50
-    validate_every: int = 500
-    save_every: int = 250
-    validation_examples: int = 256
-
-
-def learning_rate(step: int, options: TrainingOptions) -> float:
-    """Warm-up, constant, linear to zero: the value at `step` of the schedule in options."""
-    rise = min(1.0, (step + 1) / max(options.warmup, 1))
-    fall = min(1.0, (options.steps - step) / max(options.cooldown * options.steps, 1))
-    return options.learning_rate * min(rise, fall)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Examples as the model sees them: texts, joints (B, F, 22, 3) in metres, normalised features (B, F, D), frames
-    (B, F) bool."""
-
-    texts: list[str]
-    joints: Tensor
-    x0: Tensor
-    frames: Tensor
-
-
-def make_batch(examples: list[Example], model: MotionModel) -> Batch:
-    """Pad joints to the longest example (repeating the last frame), encode and normalise them."""
-    lengths = torch.tensor([len(example.joints) for example in examples])
-    longest = int(lengths.max())
-    padded = [np.pad(e.joints, ((0, longest - len(e.joints)), (0, 0), (0, 0)), mode="edge") for e in examples]
-    joints = torch.from_numpy(np.stack(padded))
-    features = encode(joints, lengths=lengths, groups=model.config.features)
-    frames = torch.arange(longest) < lengths[:, None]
-    x0 = model.representation.normalise(features) * frames[..., None]
-    return Batch([e.text for e in examples], joints, x0, frames)
-
-
-class _Steps(torch.utils.data.Dataset[list[Example]]):
-    """One item a step: the examples of that step's batch, so that workers need no shared state to resume."""
-
-    def __init__(self, examples: Examples, batch_size: int, first: int, last: int, rank: int, world: int):
-        self.examples, self.batch_size = examples, batch_size
-        self.first, self.last, self.rank, self.world = first, last, rank, world
-
-    def __len__(self) -> int:
-        return self.last - self.first
-
-    def __getitem__(self, item: int) -> list[Example]:
-        if item >= len(self):
-            raise IndexError(item)
-        start = ((self.first + item) * self.world + self.rank) * self.batch_size
-        return [self.examples.example(start + i) for i in range(self.batch_size)]
-
-
-def _generator(*key: int) -> torch.Generator:
-    seed = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(seed) & (2**63 - 1))
-
-
-class Losses(NamedTuple):
-    """Of a batch, each (B,): loss and squared error of x0 at times t, and what each counts for in the mean."""
-
-    loss: Tensor
-    x0_error: Tensor
-    t: Tensor
-    importance: Tensor
+from motion_diffusion.timesteps import LossSecondMoment, Stratified, time_sampler
+from sample.processes import processes
+from train import metrics
+from train.batches import Batch, Steps, make_batch
+from train.buckets import Buckets
+from train.checkpoint import State, write_state
+from train.ema import Averages
+from train.meter import Meter
+from train.objective import Objective
+from train.optimiser import adamw, average_gradients, learning_rate, moments, restore_moments
+from train.options import TrainingOptions
+from train.randomness import Draws, Use, generator, seed_of
+from train.throughput import Throughput
 
 
 class Trainer:
-    """Trains a model in a run directory. `train()` goes on from the last saved state until options.steps."""
+    """Trains a model in a run directory. `train()` goes on from the given state until options.steps."""
 
     def __init__(
         self,
@@ -144,245 +49,203 @@ class Trainer:
         run: Path,
         options: TrainingOptions,
         *,
+        state: State | None = None,
         on_validate: Callable[[MotionModel, int], None] | None = None,
     ) -> None:
-        """on_validate is called with the averaged model and the step after every validation."""
-        self.accelerator = Accelerator()
+        """state: of the run so far. on_validate is called with the averaged model and the step after every validation.
+
+        Raises InputError for options that make no sense, or none for this model.
+        """
+        options.check()
+        metrics.check_trackers(options.log_with)
+        processes()
+        self.accelerator = Accelerator(
+            mixed_precision=options.mixed_precision, log_with=list(options.log_with) or None, project_dir=run
+        )
         if self.accelerator.mixed_precision not in ("no", "bf16"):
             asked = self.accelerator.mixed_precision
             raise InputError(f"mixed precision {asked} is not supported; choose bf16 or no (accelerate config)")
-        self.device = self.accelerator.device
-        model.to(self.device)
-        self.model, self.run, self.options = model, run, options
+        self.device, self.main = self.accelerator.device, self.accelerator.is_main_process
+        self.model, self.run, self.options = model.to(self.device).train(), run, options
+        self.objective = Objective(model, options, self.accelerator)
+        with torch.no_grad():  # what several machines measured and drew may differ in its last bits
+            for value in (*model.denoiser.parameters(), *model.representation.tensors().values()):
+                value.copy_(broadcast(value.to(self.device)))
         self.train_examples, self.held_out, self.on_validate = train, held_out, on_validate
-        if is_learned(model.config.variance) != (options.loss != "simple"):
-            raise InputError(
-                f"loss {options.loss} does not go with variance {model.config.variance}; a learned variance needs loss "
-                "hybrid or vlb, a fixed one loss simple (weight vlb makes it the bound)"
-            )
         self.times = time_sampler(options.times, model.schedule.T)
-        self.ema = {name: value.detach().clone() for name, value in model.denoiser.named_parameters()}
-        matrices = [p for p in model.denoiser.parameters() if p.ndim >= 2]
-        vectors = [p for p in model.denoiser.parameters() if p.ndim < 2]
-        groups = [{"params": matrices, "weight_decay": options.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=options.learning_rate, betas=(0.9, 0.99), fused=True)
+        self.averages = Averages(model.denoiser, options.ema)
+        self.optimizer = adamw(model.denoiser, options)
+        self.meter = Meter(model.schedule.T, self.device)
         self.step = 0
-        self._resume()
-
-    def loss(
-        self, batch: Batch, generator: torch.Generator, *, times: TimeSampler, drop_text: float, drop_masks: float
-    ) -> Losses:
-        """The losses of a batch, with all randomness from the generator."""
-        options, model = self.options, self.model
-        t, importance = times.sample(len(batch.x0), generator=generator)
-        eps = torch.randn(batch.x0.shape, generator=generator).to(self.device)
-        hide = (torch.rand(len(t), generator=generator) < drop_text).to(self.device)
-        x0, frames = batch.x0.to(self.device), batch.frames.to(self.device)
-        observed = None
-        if model.config.masks:
-            known = known_positions(batch.frames, generator, nothing=drop_masks)
-            joints = slice(None if model.representation.whole_body else 1)
-            observed = (batch.joints[..., joints, :].to(self.device), known[..., joints, :].to(self.device))
-        condition = model.condition(batch.texts, frames, hide=hide, observed=observed)
-
-        def network(x_t: Tensor, level: Level) -> Tensor:
-            with self.accelerator.autocast():
-                return model.network(condition, x_t, level).float()
-
-        loss, x0_error = training_loss(
-            network,
-            x0,
-            frames,
-            t,
-            eps,
-            schedule=model.schedule,
-            prediction=model.prediction,
-            weight=options.weight,
-            variance=model.config.variance,
-            loss=options.loss,
-        )
-        return Losses(loss, x0_error, t, importance.to(loss))
+        if state is not None:
+            self._restore(state)
+        if options.compile:
+            for block in (*model.denoiser.blocks, *model.denoiser.text.blocks):
+                block.compile(dynamic=True)  # one by one: the same code serves them all
 
     def train(self) -> None:
         """Run to options.steps, logging, validating and saving on the way."""
-        options = self.options
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        steps = _Steps(self.train_examples, options.batch_size, self.step, options.steps, rank, world)
-        loader = torch.utils.data.DataLoader(
-            steps, batch_size=None, num_workers=options.workers, persistent_workers=options.workers > 0
-        )
-        quartiles = _Quartiles(self.model.schedule.T)
-        started, started_step = time.monotonic(), self.step
-        main = self.accelerator.is_main_process  # it alone writes
+        options, main = self.options, self.main
+        if main:
+            metrics.keep_until(self.run, self.step)
+            settings = metrics.tracker_settings(self.run, self.step, dataclasses.asdict(options))
+            self.accelerator.init_trackers(metrics.PROJECT, init_kwargs=settings)
+            if self.step >= options.steps:
+                self._save_models()  # perhaps it was killed before they were written
+        watch = self.stopwatch()
         hidden = None if main else True  # None: shown on a terminal
         with tqdm(total=options.steps, initial=self.step, unit="step", dynamic_ncols=True, disable=hidden) as bar:
-            for examples in loader:
-                loss, norm = self._update(make_batch(examples, self.model), rank, quartiles)
+            for parts in self.batches():
+                loss, norm = self.update(parts, watch)
                 self.step += 1
                 bar.update()
                 last = self.step == options.steps
                 if self.step % options.log_every == 0 or last:
-                    rate = (self.step - started_step) * options.batch_size / (time.monotonic() - started)
-                    value = loss.item()
-                    if not math.isfinite(value):
-                        raise InputError(f"the loss is {value} at step {self.step}; lower --learning-rate and resume")
-                    bar.set_postfix(loss=f"{value:.4f}", samples_per_s=f"{rate:.0f}")
-                    if main:
-                        self._log(loss=value, grad_norm=norm.item(), samples_per_s=rate, **quartiles.take())
-                if main and (self.step % options.validate_every == 0 or last):
-                    self._log(**self.validate())
-                    if self.on_validate is not None:
-                        with self.ema_weights():
-                            self.on_validate(self.model, self.step)
-                if main and (self.step % options.save_every == 0 or last):
-                    self.save()
+                    bar.set_postfix(self._log(loss, norm, watch))
+                with watch.paused():
+                    if self.step % options.validate_every == 0 or last:
+                        self._validated()
+                    if self.step % options.save_every == 0 or last:
+                        self.save()
         self.accelerator.wait_for_everyone()
+        self.accelerator.end_training()
 
-    def _update(self, batch: Batch, rank: int, quartiles: _Quartiles) -> tuple[Tensor, Tensor]:
+    def stopwatch(self) -> Throughput:
+        """One that measures steps from now on."""
+        dtype = torch.bfloat16 if self.accelerator.mixed_precision == "bf16" else torch.float32
+        return Throughput(self.model.config.denoiser, self.device, dtype)
+
+    def batches(self) -> torch.utils.data.DataLoader[list[Batch]]:
+        """Of the steps that are left: the parts of this process' share of each."""
         options = self.options
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, options)
-        torch.manual_seed(options.seed * 1_000_003 + self.step)  # dropout
-        generator = _generator(options.seed, self.step, rank)
-        losses = self.loss(
-            batch, generator, times=self.times, drop_text=options.drop_text, drop_masks=options.drop_masks
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        order = Buckets(self.train_examples, batch=world * options.batch_size, window=options.window, seed=options.seed)
+        steps = Steps(
+            self.train_examples,
+            order,
+            self._draws(options.seed, Use.EXAMPLE, options.drop_text, options.drop_masks),
+            first=self.step,
+            last=options.steps,
+            share=slice(rank * options.batch_size, (rank + 1) * options.batch_size),
+            part_size=options.part_size,
         )
-        loss = (losses.importance * losses.loss).mean()
-        loss.backward()
-        if self.accelerator.num_processes > 1:
-            for parameter in self.model.denoiser.parameters():
-                parameter.grad = self.accelerator.reduce(parameter.grad, reduction="mean")
-        norm = torch.nn.utils.clip_grad_norm_(self.model.denoiser.parameters(), options.clip_norm)
+        return torch.utils.data.DataLoader(
+            steps,
+            batch_size=None,
+            num_workers=options.workers,
+            persistent_workers=options.workers > 0,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def _draws(self, seed: int, use: Use, drop_text: float = 0.0, drop_masks: float = 0.0) -> Draws:
+        config = self.model.config
+        return Draws(seed, use, config.denoiser.features, config.masks, drop_text, drop_masks)
+
+    def update(self, parts: list[Batch], watch: Throughput) -> tuple[Tensor, Tensor]:
+        """Learn from a step's batch. Returns the loss of this process' examples and the norm of the gradient."""
+        options, step, denoiser = self.options, self.step, self.model.denoiser
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, options)
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        first, size = rank * options.batch_size, options.part_size
+        t, importance = self.times.sample(
+            world * options.batch_size, generator=generator(options.seed, Use.TIMES, step)
+        )  # of the whole batch, of which these examples are a part
+        done = []
+        for batch in parts:
+            torch.manual_seed(seed_of(options.seed, Use.DROPOUT, step, first))
+            losses = self.objective(batch, t[first : first + size], importance[first : first + size])
+            ((losses.importance * losses.loss).sum() / options.batch_size).backward()
+            first += size
+            count, frames = batch.joints.shape[:2]
+            watch.add(count, frames, losses.words)
+            self.meter.add(losses, padding=batch.padding, frames=count * frames)
+            done.append(losses)
+        average_gradients(denoiser, self.accelerator)
+        norm = torch.nn.utils.clip_grad_norm_(denoiser.parameters(), options.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        rate = min(options.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for name, value in self.model.denoiser.named_parameters():
-                self.ema[name].lerp_(value, 1 - rate)
-        quartiles.add(losses)
+        self.averages.update(step)
+        loss = torch.cat([losses.loss.detach() for losses in done])
         if isinstance(self.times, LossSecondMoment):
-            t = self.accelerator.gather(losses.t.to(self.device))
-            self.times.update(t.cpu(), self.accelerator.gather(losses.loss.detach()).cpu())
-        return loss.detach(), norm
+            self.times.update(t, self.accelerator.gather(loss).cpu())
+        return (torch.cat([losses.importance for losses in done]) * loss).mean(), norm
+
+    def _log(self, loss: Tensor, norm: Tensor, watch: Throughput) -> dict[str, str]:
+        """Write the numbers since the last time. Returns those for the progress bar."""
+        value = self.accelerator.reduce(loss, reduction="mean").item()
+        if not math.isfinite(value):
+            raise InputError(f"the loss is {value} at step {self.step}; lower --learning-rate and resume")
+        rate, share = watch.take()
+        rate *= self.accelerator.num_processes
+        self.meter.collect(self.accelerator)
+        if self.main:
+            self._write(loss=value, grad_norm=norm.item(), samples_per_s=rate, matmul_share=share, **self.meter.take())
+        return {"loss": f"{value:.4f}", "samples_per_s": f"{rate:.0f}", "of_matmul": f"{share:.0%}"}
+
+    def _validated(self) -> None:
+        numbers = self.validate()
+        if self.main:
+            self._write(**numbers)
+            if self.on_validate is not None:
+                with self.averages.put_in():
+                    self.on_validate(self.model, self.step)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """The loss of the EMA weights on held-out examples, always the same ones with the same noise."""
-        with self.ema_weights():
-            quartiles = _Quartiles(self.model.schedule.T)
-            size, evenly = self.options.batch_size, Stratified(self.model.schedule.T)
-            for start in range(0, self.options.validation_examples, size):
-                batch = make_batch([self.held_out.example(i) for i in range(start, start + size)], self.model)
-                quartiles.add(self.loss(batch, _generator(0, start), times=evenly, drop_text=0.0, drop_masks=0.0))
-        return {f"held_out_{name}": value for name, value in quartiles.take().items()}
+        """The loss of the averaged weights on held-out examples, always the same ones with the same noise.
 
-    def ema_weights(self) -> _Swapped:
-        """Within this context the model has the averaged weights."""
-        return _Swapped(self.model, self.ema)
+        The processes share the work; the main one has the numbers.
+        """
+        options, count = self.options, self.options.validation_examples
+        t, importance = Stratified(self.model.schedule.T).sample(count, generator=generator(0, Use.HELD_OUT))
+        draws = self._draws(0, Use.HELD_OUT)
+        order = sorted(range(count), key=self.held_out.frames)
+        batches = [order[i : i + options.part_size] for i in range(0, count, options.part_size)]
+        meter = Meter(self.model.schedule.T, self.device)
+        with self.averages.put_in():
+            for which in batches[self.accelerator.process_index :: self.accelerator.num_processes]:
+                batch = make_batch(self.held_out, which, draws)
+                meter.add(self.objective(batch, t[which], importance[which]), padding=0, frames=0)
+        meter.collect(self.accelerator)
+        return {f"held_out_{name}": value for name, value in meter.take().items() if name != "padding"}
 
-    def _log(self, **values: float) -> None:
-        line = {"step": self.step} | {name: round(value, 6) for name, value in values.items()}
-        with (self.run / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+    def _write(self, **values: float) -> None:
+        metrics.append(self.run, self.step, values)
+        self.accelerator.log(values, step=self.step)
 
     def save(self) -> None:
-        """Write the model (EMA) and the state to continue from."""
-        tensors = {f"ema.{k}": v for k, v in self.ema.items()}
-        tensors |= {f"times.{k}": v for k, v in self.times.state().items()}
-        for name, value in self.model.denoiser.named_parameters():
-            moments = self.optimizer.state[value]
-            tensors[f"live.{name}"] = value.detach()
-            tensors[f"first.{name}"], tensors[f"second.{name}"] = moments["exp_avg"], moments["exp_avg_sq"]
-        with self.ema_weights():
-            self.model.save(self.run)
-        with atomic(self.run / "state.safetensors") as path:
-            save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata={"step": str(self.step)})
+        """Write the state to continue from, and then the models: the averages."""
+        self.meter.collect(self.accelerator)
+        if self.main:
+            metrics.flush(self.run)
+            write_state(self.run, self._state())
+            self._save_models()
 
-    def _resume(self) -> None:
-        path = self.run / "state.safetensors"
-        if not path.is_file():
-            return
-        with safe_open(path, "pt") as file:
-            self.step = int(file.metadata()["step"])
-            names = list(file.keys())
-            self.times.restore({k.removeprefix("times."): file.get_tensor(k) for k in names if "times." in k})
-            with torch.no_grad():
-                for name, value in self.model.denoiser.named_parameters():
-                    value.copy_(file.get_tensor(f"live.{name}"))
-                    self.ema[name].copy_(file.get_tensor(f"ema.{name}"))
-                    self.optimizer.state[value] = {
-                        "step": torch.tensor(float(self.step), device=value.device),
-                        "exp_avg": file.get_tensor(f"first.{name}").to(value.device),
-                        "exp_avg_sq": file.get_tensor(f"second.{name}").to(value.device),
-                    }
-        metrics = self.run / "metrics.jsonl"
-        if metrics.is_file():
-            kept = [line for line in metrics.read_text().splitlines() if json.loads(line)["step"] <= self.step]
-            with atomic(metrics) as temporary:
-                temporary.write_text("".join(line + "\n" for line in kept))
+    def _save_models(self) -> None:
+        for rate in self.options.ema:
+            with self.averages.put_in(rate):
+                name = self.averages.name(rate)
+                self.model.save(self.run if name == "ema" else self.run / name)
 
+    def _state(self) -> State:
+        denoiser = self.model.denoiser
+        tensors = self.averages.tensors() | moments(denoiser, self.optimizer)
+        tensors |= {f"live.{name}": value for name, value in denoiser.named_parameters()}
+        tensors |= {f"times.{name}": value for name, value in self.times.state().items()}
+        tensors |= {f"meter.{name}": value for name, value in self.meter.tensors().items()}
+        tensors |= {f"representation.{name}": value for name, value in self.model.representation.tensors().items()}
+        return State(self.step, json.dumps(dataclasses.asdict(self.model.config)), tensors)
 
-class _Swapped:
-    """Puts other weights into the model while it is entered."""
-
-    def __init__(self, model: MotionModel, weights: dict[str, Tensor]):
-        self.model, self.weights = model, weights
-
-    def __enter__(self) -> None:
-        self.live = {name: value.detach().clone() for name, value in self.model.denoiser.named_parameters()}
-        self._put(self.weights)
-
-    def __exit__(self, *_: Any) -> None:
-        self._put(self.live)
-
-    @torch.no_grad()
-    def _put(self, weights: dict[str, Tensor]) -> None:
-        for name, value in self.model.denoiser.named_parameters():
-            value.copy_(weights[name])
-
-
-class _Quartiles:
-    """Means of the loss and of the squared error of x0, over all t and in four quarters of it."""
-
-    def __init__(self, T: int):
-        self.T = T
-        self.values: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    def add(self, losses: Losses) -> None:
-        self.values.append((losses.loss.detach(), losses.x0_error, losses.t))
-
-    def take(self) -> dict[str, float]:
-        loss, x0_error, t = (torch.cat(column).cpu() for column in zip(*self.values, strict=True))
-        self.values = []
-        quarter = ((t - 1) * 4) // self.T
-        result = {"mean_loss": loss.mean().item()}
-        for q in range(4):
-            if bool((quarter == q).any()):
-                result[f"loss_q{q + 1}"] = loss[quarter == q].mean().item()
-                result[f"x0_error_q{q + 1}"] = x0_error[quarter == q].mean().item()
-        return result
-
-
-def write_options(run: Path, options: dict[str, Any]) -> None:
-    """Keep the options of a run beside it; a run is continued only with the options it was started with.
-
-    `steps` may change, so that a finished run can be carried on. InputError names what differs.
-    """
-    path = run / "training.json"
-    new = json.loads(json.dumps(options))
-    if path.is_file():
-        old = json.loads(path.read_text())
-        differ = sorted(_flat(old).items() ^ _flat(new).items())
-        names = sorted({name for name, _ in differ} - {"training.steps", "training.workers"})
-        if names:
-            raise InputError(
-                f"{run} was started with other values of {', '.join(names)}; give a new --run or the old values"
-            )
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(new, indent=2) + "\n")
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, str]:
-    if isinstance(tree, dict):
-        return {k: v for name, sub in tree.items() for k, v in _flat(sub, f"{prefix}.{name}".strip(".")).items()}
-    return {prefix: json.dumps(tree)}
+    def _restore(self, state: State) -> None:
+        denoiser, live = self.model.denoiser, state.part("live")
+        self.step = state.step
+        with torch.no_grad():
+            for name, value in denoiser.named_parameters():
+                value.copy_(live[name])
+        self.averages.restore(state.tensors)
+        restore_moments(denoiser, self.optimizer, state.tensors, step=state.step)
+        if times := state.part("times"):
+            self.times.restore(times)
+        if self.main:
+            self.meter.restore(state.part("meter"))

@@ -24,7 +24,7 @@ from motion_diffusion.errors import InputError, command
 from motion_diffusion.files import atomic
 from motion_diffusion.likelihood import Bound, variational_bound
 from motion_diffusion.model import MotionModel
-from train.trainer import make_batch
+from train.batches import encoded, pad
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,18 @@ class Options:
 def bound_of(model: MotionModel, options: Options) -> Bound:
     """The bound of the model on the first held-out clips, in nats a number, for the words that belong to each."""
     _, held_out = load_examples(options.data, options.data_root, frames=model.config.max_frames)
-    batch = make_batch([held_out.example(i) for i in range(options.clips)], model)
-    denoise = model.denoise_fn(batch.texts, batch.frames, text_scale=1.0)
+    examples = [held_out.example(i) for i in range(options.clips)]
+    x0, frames = encoded(*pad(examples), model)
+    denoise = model.denoise_fn([example.text for example in examples], frames, text_scale=1.0)
     generator = torch.Generator().manual_seed(options.seed)
 
     def noise() -> torch.Tensor:
-        return torch.randn(batch.x0.shape, generator=generator)
+        return torch.randn(x0.shape, generator=generator)
 
     times = model.schedule.times(options.steps)
     with tqdm(total=options.steps, desc=model.name, disable=None) as bar:
         return variational_bound(
-            denoise, batch.x0, model.schedule, times, noise=noise, frames=batch.frames, on_step=lambda _: bar.update()
+            denoise, x0, model.schedule, times, noise=noise, frames=frames, on_step=lambda _: bar.update()
         )
 
 

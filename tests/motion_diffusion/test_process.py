@@ -79,6 +79,42 @@ def test_weights(any_schedule):
     assert all((value.isfinite() & (value >= 0)).all() for value in w.values())
 
 
+@pytest.mark.parametrize("gamma", [0.04, 5.0, 20.0])
+def test_min_snr(any_schedule, gamma):
+    """min(SNR, γ); so the squared error of ε counts min(1, γ/SNR), and with γ = 0.04 fully where σ/α is above 5."""
+    t = torch.arange(1, 1000)  # on some schedules nothing is left of x0 at 1000
+    alpha, sigma = any_schedule.alpha[t], any_schedule.sigma[t]
+    snr = (alpha / sigma).square()
+    weight = x0_weight("min-snr", PREDICTIONS["x0"], any_schedule, t, gamma=gamma)
+    close(weight, snr.clamp(max=gamma), 1e-12)
+    close(weight / snr, (gamma / snr).clamp(max=1), 1e-12)
+    if gamma == 0.04:
+        assert torch.equal(weight / snr > 1 - 1e-12, sigma >= 5 * alpha)
+    x0, eps = batch()
+    guess, prediction = x0 + 0.1, PREDICTIONS["x0"]
+    run = dict(schedule=any_schedule, prediction=prediction, weight="min-snr", gamma=gamma)
+    loss, error = training_loss(believing(guess, prediction), x0, FRAMES, TIMES, eps, **run)
+    close(loss, error * weight[TIMES - 1])
+
+
+def test_penalty(pair):
+    """Of the x̂0 that is believed, min(SNR, 1) times, on top of the loss; its gradient reaches the prediction."""
+    prediction, schedule = pair
+    x0, eps = batch()
+    guess = (x0 + 0.3 * eps.sin()).requires_grad_()
+    run = dict(schedule=schedule, prediction=prediction)
+
+    def penalty(x0_hat):
+        return x0_hat.abs().amax((1, 2))
+
+    plain, _ = training_loss(believing(guess, prediction), x0, FRAMES, TIMES, eps, **run)
+    loss, _ = training_loss(believing(guess, prediction), x0, FRAMES, TIMES, eps, penalty=penalty, **run)
+    snr = (schedule.alpha / schedule.sigma)[TIMES].square()
+    close(loss, plain + snr.clamp(max=1) * penalty(guess), 1e-8)
+    (gradient,) = torch.autograd.grad((loss - plain).sum(), guess)
+    assert ((gradient != 0).sum((1, 2)) >= 1).all()
+
+
 def test_weight_of_the_bound_in_the_limit():
     """Property 5: −½·dSNR/du, to first order in 1/T."""
     errors = []

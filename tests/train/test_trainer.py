@@ -7,7 +7,10 @@ from safetensors.torch import load_file
 from data_loaders.procedural import ProceduralWalks
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from train.trainer import Trainer, TrainingOptions, learning_rate, write_options
+from train.build import model_of
+from train.checkpoint import read_state
+from train.options import TrainingOptions
+from train.trainer import Trainer
 
 EXAMPLES, HELD_OUT = ProceduralWalks(0, 48, 40), ProceduralWalks(1, 48, 40)
 
@@ -38,40 +41,36 @@ class Stop(Exception):
     ],
     ids=["x0", "eps", "loss-second-moment", "learned-range"],
 )
-def test_a_killed_run_goes_on_as_if_nothing_had_been(make_model, tmp_path, choices, changes):
-    """Killed after step 5, of which 3 were saved: the result is that of the run that was not killed, bit by bit."""
+def test_a_stopped_run_goes_on_as_if_nothing_had_been(make_model, tmp_path, lines, choices, changes):
+    """Stopped after step 5, in the middle of a window, of which 3 were saved between two lines of the log: the result
+    is that of the run that was not stopped, bit by bit, whoever prepares the examples."""
+    changes |= {"log_every": 2, "window": 4}
     whole = trained(make_model(**choices), tmp_path / "whole", **changes)
     if changes.get("times") == "loss-second-moment":  # what it had learned counted
         assert whole.times.probabilities().std() > 0
-    run = tmp_path / "killed"
+    run = tmp_path / "stopped"
     run.mkdir()
-    killed = Trainer(make_model(**choices).requires_grad_(True), EXAMPLES, HELD_OUT, run, options(**changes))
-    update = killed._update
+    stopped = Trainer(make_model(**choices).requires_grad_(True), EXAMPLES, HELD_OUT, run, options(**changes))
+    update = stopped.update
 
     def until_five(*args):
-        if killed.step == 5:
+        if stopped.step == 5:
             raise Stop
         return update(*args)
 
-    killed._update = until_five
+    stopped.update = until_five
     with pytest.raises(Stop):
-        killed.train()
-    again = MotionModel.load(run).train().requires_grad_(True)
-    resumed = Trainer(again, EXAMPLES, HELD_OUT, run, options(**changes))
-    assert resumed.step == 3
+        stopped.train()
+    state = read_state(run)
+    assert state.step == 3
+    again = model_of(state, run, told="")
+    resumed = Trainer(again, EXAMPLES, HELD_OUT, run, options(**changes, workers=2), state=state)
     resumed.train()
     for name in ("state.safetensors", "model.safetensors"):
         whole, again = load_file(tmp_path / "whole" / name), load_file(run / name)
         assert whole.keys() == again.keys()
         assert all(torch.equal(whole[key], again[key]) for key in whole)
-    logs = [
-        [
-            {k: v for k, v in json.loads(line).items() if k != "samples_per_s"}
-            for line in (path / "metrics.jsonl").open()
-        ]
-        for path in (tmp_path / "whole", run)
-    ]
-    assert logs[0] == logs[1]
+    assert lines(tmp_path / "whole") == lines(run)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +79,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(make_model, tmp_path, choic
 )
 def test_learns(make_model, tmp_path, prediction, schedule):
     model = make_model(prediction, schedule=schedule)
-    trainer = trained(model, tmp_path / "run", steps=60, learning_rate=3e-3, validate_every=20, ema=0.9)
+    changes = dict(steps=60, learning_rate=3e-3, validate_every=20, validation_examples=16, log_every=20, ema=(0.9,))
+    trainer = trained(model, tmp_path / "run", **changes)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     held_out = [line["held_out_mean_loss"] for line in lines if "held_out_mean_loss" in line]
     assert held_out[-1] < 0.8 * held_out[0]
@@ -95,28 +95,48 @@ def test_loss_and_variance_go_together(make_model, tmp_path, variance, loss):
         Trainer(make_model("v", variance=variance), EXAMPLES, HELD_OUT, tmp_path, options(loss=loss))
 
 
-def test_the_saved_model_is_the_average_of_the_weights(make_model, tmp_path):
-    trainer = trained(make_model(), tmp_path / "run")
-    saved = load_file(tmp_path / "run" / "model.safetensors")
-    for name in trainer.ema:
-        assert torch.equal(saved[f"denoiser.{name}"], trainer.ema[name])
-    assert any(not torch.equal(live, trainer.ema[name]) for name, live in trainer.model.denoiser.named_parameters())
+def test_the_models_of_a_run_are_the_averages_of_the_weights(make_model, tmp_path):
+    trainer = trained(make_model(), tmp_path / "run", ema=(0.5, 0.9))
+    for rate, folder in ((0.5, tmp_path / "run"), (0.9, tmp_path / "run" / "ema-0.9")):
+        saved = MotionModel.load(folder).denoiser.state_dict()
+        average = trainer.averages.weights[rate]
+        assert all(torch.equal(saved[name], average[name]) for name in average)
+        assert any(not torch.equal(live, average[name]) for name, live in trainer.model.denoiser.named_parameters())
 
 
-def test_learning_rate_rises_stays_and_falls():
-    schedule = TrainingOptions(steps=1000, warmup=100, cooldown=0.2, learning_rate=2.0)
-    rates = [learning_rate(step, schedule) for step in range(1000)]
-    assert rates[0] == pytest.approx(0.02)
-    assert rates[100] == rates[799] == 2.0
-    assert rates[900] == pytest.approx(1.0)
-    assert 0 < rates[-1] < 0.02
+def test_hidden_words_and_known_positions(make_model, tmp_path):
+    """Of all, of none, in every batch that is trained on."""
+    for share in (0.0, 1.0):
+        trainer = Trainer(
+            make_model(masks=True).requires_grad_(True),
+            EXAMPLES,
+            HELD_OUT,
+            tmp_path,
+            options(drop_text=share, drop_masks=share),
+        )
+        for parts in trainer.batches():
+            assert parts[0].hide.all() == bool(share)
+            assert parts[0].known.any() != bool(share)
 
 
-def test_a_run_keeps_its_options(tmp_path):
-    write_options(tmp_path, {"prediction": "x0", "training": {"steps": 10, "learning_rate": 0.1}})
-    write_options(tmp_path, {"prediction": "x0", "training": {"steps": 20, "learning_rate": 0.1}})
-    with pytest.raises(InputError, match=r"training\.learning_rate"):
-        write_options(tmp_path, {"prediction": "x0", "training": {"steps": 20, "learning_rate": 0.2}})
+@pytest.mark.parametrize("name", ["position_weight", "velocity_weight", "foot_weight", "jerk_weight"])
+def test_geometric_losses_are_added(make_model, tmp_path, name):
+    """By their weights, to the loss without them."""
+    losses = []
+    for weight in (0.0, 1.0, 2.0):
+        choices = options(**{name: weight})
+        trainer = Trainer(make_model("v").requires_grad_(True), EXAMPLES, HELD_OUT, tmp_path, choices)
+        (batch,) = next(iter(trainer.batches()))
+        with torch.no_grad():
+            losses.append(trainer.objective(batch, torch.tensor([200, 400, 500, 600]), torch.ones(4)).loss)
+    assert (losses[1] > losses[0]).all()
+    torch.testing.assert_close(losses[2] - losses[1], losses[1] - losses[0], rtol=1e-3, atol=1e-6)
+
+
+def test_feet_need_a_body(make_model, tmp_path):
+    model = make_model(groups=("root",))
+    with pytest.raises(InputError, match="--foot-weight is for models of the whole body"):
+        Trainer(model, EXAMPLES, HELD_OUT, tmp_path, options(foot_weight=1.0))
 
 
 def test_a_loss_that_is_no_number_stops_the_run(make_model, tmp_path):

@@ -1,0 +1,62 @@
+"""Published recipes: what they say of themselves is true, and every option can be given in their place."""
+
+import dataclasses
+import json
+import shutil
+import sys
+from typing import get_args
+
+import pytest
+
+import train.__main__ as command
+from data_loaders.procedural import ProceduralWalks
+from motion_diffusion.model import SHIPPED
+from train.build import build_model
+from train.options import PresetName
+from train.presets import PRESETS, read_options, with_preset
+from train.record import described, write_options
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_builds_its_model(name, monkeypatch):
+    """Of the size that it names, from options that make sense."""
+    monkeypatch.setattr("train.build.MEASURED_EXAMPLES", 4)
+    options = dataclasses.replace(PRESETS[name].options, data="procedural")
+    options.check()
+    model = build_model(options, ProceduralWalks(0, options.max_frames, 40), told="")
+    count = sum(parameter.numel() for parameter in model.denoiser.parameters())
+    assert count / 1e6 == pytest.approx(PRESETS[name].parameters, abs=0.05)
+    assert model.config.max_frames == options.max_frames
+
+
+def test_all_are_there():
+    assert set(PRESETS) == set(get_args(PresetName))
+
+
+@pytest.mark.parametrize("name", ["x0-small", "eps-small", "v-small", "root-x0", "root-eps", "root-v"])
+def test_a_shipped_model_was_made_by_its_preset(name, tmp_path):
+    """Its run would go on with it; v-masks took three runs."""
+    shutil.copy(SHIPPED / name / "training.json", tmp_path)
+    write_options(tmp_path, described(with_preset(name), processes=1))
+
+
+def test_options_in_place_of_those_of_a_preset(monkeypatch):
+    monkeypatch.setattr(sys, "argv", "train --steps 7 --preset v-masks --ema 0.9 --width 64 --run r --no-masks".split())
+    options = read_options("train")
+    preset = with_preset("v-masks")
+    assert (options.training.steps, options.training.ema, options.network.width) == (7, (0.9,), 64)
+    assert (str(options.run), options.masks) == ("r", False)
+    assert (options.training.times, options.start) == (preset.training.times, "v-small")
+    monkeypatch.setattr(sys, "argv", ["train"])
+    assert read_options("train").preset is None
+
+
+def test_the_command_says_what_to_expect(run_in_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("train.build.MEASURED_EXAMPLES", 4)
+    small = "--width 16 --depth 1 --heads 2 --frame-width 8 --steps 1 --batch-size 2 --validation-examples 2"
+    run_in_folder(command, "--preset", "root-v", "--data", "procedural", *small.split())
+    assert "root-v: 1.2 M parameters; expected: held-out squared error" in capsys.readouterr().out
+    config = json.loads((tmp_path / "runs" / "root-v" / "config.json").read_text())
+    assert (config["prediction"], config["features"]) == ("v", ["root"])
+    with pytest.raises(SystemExit, match="2"):
+        run_in_folder(command, "--preset", "nope")

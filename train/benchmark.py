@@ -1,0 +1,114 @@
+"""python -m train.benchmark: how fast a preset trains here, and where the time goes.
+
+It trains on walks that are made up, as long as the preset's motions may be, so that no data set is needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+from torch.profiler import profile
+from tqdm.auto import tqdm
+
+from data_loaders.datasets import load_examples
+from motion_diffusion.errors import command
+from train.build import build_model
+from train.options import Options, PresetName
+from train.presets import PRESETS
+from train.trainer import Trainer
+
+WARM_UP = 3
+"""Steps before those that are measured."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Measure how fast a preset trains: examples a second, and the share of the machine's matrix-multiply rate."""
+
+    preset: PresetName = "v-small"
+    steps: int = 20
+    """Steps to measure, after a few to warm up."""
+    batch_size: int | None = None
+    """Instead of the preset's."""
+    accumulate: int = 1
+    workers: int = 0
+    mixed_precision: Literal["no", "bf16"] | None = None
+    compile: bool = False
+    threads: int = 0
+    """CPU threads; 0 for all."""
+    profile: bool = False
+    """Name the operations that take longest, over further steps."""
+
+
+def options_of(benchmark: Benchmark) -> Options:
+    """The preset's, on walks, for as many steps as are needed."""
+    preset = PRESETS[benchmark.preset].options
+    training = dataclasses.replace(
+        preset.training,
+        steps=WARM_UP + 2 * benchmark.steps,
+        batch_size=benchmark.batch_size or preset.training.batch_size,
+        accumulate=benchmark.accumulate,
+        workers=benchmark.workers,
+        mixed_precision=benchmark.mixed_precision,
+        compile=benchmark.compile,
+    )
+    return dataclasses.replace(preset, data="procedural", training=training)
+
+
+@command
+def main() -> None:
+    benchmark = tyro.cli(Benchmark, prog="python -m train.benchmark")
+    options = options_of(benchmark)
+    options.check()
+    if benchmark.threads:
+        torch.set_num_threads(benchmark.threads)
+    train, held_out = load_examples("procedural", None, frames=options.max_frames)
+    model = build_model(options, train, told="").train().requires_grad_(True)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(model, train, held_out, Path(folder), options.training)
+    batches = iter(trainer.batches())
+
+    def step() -> float:
+        """One step; the seconds that it waited for its examples."""
+        started = time.perf_counter()
+        parts = next(batches)
+        waited = time.perf_counter() - started
+        trainer.update(parts, watch)
+        trainer.step += 1
+        return waited
+
+    watch = trainer.stopwatch()
+    steps = tqdm(range(WARM_UP + benchmark.steps), desc="training", disable=None)
+    waits = []
+    for number in steps:
+        if number == WARM_UP:
+            trainer.meter.take()
+            watch.take()
+        waits.append(step())
+    padding, work = trainer.meter.take()["padding"], watch.work / benchmark.steps
+    rate, share = watch.take()
+    waiting = sum(waits[WARM_UP:]) * rate / (benchmark.steps * options.training.batch_size)
+    size = sum(parameter.numel() for parameter in model.denoiser.parameters())
+    print(
+        f"{benchmark.preset}: {size / 1e6:.1f} M parameters, batches of {options.training.batch_size}, on "
+        f"{trainer.device} with {torch.get_num_threads()} threads\n"
+        f"{rate:.1f} samples/s, {work / 1e9:.0f} GFLOP a step: {share:.0%} of the {watch.rate / 1e9:,.0f} GFLOP/s at "
+        f"which matrices are multiplied here\n"
+        f"padding: {padding:.0%} of the frames; waiting for examples: {waiting:.0%} of the time"
+    )
+    if benchmark.profile:
+        with profile() as measured:
+            for _ in range(benchmark.steps):
+                step()
+        print(measured.key_averages().table(sort_by="self_cpu_time_total", row_limit=15, max_name_column_width=45))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""python -m train.matcher: train the model that judges which words go with which motion, in a run directory.
+
+It is what FID and R-precision stand on where there are no published weights; `python -m sample.evaluate --evaluator
+RUN` uses it. The same command again goes on where it was stopped, exactly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import tyro
+from pydantic import TypeAdapter
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from data_loaders.datasets import DatasetName, licence_of, load_examples
+from data_loaders.example import Example, Examples
+from motion_diffusion.embedding_metrics import r_precision
+from motion_diffusion.errors import InputError, command
+from motion_diffusion.matcher import Matcher, MatcherConfig, contrast
+from motion_diffusion.representation import Representation, encode
+from motion_diffusion.text import text_encoder
+from train import metrics
+from train.batches import pad
+from train.buckets import Buckets
+from train.checkpoint import State, read_state, write_state
+from train.optimiser import adamw, learning_rate, moments, restore_moments
+from train.options import TrainingOptions
+from train.randomness import Use, seed_of
+
+POOL = 32
+MEASURED_EXAMPLES = 500
+"""How many examples the scale of the features is measured on."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a matcher of words and motions by contrast."""
+
+    run: Path = Path("runs/matcher")
+    """Run directory: the matcher, the training state and the losses."""
+    data: DatasetName = "procedural"
+    data_root: Path | None = None
+    """Folder with the clips, or a store that was prepared from them."""
+    max_frames: int = 120
+    """Longest motion, at 20 frames a second."""
+    text: str = "static"
+    """Text encoder, as for python -m train."""
+    width: int = 192
+    depth: int = 4
+    text_depth: int = 3
+    embedding: int = 64
+    steps: int = 1500
+    batch_size: int = 128
+    """Motions and texts that are told apart at once."""
+    learning_rate: float = 6e-4
+    """It warms up and falls along half a cosine."""
+    warmup: int = 100
+    weight_decay: float = 0.05
+    seed: int = 0
+    workers: int = 0
+    """Processes that prepare examples."""
+    threads: int = 0
+    """CPU threads; 0 for all."""
+    validate_every: int = 100
+    validation_examples: int = 320
+    save_every: int = 100
+
+    def training(self) -> TrainingOptions:
+        """The same as `TrainingOptions`, which are checked."""
+        options = TrainingOptions(
+            steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate, warmup=self.warmup,
+            cooldown=1.0, decay="cosine", weight_decay=self.weight_decay, seed=self.seed, workers=self.workers,
+            validate_every=self.validate_every, save_every=self.save_every,
+            validation_examples=self.validation_examples,
+        )  # fmt: skip
+        options.check()
+        if self.validation_examples < POOL:
+            raise InputError(f"--validation-examples is {self.validation_examples}; give {POOL} or more, a pool's")
+        return options
+
+
+class Batch(NamedTuple):
+    """B motions with their words."""
+
+    texts: list[str]
+    joints: Tensor
+    """(B, F, 22, 3) metres, padded with the last frame."""
+    lengths: Tensor
+    """(B,) frames that exist."""
+
+    @staticmethod
+    def of(examples: Sequence[Example]) -> Batch:
+        """Examples side by side."""
+        return Batch([example.text for example in examples], *pad(examples))
+
+    def embed(self, matcher: Matcher) -> tuple[Tensor, Tensor]:
+        """Embeddings of the motions and of the texts, (B, D) each."""
+        features = encode(self.joints, lengths=self.lengths, groups=matcher.config.features)
+        motions = matcher.embed_features(matcher.representation.normalise(features), self.lengths)
+        return motions, matcher.embed_texts(self.texts)
+
+
+class Steps(torch.utils.data.Dataset[Batch]):
+    """One item a step, from `first` on."""
+
+    def __init__(self, examples: Examples, order: Buckets, first: int, last: int):
+        self.examples, self.order, self.first, self.last = examples, order, first, last
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __getitem__(self, item: int) -> Batch:
+        if item >= len(self):
+            raise IndexError(item)
+        return Batch.of([self.examples.example(i) for i in self.order.of_step(self.first + item)])
+
+
+def new_matcher(options: Options, examples: Examples) -> Matcher:
+    """A matcher whose features are scaled by what the examples measure."""
+    joints = (torch.from_numpy(examples.example(i).joints) for i in range(MEASURED_EXAMPLES))
+    groups = MatcherConfig.features
+    config = MatcherConfig(
+        text=options.text, text_dim=text_encoder(options.text).dim, width=options.width, depth=options.depth,
+        text_depth=options.text_depth, embedding=options.embedding,
+        training=f"{options.data}, {options.steps} steps of {options.batch_size}",
+        licence=licence_of(options.data, options.data_root),
+    )  # fmt: skip
+    torch.manual_seed(options.seed)
+    return Matcher(config, Representation.fit((encode(clip, groups=groups) for clip in joints), groups))
+
+
+def train(matcher: Matcher, options: Options, examples: Examples, held_out: Examples, state: State | None) -> None:
+    """Run to options.steps, validating and saving on the way."""
+    training = options.training()
+    optimizer = adamw(matcher, training)
+    step = 0
+    if state is not None:
+        step = state.step
+        matcher.load_state_dict(state.part("live"))
+        restore_moments(matcher, optimizer, state.tensors, step=step)
+    metrics.keep_until(options.run, step)
+    order = Buckets(examples, batch=options.batch_size, window=training.window, seed=options.seed)
+    steps = Steps(examples, order, step, options.steps)
+    loader = torch.utils.data.DataLoader(steps, batch_size=None, num_workers=options.workers)
+    with tqdm(total=options.steps, initial=step, unit="step", dynamic_ncols=True, disable=None) as bar:
+        for batch in loader:
+            torch.manual_seed(seed_of(options.seed, Use.DROPOUT, step))
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, training)
+            matcher.train()
+            motions, texts = batch.embed(matcher)
+            loss = contrast(matcher, motions, texts, same_texts(batch.texts))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(matcher.parameters(), training.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            step += 1
+            bar.update()
+            last = step == options.steps
+            if step % options.validate_every == 0 or last:
+                value = loss.item()
+                if not math.isfinite(value):
+                    raise InputError(f"the loss is {value} at step {step}; lower --learning-rate and resume")
+                numbers = validate(matcher, options, held_out)
+                metrics.append(options.run, step, {"loss": value} | numbers)
+                bar.set_postfix(loss=f"{value:.3f}", top1=f"{numbers['held_out_top1']:.3f}")
+            if step % options.save_every == 0 or last:
+                metrics.flush(options.run)
+                write_state(options.run, state_of(matcher, optimizer, step))
+                matcher.save(options.run)
+
+
+def same_texts(texts: Sequence[str]) -> Tensor:
+    """(B, B) bool: which texts are the same."""
+    numbers = torch.tensor([texts.index(text) for text in texts])
+    return numbers[:, None] == numbers[None]
+
+
+@torch.no_grad()
+def validate(matcher: Matcher, options: Options, held_out: Examples) -> dict[str, float]:
+    """The loss, and how often a text finds its motion among 32, on held-out examples."""
+    matcher.eval()
+    examples = [held_out.example(i) for i in range(options.validation_examples)]
+    batches = [Batch.of(examples[i : i + options.batch_size]) for i in range(0, len(examples), options.batch_size)]
+    motions, texts = (torch.cat(parts) for parts in zip(*(batch.embed(matcher) for batch in batches), strict=True))
+    words = [example.text for example in examples]
+    order = torch.randperm(len(words), generator=torch.Generator().manual_seed(0))
+    found = r_precision(texts[order], motions[order], pool=POOL, captions=[words[i] for i in order.tolist()])
+    some = slice(options.batch_size)
+    loss = contrast(matcher, motions[some], texts[some], same_texts(words[some])).item()
+    return {"held_out_loss": loss} | {f"held_out_top{k}": share for k, share in enumerate(found, 1)}
+
+
+def state_of(matcher: Matcher, optimizer: torch.optim.Optimizer, step: int) -> State:
+    """All that going on needs."""
+    tensors = {f"live.{name}": value for name, value in matcher.state_dict().items()} | moments(matcher, optimizer)
+    tensors |= {f"representation.{name}": value for name, value in matcher.representation.tensors().items()}
+    return State(step, json.dumps(dataclasses.asdict(matcher.config)), tensors)
+
+
+def matcher_of(state: State) -> Matcher:
+    """The matcher of a run that was begun."""
+    config = TypeAdapter(MatcherConfig).validate_json(state.config)
+    return Matcher(config, Representation.from_tensors(config.features, 1.0, state.part("representation")))
+
+
+@command
+def main() -> None:
+    """The command."""
+    options = tyro.cli(Options, prog="python -m train.matcher")
+    options.training()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    state = read_state(options.run)
+    if state is None and (options.run / "model.safetensors").is_file():
+        raise InputError(f"{options.run} holds a matcher but no training state; give another --run")
+    examples, held_out = load_examples(options.data, options.data_root, frames=options.max_frames, seed=options.seed)
+    matcher = new_matcher(options, examples) if state is None else matcher_of(state)
+    options.run.mkdir(parents=True, exist_ok=True)
+    train(matcher, options, examples, held_out, state)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Published recipes: options by name, with the numbers that they gave, or that are expected of them.
+
+`python -m train --preset NAME` trains by one of them; every option that is given as well holds in its place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import tyro
+
+from train.options import Network, Options, PresetName, TrainingOptions
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe, and what to expect of it."""
+
+    options: Options
+    parameters: float
+    """Of the denoiser, in millions."""
+    expected: str
+    """What came of it, in a line."""
+
+    def __str__(self) -> str:
+        return f"{self.parameters} M parameters; expected: {self.expected}"
+
+
+_SMALL = Options(data="bandai", training=TrainingOptions(steps=10_000, batch_size=32))
+_ROOT = Options(
+    data="bandai",
+    features=("root",),
+    emphasis=1.0,
+    network=Network(width=128, depth=4, frame_width=64),
+    training=TrainingOptions(steps=5_000, batch_size=64),
+)
+_CLAMPED = dataclasses.replace(_SMALL.training, weight="clamped")
+
+
+def _error(numbers: str) -> str:
+    return f"held-out squared error of x0, by quarter of t: {numbers}"
+
+
+_STUDY = "unguided, 25 steps, 32 test clips (docs/guidance-study.md)"
+
+PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
+    {
+        # Tevet et al. 2023: T = 1000, cosine, x0, plain error; batches of 64, AdamW at a constant 1e-4; the words of a
+        # tenth hidden, dropout 0.1; 600,000 steps and the average of rate 0.9999 as in its repository; 196 frames. MDM
+        # is told CLIP's vector of a sentence and has a relative root; here are word vectors and an absolute root.
+        "mdm": Preset(
+            Options(
+                data="humanml3d",
+                max_frames=196,
+                network=Network(width=384, depth=8, heads=6, frames_per_token=2, dropout=0.1),
+                training=TrainingOptions(
+                    steps=600_000, learning_rate=1e-4, warmup=0, cooldown=0.0, weight_decay=0.0, ema=(0.9999,)
+                ),
+            ),
+            17.9,
+            "MDM on HumanML3D: FID 0.544, R-precision (top 3) 0.611 in its paper; 0.489 and 0.707 with its authors' "
+            "corrected evaluation. This recipe has not been run yet.",
+        ),
+        "humanml3d-small": Preset(
+            Options(
+                data="humanml3d",
+                prediction="v",
+                max_frames=196,
+                training=TrainingOptions(steps=100_000, decay="cosine", cooldown=1.0, ema=(0.999, 0.9999)),
+            ),
+            6.0,
+            "This recipe has not been run yet; to be compared with MDM (see the preset mdm).",
+        ),
+        "x0-small": Preset(
+            dataclasses.replace(_SMALL, training=_CLAMPED),
+            6.0,
+            f"{_error('.0073 .0168 .0356 .180')}; 84 ± 13 % of the actions recognised, foot skating .059, {_STUDY}",
+        ),
+        "eps-small": Preset(
+            dataclasses.replace(_SMALL, prediction="eps"),
+            6.0,
+            f"{_error('.0041 .0118 .0298 .258')}; 25 ± 15 % of the actions recognised, foot skating .076, {_STUDY}",
+        ),
+        "v-small": Preset(
+            dataclasses.replace(_SMALL, prediction="v"),
+            6.0,
+            f"{_error('.0062 .0151 .0323 .148')}; 91 ± 10 % of the actions recognised, foot skating .042, {_STUDY}",
+        ),
+        # Made in three runs (docs/LOG.md): 4,500 steps with times drawn evenly, 1,500 with late ones, and 1,900 more.
+        "v-masks": Preset(
+            dataclasses.replace(
+                _SMALL,
+                prediction="v",
+                masks=True,
+                start="v-small",
+                training=TrainingOptions(steps=7_900, times="late", cooldown=0.5, ema=(0.998,), validate_every=250),
+            ),
+            6.2,
+            f"{_error('.0064 .0171 .0294 .100')}; all actions recognised, foot skating .012, {_STUDY}",
+        ),
+        "root-x0": Preset(
+            dataclasses.replace(_ROOT, training=dataclasses.replace(_ROOT.training, weight="clamped")),
+            1.2,
+            f"{_error('.0030 .0134 .0284 .132')}; root jitter 2,290 m/s³ in 50 steps, real clips 35",
+        ),
+        "root-eps": Preset(
+            dataclasses.replace(_ROOT, prediction="eps"),
+            1.2,
+            f"{_error('.0026 .0132 .0297')}; root jitter 563 m/s³ in 50 steps, real clips 35",
+        ),
+        "root-v": Preset(
+            dataclasses.replace(_ROOT, prediction="v"),
+            1.2,
+            f"{_error('.0029 .0140 .0310 .134')}; root jitter 869 m/s³ in 50 steps, real clips 35",
+        ),
+    }
+)
+
+
+def with_preset(name: PresetName) -> Options:
+    """The options of a preset, whose run directory has its name."""
+    return dataclasses.replace(PRESETS[name].options, preset=name, run=Path("runs") / name)
+
+
+def read_options(prog: str) -> Options:
+    """The command line: the options of --preset, if there is one, and those that are given besides."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset")
+    name = first.parse_known_args(sys.argv[1:])[0].preset
+    return tyro.cli(Options, prog=prog, default=with_preset(name) if name in PRESETS else Options())
