@@ -19,9 +19,9 @@ from motion_diffusion.embedding_metrics import mean_and_interval
 from motion_diffusion.errors import InputError, command
 from motion_diffusion.files import atomic
 from motion_diffusion.model import MotionModel
+from motion_diffusion.processes import processes
 from sample.evaluators import load_evaluator
 from sample.measuring import POOL, REAL, Bench, Unit, units_of
-from sample.processes import processes
 from sample.protocol import PROTOCOLS, Protocol
 from sample.study import StudyOptions, study
 from sample.study_rows import key_of

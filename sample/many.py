@@ -18,9 +18,9 @@ from tqdm.auto import tqdm
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
+from motion_diffusion.processes import processes
 from sample.generate import Settings, check, generate
 from sample.jobs import Job, Jobs
-from sample.processes import processes
 from sample.results import Results
 
 

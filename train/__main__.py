@@ -6,7 +6,7 @@ import torch
 
 from data_loaders.datasets import load_examples
 from motion_diffusion.errors import InputError, command
-from sample.processes import processes
+from motion_diffusion.processes import processes
 from train.build import build_model, model_of
 from train.checkpoint import shared_state
 from train.pictures import Pictures

@@ -8,7 +8,6 @@ it is not read.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import sys
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic
-from sample.processes import processes
+from motion_diffusion.processes import processes
 
 STATE, BEFORE = "state.safetensors", "state-before.safetensors"
 
@@ -56,7 +55,6 @@ def write_state(run: Path, state: State) -> None:
         save_file({name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}, path, metadata)
         if (run / STATE).is_file():
             (run / STATE).replace(run / BEFORE)
-    _flush(run)
 
 
 def read_state(run: Path) -> State | None:
@@ -114,12 +112,3 @@ def _read(path: Path) -> State:
     if metadata.get("digest") != (state.digest() if state.config else None):
         raise ValueError("its contents are not those that were written")
     return state
-
-
-def _flush(directory: Path) -> None:
-    """Let the renames in a directory reach the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

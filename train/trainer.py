@@ -23,8 +23,8 @@ from tqdm.auto import tqdm
 from data_loaders.example import Examples
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
+from motion_diffusion.processes import processes
 from motion_diffusion.timesteps import LossSecondMoment, Stratified, time_sampler
-from sample.processes import processes
 from train import metrics
 from train.batches import Batch, Steps, make_batch
 from train.buckets import Buckets

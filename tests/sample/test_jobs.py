@@ -325,10 +325,10 @@ def test_lines_are_found_again_if_they_are_what_they_were(tmp_path):
 
 
 def test_goals_are_not_kept(tmp_path):
-    """Of goals of 30 kB a line nothing is kept, and of the rest less than a hundred bytes a line."""
-    pose = {"kind": "pose", "frame": 0, "motion": [[[0.123456789, 1.0, 0.5]] * 22] * 40}
+    """Of goals of 6 kB a line nothing is kept, and of the rest less than a hundred bytes a line."""
+    pose = {"kind": "pose", "frame": 0, "motion": [[[0.123456789, 1.0, 0.5]] * 22] * 8}
     kept, peak = {}, {}
-    for lines in (5, 20, 120):  # the first time fills caches
+    for lines in (5, 20, 420):  # the first time fills caches
         write(tmp_path / "jobs.jsonl", [{"text": "walk", "goals": [pose]}] * lines)
         tracemalloc.start()
         jobs = Jobs.read(tmp_path / "jobs.jsonl", lambda job: None)
@@ -336,5 +336,5 @@ def test_goals_are_not_kept(tmp_path):
         kept[lines], peak[lines] = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert len(jobs) == lines
-    assert kept[120] - kept[20] < 100 * 100
-    assert peak[120] < 1.5 * peak[20]
+    assert kept[420] - kept[20] < 400 * 100
+    assert peak[420] < 1.5 * peak[20]
