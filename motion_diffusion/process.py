@@ -22,17 +22,22 @@ from motion_diffusion.variance import VarianceName, is_learned, log_variance, sm
 Network = Callable[[Tensor, Level], Tensor]
 """(x_t (B, F, D), level) → prediction (B, F, D), or (B, F, 2·D) with a learned variance after it."""
 
-WeightName = Literal["target", "uniform", "snr", "min-snr", "truncated", "clamped", "vlb"]
+WeightName = Literal["target", "uniform", "snr", "min-snr", "truncated", "clamped", "capped", "vlb"]
 """Weights of the squared error of x0: "target" is the plain squared error of what is predicted; "uniform" 1; "snr" that
 of ε; "min-snr" min(SNR, γ) (Hang et al. 2023); "truncated" max(SNR, 1) (Salimans & Ho 2022); "clamped" SNR kept within
-(1, 5); "vlb" that of the variational bound with fixed small variance, ½(SNR_{t−1} − SNR_t).
+(1, 5); "capped" that of v, SNR + 1, but 100·SNR at most; "vlb" that of the variational bound with fixed small variance,
+½(SNR_{t−1} − SNR_t).
 
-For ε, whose plain loss hardly counts what x0 is at large t, "min-snr" with a small γ shifts the weight there and stays
-finite: the squared error of ε counts min(1, γ/SNR), so with γ = 0.04 it is the plain one where σ/α > 5, and less below.
+For ε, whose plain loss hardly counts what x0 is at large t, two of these shift the weight there and stay finite. With
+"capped" the squared error of ε counts as that of v would, 1 + 1/SNR, up to a hundredfold, which is reached where σ/α is
+10. With "min-snr" it counts min(1, γ/SNR): with γ = 0.04 it is the plain one where σ/α > 5, and less below.
 """
 
 MIN_SNR_GAMMA = 5.0
 """γ of "min-snr" as published (Hang et al. 2023, section 4.2)."""
+
+LARGEST_OF_EPS = 100.0
+"""Times that "capped" counts the squared error of ε at most."""
 
 LossName = Literal["simple", "vlb", "hybrid"]
 """The weighted squared error; the variational bound; or their sum, the bound scaled by 1/1000 and teaching the variance
@@ -55,6 +60,9 @@ def x0_weight(
     level = schedule.at(t)
     if name == "target":
         return _full(prediction.weight(level), t)
+    if name == "capped":
+        snr = _full(level.snr, t)
+        return torch.minimum(snr + 1, LARGEST_OF_EPS * snr)
     if name == "vlb":
         return _full(level.B**2 / (2 * small_variance(schedule, t, t - 1)), t)
     return _full(level.snr, t).clamp(*((0.0, gamma) if name == "min-snr" else _SNR_RANGE[name]))
