@@ -7,29 +7,20 @@ embedding. As in TMR (Petrovich et al. 2023) two transformers are trained by con
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from motion_diffusion import directory
 from motion_diffusion.denoiser import Block, TextContext, sinusoids
-from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic
 from motion_diffusion.heading import to_origin
 from motion_diffusion.representation import Representation, encode
 from motion_diffusion.text import text_encoder
-
-SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "matchers"
 
 
 @dataclass(frozen=True)
@@ -104,26 +95,14 @@ class Matcher(nn.Module):
     @property
     def digest(self) -> str:
         """Sixteen hex digits that identify the weights."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self._tensors().items()):
-            digest.update(name.encode() + value.half().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return directory.digest_of(self._tensors())
 
     def _tensors(self) -> dict[str, Tensor]:
-        weights = {f"weights.{name}": value.detach() for name, value in self.state_dict().items()}
-        return weights | {f"representation.{name}": value for name, value in self.representation.tensors().items()}
+        return directory.tensors_of(self.state_dict(), "weights", self.representation)
 
-    def save(self, directory: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
+    def save(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Write config.json and model.safetensors; weights in dtype, statistics in float32."""
-        directory = Path(directory)
-        tensors = {
-            name: value.cpu().to(dtype if name.startswith("weights.") else torch.float32).contiguous()
-            for name, value in self._tensors().items()
-        }
-        with atomic(directory / "config.json") as path:
-            path.write_text(json.dumps(dataclasses.asdict(self.config), indent=2) + "\n")
-        with atomic(directory / "model.safetensors") as path:
-            save_file(tensors, path)
+        directory.write(Path(folder), self.config, self._tensors(), dtype)
 
     @staticmethod
     def load(name: str | Path) -> Matcher:
@@ -131,26 +110,13 @@ class Matcher(nn.Module):
 
         Raises FileNotFoundError if there is none, InputError if it is damaged.
         """
-        directory = _find(name)
-        path = directory / "config.json"
-        try:
-            config = TypeAdapter(MatcherConfig).validate_json(path.read_bytes())
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            raise InputError(f"{path}: {where}: {first['msg']}; copy or train the matcher again") from None
-        path = directory / "model.safetensors"
-        try:
-            tensors = {k: v.float() for k, v in load_file(path).items()}
-            statistics = {k.removeprefix("representation."): v for k, v in tensors.items() if "representation." in k}
+        folder = directory.find(name, "matchers")
+        config = directory.read_config(folder, MatcherConfig)
+        with directory.reading(folder) as tensors:
+            statistics = directory.part(tensors, "representation")
             matcher = Matcher(config, Representation.from_tensors(config.features, 1.0, statistics))
-            matcher.load_state_dict({k.removeprefix("weights."): v for k, v in tensors.items() if "weights." in k})
-        except (SafetensorError, RuntimeError, KeyError, InputError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{path} is not a whole matcher of this project ({reason}); copy or train it again"
-            ) from None
-        matcher.name = directory.resolve().name
+            matcher.load_state_dict(directory.part(tensors, "weights"))
+        matcher.name = folder.resolve().name
         return matcher.eval().requires_grad_(False)
 
 
@@ -163,11 +129,3 @@ def contrast(matcher: Matcher, motions: Tensor, texts: Tensor, same: Tensor) -> 
     logits = matcher.log_scale.exp().clamp(max=100) * motions @ texts.T
     wanted = same / same.sum(1, keepdim=True)
     return (F.cross_entropy(logits, wanted) + F.cross_entropy(logits.T, wanted)) / 2
-
-
-def _find(name: str | Path) -> Path:
-    for directory in (Path(name), SHIPPED / name):
-        if (directory / "config.json").is_file() and (directory / "model.safetensors").is_file():
-            return directory
-    shipped = ", ".join(sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))) or "(none shipped)"
-    raise FileNotFoundError(f"no matcher {str(name)!r}: give one of {shipped}, or a directory that train.matcher wrote")

@@ -5,24 +5,18 @@ On disk a model is a directory with `config.json` and `model.safetensors`; nothi
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from motion_diffusion import directory
 from motion_diffusion.denoiser import Denoiser, DenoiserConfig
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic
 from motion_diffusion.prediction import PREDICTIONS
 from motion_diffusion.process import split
 from motion_diffusion.representation import Observed, Representation
@@ -39,7 +33,6 @@ from motion_diffusion.schedule import SCHEDULES, Level, Scalar, cast
 from motion_diffusion.text import TextEncoder, text_encoder
 from motion_diffusion.variance import VarianceName, log_variance
 
-SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "models"
 """Where the models live that come with the project."""
 
 PredictionName = Literal["x0", "eps", "v", "score", "velocity", "mu"]
@@ -236,48 +229,26 @@ class MotionModel(nn.Module):
     @property
     def digest(self) -> str:
         """Sixteen hex digits that identify the weights, for provenance."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self._tensors().items()):
-            digest.update(name.encode() + value.detach().half().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return directory.digest_of(self._tensors())
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {f"denoiser.{k}": v for k, v in self.denoiser.state_dict().items()} | {
-            f"representation.{k}": v for k, v in self.representation.tensors().items()
-        }
+        return directory.tensors_of(self.denoiser.state_dict(), "denoiser", self.representation)
 
-    def save(self, directory: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
+    def save(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Write config.json and model.safetensors; the denoiser's weights in dtype, statistics in float32."""
-        directory = Path(directory)
-        tensors = {
-            name: value.detach().cpu().to(dtype if name.startswith("denoiser.") else torch.float32).contiguous()
-            for name, value in self._tensors().items()
-        }
-        with atomic(directory / "config.json") as path:
-            path.write_text(json.dumps(dataclasses.asdict(self.config), indent=2) + "\n")
-        with atomic(directory / "model.safetensors") as path:
-            save_file(tensors, path)
+        directory.write(Path(folder), self.config, self._tensors(), dtype)
 
     @staticmethod
     def load(name: str | Path) -> MotionModel:
         """Load a shipped model by its name, or any model or run by its directory; ready for sampling."""
-        directory = find_model(name)
-        config = read_config(directory)
+        folder = directory.find(name, "models")
+        config = directory.read_config(folder, ModelConfig)
         _encoder(config)  # refused before the weights are blamed
-        path = directory / "model.safetensors"
-        try:
-            tensors = {k: v.float() for k, v in load_file(path).items()}
-            statistics = {k.removeprefix("representation."): v for k, v in tensors.items() if "representation." in k}
-            representation = Representation.from_tensors(config.features, config.emphasis, statistics)
-            model = MotionModel(config, representation)
-            weights = {k.removeprefix("denoiser."): v for k, v in tensors.items() if k.startswith("denoiser.")}
-            model.denoiser.load_state_dict(weights)
-        except (SafetensorError, RuntimeError, KeyError, InputError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{path} is not a whole model of this project ({reason}); copy or train it again"
-            ) from None
-        model.name = directory.resolve().name
+        with directory.reading(folder) as tensors:
+            statistics = directory.part(tensors, "representation")
+            model = MotionModel(config, Representation.from_tensors(config.features, config.emphasis, statistics))
+            model.denoiser.load_state_dict(directory.part(tensors, "denoiser"))
+        model.name = folder.resolve().name
         return model.eval().requires_grad_(False)
 
 
@@ -306,30 +277,3 @@ def _joined(several: Sequence[Observed]) -> Observed:
 def _vector(number: Scalar, like: Tensor) -> Tensor:
     """A coefficient as (B,) numbers, one for each of the motions like (B, ...)."""
     return number.to(like).flatten() if isinstance(number, Tensor) else like.new_full((len(like),), number)
-
-
-def shipped_models() -> list[str]:
-    """Names of the models that come with the project."""
-    return sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
-
-
-def find_model(name: str | Path) -> Path:
-    """The directory of a shipped model or a run; FileNotFoundError names the models there are."""
-    for directory in (Path(name), SHIPPED / name):
-        if (directory / "config.json").is_file() and (directory / "model.safetensors").is_file():
-            return directory
-    raise FileNotFoundError(
-        f"no model {str(name)!r}: give one of {', '.join(shipped_models()) or '(none shipped)'} "
-        "or a run directory with config.json and model.safetensors"
-    )
-
-
-def read_config(directory: Path) -> ModelConfig:
-    """Read and check config.json; InputError names the field that is wrong."""
-    path = directory / "config.json"
-    try:
-        return TypeAdapter(ModelConfig).validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"{path}: {where}: {first['msg']}; copy or train the model again") from None

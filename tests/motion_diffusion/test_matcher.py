@@ -36,7 +36,7 @@ def test_saving_and_loading(matcher, walks, tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(again.embed_motions(walks[:2]), matcher.embed_motions(walks[:2]))
     (tmp_path / "m" / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="not a whole matcher"):
+    with pytest.raises(InputError, match="not whole, or of another kind"):
         Matcher.load(tmp_path / "m")
     (tmp_path / "m" / "config.json").write_text('{"width": "wide"}')
     with pytest.raises(InputError, match="width"):

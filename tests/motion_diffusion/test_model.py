@@ -4,8 +4,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from motion_diffusion.directory import shipped
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import MotionModel, shipped_models
+from motion_diffusion.model import MotionModel
 from motion_diffusion.prediction import PREDICTIONS
 from motion_diffusion.samplers import SAMPLERS
 from motion_diffusion.schedule import SCHEDULES
@@ -177,5 +178,5 @@ def test_broken_checkpoints_get_one_line(saved, corrupt, named):
 
 
 def test_shipped_models_load():
-    for name in shipped_models():
+    for name in shipped("models"):
         assert MotionModel.load(name).config.licence

@@ -6,23 +6,25 @@ from pathlib import Path
 import pytest
 
 from guidance.goals import Goals, Path_, load_goals
+from motion_diffusion.directory import ASSETS, read_config, shipped
 from motion_diffusion.errors import InputError
 from motion_diffusion.metrics import fastest_root, foot_skating_ratio
-from motion_diffusion.model import SHIPPED, MotionModel, read_config, shipped_models
+from motion_diffusion.model import ModelConfig, MotionModel
 from sample.generate import Settings, generate
 
 ROOT = Path(__file__).parents[2]
+SHIPPED = ASSETS / "models"
 
 
-BODIES = [name for name in shipped_models() if read_config(SHIPPED / name).features != ("root",)]
+BODIES = [name for name in shipped("models") if read_config(SHIPPED / name, ModelConfig).features != ("root",)]
 
 
 def test_all_are_there():
     made = {kind.format(p) for p in ("x0", "eps", "v") for kind in ("{}-small", "root-{}")}
-    assert set(shipped_models()) == made | {"v-masks"}
+    assert set(shipped("models")) == made | {"v-masks"}
 
 
-@pytest.mark.parametrize("name", sorted(set(shipped_models()) - set(BODIES)))
+@pytest.mark.parametrize("name", sorted(set(shipped("models")) - set(BODIES)))
 def test_a_model_of_the_path_makes_no_body(name):
     with pytest.raises(InputError, match="makes only the path of the root"):
         generate(MotionModel.load(name), ["a person walks"], [120], goals=[Goals()], seeds=[0])
@@ -38,7 +40,7 @@ def test_models_that_are_compared_were_made_alike(kind):
     assert runs[0] == runs[1] == runs[2]
 
 
-@pytest.mark.parametrize("name", shipped_models())
+@pytest.mark.parametrize("name", shipped("models"))
 def test_a_shipped_model_is_small_and_says_what_it_is(name):
     assert (SHIPPED / name / "model.safetensors").stat().st_size < 25e6
     assert {"training.json", "metrics.jsonl", "loss.png"} <= {path.name for path in (SHIPPED / name).iterdir()}

@@ -10,7 +10,7 @@ import pytest
 
 import train.__main__ as command
 from data_loaders.procedural import ProceduralWalks
-from motion_diffusion.model import SHIPPED
+from motion_diffusion.directory import ASSETS
 from train.build import build_model
 from train.options import PresetName
 from train.presets import PRESETS, read_options, with_preset
@@ -36,7 +36,7 @@ def test_all_are_there():
 @pytest.mark.parametrize("name", ["x0-small", "eps-small", "v-small", "root-x0", "root-eps", "root-v"])
 def test_a_shipped_model_was_made_by_its_preset(name, tmp_path):
     """Its run would go on with it; v-masks took three runs."""
-    shutil.copy(SHIPPED / name / "training.json", tmp_path)
+    shutil.copy(ASSETS / "models" / name / "training.json", tmp_path)
     write_options(tmp_path, described(with_preset(name), processes=1))
 
 
