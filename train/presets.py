@@ -92,17 +92,20 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
             6.0,
             f"{_error('.0062 .0151 .0323 .148')}; 91 ± 10 % of the actions recognised, foot skating .042, {_STUDY}",
         ),
-        # Made in three runs (docs/LOG.md): 4,500 steps with times drawn evenly, 1,500 with late ones, and 1,900 more.
+        # Made in five runs (docs/LOG.md): 4,500 steps with times drawn evenly, 3,400 with late ones, and 2,500 with the
+        # losses of jerk and velocity. This is all of them in one, which has not been run yet.
         "v-masks": Preset(
             dataclasses.replace(
                 _SMALL,
                 prediction="v",
                 masks=True,
                 start="v-small",
-                training=TrainingOptions(steps=7_900, times="late", cooldown=0.5, ema=(0.998,), validate_every=250),
+                training=TrainingOptions(
+                    steps=10_400, times="late", cooldown=0.5, ema=(0.998,), jerk_weight=2000, velocity_weight=100
+                ),
             ),
             6.2,
-            f"{_error('.0064 .0171 .0294 .100')}; all actions recognised, foot skating .012, {_STUDY}",
+            f"{_error('.0061 .0160 .0266 .072')}; R-precision top-3 1.00, FID .017, skating .010 (docs/evaluation.md)",
         ),
         "root-x0": Preset(
             dataclasses.replace(_ROOT, training=dataclasses.replace(_ROOT.training, weight="clamped")),
