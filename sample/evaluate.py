@@ -154,8 +154,10 @@ def evaluate(options: Options) -> str:
     results = Results(bench, options.out)
     units = list(units_of(protocol))
     share = [unit for unit in units[state.process_index :: state.num_processes] if not results.file(unit).is_file()]
-    for unit in tqdm(share, desc="measuring", unit="unit", disable=None if state.is_main_process else True):
-        results.add(unit, bench.measure(unit))
+    total = sum(map(bench.to_make, share))
+    with tqdm(total=total, desc="sampling", unit="motion", disable=None if state.is_main_process else True) as bar:
+        for unit in share:
+            results.add(unit, bench.measure(unit, bar.update))
     state.wait_for_everyone()
     if not state.is_main_process:
         return ""

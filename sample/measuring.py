@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -20,9 +20,8 @@ from motion_diffusion.control_metrics import (
 from motion_diffusion.embedding_metrics import diversity, frechet_distance, matching_score, multimodality, r_precision
 from motion_diffusion.model import MotionModel
 from sample.evaluator import Evaluator
-from sample.generate import Settings
 from sample.protocol import REPEATS, Condition, Protocol
-from sample.trials import FIGURES, Setup, Trial, draw, make, of_split
+from sample.trials import FIGURES, Made, Setup, Trial, draw, make, of_split
 
 POOL = 32
 """Motions that a text is to find its own among, for R-precision."""
@@ -87,29 +86,37 @@ class Bench:
         trials = self.trials(REAL, num=max(REFERENCE, len(self.clips[REAL])), seed=self.setup.seed + 10**6)
         return self.evaluator.embed_motions([trial.joints for trial in trials])
 
-    def measure(self, unit: Unit) -> dict[str, float]:
-        """The figures of a unit."""
+    def to_make(self, unit: Unit) -> int:
+        """How many motions a unit takes."""
+        if unit.condition is None:
+            return 0
+        return REPEATS * self.protocol.prompts if unit.several else self.protocol.num
+
+    def measure(self, unit: Unit, on_batch: Callable[[int], object] = lambda made: None) -> dict[str, float]:
+        """The figures of a unit. on_batch is told of every few motions that were made."""
         if unit.several:
-            return self._several(unit)
-        setup, num = self.setup, self.protocol.num
-        seed = setup.seed + unit.replication
+            return self._several(unit, on_batch)
+        num = self.protocol.num
+        seed = self.setup.seed + unit.replication
         tasks = self.trials(OTHER if unit.group == OTHER else REAL, num=num, seed=seed)
         motions, timed = [task.joints for task in tasks], {}
         errors: list[Tensor] = []
         if unit.condition is not None:
             tasks = [given(task, unit.condition) for task in tasks]
-            made = make(
-                self.model, tasks, self.settings(unit.condition), batch=setup.batch, seed=num * unit.replication
-            )
+            made = self._made(tasks, unit.condition, num * unit.replication, on_batch)
             motions, timed = made.motions, {"seconds a motion": sum(made.seconds) / num}
             if unit.condition.count(1):
                 errors = [task.errors(motion) for task, motion in zip(tasks, motions, strict=True)]
         return self._of_embeddings(motions, tasks, seed) | of_errors(errors) | of_motions(motions) | timed
 
-    def settings(self, condition: Condition) -> Settings:
-        """How motions of a condition are sampled."""
-        usual = self.setup.settings
-        return usual if condition.guided else replace(usual, guidance="none")
+    def _made(
+        self, tasks: Sequence[Trial], condition: Condition, first: int, on_batch: Callable[[int], object]
+    ) -> Made:
+        """Motions for tasks, with seeds of their own from number `first` on."""
+        setup = self.setup
+        settings = setup.settings if condition.guided else replace(setup.settings, guidance="none")
+        seed = setup.seed + first
+        return make(self.model, tasks, settings, batch=setup.batch, seed=seed, on_batch=on_batch)
 
     def _of_embeddings(self, motions: Sequence[Tensor], tasks: Sequence[Trial], seed: int) -> dict[str, float]:
         texts = self.evaluator.embed_texts([task.caption for task in tasks])
@@ -124,13 +131,12 @@ class Bench:
             "diversity": diversity(embedded, generator=generator, pairs=min(PAIRS, len(embedded))),
         }
 
-    def _several(self, unit: Unit) -> dict[str, float]:
+    def _several(self, unit: Unit, on_batch: Callable[[int], object]) -> dict[str, float]:
         """Of `REPEATS` motions each of a few sentences: how unlike they are."""
         assert unit.condition is not None
         tasks = self.trials(REAL, num=self.protocol.prompts, seed=self.setup.seed)
         repeated = [given(task, unit.condition) for task in tasks for _ in range(REPEATS)]
-        seed = self.protocol.num * self.protocol.replications
-        made = make(self.model, repeated, self.settings(unit.condition), batch=self.setup.batch, seed=seed)
+        made = self._made(repeated, unit.condition, self.protocol.num * self.protocol.replications, on_batch)
         embedded = self.evaluator.embed_motions(made.motions).unflatten(0, (-1, REPEATS))
         paths = torch.split(torch.arange(len(repeated)), REPEATS)
         return {
