@@ -93,17 +93,28 @@ NAMES: dict[type, str] = {
 """Of the store that is made of each."""
 
 
-@dataclass(frozen=True)
-class Prepare:
-    """Read all clips of a data set into one memory-mapped store, to train on with --data-root STORE."""
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What reads all of a data set."""
 
     data: AnyDataSet
+    processes: int = 0
+    """How many read; 0 for as many as there are cores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing(Reading):
+    """What makes something new of it."""
+
     out: Path
     """Folder to make."""
     skip_broken: bool = False
     """Leave out what is broken, and say so, instead of refusing."""
-    processes: int = 0
-    """How many read; 0 for as many as there are cores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare(Writing):
+    """Read all clips of a data set into one memory-mapped store, to train on with --data-root STORE."""
 
     def run(self) -> None:
         """Do it."""
@@ -118,13 +129,9 @@ class Prepare:
         print(f"{self.out}: train on it with --data {store.data} --data-root {self.out}")
 
 
-@dataclass(frozen=True)
-class Check:
+@dataclass(frozen=True, kw_only=True)
+class Check(Reading):
     """Read everything, keep nothing, and say what is missing or broken, file by file, and why."""
-
-    data: AnyDataSet
-    processes: int = 0
-    """How many read; 0 for as many as there are cores."""
 
     def run(self) -> None:
         """Do it."""
@@ -136,17 +143,12 @@ class Check:
             )
 
 
-@dataclass(frozen=True)
-class Export:
-    """Write a data set as HumanML3D's own files, for other programs; goes on where it was stopped."""
+@dataclass(frozen=True, kw_only=True)
+class Export(Writing):
+    """Write a data set as HumanML3D's own files, for other programs; goes on where it was stopped.
 
-    data: AnyDataSet
-    out: Path
-    """Folder to write new_joints, new_joint_vecs, texts, Mean.npy, Std.npy and the splits to."""
-    skip_broken: bool = False
-    """Leave out what is broken, and say so, instead of refusing."""
-    processes: int = 0
-    """How many read; 0 for as many as there are cores."""
+    These are new_joints, new_joint_vecs, texts, Mean.npy, Std.npy and the splits.
+    """
 
     def run(self) -> None:
         """Do it."""

@@ -6,6 +6,7 @@ All keep the bones' lengths and leave standing feet standing, as far as the floo
 from __future__ import annotations
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from motion_diffusion.skeleton import BONE_LENGTHS, MIRRORED, PARENTS
@@ -27,13 +28,19 @@ def mirror(joints: Array) -> Array:
     return joints[:, list(MIRRORED)] * np.array([-1.0, 1.0, 1.0])
 
 
-def restore_bone_lengths(joints: Array) -> Array:
-    """The same pelvis and directions of bones, with this body's lengths."""
+def with_bone_lengths(joints: Array, lengths: Array = _LENGTHS) -> Array:
+    """The same pelvis and directions of bones, with other lengths (22,), those of this body by default."""
     result = joints.copy()
     for joint, parent in enumerate(PARENTS[1:], 1):
         bone = joints[:, joint] - joints[:, parent]
-        result[:, joint] = result[:, parent] + bone * (_LENGTHS[joint] / np.linalg.norm(bone, axis=-1, keepdims=True))
+        result[:, joint] = result[:, parent] + bone * (lengths[joint] / np.linalg.norm(bone, axis=-1, keepdims=True))
     return result
+
+
+def cut(joints: NDArray[np.floating], frames: int, rng: Generator) -> Array:
+    """At most `frames` frames from anywhere in a motion, float64."""
+    start = int(rng.integers(max(len(joints) - frames, 0) + 1))
+    return joints[start : start + frames].astype(np.float64)
 
 
 def standing_point(joints: Array) -> Array:
@@ -70,7 +77,7 @@ def at_times(joints: Array, times: Array) -> Array:
     """The motion at times (N,) in frames, between frames by linear interpolation with the bones' lengths restored."""
     index = np.minimum(times.astype(int), len(joints) - 2)
     share = (times - index)[:, None, None]
-    return restore_bone_lengths((1 - share) * joints[index] + share * joints[index + 1])
+    return with_bone_lengths((1 - share) * joints[index] + share * joints[index + 1])
 
 
 def change_pace(joints: Array, pace: Array) -> Array:
@@ -104,7 +111,7 @@ def stitch(a: Array, b: Array, *, overlap: int = 8) -> Array:
     b[..., [0, 2]] += a[end + middle, anchor, [0, 2]] - b[middle, anchor, [0, 2]]
     share = (np.arange(1, overlap + 1) / (overlap + 1))[:, None, None]
     share = share**2 * (3 - 2 * share)
-    between = restore_bone_lengths((1 - share) * a[end : end + overlap] + share * b[:overlap])
+    between = with_bone_lengths((1 - share) * a[end : end + overlap] + share * b[:overlap])
     return np.concatenate([a[:end], between, b[overlap:]])
 
 

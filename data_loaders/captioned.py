@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.random import Generator
 from numpy.typing import NDArray
 
-from data_loaders.augment import mirror
+from data_loaders.augment import cut, mirror
 from data_loaders.captions import mirror_words
 from data_loaders.clip import Caption, Clip
 from data_loaders.example import Example
@@ -27,6 +26,11 @@ class Passage:
     start: int
     frames: int
     captions: tuple[Caption, ...]
+
+    @property
+    def joints(self) -> NDArray[np.float32]:
+        """(frames, 22, 3)"""
+        return self.clip.joints[self.start : self.start + self.frames]
 
 
 def passages(clips: Sequence[Clip], min_frames: int) -> list[Passage]:
@@ -82,7 +86,7 @@ class CaptionedClips:
         """Example number `index` (0 or more): joints (n, 22, 3) from the origin, facing +z, and a caption."""
         passage, rng = self._passage(index), np.random.default_rng((self.seed, index))
         text = passage.captions[int(rng.integers(len(passage.captions)))].text
-        joints = self._cut(passage, rng)
+        joints = cut(passage.joints, self.longest, rng)
         if not self.mirrored and rng.random() < 0.5:
             joints, text = mirror(joints), mirror_words(text)
         return Example(to_origin(torch.from_numpy(joints)).numpy().astype(np.float32), text)
@@ -92,8 +96,3 @@ class CaptionedClips:
         if self._epoch[0] != epoch:
             self._epoch = (epoch, np.random.default_rng((self.seed, epoch, 1)).permutation(len(self.passages)))
         return self.passages[self._epoch[1][place]]
-
-    def _cut(self, passage: Passage, rng: Generator) -> NDArray[np.float64]:
-        room = max(passage.frames - self.longest, 0)
-        start = passage.start + int(rng.integers(room + 1))
-        return passage.clip.joints[start : start + passage.frames - room].astype(np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from data_loaders.bandai import bandai
 from data_loaders.captioned import CaptionedClips
@@ -53,26 +53,33 @@ def load_clips(name: DatasetName, root: Path | None, *, cache: Path | None = Non
     return open_store(stored) if is_store(stored) else prepare(name, source, stored)
 
 
-def licence_of(name: DatasetName, root: Path | None) -> str:
-    """What may be done with models that are trained on a data set, in one line."""
-    return "MIT" if name == "procedural" else load_clips(name, root).licence
+class Data(NamedTuple):
+    """What to train on."""
+
+    train: Examples
+    held_out: Examples
+    licence: str
+    """What may be done with models that are trained on it, in one line."""
 
 
-def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: int = 0) -> tuple[Examples, Examples]:
-    """(training examples, held-out examples) of at most so many frames.
+def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: int = 0) -> Data:
+    """Examples of at most so many frames.
 
     root: where a data set lies that has to be downloaded. InputError if it needs one and has none, or has no clips.
     """
     if name not in get_args(DatasetName):
         raise InputError(f"unknown data set {name!r}; choose from {', '.join(get_args(DatasetName))}")
     if name == "procedural":
-        walks = (ProceduralWalks(seed, frames, MIN_FRAMES), ProceduralWalks(seed + 1_000_003, frames, MIN_FRAMES))
-        return walks
+        walks, others = (ProceduralWalks(each, frames, MIN_FRAMES) for each in (seed, seed + 1_000_003))
+        return Data(walks, others, "MIT")
     store = load_clips(name, root)
     train, held_out = store.of_split("train"), store.of_split("val")
     if name == "bandai":
-        return AugmentedClips(train, frames, MIN_FRAMES, seed), RealClips(held_out, frames, MIN_FRAMES)
-    return (
+        return Data(
+            AugmentedClips(train, frames, MIN_FRAMES, seed), RealClips(held_out, frames, MIN_FRAMES), store.licence
+        )
+    return Data(
         CaptionedClips(train, frames, MIN_FRAMES, seed, mirrored=store.mirrored),
         CaptionedClips(held_out, frames, MIN_FRAMES, mirrored=True, part="held-out"),
+        store.licence,
     )

@@ -21,12 +21,13 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
 from data_loaders.clip import Caption, Clip, Split
 from data_loaders.source import Entry, Source
 from motion_diffusion.errors import InputError
+from motion_diffusion.files import read_json
 from motion_diffusion.skeleton import JOINTS
 
 SHOWN = 10
@@ -110,11 +111,7 @@ def open_store(folder: str | Path) -> Store:
         if not needed.is_file():
             raise FileNotFoundError(f"no file {needed}; make the store with python -m data_loaders prepare")
     again = "make it again with python -m data_loaders prepare"
-    try:
-        index = TypeAdapter(Index).validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; {again}") from None
+    index = read_json(path, Index, again)
     try:
         joints = _mapped(file)
     except (ValueError, OSError) as error:

@@ -9,7 +9,7 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from data_loaders.augment import bend, change_pace, mirror, stitch
+from data_loaders.augment import bend, change_pace, cut, mirror, stitch
 from data_loaders.captions import LOCOMOTION, caption, mirror_words, motion_facts, plain_caption
 from data_loaders.clip import Clip
 from data_loaders.example import Example
@@ -51,11 +51,11 @@ class AugmentedClips:
         """Example number `index` (0 or more): joints (n, 22, 3) from the origin, facing +z, and a caption."""
         rng = np.random.default_rng((self.seed, index))
         first = self._pick(self.by_action[self.actions[rng.choice(len(self.actions), p=self.chance)]], rng)
-        parts, joints = [first], _cut(first, self.longest, rng)
+        parts, joints = [first], cut(first.joints, self.longest, rng)
         wanted = self.longest if rng.random() < 0.7 else int(rng.integers(self.min_frames, self.longest + 1))
         while len(joints) < wanted - 10 and rng.random() < (0.9 if len(parts) == 1 else 0.75):
             parts.append(self._next(parts[-1], rng))
-            joints = stitch(joints, _cut(parts[-1], self.longest, rng))
+            joints = stitch(joints, cut(parts[-1].joints, self.longest, rng))
         actions = [part.action for i, part in enumerate(parts) if i == 0 or part.action != parts[i - 1].action]
         travels = all(action in LOCOMOTION for action in actions)
         if rng.random() < 0.4:
@@ -84,12 +84,6 @@ class AugmentedClips:
             return self._pick(self.by_style[clip.style], rng)
         same = [other for other in self.by_action[clip.action] if other.style == clip.style]
         return self._pick(same, rng)
-
-
-def _cut(clip: Clip, frames: int, rng: Generator) -> NDArray[np.float64]:
-    """At most `frames` frames from anywhere in a clip."""
-    start = int(rng.integers(max(len(clip.joints) - frames, 0) + 1))
-    return clip.joints[start : start + frames].astype(np.float64)
 
 
 def _paces(frames: int, rng: Generator) -> NDArray[np.float64]:
@@ -122,7 +116,7 @@ class RealClips:
     def example(self, index: int) -> Example:
         """Example number `index`: the clips in order, again and again, cut at another place each time."""
         clip = self.clips[index % len(self.clips)]
-        joints = to_origin(torch.from_numpy(_cut(clip, self.longest, np.random.default_rng(index))))
+        joints = to_origin(torch.from_numpy(cut(clip.joints, self.longest, np.random.default_rng(index))))
         return Example(joints.numpy().astype(np.float32), plain_caption(clip.action, clip.style))
 
     def frames(self, index: int) -> int:

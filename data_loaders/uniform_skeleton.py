@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from data_loaders.augment import with_bone_lengths
 from motion_diffusion.skeleton import JOINTS, PARENTS
 
 Array = NDArray[np.float64]
@@ -25,8 +26,4 @@ def uniform_skeleton(joints: Array, lengths: Array) -> Array:
     first frame.
     """
     scale = lengths[_LEG].sum() / bone_lengths(joints[0])[_LEG].sum()
-    result = joints * scale
-    for joint, parent in enumerate(PARENTS[1:], 1):
-        bone = joints[:, joint] - joints[:, parent]
-        result[:, joint] = result[:, parent] + lengths[joint] * bone / np.linalg.norm(bone, axis=-1, keepdims=True)
-    return result
+    return with_bone_lengths(scale * joints, lengths)

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic
+from motion_diffusion.files import atomic, read_json
 from motion_diffusion.representation import Representation
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -76,13 +75,7 @@ def find(name: str | Path, kind: str) -> Path:
 
 def read_config(directory: Path, config: type[T]) -> T:
     """Read and check config.json; InputError names the field that is wrong."""
-    path = directory / CONFIG
-    try:
-        return TypeAdapter(config).validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{path}: {where}: {first['msg']}; copy or train it again") from None
+    return read_json(directory / CONFIG, config, "copy or train it again")
 
 
 @contextmanager

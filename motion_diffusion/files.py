@@ -6,7 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from uuid import uuid4
+
+from pydantic import TypeAdapter, ValidationError
+
+from motion_diffusion.errors import InputError
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -37,6 +44,16 @@ def _flush(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_json(path: Path, kind: type[T], remedy: str) -> T:
+    """A JSON file as a dataclass; InputError names the field that is wrong."""
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{path}: {where}: {first['msg']}; {remedy}") from None
 
 
 def cache_folder() -> Path:

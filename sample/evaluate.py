@@ -131,12 +131,8 @@ def table(figures: dict[str, dict[str, tuple[float, float]]]) -> str:
     for name in names:
         cells = [f"{c[name][0]:.3f} ± {c[name][1]:.3f}" if name in c else "" for c in figures.values()]
         rows.append([name, *cells])
-    return "\n".join(
-        "| "
-        + " | ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        + " |"
-        for row in rows
-    )
+    aligned = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in aligned)
 
 
 def evaluate(options: Options) -> str:
@@ -162,14 +158,15 @@ def evaluate(options: Options) -> str:
     if not state.is_main_process:
         return ""
     figures = summary(results, units)
-    lines = f"{model.name}, {options.protocol}, evaluator {evaluator.name}, {protocol.num} motions a replication\n\n"
+    title = f"{model.name}, {options.protocol}, evaluator {evaluator.name}, {protocol.num} motions a replication"
+    told = f"{title}\n\n{table(figures)}"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
     about = results.identity | {"protocol": options.protocol, "memory, GB": memory, "figures": figures}
     with atomic(options.out / "table.md") as path:
-        path.write_text(lines + table(figures) + "\n")
+        path.write_text(told + "\n")
     with atomic(options.out / "figures.json") as path:
         path.write_text(json.dumps(about, indent=2, default=str) + "\n")
-    return lines + table(figures)
+    return told
 
 
 @command

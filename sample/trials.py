@@ -118,10 +118,8 @@ def draw(clips: Sequence[Clip], *, num: int, seed: int, longest: int, anywhere: 
     while len(result) < num:
         for index in torch.randperm(len(parts), generator=generator).tolist():
             part = parts[index]
-            room = max(part.frames - longest, 0)
-            start = part.start + (_integer(room + 1, generator) if anywhere else 0)
-            cut = part.clip.joints[start : start + part.frames - room]
-            joints = to_origin(torch.from_numpy(np.array(cut)))
+            start = _integer(max(part.frames - longest, 0) + 1, generator) if anywhere else 0
+            joints = to_origin(torch.from_numpy(np.array(part.joints[start : start + longest])))
             order = torch.randperm(len(joints), generator=generator)
             result.append(Trial(joints, _caption(part, joints, generator), part.clip.action, order))
     return result[:num]

@@ -27,14 +27,14 @@ def main() -> None:
     state = shared_state(run)
     if state is None and (run / "model.safetensors").is_file():
         raise InputError(f"{run} holds a model but no training state; give another --run")
-    train, held_out = load_examples(options.data, options.data_root, frames=options.max_frames, seed=training.seed)
+    data = load_examples(options.data, options.data_root, frames=options.max_frames, seed=training.seed)
     record = described(options, processes=world)
     if state is not None:
         write_options(run, record)
     begun = f", from {options.start}" if options.start else ""
     told = f"{options.data}, {training.steps} steps of {world * training.batch_size}{begun}"
-    model = build_model(options, train, told=told) if state is None else model_of(state, run, told=told)
-    trainer = Trainer(model, train, held_out, run, training, state=state, on_validate=Pictures(run))
+    model = build_model(options, data, told=told) if state is None else model_of(state, run, told=told)
+    trainer = Trainer(model, data.train, data.held_out, run, training, state=state, on_validate=Pictures(run))
     write_options(run, record)  # now that nothing was refused
     trainer.train()
 

@@ -69,10 +69,10 @@ def main() -> None:
     options.check()
     if benchmark.threads:
         torch.set_num_threads(benchmark.threads)
-    train, held_out = load_examples("procedural", None, frames=options.max_frames)
-    model = build_model(options, train, told="").train().requires_grad_(True)
+    data = load_examples("procedural", None, frames=options.max_frames)
+    model = build_model(options, data, told="").train().requires_grad_(True)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(model, train, held_out, Path(folder), options.training)
+        trainer = Trainer(model, data.train, data.held_out, Path(folder), options.training)
     batches = iter(trainer.batches())
 
     def step() -> float:

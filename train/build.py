@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter
 
-from data_loaders.datasets import licence_of
-from data_loaders.example import Examples
+from data_loaders.datasets import Data
 from motion_diffusion.denoiser import DenoiserConfig
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import ModelConfig, MotionModel
@@ -24,11 +23,11 @@ MEASURED_EXAMPLES = 1000
 """How many examples the scale of the features is measured on."""
 
 
-def build_model(options: Options, examples: Examples, *, told: str) -> MotionModel:
-    """A new model whose features are scaled by what the examples measure. told: what it is trained on, for people."""
+def build_model(options: Options, data: Data, *, told: str) -> MotionModel:
+    """A new model whose features are scaled by what the data measure. told: what it is trained on, for people."""
     if options.start is not None:
         return _from_another(options, MotionModel.load(options.start), told=told)
-    joints = [torch.from_numpy(examples.example(index).joints) for index in range(MEASURED_EXAMPLES)]
+    joints = [torch.from_numpy(data.train.example(index).joints) for index in range(MEASURED_EXAMPLES)]
     representation = Representation.fit(
         (encode(clip, groups=options.features) for clip in joints), options.features, emphasis=options.emphasis
     )
@@ -51,7 +50,7 @@ def build_model(options: Options, examples: Examples, *, told: str) -> MotionMod
         max_frames=options.max_frames,
         masks=options.masks,
         training=told,
-        licence=licence_of(options.data, options.data_root),
+        licence=data.licence,
     )
     torch.manual_seed(options.training.seed)
     return MotionModel(config, representation)

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from motion_diffusion.directory import part
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic
 from motion_diffusion.processes import processes
@@ -43,9 +44,9 @@ class State:
             digest.update(value.numpy().data)
         return digest.hexdigest()
 
-    def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors called prefix.<name>, by name."""
-        return {k.removeprefix(f"{prefix}."): v for k, v in self.tensors.items() if k.startswith(f"{prefix}.")}
+    def part(self, called: str) -> dict[str, Tensor]:
+        """The tensors `called`.<name>, by name."""
+        return part(self.tensors, called)
 
 
 def write_state(run: Path, state: State) -> None:

@@ -20,8 +20,9 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from data_loaders.datasets import DatasetName, licence_of, load_examples
+from data_loaders.datasets import Data, DatasetName, load_examples
 from data_loaders.example import Example, Examples
+from motion_diffusion.directory import tensors_of
 from motion_diffusion.embedding_metrics import r_precision
 from motion_diffusion.errors import InputError, command
 from motion_diffusion.matcher import Matcher, MatcherConfig, contrast
@@ -123,15 +124,15 @@ class Steps(torch.utils.data.Dataset[Batch]):
         return Batch.of([self.examples.example(i) for i in self.order.of_step(self.first + item)])
 
 
-def new_matcher(options: Options, examples: Examples) -> Matcher:
-    """A matcher whose features are scaled by what the examples measure."""
-    joints = (torch.from_numpy(examples.example(i).joints) for i in range(MEASURED_EXAMPLES))
+def new_matcher(options: Options, data: Data) -> Matcher:
+    """A matcher whose features are scaled by what the data measure."""
+    joints = (torch.from_numpy(data.train.example(i).joints) for i in range(MEASURED_EXAMPLES))
     groups = MatcherConfig.features
     config = MatcherConfig(
         text=options.text, text_dim=text_encoder(options.text).dim, width=options.width, depth=options.depth,
         text_depth=options.text_depth, embedding=options.embedding,
         training=f"{options.data}, {options.steps} steps of {options.batch_size}",
-        licence=licence_of(options.data, options.data_root),
+        licence=data.licence,
     )  # fmt: skip
     torch.manual_seed(options.seed)
     return Matcher(config, Representation.fit((encode(clip, groups=groups) for clip in joints), groups))
@@ -201,8 +202,7 @@ def validate(matcher: Matcher, options: Options, held_out: Examples) -> dict[str
 
 def state_of(matcher: Matcher, optimizer: torch.optim.Optimizer, step: int) -> State:
     """All that going on needs."""
-    tensors = {f"live.{name}": value for name, value in matcher.state_dict().items()} | moments(matcher, optimizer)
-    tensors |= {f"representation.{name}": value for name, value in matcher.representation.tensors().items()}
+    tensors = tensors_of(matcher.state_dict(), "live", matcher.representation) | moments(matcher, optimizer)
     return State(step, json.dumps(dataclasses.asdict(matcher.config)), tensors)
 
 
@@ -222,10 +222,10 @@ def main() -> None:
     state = read_state(options.run)
     if state is None and (options.run / "model.safetensors").is_file():
         raise InputError(f"{options.run} holds a matcher but no training state; give another --run")
-    examples, held_out = load_examples(options.data, options.data_root, frames=options.max_frames, seed=options.seed)
-    matcher = new_matcher(options, examples) if state is None else matcher_of(state)
+    data = load_examples(options.data, options.data_root, frames=options.max_frames, seed=options.seed)
+    matcher = new_matcher(options, data) if state is None else matcher_of(state)
     options.run.mkdir(parents=True, exist_ok=True)
-    train(matcher, options, examples, held_out, state)
+    train(matcher, options, data.train, data.held_out, state)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from data_loaders.example import Examples
+from motion_diffusion.directory import tensors_of
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.processes import processes
@@ -231,10 +232,9 @@ class Trainer:
     def _state(self) -> State:
         denoiser = self.model.denoiser
         tensors = self.averages.tensors() | moments(denoiser, self.optimizer)
-        tensors |= {f"live.{name}": value for name, value in denoiser.named_parameters()}
+        tensors |= tensors_of(dict(denoiser.named_parameters()), "live", self.model.representation)
         tensors |= {f"times.{name}": value for name, value in self.times.state().items()}
         tensors |= {f"meter.{name}": value for name, value in self.meter.tensors().items()}
-        tensors |= {f"representation.{name}": value for name, value in self.model.representation.tensors().items()}
         return State(self.step, json.dumps(dataclasses.asdict(self.model.config)), tensors)
 
     def _restore(self, state: State) -> None:

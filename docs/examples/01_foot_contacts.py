@@ -246,7 +246,7 @@ def main() -> None:
     options = tyro.cli(Options)
     torch.set_num_threads(1)  # with tensors this small, more would only wait for each other
     times = SCHEDULE.times(options.sampling_steps)
-    examples, _ = load_examples(options.data, options.data_root, frames=2 * FRAMES)
+    examples = load_examples(options.data, options.data_root, frames=2 * FRAMES).train
     labels = contact_labels(examples, options.clips)
     process = make_process(options.kind, labels)
     torch.manual_seed(options.seed)  # for the network's first weights

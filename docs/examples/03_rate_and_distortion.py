@@ -43,7 +43,7 @@ class Options:
 
 def bound_of(model: MotionModel, options: Options) -> Bound:
     """The bound of the model on the first held-out clips, in nats a number, for the words that belong to each."""
-    _, held_out = load_examples(options.data, options.data_root, frames=model.config.max_frames)
+    held_out = load_examples(options.data, options.data_root, frames=model.config.max_frames).held_out
     examples = [held_out.example(i) for i in range(options.clips)]
     x0, frames = encoded(*pad(examples), model)
     denoise = model.denoise_fn([example.text for example in examples], frames, text_scale=1.0)

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 import train.__main__ as command
-from data_loaders.procedural import ProceduralWalks
+from data_loaders.datasets import load_examples
 from motion_diffusion.directory import ASSETS
 from train.build import build_model
 from train.options import PresetName
@@ -23,7 +23,7 @@ def test_a_preset_builds_its_model(name, monkeypatch):
     monkeypatch.setattr("train.build.MEASURED_EXAMPLES", 4)
     options = dataclasses.replace(PRESETS[name].options, data="procedural")
     options.check()
-    model = build_model(options, ProceduralWalks(0, options.max_frames, 40), told="")
+    model = build_model(options, load_examples("procedural", None, frames=options.max_frames), told="")
     count = sum(parameter.numel() for parameter in model.denoiser.parameters())
     assert count / 1e6 == pytest.approx(PRESETS[name].parameters, abs=0.05)
     assert model.config.max_frames == options.max_frames
