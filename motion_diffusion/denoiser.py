@@ -227,10 +227,12 @@ class Denoiser(nn.Module):
             h = h + self.frame_hint(hints)
         h = F.silu(h * (1 + scale) + shift) * frames[..., None]
         h = h + F.silu(self.frame_mix(h.transpose(1, 2)).transpose(1, 2))
-        level = torch.cat([F.silu(level), alpha[:, None], sigma[:, None]], dim=-1)[:, None]
-        y = self.gate(level) * self.frame_out(h)
-        skipped = self.skip(level) * x
-        if self.hint_skip is not None and self.hint_gate is not None and hints is not None:
-            skipped = skipped + self.hint_gate(level) * self.hint_skip(hints)
+        out = self.frame_out(h)
+        with torch.autocast(x.device.type, enabled=False):  # at large t, ε's x̂0 hangs on σ to more digits than bf16 has
+            level = torch.cat([F.silu(level.float()), alpha[:, None], sigma[:, None]], dim=-1)[:, None]
+            y = self.gate(level) * out.float()
+            skipped = self.skip(level) * x
+            if self.hint_skip is not None and self.hint_gate is not None and hints is not None:
+                skipped = skipped + self.hint_gate(level) * self.hint_skip(hints)
         y = y + F.pad(skipped, (0, y.shape[-1] - skipped.shape[-1]))
         return y * frames[..., None]

@@ -25,18 +25,19 @@ Network = Callable[[Tensor, Level], Tensor]
 WeightName = Literal["target", "uniform", "snr", "min-snr", "truncated", "clamped", "capped", "vlb"]
 """Weights of the squared error of x0: "target" is the plain squared error of what is predicted; "uniform" 1; "snr" that
 of ε; "min-snr" min(SNR, γ) (Hang et al. 2023); "truncated" max(SNR, 1) (Salimans & Ho 2022); "clamped" SNR kept within
-(1, 5); "capped" that of v, SNR + 1, but 100·SNR at most; "vlb" that of the variational bound with fixed small variance,
-½(SNR_{t−1} − SNR_t).
+(1, 5); "capped" that of v, SNR + 1, but 2500·SNR at most; "vlb" that of the variational bound with fixed small
+variance, ½(SNR_{t−1} − SNR_t).
 
-For ε, whose plain loss hardly counts what x0 is at large t, two of these shift the weight there and stay finite. With
-"capped" the squared error of ε counts as that of v would, 1 + 1/SNR, up to a hundredfold, which is reached where σ/α is
-10. With "min-snr" it counts min(1, γ/SNR): with γ = 0.04 it is the plain one where σ/α > 5, and less below.
+For ε, whose plain loss hardly counts what x0 is at large t, where a motion's words are decided (docs/LOG.md), two of
+these shift the weight there and stay finite. With "capped" the squared error of ε counts as that of v would,
+1 + 1/SNR, up to 2500 times, which is reached where σ/α is 50. With "min-snr" it counts min(1, γ/SNR): with γ = 0.04 it
+is the plain one where σ/α > 5, and less below.
 """
 
 MIN_SNR_GAMMA = 5.0
 """γ of "min-snr" as published (Hang et al. 2023, section 4.2)."""
 
-LARGEST_OF_EPS = 100.0
+LARGEST_OF_EPS = 2500.0
 """Times that "capped" counts the squared error of ε at most."""
 
 LossName = Literal["simple", "vlb", "hybrid"]

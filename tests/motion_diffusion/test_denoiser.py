@@ -72,13 +72,14 @@ def test_words_their_order_and_their_absence_count(network):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize(
     ("prediction", "of_alpha", "of_sigma"),
     [("x0", 1, 0), ("eps", 0, 1), ("v", 0, 0), ("score", 0, -1), ("velocity", 0, 0)],
 )
-def test_can_hold_the_best_linear_estimate(prediction, of_alpha, of_sigma):
+def test_can_hold_the_best_linear_estimate(prediction, of_alpha, of_sigma, bf16):
     """White unit-variance data: E[y | x_t] is (p·α + q·σ)·x_t; in units of the size of y, in which the network works,
-    skip alone can be that, exactly and at every t."""
+    skip alone can be that, exactly and at every t; in mixed precision too, or ε's x̂0 would be lost at large t."""
     network = Denoiser(SIZES)
     network.skip.weight[:, SIZES.width], network.skip.weight[:, SIZES.width + 1] = of_alpha, of_sigma
     network.gate.bias.zero_()
@@ -87,7 +88,8 @@ def test_can_hold_the_best_linear_estimate(prediction, of_alpha, of_sigma):
         level = cosine(1000).at(t)
         p, q = PREDICTIONS[prediction].row(level)
         best = (p * level.alpha + q * level.sigma) / PREDICTIONS[prediction].size(level)
-        torch.testing.assert_close(run(network, x, text, seen, frames, t), best * x)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            torch.testing.assert_close(run(network, x, text, seen, frames, t), best * x)
 
 
 def test_every_parameter_learns(network):
