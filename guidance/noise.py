@@ -43,7 +43,7 @@ def optimised(
     goals. After every step the noise is brought back to the length that it had: white noise is that long.
     """
     schedule = task.model.schedule
-    times = schedule.times(options.steps)
+    times = task.model.times(options.steps)
     start, length = z.detach(), z.flatten(1).norm(dim=1)[:, None, None]
     noise = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([noise], lr=options.rate)

@@ -5,6 +5,7 @@ On disk a model is a directory with `config.json` and `model.safetensors`; nothi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,6 +184,10 @@ class MotionModel(nn.Module):
 
         return denoise
 
+    def times(self, steps: int) -> list[int]:
+        """The times of so many steps of sampling: from where the prediction says anything (`Prediction.first`) to 0."""
+        return self.schedule.times(steps, first=self.prediction.first(self.schedule))
+
     def sample(
         self,
         texts: Sequence[str],
@@ -216,15 +221,14 @@ class MotionModel(nn.Module):
             return pad_sequence(z, batch_first=True).to(self.device)
 
         denoise = self.denoise_fn(texts, frames, text_scale=text_scale, observed=observed, mask_scale=mask_scale)
-        x = self.schedule.prior_std * noise()
+        times = self.times(steps)
+        x = math.hypot(*self.schedule.row(times[0])) * noise()
         if start is not None:
             x = start(denoise, x)
         if guide is not None:
             denoise = guide(denoise, noise)
         with torch.no_grad():
-            return SAMPLERS[sampler](
-                denoise, x, self.schedule, self.schedule.times(steps), noise=noise, on_step=on_step
-            )
+            return SAMPLERS[sampler](denoise, x, self.schedule, times, noise=noise, on_step=on_step)
 
     @property
     def digest(self) -> str:

@@ -29,6 +29,10 @@ from motion_diffusion.schedule import Level, Scalar, Schedule, combine
 Row = Callable[[Level], tuple[Scalar, Scalar]]
 
 
+MOST_NOISE = 50.0
+"""σ/α from which those that predict noise alone are sampled, and up to which "capped" weighs their loss in full."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """One prediction type. Coefficients are computed in float64 and cast to the motions (B, ...) they multiply."""
@@ -83,6 +87,16 @@ class Prediction:
         """√(p² + q²): the root mean square of y on data of unit variance."""
         p, q = self.row(level)
         return (p**2 + q**2) ** 0.5
+
+    def first(self, schedule: Schedule) -> int:
+        """The time at which sampling begins: T, but for ε and score the last one at which σ/α is at most `MOST_NOISE`.
+
+        Their x̂0 = (x_t − σ·ε̂)/α has σ/α times the error of ε̂, so that above it says nothing; and there x_t is noise.
+        """
+        p, _ = self.row(schedule.at(schedule.T))
+        if p != 0:
+            return schedule.T
+        return int((schedule.sigma <= MOST_NOISE * schedule.alpha).nonzero()[-1])
 
     def check(self, schedule: Schedule) -> None:
         """InputError if y says nothing of x0 at some time of the schedule, as ε and score where α = 0."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.likelihood import bound_term
-from motion_diffusion.prediction import Prediction
+from motion_diffusion.prediction import MOST_NOISE, Prediction
 from motion_diffusion.schedule import Level, Scalar, Schedule, combine
 from motion_diffusion.variance import VarianceName, is_learned, log_variance, small_variance
 
@@ -25,20 +25,17 @@ Network = Callable[[Tensor, Level], Tensor]
 WeightName = Literal["target", "uniform", "snr", "min-snr", "truncated", "clamped", "capped", "vlb"]
 """Weights of the squared error of x0: "target" is the plain squared error of what is predicted; "uniform" 1; "snr" that
 of ε; "min-snr" min(SNR, γ) (Hang et al. 2023); "truncated" max(SNR, 1) (Salimans & Ho 2022); "clamped" SNR kept within
-(1, 5); "capped" that of v, SNR + 1, but 2500·SNR at most; "vlb" that of the variational bound with fixed small
+(1, 5); "capped" that of v, SNR + 1, but 50²·SNR at most; "vlb" that of the variational bound with fixed small
 variance, ½(SNR_{t−1} − SNR_t).
 
 For ε, whose plain loss hardly counts what x0 is at large t, where a motion's words are decided (docs/LOG.md), two of
 these shift the weight there and stay finite. With "capped" the squared error of ε counts as that of v would,
-1 + 1/SNR, up to 2500 times, which is reached where σ/α is 50. With "min-snr" it counts min(1, γ/SNR): with γ = 0.04 it
-is the plain one where σ/α > 5, and less below.
+1 + 1/SNR, up to where σ/α is 50 and sampling begins (`prediction.MOST_NOISE`). With "min-snr" it counts min(1, γ/SNR):
+with γ = 0.04 it is the plain one where σ/α > 5, and less below.
 """
 
 MIN_SNR_GAMMA = 5.0
 """γ of "min-snr" as published (Hang et al. 2023, section 4.2)."""
-
-LARGEST_OF_EPS = 2500.0
-"""Times that "capped" counts the squared error of ε at most."""
 
 LossName = Literal["simple", "vlb", "hybrid"]
 """The weighted squared error; the variational bound; or their sum, the bound scaled by 1/1000 and teaching the variance
@@ -63,7 +60,7 @@ def x0_weight(
         return _full(prediction.weight(level), t)
     if name == "capped":
         snr = _full(level.snr, t)
-        return torch.minimum(snr + 1, LARGEST_OF_EPS * snr)
+        return torch.minimum(snr + 1, MOST_NOISE**2 * snr)
     if name == "vlb":
         return _full(level.B**2 / (2 * small_variance(schedule, t, t - 1)), t)
     return _full(level.snr, t).clamp(*((0.0, gamma) if name == "min-snr" else _SNR_RANGE[name]))

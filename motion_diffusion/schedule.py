@@ -138,11 +138,15 @@ class Schedule:
             A, alpha_s * step_variance / sigma_t**2, step_variance * (sigma_s / sigma_t) ** 2, step_variance
         )
 
-    def times(self, steps: int) -> list[int]:
-        """The respaced chain: steps + 1 whole times, evenly spread, from T down to 0. InputError beyond 1 … T steps."""
-        if not 1 <= steps <= self.T:
-            raise InputError(f"steps must be between 1 and {self.T}, got {steps}")
-        return [round(self.T * (1 - i / steps)) for i in range(steps + 1)]
+    def times(self, steps: int, *, first: int | None = None) -> list[int]:
+        """The respaced chain: steps + 1 whole times, evenly spread, from `first`, or T, down to 0.
+
+        InputError beyond 1 … first steps.
+        """
+        first = self.T if first is None else first
+        if not 1 <= steps <= first:
+            raise InputError(f"steps must be between 1 and {first}, got {steps}")
+        return [round(first * (1 - i / steps)) for i in range(steps + 1)]
 
     def _rows(self, t: Tensor | int, like: Tensor | None, *tables: str) -> list[Scalar]:
         if isinstance(t, int):

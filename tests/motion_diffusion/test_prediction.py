@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from motion_diffusion.errors import InputError
-from motion_diffusion.prediction import PREDICTIONS, Prediction
+from motion_diffusion.prediction import MOST_NOISE, PREDICTIONS, Prediction
 from motion_diffusion.schedule import SCHEDULES, Level, cosine, linear, rectified
 
 T = 1000
@@ -239,6 +239,18 @@ def test_size_is_that_of_the_target(pair):
     for t in (1, 500, 1000):
         level = schedule.at(t)
         assert prediction.target(x0, eps, level).square().mean().sqrt().item() == pytest.approx(prediction.size(level))
+
+
+def test_sampling_begins_where_a_type_says_something(any_schedule):
+    """For noise alone σ/α, by which x̂0 multiplies its errors, is as large as it may be; the others begin at T."""
+    ratio = any_schedule.sigma[1:] / any_schedule.alpha[1:]
+    for name, prediction in PREDICTIONS.items():
+        first = prediction.first(any_schedule)
+        if name in ("eps", "score") or (name, any_schedule.name) == ("velocity", "variance-exploding"):
+            assert (ratio[:first] <= MOST_NOISE).all()
+            assert (ratio[first:] > MOST_NOISE).all()
+        else:
+            assert first == T
 
 
 @pytest.mark.parametrize("name", PREDICTIONS)

@@ -194,14 +194,16 @@ def test_steps_that_do_not_exist(t, s):
         cosine(1000).posterior(t, s)
 
 
-@given(st.integers(1, 1000))
-def test_respacing(steps):
-    """Property 15: any number of steps, from T to the data; one step goes from T."""
-    times = cosine(1000).times(steps)
-    assert (times[0], times[-1], len(times)) == (1000, 0, steps + 1)
+@given(st.integers(1, 1000), st.integers(1, 1000))
+def test_respacing(steps, first):
+    """Property 15: any number of steps, from T, or an earlier time, to the data; one step goes all the way."""
+    steps = min(steps, first)
+    times = cosine(1000).times(steps, first=first)
+    assert (times[0], times[-1], len(times)) == (first, 0, steps + 1)
     assert all(t > s for t, s in pairwise(times))
-    if steps == 1000:
-        assert times == list(range(1000, -1, -1))
+    if steps == first:
+        assert times == list(range(first, -1, -1))
+    assert cosine(1000).times(steps) == cosine(1000).times(steps, first=1000)
     assert max(t - s for t, s in pairwise(times)) - min(t - s for t, s in pairwise(times)) <= 1
 
 
