@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from data_loaders.amass_recording import read_recording
 from data_loaders.body_model import load_body_model, model_files, smplx_lbs
-from data_loaders.bvh_folder import BALL_HEIGHT, standing_height
 from data_loaders.caption_table import Told, read_table
-from data_loaders.clip import Clip, split_of
+from data_loaders.clip import Clip, from_origin, split_of
+from data_loaders.floor import on_the_floor
 from data_loaders.resampling import resampled
 from data_loaders.source import Source
 from data_loaders.uniform_skeleton import uniform_skeleton
 from motion_diffusion.errors import InputError
-from motion_diffusion.heading import to_origin
 from motion_diffusion.skeleton import BONE_LENGTHS
 
 LICENCE = "AMASS's licence, for non-commercial scientific research; trained on AMASS (Mahmood et al. 2019)"
@@ -74,12 +73,19 @@ class AmassEntry:
     told: Told
 
     def read(self) -> Clip:
-        recording = read_recording(self.path)
-        model = load_body_model(self.body_models, recording.kind, recording.gender)
-        joints = resampled(recording.joints(model), recording.fps)
-        joints = uniform_skeleton(joints, BONE_LENGTHS.numpy())
-        joints[..., 1] += BALL_HEIGHT - standing_height(joints)
-        told = self.told
+        joints, told = read_amass_joints(self.path, self.body_models), self.told
+        told.check(self.path, len(joints))
         split = told.split or split_of(self.name)
-        placed = to_origin(torch.from_numpy(joints)).numpy().astype(np.float32)
-        return Clip(self.name, placed, split, told.captions, told.action, told.style)
+        return Clip(self.name, from_origin(joints), split, told.captions, told.action, told.style)
+
+
+def read_amass_joints(path: Path, body_models: Path) -> NDArray[np.float64]:
+    """A recording as joints (F, 22, 3) of this body at 20 frames a second, y up, on the floor, where the file has them.
+
+    body_models: the folder with them, see `body_model.places`. Raises FileNotFoundError, or InputError that names the
+    file, or says which body model to get.
+    """
+    recording = read_recording(path)
+    model = load_body_model(body_models, recording.kind, recording.gender)
+    joints = resampled(recording.joints(model), recording.fps)
+    return on_the_floor(uniform_skeleton(joints, BONE_LENGTHS.numpy()))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from data_loaders.body_model import BodyModel, Kind
 from data_loaders.npz import read_members
+from data_loaders.resampling import FASTEST, SLOWEST
 from motion_diffusion.errors import InputError
 
 _REMEDY = "download it from AMASS again"
@@ -75,7 +76,7 @@ def read_recording(path: Path) -> Recording:
     if gender not in ("male", "female", "neutral"):
         raise InputError(f"{path}: gender is {gender!r}, not male, female or neutral; {_REMEDY}")
     fps = float(_numbers(path, rate, arrays[rate], 1)[0])
-    if not 1 <= fps <= 10_000:
+    if not SLOWEST <= fps <= FASTEST:
         raise InputError(f"{path}: {rate} is {fps:g}, no number of frames a second; {_REMEDY}")
     trans = _numbers(path, "trans", arrays["trans"], len(pose), 3)
     betas = _numbers(path, "betas", arrays["betas"], arrays["betas"].size)

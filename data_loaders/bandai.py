@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from data_loaders.bvh import read_bvh
 from data_loaders.captions import motion_facts, true_caption
-from data_loaders.clip import Caption, Clip, split_of
+from data_loaders.clip import Caption, Clip, from_origin, split_of
 from data_loaders.resampling import resampled
 from data_loaders.retarget import retarget
 from data_loaders.source import Source
 from motion_diffusion.errors import InputError
-from motion_diffusion.heading import to_origin
 
 LICENCE = "CC BY-NC 4.0; trained on the Bandai-Namco Research Motiondataset"
 
@@ -77,4 +75,4 @@ def read_clip(path: Path) -> NDArray[np.float32]:
         raise InputError(f"{path}: no joint {', '.join(missing)}; give files of the Bandai-Namco dataset")
     positions = resampled(bvh.world()[0], 1 / bvh.frame_time)
     body = retarget({ours: positions[:, bvh.names.index(theirs)] for ours, theirs in _THEIRS.items()})
-    return to_origin(torch.from_numpy(body)).numpy().astype(np.float32)
+    return from_origin(body)

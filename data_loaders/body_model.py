@@ -8,6 +8,7 @@ finger or face moves, are this project's. smplx's own loaders are not used, sinc
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from data_loaders.npz import read_members
 from motion_diffusion.errors import InputError
+from motion_diffusion.files import cache_folder
 from motion_diffusion.skeleton import JOINTS, PARENTS
 
 Kind = Literal["smplh", "smplx"]
@@ -79,6 +81,11 @@ def smplx_lbs() -> ModuleType:
             "install the extra `body`"
         ) from None
     return lbs
+
+
+def usual_folder() -> Path:
+    """Where body models are looked for if nothing says where: $BODY_MODELS, else `body_models` in the cache folder."""
+    return Path(os.environ.get("BODY_MODELS") or cache_folder() / "body_models")
 
 
 def places(folder: Path, kind: Kind, gender: str) -> tuple[Path, Path]:

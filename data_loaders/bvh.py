@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 from numpy.typing import NDArray
 
+from data_loaders.resampling import FASTEST, SLOWEST
 from motion_diffusion.errors import InputError
 
 _CHANNELS = {f"{axis}{kind}" for axis in "xyz" for kind in ("position", "rotation")}
@@ -37,6 +38,8 @@ class Bvh:
 
         A joint's rotations apply from left to right as R₁·R₂·R₃; its position channels stand in place of its offset.
         """
+        import roma  # here, since it brings PyTorch's compiler: 0.7 s that most commands need not wait for
+
         frames, joints = len(self.values), len(self.names)
         local = np.broadcast_to(np.eye(3), (frames, joints, 3, 3)).copy()
         moved = np.broadcast_to(self.offsets, (frames, joints, 3)).copy()
@@ -78,7 +81,10 @@ def read_bvh(path: str | Path, *, scale: float = 0.01) -> Bvh:
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file; {_REMEDY}") from None
     reader = _Reader(path, lines)
-    reader.hierarchy()
+    try:
+        reader.hierarchy()
+    except RecursionError:
+        raise InputError(f"{path}: its joints are nested too deeply for a body; {_REMEDY}") from None
     frame_time, values = reader.motion()
     offsets = np.array(reader.offsets) * scale
     lengths = np.array([name.endswith("position") for channels in reader.channels for name in channels], dtype=bool)
@@ -165,13 +171,13 @@ class _Reader:
     def motion(self) -> tuple[float, NDArray[np.float64]]:
         self.keyword("MOTION")
         number, tokens = self.keyword("Frames", words=2)
-        if not tokens[1].isdigit() or int(tokens[1]) < 1:
+        if not re.fullmatch("[0-9]{1,9}", tokens[1]) or int(tokens[1]) < 1:
             raise self.fail(f"'{tokens[1]}' is not a number of frames", number)
         frames = int(tokens[1])
         number, tokens = self.keyword("Frame Time", words=3)
         (frame_time,) = self.numbers(tokens[2:], number)
-        if frame_time <= 0:
-            raise self.fail("the frame time must be positive", number)
+        if not 1 / FASTEST <= frame_time <= 1 / SLOWEST:
+            raise self.fail(f"the frame time must be {1 / FASTEST:g} to {1 / SLOWEST:g} s", number)
         columns = sum(map(len, self.channels))
         rows = self.lines[self.next :]
         for number, tokens in rows[:frames]:

@@ -17,6 +17,7 @@ from typing import get_args
 
 from data_loaders.clip import Caption, Split
 from motion_diffusion.errors import InputError
+from motion_diffusion.skeleton import FPS
 
 REQUIRED = ("file", "text")
 COLUMNS = (*REQUIRED, "start", "end", "split", "action", "style")
@@ -30,6 +31,19 @@ class Told:
     split: Split | None = None
     action: str = ""
     style: str = ""
+
+    def check(self, path: Path, frames: int) -> None:
+        """InputError, with the file's name, if a caption is about a part that a clip of so many frames does not have.
+
+        Half a second more than there is counts as its end.
+        """
+        seconds = frames / FPS
+        for caption in self.captions:
+            if caption.start >= seconds or caption.end > seconds + 0.5:
+                part = f"{caption.start:g} to {caption.end:g} s" if caption.end else f"{caption.start:g} s and on"
+                raise InputError(
+                    f"{path}: a caption is about {part}, but it lasts {seconds:g} s; give seconds as start and end"
+                )
 
 
 def read_table(path: Path, names: Collection[str]) -> tuple[dict[str, Told], list[str]]:

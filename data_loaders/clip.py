@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from motion_diffusion.heading import to_origin
 
 Split = Literal["train", "val", "test"]
 
@@ -38,6 +41,11 @@ class Clip:
     action: str = ""
     style: str = ""
     """Labels, where the data set has them: "walk-turn-left", "elderly"."""
+
+
+def from_origin(joints: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Joints (F, 22, 3) as a `Clip` has them: beginning at the origin and facing +z. Heights stay."""
+    return to_origin(torch.from_numpy(joints)).numpy().astype(np.float32)
 
 
 def split_of(name: str) -> Split:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve1d, maximum_filter1d, minimum_filter1d, uniform_filter1d
 
+from data_loaders.floor import BALL_HEIGHT
 from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, OFFSETS, PARENTS
 
 Array = NDArray[np.float64]
@@ -23,7 +24,6 @@ _J = {name: index for index, name in enumerate(JOINTS)}
 
 # The foot, in metres and radians.
 _THIGH, _SHIN, _FOOT = (float(_LENGTHS[_J[name]]) for name in ("left_knee", "left_ankle", "left_foot"))
-_BALL_HEIGHT = 0.015
 _INSTEP = 0.435  # slope from ball to ankle of a foot that stands flat
 _HEEL = 0.18  # from ball to heel
 _REACH = 0.992 * (_THIGH + _SHIN)  # a leg is never quite straight
@@ -204,7 +204,7 @@ def _foot(
     toward = np.stack([np.sin(direction), np.zeros_like(direction), np.cos(direction)], axis=-1)
     ball = np.zeros((len(phase), 3))
     ball[:, [0, 2]] = at[now] + share[:, None] * (at[after] - at[now])
-    ball[:, 1] = _BALL_HEIGHT + style.lift * (1 - np.abs(2 * swing**0.85 - 1) ** 3) + _HEEL * np.sin(toes_up)
+    ball[:, 1] = BALL_HEIGHT + style.lift * (1 - np.abs(2 * swing**0.85 - 1) ** 3) + _HEEL * np.sin(toes_up)
     ball -= (_HEEL * (1 - np.cos(toes_up)))[:, None] * toward
     slope = _INSTEP + heel_up - toes_up
     ankle = ball - (_FOOT * np.cos(slope))[:, None] * toward

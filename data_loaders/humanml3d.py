@@ -14,14 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from data_loaders.clip import Clip
+from data_loaders.clip import Clip, from_origin
 from data_loaders.source import Source
 from data_loaders.t2m_clip import Body, ClipFiles
 from data_loaders.t2m_folder import survey
-from motion_diffusion.heading import to_origin
 from motion_diffusion.skeleton import JOINTS
 
 LICENCE = (
@@ -32,7 +28,7 @@ LICENCE = (
 UNUSABLE = frozenset(f"{mirrored}{name}" for mirrored in ("", "M") for name in ("007975", "009707", "011059"))
 """Clips that HumanML3D's own scripts leave broken for everybody: 007975 has NaNs, of the others one frame is left."""
 
-_BODY = Body(len(JOINTS), metre=1.0)
+BODY = Body(len(JOINTS), metre=1.0)
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class HumanML3DEntry:
         return self.files.name
 
     def read(self) -> Clip:
-        joints = to_origin(torch.from_numpy(self.files.positions(_BODY))).numpy().astype(np.float32)
+        joints = from_origin(self.files.positions(BODY))
         return Clip(self.name, joints, self.files.split, self.files.captions())
 
 
@@ -55,6 +51,6 @@ def humanml3d(root: Path) -> Source:
 
     Raises FileNotFoundError or InputError if there is no folder, or none of what makes it HumanML3D.
     """
-    folder = survey(root, _BODY, "HumanML3D", unusable=UNUSABLE)
+    folder = survey(root, BODY, "HumanML3D", unusable=UNUSABLE)
     entries = [HumanML3DEntry(files) for files in folder.clips]
     return Source(entries, mirrored=True, licence=LICENCE, files=folder.files, problems=folder.problems)

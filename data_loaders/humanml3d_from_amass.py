@@ -20,13 +20,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from data_loaders.amass_recording import read_recording
 from data_loaders.augment import mirror
 from data_loaders.body_model import load_body_model, smplx_lbs
-from data_loaders.clip import Clip, Split
+from data_loaders.clip import Clip, Split, from_origin
 from data_loaders.humanml3d import LICENCE, UNUSABLE
 from data_loaders.humanml3d_index import CLONE, Row, read_index, read_splits
 from data_loaders.npy import read_npy
@@ -34,7 +33,6 @@ from data_loaders.source import Source
 from data_loaders.t2m_clip import read_captions
 from data_loaders.uniform_skeleton import bone_lengths, uniform_skeleton
 from motion_diffusion.errors import InputError
-from motion_diffusion.heading import to_origin
 from motion_diffusion.skeleton import FPS, JOINTS
 
 Array = NDArray[np.float64]
@@ -190,8 +188,7 @@ class CutEntry:
             raise InputError(f"{self.path} ends before clip {self.name}, which begins at frame {self.row.start}")
         joints = uniform_skeleton(joints if self.name == self.row.name else mirror(joints), np.array(self.lengths))
         joints[..., 1] -= joints[..., 1].min()
-        placed = to_origin(torch.from_numpy(joints)).numpy().astype(np.float32)
-        return Clip(self.name, placed, self.split, read_captions(self.texts))
+        return Clip(self.name, from_origin(joints), self.split, read_captions(self.texts))
 
 
 def _get(laboratory: str) -> str:

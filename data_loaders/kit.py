@@ -19,16 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from data_loaders.clip import Clip
+from data_loaders.clip import Clip, from_origin
 from data_loaders.resampling import resampled
 from data_loaders.retarget import retarget
 from data_loaders.source import Source
 from data_loaders.t2m_clip import Array, Body, ClipFiles
 from data_loaders.t2m_folder import survey
-from motion_diffusion.heading import to_origin
 
 LICENCE = (
     "none is given, ask the Karlsruhe Institute of Technology before other use than research; trained on the KIT "
@@ -83,7 +81,7 @@ def on_this_body(positions: Array) -> NDArray[np.float32]:
     positions[..., 1] -= positions[..., 1].min()
     positions = resampled(positions, KIT_FPS)
     body = retarget({name: positions[:, i] for i, name in enumerate(KIT_JOINTS) if name})
-    return to_origin(torch.from_numpy(body)).numpy().astype(np.float32)
+    return from_origin(body)
 
 
 def person_height(positions: Array) -> float:

@@ -24,6 +24,8 @@ from motion_diffusion.skeleton import JOINTS
 MAPPINGS = Path(__file__).parents[1] / "assets" / "mappings"
 
 Axis = Literal["x", "y", "z"]
+Floor = Literal["feet", "file"]
+"""Where the floor is: under the feet that stand lowest, clip by clip, or at height 0 of the file."""
 
 
 class Mapping(BaseModel):
@@ -37,6 +39,8 @@ class Mapping(BaseModel):
     """Whose skeleton it is, for people."""
     up: Axis | None = None
     """Which axis of the files points up; y if nothing says another."""
+    floor: Floor | None = None
+    """Where the floor is; under the feet if nothing says otherwise."""
     joints: dict[str, str]
     """This body's joints, and what the files call those that stand for them."""
 
@@ -65,11 +69,11 @@ class Mapping(BaseModel):
             if not called:
                 raise InputError(
                     f"no joint {theirs!r} for {ours}{_nearest(theirs, names)}; there are {_listed(names)}; "
-                    "give a --mapping that fits"
+                    "give a mapping that fits"
                 )
             if len(called) > 1:
                 raise InputError(
-                    f"{' and '.join(called)} could both be {theirs!r} for {ours}; give a --mapping with whole names"
+                    f"{' and '.join(called)} could both be {theirs!r} for {ours}; give a mapping with whole names"
                 )
             found[ours] = names.index(called[0])
         return found
@@ -106,7 +110,7 @@ def fitting(names: Sequence[str]) -> str:
     lacking = mappings[nearest].missing(names)
     some = ", ".join(mappings[nearest].joints[name] for name in lacking[:4]) + ", ..." * (len(lacking) > 4)
     raise InputError(
-        f"no mapping in {MAPPINGS} fits its joints {_listed(names)}; write one for them and give it as --mapping "
+        f"no mapping in {MAPPINGS} fits its joints {_listed(names)}; write one for them and give it as mapping "
         f"(nearest is {nearest}.json, but there is no {some})"
     )
 

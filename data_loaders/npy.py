@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from motion_diffusion.errors import InputError
 
+Shape = tuple[int | None, ...]
 
-def read_npy(path: Path, shape: tuple[int | None, ...], remedy: str) -> NDArray[np.float64]:
-    """The numbers of a file. shape: what it must be, None for any length but 0.
+
+def read_npy(path: Path, shape: Shape, remedy: str, *, or_shape: Shape | None = None) -> NDArray[np.float64]:
+    """The numbers of a file. shape, or_shape: what it must be, or may be too, None for any length but 0.
 
     remedy: what to do about a file that cannot be used. Raises FileNotFoundError, or InputError for one that is empty,
     damaged or pickled (which could run anything when it is read), has another shape, or numbers that are not finite.
@@ -28,9 +30,10 @@ def read_npy(path: Path, shape: tuple[int | None, ...], remedy: str) -> NDArray[
             raise InputError(f"{path} is a pickle, which could run anything, and was not read; {remedy}") from None
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise InputError(f"{path} is no .npy file, or damaged ({reason}); {remedy}") from None
-    if array.ndim != len(shape) or any(n not in (None, m) or not m for n, m in zip(shape, array.shape, strict=True)):
-        wanted = ", ".join("frames" if n is None else str(n) for n in shape)
-        raise InputError(f"{path} has shape {array.shape} where ({wanted}) should be; {remedy}")
+    shapes = [each for each in (shape, or_shape) if each]
+    if not any(_fits(array.shape, each) for each in shapes):
+        wanted = " or ".join(f"({', '.join('frames' if n is None else str(n) for n in each)})" for each in shapes)
+        raise InputError(f"{path} has shape {array.shape} where {wanted} should be; {remedy}")
     if array.dtype.kind not in "fiu":
         raise InputError(f"{path} holds {array.dtype}, no numbers; {remedy}")
     numbers = array.astype(np.float64)
@@ -39,3 +42,7 @@ def read_npy(path: Path, shape: tuple[int | None, ...], remedy: str) -> NDArray[
         what = "frame" if shape[0] is None else "feature"
         raise InputError(f"{path}: {what} {finite.argmin()} is not all finite numbers; {remedy}")
     return numbers
+
+
+def _fits(found: tuple[int, ...], shape: Shape) -> bool:
+    return len(found) == len(shape) and all(m and n in (None, m) for m, n in zip(found, shape, strict=True))

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from motion_diffusion.skeleton import FPS
 
+SLOWEST, FASTEST = 1.0, 10_000.0
+"""Frames a second that motions from elsewhere may have; beyond, their files are damaged."""
+
 
 def resampled(values: NDArray[np.float64], fps: float) -> NDArray[np.float64]:
     """Values (F, ...), fps frames a second, at 20 frames a second: cubic (Catmull-Rom) interpolation over time.

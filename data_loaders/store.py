@@ -220,5 +220,5 @@ def _header(file: object, frames: int) -> None:
 def told(lines: list[str]) -> str:
     """Lines on what is broken as one, with the remedy."""
     more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
-    remedy = "see python -m data_loaders check; --skip-broken leaves them out"
+    remedy = "see python -m data_loaders check; python -m data_loaders prepare --skip-broken leaves them out"
     return f"{len(lines)} broken: " + " | ".join(lines[:SHOWN]) + f"{more}; {remedy}"

@@ -85,20 +85,15 @@ class ClipFiles:
         """
         if self.kind == "new_joints":
             return read_npy(self.joints, (None, body.joints, 3), REMEDY)
-        features = torch.from_numpy(read_npy(self.motion, (None, body.features), REMEDY))
+        features = read_npy(self.motion, (None, body.features), REMEDY)
         relative = self.kind == "new_joint_vecs"
-        steps = features[:, 1:3] if relative else features[:, 1:3].diff(dim=0)
-        start = 9 * body.joints - 5
-        velocities = features[: len(steps), [start, start + 2]]
-        if len(steps) and (steps.norm(dim=-1) - velocities.norm(dim=-1)).abs().mean() > 0.01 * body.metre:
+        if not agree(features, body, relative=relative):
             other = "absolute (GMD's)" if relative else "relative (HumanML3D's own)"
             raise InputError(
                 f"{self.motion}: the root's first numbers and its velocities disagree, as if its root were {other}; "
                 "put such files where they belong, new_joint_vecs or new_joint_vecs_abs_3d"
             )
-        padded = features.new_zeros(len(features), FEATURES)
-        padded[:, : 3 * body.joints + 1] = features[:, : 3 * body.joints + 1]
-        positions = decode_positions(from_relative(padded) if relative else padded)[:, : body.joints].numpy()
+        positions = decoded(features, body, relative=relative)
         if self.compared:
             self._compare(positions, body)
         return positions
@@ -116,6 +111,27 @@ class ClipFiles:
     def captions(self) -> tuple[Caption, ...]:
         """Its captions; see `read_captions`."""
         return read_captions(self.texts)
+
+
+def agree(features: Array, body: Body, *, relative: bool) -> bool:
+    """Whether the root's first numbers and its velocities in features (F, D) say the same, within a centimetre a frame.
+
+    relative: whether they are HumanML3D's own, or else GMD's with an absolute root.
+    """
+    steps = features[:, 1:3] if relative else np.diff(features[:, 1:3], axis=0)
+    start = 9 * body.joints - 5
+    velocities = features[: len(steps), [start, start + 2]]
+    if not len(steps):
+        return True
+    apart = np.linalg.norm(steps, axis=-1) - np.linalg.norm(velocities, axis=-1)
+    return bool(np.abs(apart).mean() <= 0.01 * body.metre)
+
+
+def decoded(features: Array, body: Body, *, relative: bool) -> Array:
+    """Features (F, D), relative or absolute (see `agree`), as joint positions (F, J, 3) in the data set's units."""
+    padded = torch.zeros(len(features), FEATURES, dtype=torch.float64)
+    padded[:, : 3 * body.joints + 1] = torch.from_numpy(features[:, : 3 * body.joints + 1])
+    return decode_positions(from_relative(padded) if relative else padded)[:, : body.joints].numpy()
 
 
 def read_captions(path: Path) -> tuple[Caption, ...]:

@@ -16,13 +16,13 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 from torch import Tensor
 
-from guidance.base import Coordinate, GoalBase, Seconds, frame_of, like
+from guidance.base import Coordinate, Duration, GoalBase, Seconds, frame_of, like
 from guidance.bonds import Contact, Loop, Relation
 from guidance.facing import Heading
 from guidance.kinds import KINDS, Goal
@@ -49,7 +49,7 @@ class Segment(BaseModel):
 
     text: str
     """What the person does meanwhile."""
-    seconds: Annotated[float, Field(gt=0, le=3600, strict=True, allow_inf_nan=False)]
+    seconds: Duration
     """How long, in seconds."""
 
     @field_validator("text")

@@ -27,8 +27,10 @@ from guidance.facing import faces
 from guidance.observation import Observation
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import turn
-from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import FPS, JOINTS
+
+_OF_FILE = ("file_frame", "mapping", "up", "at", "degrees")
+"""Fields about `file`."""
 
 Frame22 = Annotated[list[Position | None], Field(min_length=len(JOINTS), max_length=len(JOINTS))]
 
@@ -45,9 +47,14 @@ class Pose(Span):
     motion: Annotated[list[Frame22], Field(min_length=1)] | None = None
     """Frames, 20 a second, each with 22 positions [x, y, z] in the order of the skeleton; null for what is free."""
     file: str | None = None
-    """A motion .npz of this project, or a .bvh; its path from the folder of the goal file."""
+    """A motion: .npz of this project or of AMASS, .bvh, or HumanML3D's .npy; its path from the folder of the goal file.
+    One from elsewhere is moved to begin at (0, 0) and to face +z."""
     file_frame: Frame | None = None
     """The first frame that is taken from the file, at 20 frames a second; 0 if it is not given."""
+    mapping: str | None = None
+    """For a .bvh of a skeleton that is not known: a JSON file like those in assets/mappings, as `file` is given."""
+    up: Literal["x", "y", "z"] | None = None
+    """For a .bvh: which axis points up, where that cannot be told."""
     only: Annotated[list[JointName], Field(min_length=1)] | None = None
     """Names of the joints that are wanted; the others are free."""
     at: Place | None = None
@@ -59,8 +66,8 @@ class Pose(Span):
     def _one_source(self) -> Pose:
         if [self.joints, self.motion, self.file].count(None) != 2:
             raise ValueError("give one of 'joints', 'motion' and 'file'")
-        if self.file is None and (self.file_frame, self.at, self.degrees) != (None, None, None):
-            raise ValueError("'file_frame', 'at' and 'degrees' go with 'file'; take them out")
+        if self.file is None and any(getattr(self, name) is not None for name in _OF_FILE):
+            raise ValueError(f"{', '.join(map(repr, _OF_FILE))} go with 'file'; take them out")
         if self.joints is not None and self.only is not None:
             raise ValueError("'only' goes with 'motion' or 'file'; name fewer 'joints'")
         if self.joints is not None and all(axis is None for place in self.joints.values() for axis in place):
@@ -107,7 +114,7 @@ class Pose(Span):
         """The same with what its file says, as numbers. InputError for a file that is missing, short or another."""
         if self.file is None:
             return self
-        joints = _read(folder / self.file)
+        joints = _read(folder / self.file, None if self.mapping is None else folder / self.mapping, self.up)
         first = self.file_frame or 0
         if first + self.frames > len(joints):
             raise InputError(
@@ -123,7 +130,7 @@ class Pose(Span):
             joints = joints + joints.new_tensor([self.at[0], 0.0, self.at[1]])
         if joints.abs().max() > 100:
             raise InputError(f"{self.file} goes more than 100 m away; place it with 'at'")
-        kept = self.model_dump(exclude={"file", "file_frame", "at", "degrees", "motion"})
+        kept = self.model_dump(exclude={"file", "motion", *_OF_FILE})
         return Pose(**kept, motion=joints.tolist())
 
     @property
@@ -131,24 +138,11 @@ class Pose(Span):
         return during(self.first / FPS, self.last_time)
 
 
-def _read(path: Path) -> Tensor:
-    """Joints (F, 22, 3) at 20 frames a second of a motion file. Raises InputError or FileNotFoundError."""
-    try:
-        there = path.is_file()
-    except OSError:
-        there = False
-    if not there:
-        raise InputError(f"no file {path}; give the path of a motion (.npz, .bvh) from the folder of the goal file")
-    if path.suffix == ".npz":
-        motion = Motion.load(path)
-        if motion.fps != FPS:
-            raise InputError(f"{path} has {motion.fps:g} frames a second; {FPS:g} are needed, resample it first")
-        return motion.joints
-    if path.suffix != ".bvh":
-        raise InputError(f"{path}: poses come from .npz and .bvh; give one of these")
-    from data_loaders.bandai import read_clip  # the loaders are above this package: only for those who ask for a BVH
+def _read(path: Path, mapping: Path | None, up: Literal["x", "y", "z"] | None) -> Tensor:
+    """Joints (F, 22, 3) at 20 frames a second of a motion file. Raises InputError."""
+    from data_loaders.reading import read_motion  # lazily: the loaders lie above this package, which works without them
 
     try:
-        return torch.from_numpy(read_clip(path))
-    except KeyError as error:
-        raise InputError(f"{path}: no joint {error}; give a BVH with the joints of the Bandai-Namco clips") from None
+        return read_motion(path, mapping=mapping, up=up, from_origin=True).joints
+    except OSError as error:
+        raise InputError(f"{error}, from the folder of the goal file") from None

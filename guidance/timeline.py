@@ -1,4 +1,6 @@
-"""How a batch of windows makes motions: each its own, or several woven into one that is longer than the model knows."""
+"""How a batch of windows makes motions: each its own, several woven into one that is longer than the model knows, or
+what they make spliced into a motion that is there.
+"""
 
 from __future__ import annotations
 
@@ -147,6 +149,51 @@ class Woven:
             start + time.clamp(max=length - 1) for start, length in zip(self.starts, self.windows.tolist(), strict=True)
         ]
         return motion[torch.stack(index)]
+
+
+class Spliced:
+    """A motion that is there, but for a part of it, which another timeline makes: it is placed where the first frame
+    of the part stands and faces, and begins at the origin as all that models make."""
+
+    def __init__(self, part: Timeline, motion: Tensor, start: int):
+        """motion: (N, 22, 3) metres, all of it; the part's frames are those from `start` on, the first says where."""
+        self.part, self.motion = part, motion
+        self.span = slice(start, start + int(part.lengths))
+        self.lengths = torch.tensor([len(motion)])
+        first = motion[start : start + 1]
+        self._angle = heading(first, smooth=False)
+        self._offset = first[0, 0] * first.new_tensor([1.0, 0.0, 1.0])
+
+    def joints(self, features: Tensor) -> Tensor:
+        part = self.part.joints(features)
+        placed = turn(part, -self._turns(part)) + self._offset.to(part)
+        motion = self.motion.to(part)[None]
+        return torch.cat([motion[:, : self.span.start], placed, motion[:, self.span.stop :]], dim=1)
+
+    def turned(self, features: Tensor, angle: Tensor, shift: Tensor) -> Tensor:
+        x, z = shift[:, self.span].unbind(-1)
+        shifts = torch.stack([x, torch.zeros_like(x), z], dim=-1)[..., None, :]
+        return self.part.turned(features, angle[:, self.span], turn(shifts, self._turns(shifts))[..., 0, [0, 2]])
+
+    def meet(self, features: Tensor, joints: Tensor, now: Tensor | None = None) -> Tensor:
+        return self.part.meet(features, self._local(joints), None if now is None else self._local(now))
+
+    def seen(self, motions: Tensor) -> Tensor:
+        return self.part.seen(motions[:, self.span])
+
+    def of_motions(self, values: Tensor) -> Tensor:
+        return self.part.of_motions(values)
+
+    def of_windows(self, values: Tensor) -> Tensor:
+        return self.part.of_windows(values)
+
+    def _local(self, joints: Tensor) -> Tensor:
+        """(1, N, J, 3) → the part's frames, as it begins at the origin."""
+        part = joints[:, self.span] - self._offset.to(joints)
+        return turn(part, self._turns(part))
+
+    def _turns(self, joints: Tensor) -> Tensor:
+        return self._angle.to(joints).expand(joints.shape[:2])
 
 
 def _turned(features: Tensor, angle: Tensor, shift: Tensor) -> Tensor:

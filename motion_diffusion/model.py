@@ -136,7 +136,7 @@ class MotionModel(nn.Module):
         texts: Sequence[str],
         frames: Tensor,
         *,
-        text_scale: float = 2.5,
+        text_scale: float = 1.5,
         observed: Observed | None = None,
         mask_scale: float = 1.0,
     ) -> Denoise:
@@ -196,7 +196,7 @@ class MotionModel(nn.Module):
         seeds: Sequence[int],
         steps: int = 50,
         sampler: SamplerName = "ancestral",
-        text_scale: float = 2.5,
+        text_scale: float = 1.5,
         observed: Observed | None = None,
         mask_scale: float = 1.0,
         start: Callable[[Denoise, Tensor], Tensor] | None = None,

@@ -10,16 +10,20 @@ from typing import Annotated, Any
 
 import tyro
 
+from guidance.base import LONGEST
 from guidance.cleanup import CleanUp
 from guidance.feasibility import feasibility
 from guidance.goals import Goals, Residual, load_goals
 from motion_diffusion.errors import InputError, command
 from motion_diffusion.files import atomic
 from motion_diffusion.model import MotionModel
+from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import FPS
+from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
 from sample.many import JobsOptions, make_jobs
 from sample.segments import frames_of
+from sample.source import Source
 from visualize.film import write_film
 from visualize.path import draw_path
 
@@ -30,6 +34,7 @@ RESULTS = ("motion.npz", "motion.mp4", "path.png", "adherence.json")
 class Options:
     """Make a motion from a sentence and from goals: where to be, and when.
 
+    With --continue-from or --regenerate: a motion that is there goes on, or a part of it is made anew.
     With --jobs FILE.jsonl: a motion for every line of the file; `--jobs FILE.jsonl --help` says how.
     """
 
@@ -40,12 +45,13 @@ class Options:
     model: str = "v-masks"
     """Name of a shipped model, or a run directory."""
     seconds: float = 6.0
-    """How long the motion lasts; with segments in the goal file, these say so."""
+    """How long the motion lasts, or how much longer; with segments in the goal file, these say so."""
     seed: int = 0
     out: Path = Path("out")
     """Directory for motion.npz, motion.mp4, path.png and adherence.json."""
     overwrite: bool = False
     """Replace results that are there."""
+    source: Annotated[Source, tyro.conf.arg(name="")] = field(default_factory=Source)
     settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
 
 
@@ -96,6 +102,26 @@ def adherence(residuals: list[Residual], warnings: list[str], cleaned: dict[str,
     return json.dumps(report, indent=2) + "\n"
 
 
+def _make(options: Options, goals: Goals) -> tuple[Motion, list[str]]:
+    """The motion, and what was to be feared of its goals, which is said before it is made."""
+    text, settings = options.text, options.settings
+    seconds = sum(segment.seconds for segment in goals.segments) or options.seconds
+    part = options.source.part(seconds)
+    frames = part.frames if part else frames_of(goals.segments) or round(seconds * FPS)
+    model = MotionModel.load(options.model)
+    if part:
+        check_edit(model, text, part, goals, settings)
+    else:
+        check(model, [text], [frames], [goals], settings)
+    warnings = feasibility(goals, frames)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if part:
+        return edited(model, text, part, goals=goals, seed=options.seed, settings=settings, progress=True), warnings
+    (motion,) = generate(model, [text], [frames], goals=[goals], seeds=[options.seed], settings=settings, progress=True)
+    return motion, warnings
+
+
 @command
 def main() -> None:
     """The command."""
@@ -106,17 +132,9 @@ def main() -> None:
     options = tyro.cli(Options, prog="python -m sample")
     check_out(options.out, options.overwrite)
     goals = load_goals(options.goals) if options.goals else Goals()
-    if not 0 < options.seconds < 1e6:
-        raise InputError(f"--seconds {options.seconds:g}: give how long the motion lasts, such as 6")
-    frames = frames_of(goals.segments) if goals.segments else round(options.seconds * FPS)
-    model = MotionModel.load(options.model)
-    check(model, [options.text], [frames], [goals], options.settings)
-    warnings = feasibility(goals, frames)
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    (motion,) = generate(
-        model, [options.text], [frames], goals=[goals], seeds=[options.seed], settings=options.settings, progress=True
-    )
+    if not 0 < options.seconds <= LONGEST:
+        raise InputError(f"--seconds {options.seconds:g}: give how long the motion lasts, such as 6, up to {LONGEST:g}")
+    motion, warnings = _make(options, goals)
     became = zip(goals.goals, motion.provenance["residuals"], strict=True)
     residuals = [Residual(goal=goal, **residual) for goal, residual in became]
     motion.save(options.out / "motion.npz")
@@ -126,6 +144,8 @@ def main() -> None:
         path.write_text(adherence(residuals, warnings, motion.provenance["clean_up"]))
     if residuals:
         print(table(residuals))
+    if "part" in motion.provenance:
+        print(f"what is made fits what is kept to within {motion.provenance['part']['seam_cm']:.3f} cm")
     if options.settings.clean_up:
         print("\n".join(CleanUp(**motion.provenance["clean_up"]).lines()))
     print(f"{motion.seconds:g} s of motion: {', '.join(str(options.out / name) for name in RESULTS)}")

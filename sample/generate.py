@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from guidance.cleanup import clean_up
+from guidance.cleanup import CleanUp, clean_up
 from guidance.goals import Goals, Waypoint
 from guidance.methods import Guidance, Method, MethodOptions, check_segments, parse_methods
 from guidance.stages import with_paths
@@ -36,7 +37,7 @@ class Settings(MethodOptions):
 
     guidance: str = "projection"
     """How goals steer: none, classifier, imputation, projection, noise, masks, stages, or several joined by +."""
-    text_scale: float = 2.5
+    text_scale: float = 1.5
     """Strength of the words (classifier-free guidance); 1 is the plain model."""
     mask_scale: float = 1.0
     """Strength of what a model with masks is told, in the same way."""
@@ -69,7 +70,7 @@ def generate(
     methods = parse_methods(settings.guidance)
     frames = [frames_of(wanted.segments) if wanted.segments else n for wanted, n in zip(goals, frames, strict=True)]
     check(model, texts, frames, goals, settings, functions)
-    about = {"name": model.name, "weights": model.digest, "licence": model.config.licence}
+    known = known_by(model)
     batches: dict[tuple[bool, int], list[int]] = {}
     for i, wanted in enumerate(goals):
         guided = bool(methods) and bool(wanted.goals or functions)
@@ -77,13 +78,14 @@ def generate(
     made: dict[int, Motion] = {}
     with tqdm(total=len(batches) * settings.steps, desc="sampling", unit="step", disable=not progress or None) as bar:
         for (guided, segmented), chosen in batches.items():
-            request = _Request.of_segments if segmented else _Request.of_motions
+            request = Request.of_segments if segmented else Request.of_motions
             asked = request(
                 model, _some(texts, chosen), _some(frames, chosen), _some(goals, chosen), _some(seeds, chosen)
             )
-            joints = asked.sample(methods if guided else (), tuple(functions), settings, bar)
-            for i, motion in zip(chosen, joints, strict=True):
-                made[i] = _motion(motion, goals[i], texts[i], seeds[i], settings, about)
+            sampled = asked.sample(methods if guided else (), functions, settings, bar)
+            for i, (joints, report) in zip(chosen, sampled, strict=True):
+                said = provenance(joints, goals[i], seeds[i], settings, known, report)
+                made[i] = Motion(joints, text=words(texts[i], goals[i]), provenance=said)
     return [made[i] for i in range(len(texts))]
 
 
@@ -101,20 +103,15 @@ def check(
 ) -> None:
     """InputError for what `generate` refuses, before anything is sampled."""
     methods = parse_methods(settings.guidance)
-    if not model.representation.whole_body:
-        raise InputError(f"{model.name} makes only the path of the root, no body; choose another --model")
-    if not 1 <= settings.steps <= model.schedule.T:
-        raise InputError(f"{settings.steps} steps: choose --steps from 1 to {model.schedule.T}")
+    check_settings(model, settings)
     longest = model.config.max_frames
     for text, count, wanted in zip(texts, frames, goals, strict=True):
-        if not wanted.segments:
-            if not text.strip():
-                raise InputError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
-            if not 2 <= count <= longest:
-                raise InputError(
-                    f"{count / FPS:g} s is too {'short' if count < 2 else 'long'}: this model makes motions of up to "
-                    f"{longest / FPS:g} s; choose --seconds within that, or give several segments in the goal file"
-                )
+        check_words(text, wanted)
+        if not wanted.segments and not 2 <= count <= longest:
+            raise InputError(
+                f"{count / FPS:g} s is too {'short' if count < 2 else 'long'}: this model makes motions of up to "
+                f"{longest / FPS:g} s; choose --seconds within that, or give several segments in the goal file"
+            )
         wanted.check(count)
         guided = bool(methods) and bool(wanted.goals or functions)
         if wanted.segments:
@@ -124,42 +121,66 @@ def check(
             Guidance(methods, Task.of(model, [wanted], torch.tensor([count]), functions), settings)
 
 
+def check_settings(model: MotionModel, settings: Settings) -> None:
+    """InputError for a model that makes no bodies, and for numbers of steps that it cannot take."""
+    if not model.representation.whole_body:
+        raise InputError(f"{model.name} makes only the path of the root, no body; choose another --model")
+    most = model.times(1)[0]
+    if not 1 <= settings.steps <= most:
+        raise InputError(f"{settings.steps} steps: choose --steps from 1 to {most}")
+
+
+def check_words(text: str, goals: Goals) -> None:
+    """InputError for a prompt, or those of the segments in its place, that is empty or that no encoder reads."""
+    for said in [segment.text for segment in goals.segments] or [text]:
+        if not said.strip():
+            raise InputError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
+        if re.search("[\0\ud800-\udfff]", said):
+            raise InputError(
+                f"the prompt {said[:40]!a} has a NUL, or half of a surrogate pair, which no text encoder reads; take "
+                "it out"
+            )
+
+
 @dataclass(frozen=True, eq=False)
-class _Request:
-    """Windows for the model to make, and the motions they are to become."""
+class Request:
+    """Windows for the model to make, with a text, frames and a seed each, and the motions they are to become."""
 
     model: MotionModel
     texts: Sequence[str]
     frames: Sequence[int]
     seeds: Sequence[int]
     goals: Sequence[Goals]
+    """Of each motion."""
     timeline: Timeline
 
     @staticmethod
     def of_motions(
         model: MotionModel, texts: list[str], frames: list[int], goals: list[Goals], seeds: list[int]
-    ) -> _Request:
+    ) -> Request:
+        """Every motion in a window of its own, from the origin."""
         lengths = torch.tensor(frames, device=model.device)
-        return _Request(model, texts, frames, seeds, goals, Separate(model.representation, lengths))
+        goals = [_from_the_origin(wanted, n) for wanted, n in zip(goals, frames, strict=True)]
+        return Request(model, texts, frames, seeds, goals, Separate(model.representation, lengths))
 
     @staticmethod
     def of_segments(
         model: MotionModel, texts: list[str], frames: list[int], goals: list[Goals], seeds: list[int]
-    ) -> _Request:
-        """One motion of several windows, each with noise of its own."""
+    ) -> Request:
+        """One motion of several windows, each with noise of its own, from the origin."""
         of = windows(goals[0].segments, model.config.max_frames)
-        own = [seeds[0] + (k << 32) for k in range(len(of.texts))]
-        return _Request(model, of.texts, of.lengths, own, goals, Woven(model.representation, of.starts, of.lengths))
+        timeline = Woven(model.representation, of.starts, of.lengths)
+        goals = [_from_the_origin(goals[0], int(timeline.lengths))]
+        return Request(model, of.texts, of.lengths, of.seeds(seeds[0]), goals, timeline)
 
     def sample(
-        self, methods: tuple[Method, ...], functions: tuple[Function, ...], settings: Settings, bar: tqdm
-    ) -> list[Tensor]:
-        """The joints (N, 22, 3) of each motion."""
-        model, lengths = self.model, self.timeline.lengths
-        goals = [_from_the_origin(wanted, n) for wanted, n in zip(self.goals, lengths.tolist(), strict=True)]
+        self, methods: tuple[Method, ...], functions: Sequence[Function], settings: Settings, bar: tqdm
+    ) -> list[tuple[Tensor, CleanUp | None]]:
+        """The joints (N, 22, 3) of each motion, and what a clean-up did, if that is set."""
+        model, lengths, goals = self.model, self.timeline.lengths, self.goals
         if "stages" in methods:
             goals = with_paths(goals, self.texts, lengths, self.seeds, settings.stages)
-        task = Task(model, tuple(goals), self.timeline, functions)
+        task = Task(model, tuple(goals), self.timeline, tuple(functions))
         guidance = Guidance(methods, task, settings)
         by_noise = "noise" in methods  # which is sought through DDIM, for just these steps
 
@@ -182,7 +203,10 @@ class _Request:
         joints = task.joints(x).cpu()
         if not methods:
             joints = joints - joints[:, :1, :1] * torch.tensor([1.0, 0.0, 1.0])
-        return [motion[:n] for motion, n in zip(joints, lengths.tolist(), strict=True)]
+        motions = [motion[:n] for motion, n in zip(joints, lengths.tolist(), strict=True)]
+        if not settings.clean_up:
+            return [(motion, None) for motion in motions]
+        return [clean_up(motion, wanted) for motion, wanted in zip(motions, self.goals, strict=True)]
 
 
 def _from_the_origin(goals: Goals, frames: int) -> Goals:
@@ -191,18 +215,25 @@ def _from_the_origin(goals: Goals, frames: int) -> Goals:
     return goals if begun else goals.model_copy(update={"goals": [START, *goals.goals]})
 
 
-def _motion(joints: Tensor, goals: Goals, text: str, seed: int, settings: Settings, about: dict[str, str]) -> Motion:
-    """A motion (N, 22, 3) with where it comes from, a model `about` which this is known."""
-    report = None
-    if settings.clean_up:
-        joints, report = clean_up(joints, _from_the_origin(goals, len(joints)))
-    provenance = {
-        "model": about,
+def words(text: str, goals: Goals) -> str:
+    """What a motion shows: the text, or those of the segments in its place."""
+    return "; then ".join(segment.text for segment in goals.segments) or text
+
+
+def known_by(model: MotionModel) -> dict[str, str]:
+    """What tells a model from others."""
+    return {"name": model.name, "weights": model.digest, "licence": model.config.licence}
+
+
+def provenance(
+    joints: Tensor, goals: Goals, seed: int, settings: Settings, model: dict[str, str], report: CleanUp | None
+) -> dict[str, Any]:
+    """Where a motion (N, 22, 3) comes from, and how well it meets its goals; model: what that is known by."""
+    return {
+        "model": model,
         "settings": dataclasses.asdict(settings),
         "seed": seed,
         "goals": goals.model_dump(exclude_none=True),
         "clean_up": report and dataclasses.asdict(report),
         "residuals": [residual.model_dump(exclude={"goal"}) for residual in goals.residuals(joints)],
     }
-    said = "; then ".join(segment.text for segment in goals.segments)
-    return Motion(joints, text=said or text, provenance=provenance)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from guidance.goals import Segment
 from motion_diffusion.errors import InputError
@@ -16,7 +17,13 @@ OVERLAP = 20
 
 def frames_of(segments: Sequence[Segment]) -> int:
     """How many frames they last together."""
-    return round(sum(segment.seconds for segment in segments) * FPS)
+    return sum(lengths_of(segments))
+
+
+def lengths_of(segments: Sequence[Segment]) -> list[int]:
+    """How many frames each lasts."""
+    ends = [0, *(round(now * FPS) for now in accumulate(segment.seconds for segment in segments))]
+    return [end - start for start, end in pairwise(ends)]
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,10 @@ class Windows:
     starts: tuple[int, ...]
     lengths: tuple[int, ...]
 
+    def seeds(self, seed: int) -> list[int]:
+        """One for each, so that every window has noise of its own."""
+        return [seed + (k << 32) for k in range(len(self.texts))]
+
 
 def windows(segments: Sequence[Segment], longest: int) -> Windows:
     """Every segment in one window, or in several of the same text if it is too long for one of `longest` frames.
@@ -34,15 +45,13 @@ def windows(segments: Sequence[Segment], longest: int) -> Windows:
     Windows go half an overlap beyond both ends, but for the first and the last one. InputError for segments that are
     shorter than the overlap.
     """
-    ends, texts, now = [0], [], 0.0
-    for number, segment in enumerate(segments, 1):
-        now += segment.seconds
-        frames = round(now * FPS) - ends[-1]
+    ends, texts = [0], []
+    for number, (segment, frames) in enumerate(zip(segments, lengths_of(segments), strict=True), 1):
         if frames < OVERLAP:
             raise InputError(
                 f"segment {number} lasts {segment.seconds:g} s; give it {OVERLAP / FPS:g} s or more, or join two"
             )
-        parts = math.ceil(frames / (longest - OVERLAP))
+        parts = 1 if len(segments) == 1 and frames <= longest else math.ceil(frames / (longest - OVERLAP))
         first = ends[-1]
         ends += [first + round(frames * (i + 1) / parts) for i in range(parts)]
         texts += [segment.text] * parts

@@ -3,12 +3,27 @@ import pytest
 
 from data_loaders.clip import Clip
 from data_loaders.procedural import ProceduralWalks
+from tests.data_loaders.bvh_files import CHARACTER
 
 
 @pytest.fixture(scope="session")
 def walk() -> np.ndarray:
     """A procedural walk (120, 22, 3), float64."""
     return ProceduralWalks(0, 120, 120).example(0).joints.astype(np.float64)
+
+
+@pytest.fixture(scope="session")
+def short(walk) -> np.ndarray:
+    """Two seconds and a frame of it."""
+    return walk[:41]
+
+
+@pytest.fixture(scope="session")
+def file(short, tmp_path_factory) -> str:
+    """What a BVH file of the character says, one second long."""
+    path = tmp_path_factory.mktemp("bvh") / "a.bvh"
+    CHARACTER.write(path, short[:22])
+    return path.read_text()
 
 
 @pytest.fixture(scope="session")

@@ -266,6 +266,10 @@ def test_a_folder_with_captions(root, models, tmp_path):
     assert not source.mirrored
     assert root / "KIT" / "3" / "kick_poses.npz" in source.files
     assert Amass(root, models).source().entries[0].read().captions == ()
+    table.write_text("file,text,start,end\nKIT/3/kick_poses,a person kicks,0,20\n")
+    (entry,) = Amass(root, models, table).source().entries
+    with pytest.raises(InputError, match="kick_poses.npz: a caption is about 0 to 20 s, but it lasts 2 s"):
+        entry.read()
 
 
 def test_broken_recordings_are_listed_and_skipped(root, models, tmp_path):

@@ -135,6 +135,8 @@ def test_a_file_cut_after_any_line_gets_one_line(write, kept):
         ("Frames: 2", "Frames: 1", "2 frames where 1"),
         ("Frames: 2", "Frames: many", "line 17"),
         ("0.0333333", "0", "frame time"),
+        ("0.0333333", "1e9", "frame time must be 0.0001 to 1 s"),
+        ("Frames: 2", "Frames: ²", "is not a number of frames"),
         ("CHANNELS 3", "CHANNELS 4", "line 9: CHANNELS"),
         (
             "Zrotation Xrotation Yrotation\n        End",
@@ -150,6 +152,11 @@ def test_broken_files_name_the_line(write, old, new, said):
     assert FILE.count(old) == 1
     with pytest.raises(InputError, match=said):
         read_bvh(write(FILE.replace(old, new)))
+
+
+def test_bodies_are_no_chains_of_a_thousand_joints(write):
+    with pytest.raises(InputError, match="nested too deeply"):
+        read_bvh(write("HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\n" + "JOINT b\n{\nOFFSET 0 0 0\n" * 5000))
 
 
 def test_not_text_and_not_there(tmp_path):

@@ -1,141 +1,16 @@
-"""Walks written as BVH files of other skeletons come back; captions find their clips; bad files get one line each."""
+"""Folders of BVH files: captions find their clips, mappings their files, and what cannot be gets one line each."""
 
 import json
-import os
 import pickle
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from scipy.spatial.transform import Rotation
 
-from data_loaders.augment import at_times
-from data_loaders.bandai import read_clip as read_bandai
-from data_loaders.bvh_folder import BALL_HEIGHT, BvhFolder, read_clip, standing_height
+from data_loaders.bvh_folder import BvhFolder
 from data_loaders.clip import Caption, split_of
 from data_loaders.mapping import Mapping, fitting, load_mapping, shipped
 from data_loaders.retarget import NEEDED
 from data_loaders.store import prepare, read_all
 from motion_diffusion.errors import InputError
-from motion_diffusion.metrics import foot_skating_ratio
-from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
-
-PELVIS, NECK, HEAD, SPINE3 = (JOINTS.index(name) for name in ("pelvis", "neck", "head", "spine3"))
-TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
-
-
-@dataclass(frozen=True)
-class Skeleton:
-    """Another body: 22 joints by other names and other proportions; what it rests in is a random knot."""
-
-    names: dict[str, str]
-    unsaid: tuple[str, ...] = ()
-    """Joints that its mapping does not name, so that they are only in the way."""
-    size: float = 1.0
-    thigh: float = 0.48
-    """Share of the leg above the knee."""
-    neck: float = 1.0
-    """Length of the neck, times this body's."""
-    unit: float = 0.01
-    order: str = "ZXY"
-    fps: int = 20
-    up: str = "y"
-    height: float = 0.0
-    """Of the floor, in metres."""
-    ends: tuple[str, ...] = ()
-    """Joints that are end sites in the file."""
-
-    def moved(self, joints):
-        """Its joints when it moves like joints (F, 22, 3), which are on this body."""
-        joints = joints.copy()
-        joints[:, HEAD] += (self.neck - 1) * (joints[:, NECK] - joints[:, SPINE3])
-        joints[:, NECK] += (self.neck - 1) * (joints[:, NECK] - joints[:, SPINE3])
-        for leg in ((1, 4, 7), (2, 5, 8)):
-            hip, knee, ankle = (joints[:, joint] for joint in leg)
-            whole = BONE_LENGTHS[4].item() + BONE_LENGTHS[7].item()
-            thigh, shin = self.thigh * whole, (1 - self.thigh) * whole
-            line, reach = ankle - hip, np.linalg.norm(ankle - hip, axis=-1, keepdims=True)
-            cosine = (thigh**2 + reach**2 - shin**2) / (2 * thigh * reach)
-            bend = (knee - hip) - ((knee - hip) * line).sum(-1, keepdims=True) / reach**2 * line
-            bend /= np.linalg.norm(bend, axis=-1, keepdims=True)
-            joints[:, leg[1]] = hip + thigh * (cosine * line / reach + np.sqrt(1 - cosine**2) * bend)
-        return self.size * joints + [0, self.height, 0]
-
-    def write(self, path, walk):
-        """Write joints (F, 22, 3) of this body, 20 frames a second, as its BVH file."""
-        at = self.moved(at_times(walk, np.arange(0, len(walk) - 1, FPS / self.fps)))
-        up = "xyz".index(self.up)
-        at = at[..., np.argsort([(up + 2) % 3, up, (up + 1) % 3])] / self.unit
-        knot = Rotation.random(len(JOINTS), random_state=7)
-        turns, lines, numbers = {-1: [Rotation.identity()] * len(at)}, ["HIERARCHY"], []
-
-        def add(joint):
-            parent, name = PARENTS[joint], self.names[JOINTS[joint]]
-            below = [child for child, above in enumerate(PARENTS) if above == joint]
-            rest = at[0, below] - at[0, joint]
-            turns[joint] = [
-                Rotation.align_vectors(frame[below] - frame[joint], knot[joint].inv().apply(rest))[0]
-                if below
-                else turns[parent][index]
-                for index, frame in enumerate(at)
-            ]
-            offset = knot[parent].inv().apply(at[0, joint] - at[0, parent]) if joint else at[0, 0]
-            end = name in self.ends
-            lines.append("End Site" if end else f"{'JOINT' if joint else 'ROOT'} {name}")
-            lines.extend(["{", "OFFSET " + " ".join(f"{x:.8f}" for x in offset)])
-            if not end:
-                local = [turns[parent][index].inv() * turn for index, turn in enumerate(turns[joint])]
-                places = "" if joint else "Xposition Yposition Zposition "
-                lines.append(f"CHANNELS {3 if joint else 6} {places}{' '.join(f'{a}rotation' for a in self.order)}")
-                numbers.extend([] if joint else [at[:, 0]])
-                numbers.append([turn.as_euler(self.order, degrees=True) for turn in local])
-            for child in below:
-                add(child)
-            lines.extend(["}"] if below or end else ["End Site", "{", "OFFSET 1 2 3", "}", "}"])
-
-        add(PELVIS)
-        lines.extend(["MOTION", f"Frames: {len(at)}", f"Frame Time: {1 / self.fps:.8f}"])
-        lines.extend(" ".join(f"{x:.7f}" for x in row) for row in np.concatenate(numbers, axis=1))
-        path.write_text("\n".join(lines) + "\n")
-
-    def mapping(self):
-        """What a mapping file says of it."""
-        names = {ours: theirs for ours, theirs in self.names.items() if ours not in self.unsaid}
-        for ours, theirs in names.items():
-            if theirs in self.ends:
-                names[ours] = f"{self.names[JOINTS[PARENTS[JOINTS.index(ours)]]]}_end"
-        return Mapping(up=None if self.up == "y" else self.up, joints=names)
-
-
-PLAIN = {name: f"b{name.title().replace('_', '')}" for name in JOINTS}
-CHARACTER = Skeleton(
-    {ours: f"mixamorig7:{theirs}" for ours, theirs in shipped()["mixamo"].joints.items()},
-    size=1.13, neck=0.7, order="XYZ", fps=60,
-)  # fmt: skip
-CAPTURE = Skeleton(
-    PLAIN, unsaid=("pelvis", "spine1", "spine2"), size=0.8, thigh=0.53, unit=0.0254, order="ZXY", fps=120, up="z"
-)
-ROBOT = Skeleton(
-    PLAIN, unsaid=("spine3", "left_collar", "right_collar"), thigh=0.42, unit=0.001, order="YXZ", fps=40, up="x",
-    height=-0.7, ends=("bLeftFoot", "bRightFoot"),
-)  # fmt: skip
-SKELETONS = {"character": CHARACTER, "capture": CAPTURE, "robot": ROBOT}
-
-
-@pytest.fixture(scope="module")
-def short(walk):
-    """Two seconds and a frame of a walk."""
-    return walk[:41]
-
-
-@pytest.fixture(scope="module")
-def file(short, tmp_path_factory):
-    """A file of the character, one second long."""
-    path = tmp_path_factory.mktemp("bvh") / "a.bvh"
-    CHARACTER.write(path, short[:22])
-    return path.read_text()
 
 
 @pytest.fixture
@@ -156,79 +31,6 @@ def told(root):
         return BvhFolder(root, root / "captions.csv", **options).source()
 
     return make
-
-
-@pytest.fixture
-def refused(tmp_path):
-    """refused(text, …): what reading a file says, one line that begins with the file's name."""
-
-    def read(text, mapping=None, **options):
-        path = tmp_path / "bad.bvh"
-        path.write_text(text)
-        with pytest.raises(InputError) as caught:
-            read_clip(path, mapping, **options)
-        assert str(caught.value).startswith(f"{path}: ")
-        assert "\n" not in str(caught.value)
-        return str(caught.value)
-
-    return read
-
-
-@pytest.mark.parametrize("name", SKELETONS)
-def test_walks_of_other_bodies_come_back(tmp_path, short, name):
-    skeleton, path = SKELETONS[name], tmp_path / "a.bvh"
-    skeleton.write(path, short)
-    joints = read_clip(path, skeleton.mapping(), scale=skeleton.unit)
-    wanted = short[: len(joints)]
-    assert len(wanted) >= 40
-    assert joints.shape == wanted.shape
-    wanted = wanted + (joints - wanted)[:, TOES].mean((0, 1)) * [1, 0, 1]
-    np.testing.assert_allclose(joints[:, TOES], wanted[:, TOES], atol=0.001)
-    np.testing.assert_allclose(joints[:, PELVIS], wanted[:, PELVIS], atol=0.03)
-    assert np.linalg.norm(joints - wanted, axis=-1).mean() < 0.03
-    bones = np.linalg.norm(joints[:, 1:] - joints[:, list(PARENTS[1:])], axis=-1)
-    np.testing.assert_allclose(bones, np.broadcast_to(BONE_LENGTHS[1:], bones.shape), atol=1e-4)
-    np.testing.assert_array_equal(joints[0, PELVIS, [0, 2]], 0)
-    assert foot_skating_ratio(torch.from_numpy(joints)) == pytest.approx(
-        foot_skating_ratio(torch.from_numpy(wanted)), abs=0.02
-    )
-
-
-def test_the_floor_of_the_file(tmp_path, short):
-    """Where it is asked for, heights stay as the file has them, times the ratio of the legs."""
-    path = tmp_path / "a.bvh"
-    ROBOT.write(path, short)
-    kept = read_clip(path, ROBOT.mapping(), scale=ROBOT.unit, floor="file")
-    found = read_clip(path, ROBOT.mapping(), scale=ROBOT.unit)
-    np.testing.assert_allclose(kept - found, np.broadcast_to([0, ROBOT.height, 0], kept.shape), atol=1e-3)
-
-
-def test_the_floor_is_found_in_spite_of_steps_and_outliers(walks):
-    """Standing feet count: neither a frame that fell through the floor, nor a second half on a box of half a metre."""
-    for walk in walks[:10]:
-        joints = walk.double().numpy().copy()
-        assert standing_height(joints) == pytest.approx(BALL_HEIGHT, abs=0.002)
-        joints[len(joints) // 2 :, :, 1] += 0.5
-        joints[3, :, 1] -= 0.4
-        assert standing_height(joints) == pytest.approx(BALL_HEIGHT, abs=0.005)
-
-
-def test_feet_that_swing_below_are_not_on_the_floor(walks):
-    """On the edge of a bench, one foot stands while the other kicks below it."""
-    joints = walks[0].double().numpy().copy()
-    joints[:, TOES[0], 1] += 0.25 * np.sin(2 * np.pi * np.arange(len(joints)) / 5) - 0.3
-    assert standing_height(joints) == pytest.approx(BALL_HEIGHT, abs=0.002)
-
-
-def test_bandai_clips_are_as_bandai_reads_them():
-    """With the shipped mapping and the capture's own floor (skips without the data in MOTION_DATA)."""
-    root = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
-    paths = [path for kind in ("walk", "bow", "run") if (path := next(root.rglob(f"dataset-*_{kind}_*.bvh"), None))]
-    if not paths:
-        pytest.skip("no Bandai-Namco clip in MOTION_DATA")
-    for path in paths:
-        np.testing.assert_array_equal(read_clip(path, floor="file"), read_bandai(path))
-        assert standing_height(read_bandai(path).astype(float)) == pytest.approx(0.05, abs=0.01)
 
 
 def test_shipped_mappings_fit_what_they_are_made_for():
@@ -403,16 +205,6 @@ def test_mapping_files_that_are_none(tmp_path, change, said):
     assert load_mapping(path).joints == good["joints"]
 
 
-def test_joints_that_a_file_does_not_have(refused, file):
-    other = file.replace("mixamorig7:LeftToeBase", "mixamorig7:LeftToe")
-    said = refused(other, shipped()["mixamo"])
-    assert "no joint 'LeftToeBase' for left_foot (did you mean 'LeftToe'?); there are mixamorig7:Hips, " in said
-    said = refused(file.replace("LeftShoulder", "LeftCollar"))
-    assert "no mapping in" in said
-    assert "fits its joints mixamorig7:Hips, " in said
-    assert "nearest is mixamo.json, but there is no LeftShoulder)" in said
-
-
 def test_two_bodies_in_one_file():
     mixamo = shipped()["mixamo"]
     names = [f"{body}:{joint}" for body in ("one", "two") for joint in mixamo.joints.values()]
@@ -420,23 +212,3 @@ def test_two_bodies_in_one_file():
         mixamo.indices(names)
     second = Mapping(joints={ours: f"two:{theirs}" for ours, theirs in mixamo.joints.items()})
     assert list(second.indices(names).values()) == [i + len(mixamo.joints) for i in range(len(mixamo.joints))]
-
-
-def test_files_that_cannot_be_right(refused, file, tmp_path, short):
-    assert "its legs are 92.8 m long; give --scale 0.01" in refused(file, scale=1.0)
-    assert "give --scale 0.01" in refused(file, scale=0.0001)
-    assert "Frames" in refused(file.replace("Frames:", "Frame:"))
-    swapped = file.replace("Left", "#").replace("Right", "Left").replace("#", "Right")
-    assert "its feet point backwards; left and right are swapped" in refused(swapped)
-    path = tmp_path / "a.bvh"
-    CAPTURE.write(path, short[:3])
-    mapping = Mapping(joints=CAPTURE.mapping().joints)
-    assert "it stands along z; give --up z, or --up y if it does lie" in refused(
-        path.read_text(), mapping, scale=CAPTURE.unit
-    )
-    lying = read_clip(path, mapping, scale=CAPTURE.unit, up="y")
-    assert np.ptp(lying[0, :, 1]) < 0.8
-    CHARACTER.write(path, short[:3] * [-1, -1, 1])
-    assert "its head is below its feet" in refused(path.read_text())
-    still = [line if "OFFSET" not in line else "OFFSET 0 0 0" for line in file.splitlines()]
-    assert "hips, knees and ankles are in one place" in refused("\n".join(still))

@@ -1,10 +1,14 @@
 """Every kind of goal: what is nearest meets it, and says nothing of what is free."""
 
+import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from data_loaders.augment import at_times
+from data_loaders.mapping import shipped
 from data_loaders.procedural import ProceduralWalks
 from guidance.facing import faces
 from guidance.goals import (
@@ -290,6 +294,18 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
         torch.testing.assert_close(seen[20, 0, [0, 2]], torch.tensor([1.0, 2.0]))
         torch.testing.assert_close(faces(seen[20:21]).item(), math.pi / 2, atol=1e-4, rtol=0)
         assert read.observe(F).mask.flatten(1).all(1).nonzero()[:, 0].tolist() == list(range(20, 31))
+    theirs = {"version": 1, "joints": shipped()["bandai_namco"].joints | {"left_hip": "Left"}}
+    (tmp_path / "mapping.json").write_text(json.dumps(theirs))
+    (tmp_path / "other.bvh").write_text((tmp_path / "m.bvh").read_text().replace("UpperLeg_L", "Left"))
+    at = {"time": 1.0, "file_frame": 7}
+    (other,) = Goals(goals=[Pose(**at, file="other.bvh", mapping="mapping.json", up="y")]).resolved(tmp_path).goals
+    (plain,) = Goals(goals=[Pose(**at, file="m.bvh")]).resolved(tmp_path).goals
+    assert other.mapping is None
+    ways = torch.tensor([[*other.motion[0]], [*plain.motion[0]]])
+    torch.testing.assert_close(*(way - way[10:12, 1].mean() * torch.tensor([0, 1, 0]) for way in ways))
+    Motion(torch.from_numpy(at_times(walk.numpy(), np.arange(0, 59.1, 1 / 3))), fps=60).save(tmp_path / "fast.npz")
+    (fast,) = Goals(goals=[Pose(frame=0, file="fast.npz", file_frame=30)]).resolved(tmp_path).goals
+    torch.testing.assert_close(torch.tensor(fast.motion[0]), walk[30], atol=1e-4, rtol=0)
     exact = Goals(goals=[Pose(frame=3, file="m.npz", file_frame=59)]).resolved(tmp_path).observe(F).values[3]
     torch.testing.assert_close(exact, walk[59])
 
@@ -302,15 +318,18 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
         ({"file": "m.npz", "file_frame": 60}, "has 60 frames"),
         ({"file": "m.npz", "file_frame": 55, "start": 0, "end": 1}, "frame 55 and the 20 after"),
         ({"file": "broken.npz"}, "not a whole .npz"),
-        ({"file": "m.txt"}, ".npz and .bvh"),
-        ({"file": "fast.npz"}, "60 frames a second"),
-        ({"file": "other.bvh"}, "no joint"),
+        ({"file": "m.txt"}, "motions are read from .npz, .bvh, .npy"),
+        ({"file": "fast.npz", "file_frame": 20}, "has 20 frames"),
+        ({"file": "other.bvh"}, "no mapping in .* fits its joints .*there is no UpperLeg_L"),
+        ({"file": "other.bvh", "mapping": "none.json"}, "no mapping file"),
+        ({"file": "far.npy", "file_frame": 1}, "goes more than 100 m away"),
     ],
 )
 def test_pose_files_that_cannot_be_read(pose, words, walk, tmp_path, write_bandai):
     Motion(walk).save(tmp_path / "m.npz")
     Motion(walk, fps=60).save(tmp_path / "fast.npz")
     (tmp_path / "broken.npz").write_text("no")
+    np.save(tmp_path / "far.npy", walk.numpy() + 0.1 * np.arange(len(walk))[:, None, None] * 1e4)
     (tmp_path / "m.txt").write_text("no")
     write_bandai(tmp_path / "m.bvh", walk.numpy())
     (tmp_path / "other.bvh").write_text((tmp_path / "m.bvh").read_text().replace("UpperLeg_L", "LeftUpLeg"))

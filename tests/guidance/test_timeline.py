@@ -1,12 +1,12 @@
-"""Windows that make motions: a motion that is cut into windows is woven into itself."""
+"""Windows that make motions: a motion that is cut into windows is woven into itself, and spliced into a longer one."""
 
 import math
 
 import pytest
 import torch
 
-from guidance.timeline import Separate, Woven
-from motion_diffusion.heading import heading, to_origin
+from guidance.timeline import Separate, Spliced, Woven
+from motion_diffusion.heading import heading, to_origin, turn
 from motion_diffusion.representation import encode
 
 STARTS, LENGTHS = (0, 25, 50), (45, 45, 30)
@@ -90,3 +90,47 @@ def test_gradients_reach_every_window(woven):
     features = features.requires_grad_()
     timeline.joints(features).square().sum().backward()
     assert (features.grad.abs().flatten(1).sum(1) > 0).all()
+
+
+BEFORE, AFTER = 15, 25
+
+
+@pytest.fixture
+def spliced(woven, long_walk):
+    """A timeline that splices the walk, as windows make it, into a motion that is elsewhere; and that whole motion."""
+    timeline, features = woven
+    placed = turn(long_walk, torch.full((80,), 1.1)) + torch.tensor([3.0, 0.0, -2.0])
+    outside = placed[:1] + torch.randn(BEFORE + AFTER, 22, 3, generator=torch.Generator().manual_seed(1))
+    motion = torch.cat([outside[:BEFORE], placed, outside[BEFORE:]])
+    return Spliced(timeline, motion, BEFORE), features, motion
+
+
+def test_a_part_is_spliced_in_where_it_was(spliced):
+    timeline, features, motion = spliced
+    joints = timeline.joints(features)[0]
+    torch.testing.assert_close(joints, motion, atol=2e-4, rtol=0)
+    made = slice(BEFORE, BEFORE + 80)
+    for kept in (slice(0, BEFORE), slice(BEFORE + 80, None)):
+        assert torch.equal(joints[kept], motion[kept])
+    assert torch.equal(timeline.seen(motion[None]), timeline.part.seen(motion[None, made]))
+
+
+def test_a_spliced_part_moves_over_the_floor_of_the_whole(spliced):
+    """Wherever the whole faces: moved, met and turned as it is said, and all else stays."""
+    timeline, features, motion = spliced
+    made, frames = slice(BEFORE, BEFORE + 80), len(motion)
+    shift = torch.zeros(frames, 2)
+    shift[made] = torch.tensor([0.4, -0.7])
+    moved = timeline.joints(timeline.turned(features, torch.zeros(1, frames), shift[None]))[0]
+    wanted = motion.clone()
+    wanted[made] += torch.tensor([0.4, 0.0, -0.7])
+    torch.testing.assert_close(moved, wanted, atol=1e-3, rtol=0)
+
+    noise = 0.02 * torch.randn(frames, 22, 3, generator=torch.Generator().manual_seed(0))
+    met = timeline.joints(timeline.meet(features, (motion + noise)[None]))[0]
+    torch.testing.assert_close(met[made], (motion + noise)[made], atol=5e-4, rtol=0)
+
+    angle = torch.full((1, frames), 0.4)
+    after = timeline.joints(timeline.turned(features, angle, torch.zeros(1, frames, 2)))[0]
+    turned = heading(motion[made], smooth=False) - heading(after[made], smooth=False)
+    assert torch.atan2((turned - 0.4).sin(), (turned - 0.4).cos()).abs().mean() < 0.1

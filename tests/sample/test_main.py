@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import sample.__main__ as command
+from data_loaders.reading import read_motion
 from guidance.goals import SCHEMA, Goals, Pose, load_goals
 from motion_diffusion.motion import Motion
 
@@ -77,15 +78,37 @@ def test_every_kind_of_goal_has_a_row(walks):
         (("walk", "--goals", "broken.json"), "broken.json is not JSON"),
         (("walk", "--goals", "late.json"), "goal 1 .*beyond the motion"),
         (("walk", "--seconds", "60"), "too long"),
-        (("walk", "--seconds", "20000"), "too long"),
+        (("walk", "--seconds", "3601"), "--seconds 3601: .*up to 3600"),
         (("walk", "--seconds", "nan"), "--seconds nan"),
+        (("walk\udcff",), r"the prompt 'walk\\udcff' has a NUL, or half of a surrogate pair"),
+        (("--goals", "half.json"), "half of a surrogate pair"),
+        (("walk", "--continue-from", "none.bvh"), "no file none.bvh"),
+        (("walk", "--continue-from", "a.npz", "--regenerate", "a.npz"), "do not go together"),
+        (("walk", "--continue-from", "a.npz", "--between", 1, 2), "--between goes with --regenerate"),
+        (("walk", "--continue-from", "a.npz", "--keep", 3, 2), "--keep 3 2: a.npz lasts 3 s"),
+        (("walk", "--continue-from", "a.npz", "--keep", "nan", "inf"), "--keep nan 3"),
+        (("walk", "--continue-from", "a.npz", "--guidance", "none"), "guidance none does not hold what is kept"),
+        (("walk", "--continue-from", "a.npz", "--guidance", "masks+projection"), "masks does not make a part"),
+        (("walk", "--continue-from", "a.npz", "--goals", "goals.json"), "goal 1 .waypoint. wants pelvis elsewhere"),
+        (("", "--continue-from", "a.npz"), "prompt is empty"),
+        (("walk", "--continue-from", "a.npz", "--seconds", 0.01), "from 3 to 3 s"),
+        (("walk", "--continue-from", "a.npz", "--seconds", 200), "too long to go on from"),
+        (("walk", "--regenerate", "a.npz"), "say which part with --between"),
+        (("walk", "--regenerate", "a.npz", "--between", 0, 1), "from 0 to 1 s of 3 s"),
+        (("walk", "--regenerate", "a.npz", "--between", 1, "nan"), "from 1 to nan s of 3 s"),
+        (("walk", "--regenerate", "a.npz", "--between", 1, 2, "--goals", "two.json"), "segments of 3 s for 1 s"),
+        (("walk", "--keep", 1, 2), "--keep goes with --continue-from or --regenerate"),
+        (("walk", "--up", "z"), "--up goes with"),
         (("walk", "--goals", "against.json"), "goal 1 .*goal 2 .*take one out"),
         (("walk", "--guidance", "imputation+projection"), "do not go together"),
         (("walk", "--out", "goals.json"), "goals.json"),
         (("walk", "--model", "cut"), "model.safetensors"),
     ],
 )
-def test_bad_input_gets_one_line_and_writes_nothing(sample, tmp_path, capsys, make_model, arguments, said):
+def test_bad_input_gets_one_line_and_writes_nothing(sample, tmp_path, capsys, make_model, walks, arguments, said):
+    Motion(walks[0][:60]).save(tmp_path / "a.npz")
+    (tmp_path / "half.json").write_text('{"segments": [{"text": "\\ud800", "seconds": 2}]}')
+    (tmp_path / "two.json").write_text('{"segments": [{"text": "walk", "seconds": 3}]}')
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "late.json").write_text(GOALS.replace("1.0", "7.0"))
     two = GOALS.replace("}]", '}, {"kind": "waypoint", "time": 1.0, "x": 1.2, "z": 0.9}]')
@@ -129,3 +152,39 @@ def test_clean_up_is_reported(sample, tmp_path, capsys):
     report = json.loads((tmp_path / "r" / "adherence.json").read_text())
     assert report["clean_up"]["bone_error_after_cm"] < report["clean_up"]["bone_error_before_cm"]
     assert report["goals"][0]["error_cm"] < 0.01
+
+
+def test_a_bvh_goes_on_to_a_goal(sample, tmp_path, capsys, walks, write_bandai):
+    """The goal's time and place are those of the whole, which begins as the file does."""
+    write_bandai(tmp_path / "a.bvh", walks[0][:60].numpy())
+    goal = '{"goals": [{"kind": "waypoint", "time": 2.5, "x": 0.5, "z": 2.0}]}'
+    (tmp_path / "there.json").write_text(goal)
+    sample("run", "--continue-from", "a.bvh", "--keep", 0.25, 1.5, "--goals", "there.json", "--out", "r", *SHORT)
+    assert re.search(r"fits what is kept to within 0\.0\d\d cm", capsys.readouterr().out)
+    assert {path.name for path in (tmp_path / "r").iterdir()} == RESULTS
+    motion = Motion.load(tmp_path / "r" / "motion.npz")
+    read = read_motion(tmp_path / "a.bvh", from_origin=True)
+    assert motion.frames == 25 + 32
+    assert torch.equal(motion.joints[:25], read.joints[5:30])
+    assert motion.joints[50, 0, [0, 2]].tolist() == pytest.approx([0.5, 2.0], abs=1e-3)
+    assert motion.provenance["part"]["of"]["provenance"] == {"file": "a.bvh"}
+
+
+def test_a_part_is_made_anew(sample, tmp_path, walks):
+    Motion(walks[0][:60], text="a person walks").save(tmp_path / "a.npz")
+    sample("a person waves", "--regenerate", "a.npz", "--between", 1, 2, "--out", "r", *SHORT)
+    motion = Motion.load(tmp_path / "r" / "motion.npz")
+    assert motion.text == "a person walks; from 1 to 2 s a person waves"
+    same = (motion.joints == walks[0][:60]).flatten(1).all(1)
+    assert same.nonzero()[:, 0].tolist() == [*range(20), *range(40, 60)]
+
+
+def test_a_pose_from_a_bvh(sample, tmp_path, walks, write_bandai):
+    write_bandai(tmp_path / "a.bvh", walks[0][:60].numpy())
+    pose = {"kind": "pose", "time": 1.0, "file": "a.bvh", "file_frame": 30, "at": [0.2, 0.8], "degrees": 90}
+    (tmp_path / "pose.json").write_text(json.dumps({"goals": [pose]}))
+    sample("walk", "--goals", "pose.json", "--out", "r", *SHORT)
+    joints = Motion.load(tmp_path / "r" / "motion.npz").joints
+    wanted = read_motion(tmp_path / "a.bvh").joints[30]
+    assert joints[20, 0, [0, 2]].tolist() == pytest.approx([0.2, 0.8], abs=1e-3)
+    torch.testing.assert_close(torch.cdist(joints[20], joints[20]), torch.cdist(wanted, wanted), atol=1e-3, rtol=0)

@@ -1,0 +1,109 @@
+"""Any file of a motion, from here or from elsewhere, as a `Motion` of this body at 20 frames a second.
+
+| file | is |
+|---|---|
+| .npz | a motion of this project, at any frame rate; or a recording of AMASS, by what is in it |
+| .bvh | a motion of any skeleton, see `bvh_clip` |
+| .npy | HumanML3D's joints (F, 22, 3), or its features (F, 263), also with GMD's absolute root |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data_loaders.amass import read_amass_joints
+from data_loaders.body_model import usual_folder
+from data_loaders.bvh_clip import read_bvh_joints
+from data_loaders.humanml3d import BODY
+from data_loaders.mapping import Axis, load_mapping
+from data_loaders.npy import read_npy
+from data_loaders.resampling import FASTEST, SLOWEST, resampled
+from data_loaders.t2m_clip import agree, decoded
+from motion_diffusion.errors import InputError
+from motion_diffusion.heading import to_origin
+from motion_diffusion.motion import Motion
+from motion_diffusion.skeleton import FPS
+
+ENDINGS = (".npz", ".bvh", ".npy")
+
+
+def read_motion(
+    path: str | Path,
+    *,
+    mapping: Path | None = None,
+    up: Axis | None = None,
+    body_models: Path | None = None,
+    from_origin: bool = False,
+) -> Motion:
+    """Read a motion, on the floor and upright, and where the file has it.
+
+    mapping, up: of a .bvh, which joints stand for this body's (a JSON file, see `mapping`) and which axis points up,
+    where that cannot be told. body_models: the folder with those that a recording of AMASS needs; by default
+    `body_model.usual_folder`. from_origin: whether a motion from elsewhere, whose place says nothing here, is moved to
+    begin at the origin and face +z; one of this project stays where it is.
+
+    Raises FileNotFoundError, or InputError with the file's name for one that is damaged or cannot be told what it is.
+    """
+    path = Path(path)
+    if not _is_there(path):
+        raise FileNotFoundError(f"no file {path}; give the path of a motion ({', '.join(ENDINGS)})")
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise InputError(f"{path}: motions are read from {', '.join(ENDINGS)}; give one of these")
+    if ending == ".npz" and "trans" not in _members(path):
+        return _of_ours(path)
+    if ending == ".bvh":
+        joints = read_bvh_joints(path, load_mapping(mapping) if mapping else None, up=up)
+    elif ending == ".npz":
+        joints = read_amass_joints(path, body_models or usual_folder())
+    else:
+        joints = _humanml3d(path)
+    placed = torch.from_numpy(joints)
+    try:
+        return Motion(to_origin(placed) if from_origin else placed, provenance={"file": path.name})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
+def _members(path: Path) -> set[str]:
+    """What an .npz file holds, by name; nothing if it is none, which whoever reads it says."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.removesuffix(".npy") for name in archive.namelist()}
+    except (OSError, zipfile.BadZipFile):
+        return set()
+
+
+def _of_ours(path: Path) -> Motion:
+    motion = Motion.load(path)
+    if motion.fps == FPS:
+        return motion
+    if not SLOWEST <= motion.fps <= FASTEST:
+        raise InputError(f"{path} has {motion.fps:g} frames a second; {SLOWEST:g} to {FASTEST:g} can be read")
+    joints = resampled(motion.joints.double().numpy(), motion.fps)
+    return dataclasses.replace(motion, joints=torch.from_numpy(joints), fps=FPS)
+
+
+def _humanml3d(path: Path) -> NDArray[np.float64]:
+    """Joints (F, 22, 3) of a file of HumanML3D."""
+    remedy = "give joints or features of HumanML3D, as its scripts leave them"
+    numbers = read_npy(path, (None, BODY.joints, 3), remedy, or_shape=(None, BODY.features))
+    if numbers.ndim == 3:
+        return numbers
+    for relative in (True, False):
+        if agree(numbers, BODY, relative=relative):
+            return decoded(numbers, BODY, relative=relative)
+    raise InputError(f"{path}: the root's first numbers and its velocities disagree; {remedy}")

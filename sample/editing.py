@@ -1,0 +1,186 @@
+"""Motions that are there: one goes on, or a part of it is made anew. What is kept stays as it is, to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from guidance.goals import Goals, Pose, Segment
+from guidance.methods import NOT_WITH_SEGMENTS, Guidance, parse_methods
+from guidance.task import Function, Task
+from guidance.timeline import Spliced, Woven
+from motion_diffusion.errors import InputError
+from motion_diffusion.model import MotionModel
+from motion_diffusion.motion import Motion
+from motion_diffusion.skeleton import FPS, JOINTS
+from sample.generate import Request, Settings, check_settings, check_words, known_by, provenance, words
+from sample.segments import lengths_of, windows
+
+AROUND = 20
+"""Frames of what is kept that are made along with a part on either side, as poses that it meets."""
+
+MOST = 2400
+"""Frames of a motion at most, two minutes: guidance looks at it as a whole."""
+
+_NO_GOALS, _USUAL = Goals(), Settings()
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A motion, and the part of it that is to be made: from frame `start` to before frame `end`, which may lie beyond
+    the motion's end. InputError if there is no such part, or the motion does not have 20 frames a second.
+    """
+
+    motion: Motion
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        motion = self.motion
+        if motion.fps != FPS:
+            raise InputError(f"the motion has {motion.fps:g} frames a second; {FPS:g} are needed, read it anew")
+        if not 0 < self.start <= motion.frames or not self.start < self.end:
+            raise InputError(
+                f"from {self.start / FPS:g} to {self.end / FPS:g} s of {motion.seconds:g} s: give a part that begins "
+                "after the first frame and ends later"
+            )
+        if self.frames > MOST:
+            raise InputError(
+                f"{self.frames / FPS:g} s are too long to go on from or to change at once, {MOST / FPS:g} s are not; "
+                "keep less of the motion"
+            )
+
+    @staticmethod
+    def after(motion: Motion, seconds: float) -> Part:
+        """What comes after a motion's end."""
+        return Part(motion, motion.frames, motion.frames + round(seconds * FPS))
+
+    @staticmethod
+    def between(motion: Motion, start: float, end: float) -> Part:
+        """What a motion has between two seconds."""
+        if not 0 < start < end <= motion.seconds:
+            raise InputError(f"from {start:g} to {end:g} s of {motion.seconds:g} s: give a later part of it")
+        return Part(motion, round(start * FPS), round(end * FPS))
+
+    @property
+    def frames(self) -> int:
+        """Of the whole."""
+        return max(self.motion.frames, self.end)
+
+    @property
+    def joints(self) -> Tensor:
+        """(N, 22, 3) of the whole; where there is nothing yet, the last pose."""
+        joints = self.motion.joints
+        return torch.cat([joints, joints[-1:].expand(self.frames - len(joints), -1, -1)])
+
+    @property
+    def window(self) -> slice:
+        """What is sampled: the part and some frames around it."""
+        return slice(max(self.start - AROUND, 0), min(self.end + AROUND, self.frames))
+
+    @property
+    def poses(self) -> list[Pose]:
+        """What is kept within the window."""
+        joints, window = self.joints, self.window
+        before = Pose.of(joints[window.start : self.start], frame=window.start)
+        return [before, *([Pose.of(joints[self.end : window.stop], frame=self.end)] if self.end < window.stop else [])]
+
+    def check(self, goals: Goals) -> None:
+        """InputError for goals beyond the end, against each other, or against what is kept."""
+        joints, kept = self.joints, torch.ones(self.frames, dtype=torch.bool)
+        kept[self.start : self.end] = False
+        goals.check(self.frames)
+        for number, goal in enumerate(goals.goals, 1):
+            wanted = goal.observe(self.frames)
+            off = (wanted.values - joints).abs() * wanted.mask * kept[:, None, None]
+            if off.max() > goal.tolerance:
+                frame, joint = (off.amax(-1) > goal.tolerance).nonzero()[0].tolist()
+                raise InputError(
+                    f"goal {number} ({goal.kind}) wants {JOINTS[joint]} elsewhere at {frame / FPS:.2f} s, which is "
+                    f"kept; what is made lasts from {self.start / FPS:g} s to {self.end / FPS:g} s"
+                )
+
+
+def edited(
+    model: MotionModel,
+    text: str,
+    part: Part,
+    *,
+    goals: Goals = _NO_GOALS,
+    seed: int = 0,
+    settings: Settings = _USUAL,
+    functions: Sequence[Function] = (),
+    progress: bool = False,
+) -> Motion:
+    """The motion with its part made by a model, as a text or the goals' segments say, and everything else kept.
+
+    Times and places of the goals are those of the whole. The part is sampled with `AROUND` frames of what is kept on
+    either side, moved to the origin where motions begin, and put back. Raises InputError, before anything is sampled,
+    for what `check_edit` refuses.
+    """
+    check_edit(model, text, part, goals, settings, functions)
+    request = _request(model, text, part, goals, seed)
+    with tqdm(total=settings.steps, desc="sampling", unit="step", disable=not progress or None) as bar:
+        ((joints, report),) = request.sample(parse_methods(settings.guidance), functions, settings, bar)
+    given, made = part.joints, slice(part.start, part.end)
+    off = (joints - given)[part.window].norm(dim=-1)
+    off[part.start - part.window.start : part.end - part.window.start] = 0
+    whole = given.clone()
+    whole[made] = joints[made]
+    said, source = words(text, goals), part.motion
+    if source.text:
+        within = part.start < source.frames
+        when = f"from {part.start / FPS:g} to {part.end / FPS:g} s" if within else "then"
+        said = f"{source.text}; {when} {said}"
+    about = {
+        "start": part.start / FPS,
+        "end": part.end / FPS,
+        "seam_cm": 100 * off.max().item(),
+        "of": {"text": source.text, "provenance": dict(source.provenance)},
+    }
+    comes_from = provenance(whole, goals, seed, settings, known_by(model), report)
+    return Motion(whole, text=said, provenance={**comes_from, "part": about})
+
+
+def check_edit(
+    model: MotionModel,
+    text: str,
+    part: Part,
+    goals: Goals,
+    settings: Settings,
+    functions: Sequence[Function] = (),
+) -> None:
+    """InputError for a prompt that is empty, goals beyond the end or against what is kept, segments that are not as
+    long as the part, and guidance that does not hold what is kept.
+    """
+    methods = parse_methods(settings.guidance)
+    check_settings(model, settings)
+    check_words(text, goals)
+    if not {"projection", "imputation"} & set(methods):
+        raise InputError(f"guidance {settings.guidance} does not hold what is kept of a motion; give projection")
+    for method in methods:
+        if method in NOT_WITH_SEGMENTS:
+            raise InputError(f"{method} does not make a part of a motion; leave {method} out")
+    part.check(goals)
+    request = _request(model, text, part, goals, 0)
+    Guidance(methods, Task(model, tuple(request.goals), request.timeline, tuple(functions)), settings)
+
+
+def _request(model: MotionModel, text: str, part: Part, goals: Goals, seed: int) -> Request:
+    """The windows of the part, and of what is kept around it."""
+    made, window = part.end - part.start, part.window
+    segments = goals.segments or [Segment(text=text, seconds=made / FPS)]
+    frames = lengths_of(segments)
+    if sum(frames) != made:
+        raise InputError(f"segments of {sum(frames) / FPS:g} s for {made / FPS:g} s that are to be made; give the same")
+    frames[0] += part.start - window.start
+    frames[-1] += window.stop - part.end
+    longer = [Segment(text=each.text, seconds=n / FPS) for each, n in zip(segments, frames, strict=True)]
+    of = windows(longer, model.config.max_frames)
+    timeline = Spliced(Woven(model.representation, of.starts, of.lengths), part.joints, window.start)
+    pinned = goals.model_copy(update={"goals": [*goals.goals, *part.poses]})
+    return Request(model, of.texts, of.lengths, of.seeds(seed), [pinned], timeline)

@@ -1,0 +1,74 @@
+"""Formats by the ending, tables read back by numpy, and what is said when it cannot be."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from motion_diffusion.errors import InputError
+from motion_diffusion.motion import Motion
+from motion_diffusion.skeleton import JOINTS
+from tests.visualize.rigs import tumbled
+from visualize.export import ENDINGS, encoded, export
+
+
+def test_csv_is_read_back_by_numpy(tmp_path):
+    motion, rig = tumbled()
+    export(motion, tmp_path / "a.csv")
+    table = np.genfromtxt(tmp_path / "a.csv", delimiter=",", names=True)
+    assert table.dtype.names[:3] == ("frame", "time", "pelvis_x")
+    np.testing.assert_array_equal(table["frame"], np.arange(40))
+    np.testing.assert_allclose(table["time"], np.arange(40) / 20)
+    joints = np.stack([np.stack([table[f"{joint}_{axis}"] for axis in "xyz"], axis=-1) for joint in JOINTS], axis=1)
+    np.testing.assert_allclose(joints, rig.joints, atol=1e-6)
+
+
+def test_rate_unit_and_t_pose(tmp_path):
+    motion, rig = tumbled()
+    export(motion, tmp_path / "deeper" / "a.CSV", fps=60, unit="cm", t_pose=True)
+    rows = np.loadtxt(tmp_path / "deeper" / "a.CSV", delimiter=",", skiprows=1)
+    np.testing.assert_allclose(rows[:, 1], np.arange(119) / 60, atol=1e-6)
+    np.testing.assert_allclose(rows[1:, 2:], 100 * rig.at(60).joints.flatten(1), atol=1e-5)
+    assert rows[0, 3] == pytest.approx(98, abs=1)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_motion_of_one_frame(ending):
+    assert encoded(Motion(tumbled()[0].joints[:1]), ending, fps=30)
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "said"),
+    [
+        ("a.fbx", {}, "'.fbx' is no format .* one of .bvh, .glb, .npz, .csv"),
+        ("a", {}, "'' is no format"),
+        ("a.bvh", {"fps": 0.0}, "fps is 0; give a positive"),
+        ("a.glb", {"fps": -1.0}, "fps is -1; give a positive"),
+        ("a.glb", {"unit": "cm"}, ".glb files are in metres"),
+        ("a.npz", {"unit": "cm"}, ".npz files are in metres"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(tmp_path, name, choices, said):
+    with pytest.raises(InputError, match=said) as error:
+        export(tumbled()[0], tmp_path / name, **choices)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_where_nothing_can_be_written_nothing_is(tmp_path, ending):
+    (tmp_path / "file").write_text("")
+    (tmp_path / f"folder{ending}").mkdir()
+    for path in (tmp_path / "file" / f"a{ending}", tmp_path / f"folder{ending}"):
+        with pytest.raises(OSError, match=re.escape(str(tmp_path))):
+            export(tumbled()[0], path)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", f"folder{ending}"}
+
+
+def test_a_file_that_was_there_stays_when_the_new_one_cannot_be(tmp_path):
+    (tmp_path / "a.glb").write_text("old")
+    motion = Motion(torch.zeros(2, 22, 3), provenance={"error": float("nan")})
+    with pytest.raises(InputError, match="provenance does not fit into JSON"):
+        export(motion, tmp_path / "a.glb")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]

@@ -1,0 +1,41 @@
+"""AMASS's layout, read by our reader of AMASS and posed by smplx with our bones."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_loaders.amass_recording import read_recording
+from data_loaders.body_model import BodyModel
+from tests.visualize.rigs import tumbled
+from visualize.export import export
+from visualize.rig import REST
+
+BODY = BodyModel(Path("ours"), REST.numpy(), np.zeros((22, 3, 16)))
+"""A body model, which smplx poses, with this project's bones and no shapes."""
+
+
+@pytest.mark.parametrize("fps", [None, 120.0])
+def test_joints_come_back_through_smplx(tmp_path, fps):
+    motion, rig = tumbled()
+    export(motion, tmp_path / "a.npz", fps=fps)
+    recording = read_recording(tmp_path / "a.npz")
+    wanted = rig.at(fps) if fps else rig
+    np.testing.assert_allclose(recording.joints(BODY), wanted.joints, atol=1e-6)
+    assert (recording.kind, recording.gender, recording.fps) == ("smplx", "neutral", fps or 20)
+    assert not recording.betas.any()
+
+
+def test_members_are_those_of_amass(tmp_path):
+    motion, rig = tumbled()
+    export(motion, tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
+        assert file["poses"].shape == (40, 165)
+        np.testing.assert_array_equal(file["poses"][:, :3], file["root_orient"])
+        np.testing.assert_array_equal(file["poses"][:, 3:66], file["pose_body"])
+        assert not file["poses"][:, 66:].any()
+        np.testing.assert_allclose(file["trans"][:, 2], rig.root[:, 1])  # z is up
+        assert float(file["mocap_frame_rate"]) == 20
+        assert str(file["text"]) == motion.text
+        assert json.loads(str(file["provenance"])) == {"seed": 3}
