@@ -53,13 +53,13 @@ def generate(
     texts: Sequence[str],
     frames: Sequence[int],
     *,
-    goals: Sequence[Goals],
-    seeds: Sequence[int],
+    goals: Sequence[Goals] | None = None,
+    seeds: Sequence[int] | None = None,
     settings: Settings = Settings(),
     functions: Sequence[Function] = (),
     progress: bool = False,
 ) -> list[Motion]:
-    """One motion for each text, with as many frames, its goals and its seed.
+    """One motion for each text, with as many frames, its goals and its seed; without them no goals, and seeds 0, 1, …
 
     Goals with segments say themselves what is done and for how long; their text and frames are not used. functions:
     further wishes in Python, see `guidance.task.Function`. Motions begin at (0, 0); a goal for the pelvis at frame 0
@@ -67,6 +67,8 @@ def generate(
     on the others. Raises InputError for empty texts, motions longer than the model knows, numbers of steps it cannot
     take, goals beyond the motion's end or against each other, and guidance that cannot do what is asked.
     """
+    goals = [Goals()] * len(texts) if goals is None else goals
+    seeds = range(len(texts)) if seeds is None else seeds
     methods = parse_methods(settings.guidance)
     frames = [frames_of(wanted.segments) if wanted.segments else n for wanted, n in zip(goals, frames, strict=True)]
     check(model, texts, frames, goals, settings, functions)

@@ -5,7 +5,7 @@ With recurrence every step is taken several times: x̂0 is noised again to the s
 a motion that has been guided before. A way of guiding takes a denoiser and gives back a denoiser, so this one goes
 around any other, and any sampler can use it.
 
-    python docs/examples/07_a_new_way_of_guiding.py
+    python docs/examples/11_a_new_way_of_guiding.py
 
 prints, for a few walks through way-points, how far they miss them and how much feet slide, with each step taken once,
 twice and three times, under a cheap gradient (to x̂0 alone) and under projection.

@@ -1,7 +1,7 @@
 """In-betweening: a pose at both ends, and what happens in between is up to the words.
 
-    python docs/examples/04_in_between.py                       # between the ends of a walk that is made first
-    python docs/examples/04_in_between.py motion.npz --text "a person dances"
+    python docs/examples/05_in_between.py                       # between the ends of a walk that is made first
+    python docs/examples/05_in_between.py motion.npz --text "a person dances"
 
 A `pose` goal takes any joints at any frame; here all of them, in the first and in the last frame of a motion. They are
 met exactly, since the projection moves the neighbouring frames along.

@@ -9,8 +9,8 @@ replaces them, step by step, by what the network believes.
 Good samples walk: feet stand and swing for as long as they do in the data, and take turns. The table compares for how
 many frames they do; the picture shows clips of the data, samples, and the lengths of all runs.
 
-    python docs/examples/01_foot_contacts.py
-    python docs/examples/01_foot_contacts.py --kind absorbing --data bandai --data-root DIR
+    python docs/examples/12_foot_contacts.py
+    python docs/examples/12_foot_contacts.py --kind absorbing --data bandai --data-root DIR
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Obstacles: many walks past circles and boxes, one of which moves; how many of them get inside?
 
-    python docs/examples/08_obstacles.py --motions 64
+    python docs/examples/04_obstacles.py --motions 64
 
 At each step the way is bent at the frame that is deepest inside, sideways and a little farther than the margin, and
 what lies before and after bends along; then the next one, until none is left.

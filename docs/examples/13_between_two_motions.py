@@ -5,7 +5,7 @@ makes each of them, goes along the arc between the two noises, and samples from 
 nearly, and what lies between is a motion of its own. *Shared noise* gives both motions the same noise of a time on the
 way, mixes them there, and samples on: the nearer that time is to 0, the more the result is a plain average of the two.
 
-    python docs/examples/02_between_two_motions.py "a person walks" "a person runs"
+    python docs/examples/13_between_two_motions.py "a person walks" "a person runs"
 """
 
 from __future__ import annotations
