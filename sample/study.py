@@ -24,10 +24,10 @@ from motion_diffusion.model import MotionModel
 from motion_diffusion.skeleton import FPS, KEY_JOINTS
 from sample.generate import Settings
 from sample.judge import ActionJudge
-from sample.study_figure import draw_study
 from sample.study_rows import REAL, Cell, Row, Rows, key_of
 from sample.study_table import ERROR, OFF, Line, as_text, write_tables
 from sample.trials import Setup, Trial, check_positive, draw, figures, make, of_split, train_judge
+from visualize.plots.drawing import draw as draw_figures
 
 VERSION = 1
 """Of what is measured and how; part of every row's key."""
@@ -46,8 +46,9 @@ GIVEN = {
 class StudyOptions(Setup):
     """Compare models × methods × densities × joints on test clips, each cell with the same clips, seeds and frames.
 
-    Writes rows.jsonl (a line a cell; what is there is not made again), table.md, table.csv and study.png. Every model's
-    unguided motions and the real clips are measured too, to compare with.
+    Writes rows.jsonl (a line a cell; what is there is not made again), table.md, table.csv, and a figure of the means
+    over densities and joints (study.csv, .png, .svg). Every model's unguided motions and the real clips are measured
+    too, to compare with.
     """
 
     models: tuple[str, ...] = ("x0-small", "eps-small", "v-small")
@@ -66,7 +67,10 @@ class StudyOptions(Setup):
     """Motions a cell where the noise is sought, which is slow; the first ones of --num."""
     out: Path = Path("out/study")
     """Folder for the results."""
-    settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=lambda: Settings(steps=25))
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = field(
+        default_factory=lambda: Settings(steps=25, text_scale=2.5)
+    )
+    """Of sampling; the strength of words is that of docs/guidance-study.md, so that further cells compare with it."""
 
     def check(self) -> None:
         """InputError for lists that are empty or have something unknown in them, and for numbers below 1."""
@@ -202,13 +206,14 @@ def load_models(options: StudyOptions) -> list[MotionModel]:
         if model.config.max_frames != models[0].config.max_frames:
             lengths = [f"{m.name} {m.config.max_frames / FPS:g} s" for m in (models[0], model)]
             raise InputError(f"motions last up to: {', '.join(lengths)}; compare models of the same length")
-        if not 1 <= options.settings.steps <= model.schedule.T:
-            raise InputError(f"{options.settings.steps} steps: choose --steps from 1 to {model.schedule.T}")
+        most = model.times(1)[0]
+        if not 1 <= options.settings.steps <= most:
+            raise InputError(f"{options.settings.steps} steps: choose --steps from 1 to {most}")
     return models
 
 
 def study(options: StudyOptions) -> str:
-    """Make what is missing of the grid, write table.md, table.csv and study.png; the table as plain text."""
+    """Make what is missing of the grid, and write tables and the figure; the table as plain text."""
     options.check()
     models = load_models(options)
     bench = Bench(options, options.clips(), models[0].config.max_frames)
@@ -226,7 +231,7 @@ def study(options: StudyOptions) -> str:
         fill(bench, model, {cell: identities[cell] for cell in cells if keys[cell] not in rows}, rows)
     lines = [line_of(cell, keys, rows, options.again(cell)) for cell in keys]
     write_tables(lines, options.out)
-    draw_study(lines, options.out / "study.png")
+    draw_figures([options.out / "study.csv"], options.out)
     return as_text(lines)
 
 

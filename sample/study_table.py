@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -121,30 +121,57 @@ SUMMED_UP = (ERROR, SKATING, MORE_SKATING, MORE_JITTER, MORE_ALL_JITTER, "bone l
 """Figures of the summary, over all densities and joints."""
 
 
+@dataclass(frozen=True)
+class Summary:
+    """A model guided in one way: every motion's means over all densities and joints, and their means."""
+
+    model: str
+    method: str
+    prediction: str
+    cells: int
+    """Densities and joints, each with each."""
+    motions: int
+    numbers: dict[str, Number]
+    """Figures of SUMMED_UP, and seconds; as far as there are any."""
+
+
+def summaries(lines: Sequence[Line]) -> list[Summary]:
+    """One of every model and way of guiding, and of the real clips. Intervals are over motions."""
+    groups: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        groups.setdefault((line.cell.model, line.cell.method), []).append(line)
+    result = []
+    for (model, method), group in groups.items():
+        each = [line.tensors(line.row) for line in group]
+        numbers = against(group)
+        for name in (name for name in SUMMED_UP if name in each[0]):
+            numbers[name] = interval(*confidence(torch.stack([one[name] for one in each]).mean(0)), group[0].motions)
+        sizes = [size for line in group for size in line.row.sizes]
+        if sizes:
+            numbers[SECONDS] = (sum(second for line in group for second in line.row.seconds) / sum(sizes), None)
+        times = [line.numbers[MORE_SECONDS][0] for line in group if MORE_SECONDS in line.numbers]
+        if times:
+            numbers[MORE_SECONDS] = (sum(times) / len(times), None)
+        result.append(Summary(model, method, group[0].row.prediction, len(group), group[0].motions, numbers))
+    return result
+
+
 def _told(name: str) -> str:
     """The heading of a figure by itself, with what it is compared with."""
     return name if name in (MORE_SKATING, MORE_JITTER, MORE_ALL_JITTER) else SHOWN[name][0]
 
 
 def summary(lines: Sequence[Line]) -> list[list[str]]:
-    """Headings and a row for each model and method: every motion's mean over all densities and joints."""
-    groups: dict[tuple[str, str], list[Line]] = {}
-    for line in lines:
-        groups.setdefault((line.cell.model, line.cell.method), []).append(line)
+    """Headings and cells in words, a row for each model and method."""
     result = [["model", "method", "motions", *(_told(name) for name in SUMMED_UP), "time / unguided"]]
-    for (model, method), group in groups.items():
-        each = [line.tensors(line.row) for line in group]
-        numbers = against(group)
-        for name in (name for name in SUMMED_UP if name in each[0]):
-            numbers[name] = interval(*confidence(torch.stack([one[name] for one in each]).mean(0)), group[0].motions)
-        words = [model, method, str(group[0].motions)]
+    for one in summaries(lines):
+        words = [one.model, one.method, str(one.motions)]
         for name in SUMMED_UP:
             _, factor, decimals = SHOWN[name]
-            mean, half = numbers.get(name, (float("nan"), None))
+            mean, half = one.numbers.get(name, (float("nan"), None))
             number = "-" if mean != mean else f"{factor * mean:z.{decimals}f}"
             words.append(number if half is None else f"{number} ± {factor * half:.{decimals}f}")
-        times = [line.numbers[MORE_SECONDS][0] for line in group if MORE_SECONDS in line.numbers]
-        result.append([*words, f"{sum(times) / len(times):.2f}" if times else "-"])
+        result.append([*words, f"{one.numbers[MORE_SECONDS][0]:.2f}" if MORE_SECONDS in one.numbers else "-"])
     return result
 
 
@@ -172,15 +199,30 @@ def as_markdown(lines: Sequence[Line]) -> str:
 
 
 def write_tables(lines: Sequence[Line], out: Path) -> None:
-    """table.md, and table.csv with every number and its interval (`_95`)."""
+    """table.md; table.csv with every number and its interval (`_95`); study.csv with those of the summaries."""
     with atomic(out / "table.md") as path:
         path.write_text(as_markdown(lines), encoding="utf-8")
+    head = ["model", "prediction", "method", "density", "joints", "motions"]
     with atomic(out / "table.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-        of_cell = ["model", "prediction", "method", "density", "joints", "motions"]
-        writer = csv.DictWriter(file, [*of_cell, *(n + end for n in SHOWN for end in ("", "_95")), "again"])
+        writer = csv.DictWriter(file, [*head, *_with_intervals(SHOWN), "again"])
         writer.writeheader()
         for line in lines:
-            row: dict[str, object] = {**vars(line.cell), "prediction": line.row.prediction, "motions": line.motions}
-            for name, (mean, half) in line.numbers.items():
-                row |= {name: f"{mean:.6g}", f"{name}_95": "" if half is None else f"{half:.6g}"}
-            writer.writerow(row | {"again": line.again})
+            row = {**vars(line.cell), "prediction": line.row.prediction, "motions": line.motions, "again": line.again}
+            writer.writerow(row | _written(line.numbers))
+    head = ["model", "prediction", "method", "cells", "motions"]
+    with atomic(out / "study.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*head, *_with_intervals([*SUMMED_UP, SECONDS, MORE_SECONDS])])
+        writer.writeheader()
+        for one in summaries(lines):
+            writer.writerow({name: getattr(one, name) for name in head} | _written(one.numbers))
+
+
+def _with_intervals(names: Iterable[str]) -> list[str]:
+    return [name + end for name in names for end in ("", "_95")]
+
+
+def _written(numbers: Mapping[str, Number]) -> dict[str, str]:
+    words: dict[str, str] = {}
+    for name, (mean, half) in numbers.items():
+        words |= {name: f"{mean:.6g}", f"{name}_95": "" if half is None else f"{half:.6g}"}
+    return words

@@ -7,20 +7,13 @@ from collections.abc import Sequence
 
 import torch
 
-from guidance.analysis.output import COLOURS, Result, Row, columns, label, panels
+from guidance.analysis.output import Result, Row, columns
 from guidance.analysis.runs import Chain, confidence
 from guidance.goals import Goals
 from motion_diffusion.metrics import fastest_root, foot_skating_ratio, root_jitter
 
-FIGURES = {
-    "error_cm": "mean error at the goals, cm",
-    "within_20_cm": "motions within 20 cm of every goal",
-    "skating": "foot skating ratio",
-    "jitter": "root jitter, m/s³",
-    "fastest": "fastest root, m/s",
-    "seconds": "seconds a motion",
-}
-"""What is measured, by its column."""
+MEASURED = ("error_cm", "within_20_cm", "skating", "jitter", "fastest", "seconds")
+"""Columns of what is measured."""
 
 
 def compare(chains: Sequence[Chain], goals: Goals, method: str, scale: float) -> Result:
@@ -36,26 +29,7 @@ def compare(chains: Sequence[Chain], goals: Goals, method: str, scale: float) ->
             joints = chain.model.representation.decode(final).cpu()
             rows.append(_measure(chain, way, joints, goals, seconds / len(joints)))
     what = f"{method}, {chains[0].z.shape[1]} motions a model, {len(chains[0].times) - 1} steps"
-    shown = [key for key in FIGURES if any(key in row for row in rows)]
-    figure, axes = panels(
-        2, (len(shown) + 1) // 2, size=(11, 6), title=f"The same goals through several models  ({what})"
-    )
-    for axis, key in zip(axes, shown, strict=False):
-        for i, row in enumerate(rows):
-            if key in row:
-                axis.barh(
-                    i, float(row[key]), xerr=float(row.get(f"{key}_95", 0.0)) or None,
-                    color=COLOURS[str(row["prediction"])], alpha=0.4 if row["guidance"] == "none" else 0.95,
-                    hatch="//" if row["guidance"] == "none" else "", ecolor="#2b303b", capsize=2,
-                )  # fmt: skip
-        axis.set_yticks(range(len(rows)), [f"{row['model']}, {row['guidance']}" for row in rows], fontsize=7.5)
-        axis.invert_yaxis()
-        if key == "within_20_cm":
-            axis.set_xlim(0, 1)
-        label(axis, title=FIGURES[key], x="", y="")
-    for axis in axes[len(shown) :]:
-        axis.set_visible(False)
-    return Result("compare", figure, rows, f"compare ({what}):\n{table(rows)}")
+    return Result("compare", rows, f"compare ({what}):\n{table(rows)}")
 
 
 def _measure(chain: Chain, way: str, joints: torch.Tensor, goals: Goals, seconds: float) -> Row:
@@ -71,7 +45,7 @@ def _measure(chain: Chain, way: str, joints: torch.Tensor, goals: Goals, seconds
     row: dict[str, str | float | int] = {
         "model": chain.model.name, "prediction": chain.model.config.prediction, "guidance": way, "motions": len(joints),
     }  # fmt: skip
-    for key in FIGURES:
+    for key in MEASURED:
         if key in measured:
             mean, spread = confidence(measured[key])
             row[key], row[f"{key}_95"] = mean.item(), spread.item()
@@ -80,7 +54,7 @@ def _measure(chain: Chain, way: str, joints: torch.Tensor, goals: Goals, seconds
 
 def table(rows: Sequence[Row]) -> str:
     """A row a model and way of guiding, for people."""
-    shown = [key for key in FIGURES if any(key in row for row in rows)]
+    shown = [key for key in MEASURED if any(key in row for row in rows)]
     lines = [["model", "guidance", *shown]]
     for row in rows:
         lines.append([str(row["model"]), str(row["guidance"]), *(_cell(row, key) for key in shown)])

@@ -11,14 +11,13 @@ from itertools import pairwise
 
 import torch
 
-from guidance.analysis.output import COLOURS, DASHES, Result, Row, label, panels, time_axis
+from guidance.analysis.output import Result, Row
 from motion_diffusion.errors import InputError
 from motion_diffusion.prediction import PREDICTIONS, defined_on
 from motion_diffusion.samplers import clip, consistent, with_hook
 from motion_diffusion.schedule import Schedule
 
 TYPES = ("x0", "eps", "v")
-FLOOR = 1e-17
 
 
 def hook(schedule: Schedule, steps: int, error: float, *, count: int = 2000, seed: int = 0) -> Result:
@@ -52,6 +51,8 @@ def hook(schedule: Schedule, steps: int, error: float, *, count: int = 2000, see
             )(x_t, t, s).x0
             rows.append(
                 {
+                    "schedule": schedule.name,
+                    "error": error,
                     "t": t,
                     "prediction": name,
                     "untouched": (A * x_t + B * guess - direct).abs().max().item(),
@@ -59,25 +60,6 @@ def hook(schedule: Schedule, steps: int, error: float, *, count: int = 2000, see
                     "share_clipped": (guess != hooked).double().mean().item(),
                 }
             )
-    figure, axes = panels(1, 2, size=(11, 4.2), title=f"Through x̂0 or not?  ({what})")
-    for name in names:
-        mine = [row for row in rows if row["prediction"] == name]
-        t_axis = [row["t"] for row in mine]
-        for column, width, words in (("clipped", 1.8, "x̂0 clipped"), ("untouched", 0.9, "x̂0 untouched")):
-            values = [max(float(row[column]), FLOOR) for row in mine]
-            axes[0].plot(
-                t_axis, values, color=COLOURS[name], linestyle=DASHES[name], linewidth=width, label=f"{name}, {words}"
-            )
-        clipped = [100 * float(row["share_clipped"]) for row in mine]
-        axes[1].plot(t_axis, clipped, color=COLOURS[name], linestyle=DASHES[name], linewidth=1.8, label=name)
-    axes[0].set_yscale("log")
-    for axis, title, y_words in (
-        (axes[0], "mean through x̂0 against the direct formula", "difference of μ"),
-        (axes[1], "numbers of x̂0 that the clip to [−1, 1] changes", "%"),
-    ):
-        time_axis(axis, schedule.T)
-        label(axis, title=title, x="t (sampling goes to the right)", y=y_words)
-        axis.legend(fontsize=7.5, frameon=False)
     most = max(float(row["untouched"]) for row in rows)
     last = {row["prediction"]: row for row in rows if row["t"] == schedule.T}
     touched = ", ".join(
@@ -85,7 +67,6 @@ def hook(schedule: Schedule, steps: int, error: float, *, count: int = 2000, see
     )
     return Result(
         "hook",
-        figure,
         rows,
         f"hook ({what}): through an untouched x0 the mean is the direct formula, to {most:.0e}; clipped, it moves at "
         f"t = {schedule.T} by {touched} (share of numbers clipped).",

@@ -1,4 +1,4 @@
-"""The page about it all: figures and numbers renewed, words kept."""
+"""The page about it all: numbers renewed, words kept."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FIGURES = "figures"
 """Folder of the figures, beside the page."""
 
 
-def write_page(page: Path, results: Sequence[tuple[str, Result]]) -> None:
-    """Save every result as NAME in the page's folder of figures, and put its conclusion into the page's block
+def write_page(page: Path, results: Sequence[tuple[str, Result]]) -> list[Path]:
+    """Save every result as NAME.csv in the page's folder of figures, and put its conclusion into the page's block
 
         <!-- NAME -->
         …
         <!-- /NAME -->
 
-    InputError if the page has no such block; nothing is written then.
+    Returns the paths of the CSV files. InputError if the page has no such block; nothing is written then.
     """
     if not page.is_file():
         raise FileNotFoundError(f"no page {page}; give --page the page to renew")
@@ -34,10 +34,10 @@ def write_page(page: Path, results: Sequence[tuple[str, Result]]) -> None:
                 f"{page} has no block <!-- {name} --> … <!-- /{name} -->; put one where its numbers belong"
             )
         text = block.sub(lambda match, result=result: f"{match[1]}{_markdown(result)}{match[2]}", text)  # type: ignore[misc]
-    for name, result in results:
-        result.save(page.parent / FIGURES, name)
+    tables = [result.save(page.parent / FIGURES, name) for name, result in results]
     with atomic(page) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    return tables
 
 
 def _markdown(result: Result) -> str:

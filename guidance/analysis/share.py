@@ -7,12 +7,12 @@ beside them, on any schedule and chain, and once more with the sizes the two ter
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
-import matplotlib.ticker
 import numpy as np
 
-from guidance.analysis.output import COLOURS, DASHES, FAINT, Result, Row, label, panels, time_axis
+from guidance.analysis.output import Result, Row
 from motion_diffusion.errors import InputError
 from motion_diffusion.prediction import PREDICTIONS, Prediction, defined_on
 from motion_diffusion.schedule import Schedule
@@ -33,7 +33,10 @@ def shares(
         level = schedule.at(t)
         A, B = (float(c) for c in schedule.posterior(t, s)[:2])
         alpha, sigma = float(level.alpha), float(level.sigma)
-        row: dict[str, str | float | int] = {"t": t, "s": s, "alpha": alpha, "sigma": sigma, "snr": float(level.snr)}
+        row: dict[str, str | float | int] = {
+            "schedule": schedule.name, "std": std, "t": t, "s": s,
+            "alpha": alpha, "sigma": sigma, "snr": float(level.snr),
+        }  # fmt: skip
         for name, prediction in predictions.items():
             c_x, c_y = (float(c) for c in prediction.mean_coefficients(level, A, B))
             p, q = (float(c) for c in prediction.row(level))
@@ -49,7 +52,7 @@ def shares(
     return rows
 
 
-def crossing(rows: list[Row], falling: str, other: str) -> float | None:
+def crossing(rows: Sequence[Row], falling: str, other: str) -> float | None:
     """The t at which |falling| − |other| changes its sign, between the two steps around it; None if it does not."""
     t = np.array([row["t"] for row in rows], dtype=float)
     gap = np.array([abs(float(row[falling])) - abs(float(row[other])) for row in rows])
@@ -62,38 +65,11 @@ def crossing(rows: list[Row], falling: str, other: str) -> float | None:
 
 def share(schedule: Schedule, steps: int, std: float = 1.0) -> Result:
     """The analysis: coefficients, shares and weighted shares over t, for every type that the schedule allows."""
-    times = schedule.times(steps)
     allowed = defined_on(schedule)
-    rows = shares(schedule, times, std, allowed)
+    rows = shares(schedule, schedule.times(steps), std, allowed)
     what = f"{schedule.name} schedule, T = {schedule.T}, {steps} steps, data of standard deviation {std:g}"
-    figure, axes = panels(2, 2, size=(11, 7.5), title=f"Whose is the step?  {what}")
-    t = times[:-1]
-    for axis, column, title, y in (
-        (axes[0], "cy", "The network's coefficient in μ", "|c_y|"),
-        (axes[1], "cx", "The coefficient of x_t in μ", "|c_x|"),
-        (axes[2], "share", "The network's share by coefficients", "|c_y| / (|c_x| + |c_y|)"),
-        (axes[3], "weighted", "The network's share by size", "share of the root mean square"),
-    ):
-        for name in allowed:
-            values = [max(abs(float(row[f"{name}_{column}"])), 1e-12) for row in rows]
-            axis.plot(t, values, color=COLOURS[name], linestyle=DASHES[name], linewidth=1.7, label=name)
-        axis.set_yscale("log")
-        if column in ("share", "weighted"):
-            axis.set_ylim(1e-4, 1.3)
-            axis.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-        else:
-            axis.set_ylim(1e-5 if column == "cy" else 1e-2, 60)
-        time_axis(axis, schedule.T)
-        label(axis, title=title, x="t (sampling goes to the right)", y=y)
-    x0_eps, x0_score = (crossing(rows, "x0_cy", f"{name}_cy") if name in allowed else None for name in ("eps", "score"))
-    for at, words, side in ((x0_eps, "SNR = 1", "left"), (x0_score, "α = σ² = {:.3f}", "right")):
-        if at is not None:
-            words = words.format(np.interp(at, t[::-1], [float(row["alpha"]) for row in rows[::-1]]))
-            for axis in axes:
-                axis.axvline(at, color=FAINT, linewidth=0.9, linestyle=":")
-            axes[0].text(at, 30, f" {words} \n t = {at:.0f} ", fontsize=7.5, color=FAINT, ha=side, va="top")
-    axes[0].legend(fontsize=8, frameon=False, ncols=3, loc="lower left")
-    return Result("share", figure, rows, _conclusion(what, rows, allowed, x0_eps))
+    crossed = crossing(rows, "x0_cy", "eps_cy") if "eps" in allowed else None
+    return Result("share", rows, _conclusion(what, rows, allowed, crossed))
 
 
 def _conclusion(what: str, rows: list[Row], allowed: dict[str, Prediction], crossed: float | None) -> str:

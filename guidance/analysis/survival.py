@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from guidance.analysis.exact import gaussian_survival, mixture_mean, through
-from guidance.analysis.output import COLOURS, DASHES, FAINT, INK, Result, Row, band, columns, label, panels, time_axis
+from guidance.analysis.output import Result, Row, columns
 from guidance.analysis.runs import Chain, Trace, confidence
 from motion_diffusion.errors import InputError
 from motion_diffusion.prediction import PREDICTIONS, Prediction, defined_on
@@ -49,34 +49,28 @@ def kept_when_frozen(prediction: Prediction, schedule: Schedule, times: Sequence
 
 
 def frozen(schedule: Schedule, steps: int) -> Result:
-    """(a) The closed form, for every prediction type, down to t = 0 and to 2 % of T, where GMD stops guiding."""
+    """(a) The closed form, for every prediction type, down to t = 0 and to 2 % of T, where GMD stops guiding.
+
+    NAME_to_V: of what is added to x_t, how much is in x_v; NAME_left_at_V: the same of the clean motion.
+    """
     times = schedule.times(steps)
     until = max(min(times[:-1], key=lambda t: abs(t - 0.02 * schedule.T)), times[-2])
     what = f"{schedule.name} schedule, T = {schedule.T}, {steps} steps"
-    figure, axes = panels(1, 2, size=(11, 4.2), title=f"A push that the network does not answer  ({what})")
     names = [name for name in defined_on(schedule) if name != "mu"]
-    table: dict[int, dict[str, str | float | int]] = {t: {"t": t} for t in times[:-1]}
-    for axis, end in zip(axes, (0, until), strict=True):
+    table: dict[int, dict[str, str | float | int]] = {t: {"schedule": schedule.name, "t": t} for t in times[:-1]}
+    for end in (0, until):
         chain = [t for t in times if t >= end]
         for name in names:
             kept = kept_when_frozen(PREDICTIONS[name], schedule, chain)
             for t, value in zip(chain, kept, strict=False):
-                table[t] |= {f"{name}_to_{end}": value, f"{name}_to_{end}_clean": value * schedule.row(t)[0]}
-            axis.plot(
-                chain[:-1],
-                [value * schedule.row(t)[0] / schedule.row(end)[0] for t, value in zip(chain, kept, strict=False)],
-                color=COLOURS[name], linestyle=DASHES[name], linewidth=1.7, label=name,
-            )  # fmt: skip
-        axis.set_ylim(-0.03, 1.08)
-        time_axis(axis, schedule.T)
-        label(axis, title=f"left at t = {end}", x="t at which the clean motion is pushed", y="share of the push")
-    axes[0].legend(fontsize=8, frameon=False)
+                left = value * schedule.row(t)[0] / schedule.row(end)[0]
+                table[t] |= {f"{name}_to_{end}": value, f"{name}_left_at_{end}": left}
     rows = list(table.values())
     at = min(times[:-1], key=lambda t: abs(t - schedule.T / 2))
     x0_kept = f"x0 keeps {100 * float(table[at][f'x0_to_{until}']):.2f} % of what is added to x_t at t = {until}"
     eps_kept = f"eps {100 * float(table[at]['eps_to_0']):.0f} % at t = 0" if "eps" in names else "eps is not defined"
     conclusion = f"network frozen ({what}), pushed at t = {at}: {x0_kept}, {eps_kept}."
-    return Result("survival-frozen", figure, rows, conclusion)
+    return Result("survival-frozen", rows, conclusion)
 
 
 def exact(schedule: Schedule, steps: int, count: int = 500, seed: int = 0) -> Result:
@@ -84,7 +78,6 @@ def exact(schedule: Schedule, steps: int, count: int = 500, seed: int = 0) -> Re
     times = schedule.times(steps)
     starts = sorted({round(i) for i in np.linspace(0, steps - 1, min(steps, 11))})
     what = f"{schedule.name} schedule, T = {schedule.T}, {steps} steps, {count} samples"
-    figure, axes = panels(1, 2, size=(11, 4.2), title=f"A push that an exact network answers  ({what})")
     data = {
         "a Gaussian of standard deviation 0.5": (torch.tensor([0.0], dtype=torch.float64), 0.5),
         "a mixture: ±1, each of standard deviation 0.2": (torch.tensor([-1.0, 1.0], dtype=torch.float64), 0.2),
@@ -94,28 +87,17 @@ def exact(schedule: Schedule, steps: int, count: int = 500, seed: int = 0) -> Re
     z = torch.randn(len(times), count, generator=generator, dtype=torch.float64)
     rows: list[Row] = []
     worst = 0.0
-    for axis, (words, (means, std)) in zip(axes, data.items(), strict=True):
+    about: dict[str, str | float | int] = {"schedule": schedule.name, "steps": steps, "samples": count}
+    for words, (means, std) in data.items():
         curves: dict[str, list[float]] = {}
         for name in names:
             denoise = through(PREDICTIONS[name], mixture_mean(means, std), schedule)
             curves[name] = _kept_by(denoise, schedule, times, z, starts)
             for k, kept in zip(starts, curves[name], strict=True):
-                rows.append({"data": words, "prediction": name, "t": times[k], "kept": kept})
-            axis.plot(
-                [times[k] for k in starts], curves[name],
-                color=COLOURS[name], linestyle=DASHES[name], linewidth=1.7, label=name,
-            )  # fmt: skip
-        for under, line in enumerate(axis.lines):  # all are one curve: each line thinner than the one below it
-            line.set_linewidth(2 * (len(names) - under))
-            line.set_linestyle("-")
-        values = np.array(list(curves.values()))
-        worst = max(worst, float(np.ptp(values, axis=0).max()))
-        axis.set_ylim(bottom=min(-0.03, float(values.min()) - 0.03))
-        time_axis(axis, schedule.T)
-        label(axis, title=words, x="t at which the clean motion is pushed", y="share of the push left at t = 0")
-    axes[0].legend(fontsize=8, frameon=False)
+                rows.append(about | {"data": words, "prediction": name, "t": times[k], "kept": kept})
+        worst = max(worst, float(np.ptp(list(curves.values()), axis=0).max()))
     conclusion = f"network exact ({what}): all {len(names)} prediction types keep the same, to {worst:.1e} of the push."
-    return Result("survival-exact", figure, rows, conclusion)
+    return Result("survival-exact", rows, conclusion)
 
 
 def _kept_by(denoise: Denoise, schedule: Schedule, times: list[int], z: Tensor, starts: Sequence[int]) -> list[float]:
@@ -155,27 +137,22 @@ def answering(chains: Sequence[Chain], *, pushes: int = 10, covariance: Tensor |
     that an exact network would give on Gaussian data like it.
     """
     rows: list[Row] = []
-    title = f"A push of {PUSH:g} m that the network answers  ({', '.join(chain.model.name for chain in chains)})"
-    figure, axes = panels(2, len(SHAPES), size=(11, 7.6), title=title)
     first = chains[0]
     steps = len(first.times) - 1
     starts = sorted({round(i) for i in np.linspace(0, steps - 1, pushes)})
     t = [first.times[k] for k in starts]
     plain = [chain.run(words=f"{chain.model.name}, not pushed") for chain in chains]
-    for column, shape in enumerate(SHAPES):
+    for shape in SHAPES:
         truth: list[float] | None = None
         if covariance is not None:
             push = displacement(shape, first.frames, 1)[:, 0, 0]
             truth = gaussian_survival(covariance, push, first.model.schedule, first.times)[starts].tolist()
-            axes[column].plot(t, truth, color=INK, linewidth=1.2, linestyle=(0, (1, 2)), label="exact, Gaussian data")
         for chain, unpushed in zip(chains, plain, strict=True):
             name, schedule = chain.model.config.prediction, chain.model.schedule
             arithmetic = kept_when_frozen(chain.model.prediction, schedule, chain.times)
             kept_by_arithmetic = torch.tensor([arithmetic[k] * schedule.row(chain.times[k])[0] for k in starts])
             mean, spread = confidence(torch.stack(_answer(chain, unpushed, shape, starts)))
             by_network = mean - kept_by_arithmetic
-            band(axes[column], t, mean, spread, prediction=name, name=chain.model.name)
-            band(axes[len(SHAPES) + column], t, by_network, spread, prediction=name, name=chain.model.name)
             for i, time in enumerate(t):
                 row: dict[str, str | float | int] = {
                     "model": chain.model.name,
@@ -190,14 +167,7 @@ def answering(chains: Sequence[Chain], *, pushes: int = 10, covariance: Tensor |
                     "by_network": by_network[i].item(),
                 }
                 rows.append(row if truth is None else row | {"exact_gaussian": truth[i]})
-        words = {"shift": "whole path shifted", "ramp": "path turned aside: 0 at its start"}[shape]
-        label(axes[column], title=f"left at t = 0: {words}", x="t of the push", y="share of the push")
-        label(axes[2 + column], title="… of it the network's doing", x="t of the push", y="left − kept by arithmetic")
-    for axis in axes:
-        axis.axhline(0, color=FAINT, linewidth=0.8)
-        time_axis(axis, first.model.schedule.T)
-    axes[0].legend(fontsize=8, frameon=False)
-    return Result("survival-answering", figure, rows, _conclusion(chains, rows))
+    return Result("survival-answering", rows, _conclusion(chains, rows))
 
 
 def _answer(chain: Chain, plain: Trace, shape: str, starts: Sequence[int]) -> list[Tensor]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from guidance.analysis.output import COLOURS, FAINT, Result, Row, band, label, panels, time_axis
+from guidance.analysis.output import Result, Row
 from guidance.analysis.runs import Chain, Trace, confidence, ratio
 from guidance.goals import Goals
 from motion_diffusion.errors import InputError
@@ -68,41 +68,39 @@ def ledger(chain: Chain, guided: Trace, plain: Trace, goals: Goals) -> Ledger:
 
 
 def undoing(chains: Sequence[Chain], goals: Goals, method: str, scale: float) -> Result:
-    """The analysis, a column of panels for all models: pushed and taken back at each step, and steered so far."""
+    """The analysis: for every model and t what was pushed and taken back in metres, how far it was steered before, and
+    as shares: of all pushes so far what was taken back (`undone`), and of the way to the goals what x̂0 has gone after
+    guidance, at t = 0 the motion (`way`)."""
     if method == "none":
         raise InputError("guidance none pushes nothing; choose classifier, imputation or classifier+imputation")
     rows: list[Row] = []
     parts = []
     what = f"{method}, {chains[0].z.shape[1]} motions a model, {len(chains[0].times) - 1} steps"
-    title = f"Where guidance gets undone  ({what})"
-    figure, axes = panels(2, 2, size=(11, 7.6), title=title)
     for chain in chains:
-        name, model = chain.model.config.prediction, chain.model
+        model = chain.model
         plain = chain.run(words=f"{model.name}, unguided")
         guided = chain.run(chain.guide(goals, method, scale), words=f"{model.name}, {method}")
         book = ledger(chain, guided, plain, goals)
-        t = chain.times[:-1]
         way = book.wanted.mean()
-        curves = (
-            confidence(book.push),
-            confidence(book.back),
-            ratio(book.back.cumsum(0), book.push.cumsum(0)),
-            ratio(book.steered + book.push, book.wanted.expand_as(book.push)),
-        )
-        for axis, curve in zip(axes, curves, strict=True):
-            band(axis, t, *curve, prediction=name, name=model.name)
-        axes[3].plot([0], [book.left.sum() / book.wanted.sum()], "o", color=COLOURS[name], markersize=6, clip_on=False)
-        columns = {"steered": torch.cat([book.steered, book.left[None]]), "push": book.push, "back": book.back}
+        steered = torch.cat([book.steered, book.left[None]])
+        reached = torch.cat([book.steered + book.push, book.left[None]])
+        curves = {
+            ("steered_m", "steered_95"): confidence(steered),
+            ("push_m", "push_95"): confidence(book.push),
+            ("back_m", "back_95"): confidence(book.back),
+            ("undone", "undone_95"): ratio(book.back.cumsum(0), book.push.cumsum(0)),
+            ("way", "way_95"): ratio(reached, book.wanted.expand_as(reached)),
+        }
         for i, time in enumerate(chain.times):
             row: dict[str, str | float | int] = {
-                "model": model.name, "prediction": name, "t": time, "wanted_m": way.item(),
+                "model": model.name, "prediction": model.config.prediction, "guidance": method,
+                "motions": chain.z.shape[1], "t": time, "wanted_m": way.item(),
             }  # fmt: skip
-            for column, values in columns.items():
-                if i < len(values):
-                    mean, spread = confidence(values[i])
-                    row |= {f"{column}_m": mean.item(), f"{column}_95": spread.item()}
+            for columns, curve in curves.items():
+                if i < len(curve[0]) and curve[0][i].isfinite():  # there is no share of nothing
+                    row |= {column: values[i].item() for column, values in zip(columns, curve, strict=True)}
             rows.append(row)
-        early = torch.tensor(t) > model.schedule.T / 2
+        early = torch.tensor(chain.times[:-1]) > model.schedule.T / 2
         before, after = (
             f"pushed {book.push[when].sum(0).mean():.2f} m and taken back {book.back[when].sum(0).mean():.2f}"
             for when in (early, ~early)
@@ -114,14 +112,4 @@ def undoing(chains: Sequence[Chain], goals: Goals, method: str, scale: float) ->
             f"{100 * undone:.0f} ± {100 * spread_of_undone:.0f} % in all; left {book.left.mean():.2f} m, "
             f"{100 * kept:.0f} ± {100 * spread:.0f} % of the way"
         )
-    for axis in axes:
-        axis.axhline(0, color=FAINT, linewidth=0.8)
-        time_axis(axis, chains[0].model.schedule.T)
-    axes[3].axhline(1, color=FAINT, linewidth=0.8, linestyle=":")
-    label(axes[0], title="Pushed in this step", x="t", y="m towards the goals")
-    label(axes[1], title="… and taken back by the network's next answer", x="t", y="m away from the goals")
-    axes[2].set_ylim(0, 1.2)
-    label(axes[2], title="Share of all pushes so far that was taken back", x="t", y="share")
-    label(axes[3], title="x̂0 after guidance (dot: the motion)", x="t", y="share of the way to the goals")
-    axes[0].legend(fontsize=8, frameon=False)
-    return Result("undoing", figure, rows, f"undoing ({what}): {'; '.join(parts)}.")
+    return Result("undoing", rows, f"undoing ({what}): {'; '.join(parts)}.")

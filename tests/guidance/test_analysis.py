@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import guidance.__main__ as command
+from guidance.analysis.evolution import evolution
 from guidance.analysis.exact import gaussian_survival
 from guidance.analysis.hook import hook
-from guidance.analysis.output import Result, panels
+from guidance.analysis.output import Result
 from guidance.analysis.page import write_page
 from guidance.analysis.runs import Chain, alike, confidence, ratio
 from guidance.analysis.share import crossing, share, shares
@@ -217,6 +218,18 @@ def test_pushes_less_what_was_taken_back_is_what_is_left(method, prediction):
     assert nothing.push.abs().max() == nothing.back.abs().max() == nothing.left.abs().max() == 0
 
 
+def test_shares_of_the_ledger_are_of_its_metres(make_chain):
+    rows = undoing([make_chain("x0"), make_chain("eps")], GOALS, "classifier", 100.0).rows
+    for prediction in ("x0", "eps"):
+        *steps, end = (row for row in rows if row["prediction"] == prediction)
+        assert (end["t"], end["motions"], end["guidance"]) == (0, 4, "classifier")
+        assert end["way"] == pytest.approx(end["steered_m"] / end["wanted_m"], rel=1e-5)
+        for i, row in enumerate(steps, 1):
+            pushed, taken = (sum(r[column] for r in steps[:i]) for column in ("push_m", "back_m"))
+            assert row.get("undone") == (pytest.approx(taken / pushed, rel=1e-4) if pushed else None)
+            assert row["way"] == pytest.approx((row["steered_m"] + row["push_m"]) / row["wanted_m"], rel=1e-5)
+
+
 def test_undoing_needs_something_to_undo(make_chain):
     chain = make_chain()
     with pytest.raises(InputError, match="pushes nothing"):
@@ -226,6 +239,24 @@ def test_undoing_needs_something_to_undo(make_chain):
         ledger(chain, chain.run(), chain.run(), wrist)
     with pytest.raises(InputError, match="knows only the path of the root"):
         chain.guide(wrist, "classifier", 1.0)
+
+
+# ---- evolution
+
+
+def test_evolution_says_where_the_path_was_and_how_far_from_the_goals(make_chain):
+    chain = make_chain("v")
+    rows = evolution([chain], GOALS, "none", 1.0, drawn=3).rows
+    ways = [row for row in rows if "frame" in row]
+    assert len(ways) == 3 * 32
+    assert [row["t"] for row in rows if "frame" not in row] == chain.times
+    last = [row for row in ways if row["t"] == 0]
+    final = chain.paths(chain.run().final)
+    assert [(row["x_m"], row["z_m"]) for row in last] == [tuple(place) for place in final[0].tolist()]
+    goals = {row["frame"]: (row["goal_x_m"], row["goal_z_m"]) for row in last if "goal_x_m" in row}
+    assert goals == {15: pytest.approx((0.3, 0.8)), 31: pytest.approx((0.5, 1.5))}
+    off = (final[:, [15, 31]] - torch.tensor([[0.3, 0.8], [0.5, 1.5]])).norm(dim=-1).mean()
+    assert rows[-1]["off_m"] == pytest.approx(off.item(), rel=1e-5)
 
 
 # ---- what they share
@@ -249,8 +280,7 @@ def test_only_like_models_are_compared(make_root_model, make_model):
 
 
 def test_a_page_is_renewed_whole_or_not_at_all(tmp_path):
-    figure, _ = panels(1, 1, size=(2, 2), title="")
-    result = Result("share", figure, [{"t": 1, "value": 0.5}], "half\na table\nof two rows")
+    result = Result("share", [{"t": 1, "value": 0.5}], "half\na table\nof two rows")
     page = tmp_path / "page.md"
     page.write_text("words\n<!-- share -->\nold\n<!-- /share -->\nmore words\n")
     with pytest.raises(InputError, match="no block <!-- other -->"):
@@ -261,9 +291,9 @@ def test_a_page_is_renewed_whole_or_not_at_all(tmp_path):
     text = page.read_text()
     assert text.startswith("words\n<!-- share -->\n> half\n\n```\na table\nof two rows\n```\n")
     assert text.endswith("<!-- /share -->\nmore words\n")
-    write_page(page, [("share", result)])
+    assert write_page(page, [("share", result)]) == [tmp_path / "figures" / "share.csv"]
     assert page.read_text() == text
-    assert {p.name for p in (tmp_path / "figures").iterdir()} == {"share.png", "share.svg", "share.csv"}
+    assert (tmp_path / "figures" / "share.csv").read_text() == "t,value\n1,0.5\n"
 
 
 # ---- the command

@@ -34,11 +34,15 @@ def test_a_model_of_the_path_makes_no_body(name):
 
 @pytest.mark.parametrize("kind", ["{}-small", "root-{}"])
 def test_models_that_are_compared_were_made_alike(kind):
-    """Same data, seed, steps and sizes; the prediction type and the weight of its errors differ."""
+    """Same data, features and sizes; the prediction type and its training differ, of the path only the weight."""
     runs = [json.loads((SHIPPED / kind.format(p) / "training.json").read_text()) for p in ("x0", "eps", "v")]
     for run, prediction in zip(runs, ("x0", "eps", "v"), strict=True):
         assert run.pop("prediction") == prediction
-        assert run["training"].pop("weight") == ("clamped" if prediction == "x0" else "target")
+        if kind == "root-{}":
+            assert run["training"].pop("weight") == ("clamped" if prediction == "x0" else "target")
+        else:
+            assert run.pop("start") == f"{prediction}-small, of the run before"
+            del run["training"]
     assert runs[0] == runs[1] == runs[2]
 
 

@@ -17,9 +17,8 @@ from motion_diffusion.model import MotionModel
 from motion_diffusion.skeleton import JOINTS
 from sample.generate import Settings, generate
 from sample.study import GIVEN, Bench, StudyOptions, identity_of
-from sample.study_figure import points
 from sample.study_rows import Cell, Row, key_of
-from sample.study_table import Line
+from sample.study_table import Line, summaries
 from sample.trials import Trial, draw, of_split
 
 GRID = (
@@ -46,8 +45,8 @@ def rows(folder):
     return [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
 
 
-def cells(folder):
-    with (folder / "table.csv").open(newline="") as file:
+def cells(folder, name="table.csv"):
+    with (folder / name).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -77,6 +76,11 @@ def test_the_grid_is_resumed_and_its_rows_made_again(study, tmp_path, capsys):
             assert float(row[place].split(" ±")[0]) == pytest.approx(mean, abs=0.006)
     assert real[heading.index("error, cm")] == "-"
     assert (out / "study.png").read_bytes().startswith(b"\x89PNG")
+    overall = {row["method"]: row for row in cells(out, "study.csv")}
+    assert overall.keys() == {"-", "none", "projection"}
+    for method in ("none", "projection"):
+        mean = sum(float(c["average error, cm"]) for c in table if c["method"] == method) / 4
+        assert float(overall[method]["average error, cm"]) == pytest.approx(mean, rel=1e-4)
 
     whole = (out / "rows.jsonl").read_bytes()
     study(*GRID, "--out", "s")
@@ -150,11 +154,13 @@ def test_ratios_by_hand():
     assert numbers["seconds a motion"][0] == pytest.approx(3.0)
     assert numbers["seconds / unguided"] == (pytest.approx(3.0), None)
     other = line([[0.3, 0.3, 0.0], [4, 8, 12], [1, 1, 1]], [[0.0, 0.1, 0.2], [1, 2, 3], [2, 1, 1]], joints="head")
-    (point,) = points([one, other])
-    assert point.error[0] == pytest.approx(2.0)  # 10 times the mean of 0.2 and 0.2
-    assert point.more["foot skating - unguided"][0] == pytest.approx(0.1)
-    assert point.more["joint jitter / unguided"][0] == pytest.approx(0.75)
-    assert point.seconds == pytest.approx(3.0)
+    (summary,) = summaries([one, other])
+    numbers = summary.numbers
+    assert (summary.cells, summary.motions) == (2, 3)
+    assert numbers["average error, cm"][0] == pytest.approx(2.0)  # 10 times the mean of 0.2 and 0.2
+    assert numbers["foot skating - unguided"][0] == pytest.approx(0.1)
+    assert numbers["joint jitter / unguided"][0] == pytest.approx(0.75)
+    assert numbers["seconds a motion"][0] == numbers["seconds / unguided"][0] == pytest.approx(3.0)
 
 
 def test_what_is_given():

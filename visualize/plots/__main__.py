@@ -1,0 +1,42 @@
+"""python -m visualize.plots: figures made from the files that training, evaluation and analysis leave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from motion_diffusion.errors import InputError, command
+from visualize.plots.drawing import ENDINGS, Ending, draw
+
+
+@dataclass(frozen=True)
+class Options:
+    """Make figures from files: CSV of analyses and studies, metrics.jsonl of runs, figures.json of evaluations.
+
+    Several runs, or several evaluations, are drawn side by side in one figure.
+    """
+
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Files, or folders: all in them that can be drawn is."""
+    out: Path = Path("out/plots")
+    """Folder for the figures."""
+    endings: tuple[Ending, ...] = ENDINGS
+    """What to write of each."""
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command. arguments: instead of those that were typed."""
+    options = tyro.cli(Options, prog="python -m visualize plots", args=arguments)
+    if not options.files:
+        raise InputError("nothing to draw: give CSV files, metrics.jsonl, figures.json, or folders that hold them")
+    for path in draw(options.files, options.out, options.endings):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Files in, figures out: which figure a file is for is seen from its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from motion_diffusion.errors import InputError
+from motion_diffusion.files import atomic
+from visualize.plots.compare import compare
+from visualize.plots.evaluation import evaluation
+from visualize.plots.evolution import evolution
+from visualize.plots.hook import hook
+from visualize.plots.reading import Row, read_evaluation, read_metrics, read_table
+from visualize.plots.share import share
+from visualize.plots.study import study
+from visualize.plots.survival import answering, exact, frozen
+from visualize.plots.training import training
+from visualize.plots.undoing import undoing
+
+Draw = Callable[[Sequence[Row]], Figure]
+
+TABLES: dict[Draw, set[str]] = {
+    share: {"schedule", "std", "t", "s", "alpha", "snr"},
+    hook: {"schedule", "error", "t", "prediction", "untouched", "clipped", "share_clipped"},
+    frozen: {"schedule", "t", "x0_to_0", "x0_left_at_0"},
+    exact: {"schedule", "steps", "samples", "data", "prediction", "t", "kept"},
+    answering: {"model", "prediction", "push", "t", "motions", "kept", "kept_95", "by_network"},
+    undoing: {"model", "prediction", "guidance", "motions", "t", "push_m", "back_m", "undone", "way"},
+    evolution: {"model", "prediction", "guidance", "motions", "t", "frame", "x_m", "z_m", "goal_x_m", "off_m"},
+    compare: {"model", "prediction", "guidance", "motions", "error_cm", "seconds"},
+    study: {"model", "prediction", "method", "cells", "average error, cm", "seconds a motion"},
+}
+"""The figure of a CSV file by columns that no other kind of file has all of."""
+
+METRICS, EVALUATION = "metrics.jsonl", "figures.json"
+"""Names of the files of runs, and of evaluations; all of a kind make one figure."""
+
+Ending = Literal["png", "svg"]
+ENDINGS: tuple[Ending, ...] = get_args(Ending)
+
+
+def draw(paths: Iterable[Path], out: Path, endings: Sequence[Ending] = ENDINGS) -> list[Path]:
+    """Make the figures of files, and of the files in folders that have one, and write them into the folder `out`.
+
+    The figure of a CSV file has its name; that of runs is `loss`, that of evaluations `evaluation`. Returns the paths.
+    InputError, before anything is written, for a file that has no figure or cannot be read.
+    """
+    tables: list[Path] = []
+    runs: list[Path] = []
+    evaluations: list[Path] = []
+    for path in dict.fromkeys(_files(paths)):
+        (evaluations if path.name == EVALUATION else runs if path.suffix == ".jsonl" else tables).append(path)
+    figures: dict[str, Figure] = {}
+    for path in tables:
+        if path.stem in figures:
+            raise InputError(f"{path}: the figure of another file has this name; draw it into another --out")
+        rows = read_table(path)
+        figures[path.stem] = _made(_of_table(path, rows), rows, path)
+    if runs:
+        lines = [row for name, path in _named(runs).items() for row in _of_run(path, name)]
+        figures["loss"] = _made(training, lines, *runs)
+    if evaluations:
+        measured = [row for name, path in _named(evaluations).items() for row in read_evaluation(path, name)]
+        figures["evaluation"] = _made(evaluation, measured, *evaluations)
+    return [path for name, figure in figures.items() for path in save(figure, out, name, endings)]
+
+
+def save(figure: Figure, out: Path, name: str, endings: Sequence[Ending] = ENDINGS) -> list[Path]:
+    """Write a figure as NAME.png, NAME.svg … The same figure makes the same bytes. Returns the paths."""
+    written = []
+    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
+        for ending in endings:
+            path = out / f"{name}.{ending}"
+            with atomic(path) as temporary:
+                figure.savefig(temporary, format=ending, metadata={"Date": None} if ending == "svg" else None)
+            figure.set_layout_engine("none")  # it is laid out now
+            written.append(path)
+    return written
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Files as they are, and of folders what has a figure."""
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"no file {path}; give a CSV file, {METRICS}, {EVALUATION}, or a folder that holds them")
+        if not path.is_dir():
+            yield path
+            continue
+        found = [path / name for name in (METRICS, EVALUATION) if (path / name).is_file()]
+        found += [table for table in sorted(path.glob("*.csv")) if _kinds(read_table(table)[0])]
+        if not found:
+            raise InputError(f"{path} has no {METRICS}, {EVALUATION} or CSV file that is drawn; give a folder that has")
+        yield from found
+
+
+def _kinds(row: Row) -> list[Draw]:
+    return [kind for kind, columns in TABLES.items() if columns <= row.keys()]
+
+
+def _of_table(path: Path, rows: Sequence[Row]) -> Draw:
+    kinds = _kinds(rows[0])
+    if not kinds:
+        columns = ", ".join(list(rows[0])[:6])
+        raise InputError(
+            f"{path}: there is no figure of the columns {columns} …; give the CSV of an analysis or study, "
+            f"{EVALUATION} of an evaluation or {METRICS} of a run"
+        )
+    return kinds[0]
+
+
+def _of_run(path: Path, name: str) -> list[Row]:
+    rows = read_metrics(path, name)
+    if not any("x0_error_q" in column for row in rows for column in row):
+        raise InputError(f"{path} has no errors by quarter of t; give the {METRICS} of a model's training")
+    return rows
+
+
+def _made(kind: Draw, rows: Sequence[Row], *paths: Path) -> Figure:
+    try:
+        return kind(rows)
+    except InputError as error:
+        raise InputError(f"{', '.join(map(str, paths))}: {error}") from None
+
+
+def _named(paths: Sequence[Path]) -> dict[str, Path]:
+    """Files by the names of their folders, or by all of their paths where these are not different."""
+    folders = [path.resolve().parent for path in paths]
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [str(folder) for folder in folders]
+    return dict(zip(names, paths, strict=True))

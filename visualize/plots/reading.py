@@ -1,0 +1,118 @@
+"""The rows of figures, as they lie in files: tables (CSV), the numbers of runs, and those of evaluations."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from motion_diffusion.errors import InputError
+
+Row = Mapping[str, Any]
+"""A line of a table by its columns; numbers may still be words, as they are in CSV."""
+
+LARGEST = 1e100
+"""More cannot be drawn."""
+
+
+def numbers(rows: Sequence[Row], column: str, *, least: float = -LARGEST) -> list[float]:
+    """A column. InputError for one that is not there, for what is no number, and for one that cannot be."""
+    result = []
+    for cell in (row.get(column, "") for row in rows):
+        try:
+            value = float(cell)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not least <= value <= LARGEST:
+            at_least = f" of {least:g} or more" if least > -LARGEST else ""
+            raise InputError(f"column {column} has {cell!r} where a number{at_least} belongs; mend it")
+        result.append(value)
+    return result
+
+
+def having(rows: Sequence[Row], column: str) -> list[Row]:
+    """Those that have something in a column."""
+    return [row for row in rows if row.get(column, "") != ""]
+
+
+def by(rows: Sequence[Row], column: str) -> dict[str, list[Row]]:
+    """Rows by what a column says, in the order in which it is first said."""
+    result: dict[str, list[Row]] = {}
+    for row in rows:
+        result.setdefault(str(row[column]), []).append(row)
+    return result
+
+
+def read_table(path: Path) -> list[Row]:
+    """The rows of a CSV file. InputError if it is none, or has no row."""
+    rows: list[Row] = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = csv.DictReader(file, strict=True)
+            for row in lines:
+                if None in row or None in row.values():
+                    raise InputError(f"{path}, line {lines.line_num}: not as many cells as columns; write it anew")
+                rows.append(row)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no CSV file ({error}); give one") from None
+    if not rows:
+        raise InputError(f"{path} has no rows; write it anew")
+    return rows
+
+
+def read_metrics(path: Path, name: str) -> list[Row]:
+    """The lines of a run's metrics.jsonl with its `run`, a name, and its `prediction`, as config.json beside it has it.
+
+    A last line without an end, which is being written, is left out, and so are numbers that are not finite. InputError
+    for lines that are no JSON.
+    """
+    rows: list[Row] = []
+    config = path.with_name("config.json")
+    of_model = _object(config.read_text(encoding="utf-8"), str(config)) if config.is_file() else {}
+    about = {"run": name, "prediction": of_model.get("prediction", "")}
+    for number, line in enumerate(_text(path).split("\n")[:-1], 1):
+        values = _object(line, f"{path}, line {number}")
+        rows.append(about | {k: v for k, v in values.items() if not isinstance(v, float) or math.isfinite(v)})
+    if not rows:
+        raise InputError(f"{path} has no lines yet; train longer")
+    return rows
+
+
+def read_evaluation(path: Path, name: str) -> list[Row]:
+    """A row for each figure of each group in the figures.json of an evaluation, with a name of its `model`.
+
+    Columns: model, group, figure, mean, half (of the 95 % interval), motions, protocol, evaluator, data.
+    """
+    told = _object(_text(path), str(path))
+    try:
+        about = {"model": name, "motions": told["num"], **{key: told[key] for key in ("protocol", "evaluator", "data")}}
+        rows: list[Row] = [
+            about | {"group": group, "figure": figure, "mean": float(mean), "half": float(half)}
+            for group, figures in told["figures"].items()
+            for figure, (mean, half) in figures.items()
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is no result of an evaluation ({error}); give a figures.json") from None
+    if not rows:
+        raise InputError(f"{path} has no figures; evaluate anew")
+    return rows
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text ({error}); give another file") from None
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where} is no JSON ({error}); mend it") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{where} is no JSON object; mend it")
+    return value

@@ -1,0 +1,31 @@
+"""How runs have learned: the squared error of x̂0 by quarter of t, on what they trained on and on held-out examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from visualize.plots.looks import label, legend, line, of_models, panels
+from visualize.plots.reading import Row, by, having, numbers
+
+QUARTERS = ("first quarter of t: little noise", "second quarter", "third quarter", "last quarter: nearly all noise")
+
+
+def training(rows: Sequence[Row]) -> Figure:
+    """The figure of one run's metrics.jsonl, or of several."""
+    runs = by(rows, "run")
+    looks = of_models({name: str(of[0]["prediction"]) for name, of in runs.items()})
+    title = "Squared error of x̂0 on held-out examples (with markers) and in training (thin)"
+    figure, axes = panels(2, 2, size=(11, 7.5), title=title)
+    for quarter, axis in enumerate(axes, 1):
+        for name, look in looks.items():
+            column = f"x0_error_q{quarter}"
+            trained, held_out = having(runs[name], column), having(runs[name], f"held_out_{column}")
+            steps, errors = numbers(trained, "step"), numbers(trained, column)
+            axis.plot(steps, errors, color=look.colour, linestyle=look.linestyle, linewidth=0.8, alpha=0.5)
+            line(axis, numbers(held_out, "step"), numbers(held_out, f"held_out_{column}"), look, name)
+        axis.set_yscale("log")
+        label(axis, title=QUARTERS[quarter - 1], x="step", y="squared error of x̂0, standardised")
+    legend(axes[0])
+    return figure
