@@ -52,6 +52,7 @@ class Motions:
             raise InputError("nothing to sample: give --seeds 1 or more and --texts that say something")
         models = [MotionModel.load(name) for name in self.models]
         alike(models)
+        first = min(model.times(1)[0] for model in models)
         return [
             Chain.of(
                 model,
@@ -59,6 +60,7 @@ class Motions:
                 range(self.seeds),
                 frames=round(self.seconds * FPS),
                 steps=self.steps,
+                first=first,
                 text_scale=self.text_scale,
             )
             for model in models

@@ -3,6 +3,7 @@ with another that differs in one thing, and x_t and x̂0 are kept at every step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -46,14 +47,24 @@ class Chain:
 
     @staticmethod
     def of(
-        model: MotionModel, texts: Sequence[str], seeds: Iterable[int], *, frames: int, steps: int, text_scale: float
+        model: MotionModel,
+        texts: Sequence[str],
+        seeds: Iterable[int],
+        *,
+        frames: int,
+        steps: int,
+        text_scale: float,
+        first: int | None = None,
     ) -> Chain:
-        """Every text with every seed: B = texts · seeds. A motion's noise depends on its seed alone."""
+        """Every text with every seed: B = texts · seeds. A motion's noise depends on its seed alone.
+
+        first: the time to begin at; without it, where the model samples from.
+        """
         if not 2 <= frames <= model.config.max_frames:
             raise InputError(
                 f"{frames / FPS:g} s: {model.name} makes motions of 0.1 to {model.config.max_frames / FPS:g} s"
             )
-        times = model.schedule.times(steps)
+        times = model.times(steps) if first is None else model.schedule.times(steps, first=first)
         noise = []
         for seed in seeds:
             generator = torch.Generator().manual_seed(seed)
@@ -70,7 +81,7 @@ class Chain:
     def run(self, guide: Guide | None = None, *, start: int = 0, x: Tensor | None = None, words: str = "") -> Trace:
         """Run from step number `start`, from x instead of the run's own beginning. words: shown with the progress."""
         if x is None:
-            x = self.model.schedule.prior_std * self.z[0]
+            x = math.hypot(*self.model.schedule.row(self.times[0])) * self.z[0]
         xs: list[Tensor] = []
         network: list[Tensor] = []
         guided: list[Tensor] = []
