@@ -1,0 +1,74 @@
+"""A person's own thread."""
+
+import threading
+import time
+
+from visualize.studio.desk import PILE, Desk
+
+LONG = 60.0
+
+
+def test_things_happen_in_order_on_one_thread():
+    desk, seen, ended = Desk(lambda: None), [], threading.Event()
+    for k in range(100):
+        desk.post(lambda k=k: seen.append((k, threading.get_ident())))
+    desk.post(ended.set)
+    assert ended.wait(LONG)
+    desk.close()
+    assert [k for k, _ in seen] == list(range(100))
+    assert len({thread for _, thread in seen}) == 1
+
+
+def test_only_the_newest_of_a_kind_happens():
+    desk, seen, go, ended = Desk(lambda: None), [], threading.Event(), threading.Event()
+    desk.post(lambda: go.wait(LONG))
+    for k in range(10):
+        desk.post_newest("move", lambda k=k: seen.append(k))
+        desk.post_newest("other", lambda k=k: seen.append(-k))
+    desk.post(ended.set)
+    go.set()
+    assert ended.wait(LONG)
+    desk.close()
+    assert sorted(seen) == [-9, 9]
+
+
+def test_the_clock_ticks_when_it_should():
+    ticks = []
+    desk = Desk(lambda: ticks.append(time.monotonic()), rate=200)
+    time.sleep(0.1)
+    assert ticks == []
+    desk.ticking = True
+    until = time.monotonic() + LONG
+    while len(ticks) < 5 and time.monotonic() < until:
+        time.sleep(0.01)
+    desk.close()
+    count = len(ticks)
+    assert count >= 5
+    time.sleep(0.05)
+    assert len(ticks) == count
+
+
+def test_errors_do_not_end_it(capsys):
+    desk, ended = Desk(lambda: None), threading.Event()
+    desk.post(lambda: 1 / 0)
+    desk.post(ended.set)
+    assert ended.wait(LONG)
+    desk.close()
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_flood_is_not_piled_up(capsys):
+    desk, go = Desk(lambda: None), threading.Event()
+    seen = []
+    desk.post(lambda: go.wait(LONG))
+    for _ in range(PILE + 50):
+        desk.post(lambda: seen.append(1))
+    go.set()
+    ended = threading.Event()
+    until = time.monotonic() + LONG
+    while not ended.is_set() and time.monotonic() < until:
+        desk.post(ended.set)
+        ended.wait(0.1)
+    desk.close()
+    assert len(seen) <= PILE
+    assert "dropped" in capsys.readouterr().err

@@ -1,0 +1,172 @@
+"""A plan and its history: undo is the inverse of do, what is saved is what is loaded, and limits hold."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guidance.goals import SCHEMA, Goals, Joint, Loop, Segment, Waypoint, load_goals
+from motion_diffusion.errors import InputError
+from motion_diffusion.motion import Motion
+from visualize.studio.document import IN_ALL, PARTS, WORDS, Base, Document, History, plan_of
+
+GOALS = st.one_of(
+    st.builds(Waypoint, time=st.floats(0, 5), x=st.floats(-3, 3), z=st.floats(-3, 3)),
+    st.builds(Joint, joint=st.just("head"), time=st.floats(0, 5), position=st.just((None, 1.2, None))),
+    st.builds(Loop),
+)
+EDITS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), GOALS),
+        st.tuples(st.just("remove"), st.integers(0, 5)),
+        st.tuples(st.just("seed"), st.integers(0, 9)),
+        st.tuples(st.just("count"), st.integers(1, 4)),
+    ),
+    max_size=12,
+)
+
+
+def edited(plan, edit):
+    what, value = edit
+    if what == "add":
+        return plan.with_goal(value)
+    if what == "remove":
+        return plan.without_goal(value)
+    return plan.changed(what, value)
+
+
+@given(EDITS)
+def test_undo_is_the_inverse_of_do(edits):
+    history, states = History(Document()), [Document()]
+    for edit in edits:
+        history = history.did(edited(history.now, edit))
+        if history.now != states[-1]:
+            states.append(history.now)
+    for before in reversed(states[:-1]):
+        history = history.undone()
+        assert history.now == before
+    assert history.undone() is history
+    for after in states[1:]:
+        history = history.redone()
+        assert history.now == after
+    assert history.redone() is history
+
+
+@given(EDITS, EDITS)
+def test_a_change_after_undoing_forgets_what_was_undone(first, second):
+    history = History(Document())
+    for edit in first:
+        history = history.did(edited(history.now, edit))
+    history = history.undone()
+    for edit in second:
+        before = history
+        history = history.did(edited(history.now, edit))
+        if history is not before:
+            assert history.redone() is history
+            assert history.undone().now == before.now
+
+
+@given(st.lists(st.integers(0, 100), min_size=1))
+def test_one_movement_is_undone_at_once(seeds):
+    start = History(Document(seed=7)).did(Document(seed=101))
+    history = start
+    for seed in seeds:
+        history = history.did(history.now.changed("seed", seed), "seed")
+    assert history.undone().now == start.now
+    assert history.did(Document(seed=102), "other").undone().now == history.now
+
+
+def test_the_history_does_not_grow_for_ever():
+    history = History(0)
+    for value in range(1, 1000):
+        history = history.did(value)
+    assert len(history.past) == History.DEPTH
+    assert history.undone().now == 998
+
+
+@pytest.mark.parametrize("path", sorted(set(SCHEMA.parent.glob("*.json")) - {SCHEMA}), ids=lambda path: path.stem)
+def test_goal_files_come_back(path, tmp_path):
+    plan = Document().with_goal_file(load_goals(path))
+    (tmp_path / "plan.json").write_bytes(plan.to_goal_file())
+    again = load_goals(tmp_path / "plan.json")
+    assert again.goals == list(plan.goals) == load_goals(path).goals
+    assert Document().with_goal_file(again) == plan
+    assert json.loads(plan.to_goal_file())["version"] == 1
+
+
+@given(EDITS)
+def test_what_the_browser_keeps_comes_back(edits):
+    plan = Document()
+    for edit in edits:
+        plan = edited(plan, edit)
+    assert Document.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"base": {"motion": 1}}', '{"x": 1}', '{"count": 1000}', '{"parts": []}']
+)
+def test_anything_else_is_refused(text):
+    with pytest.raises(InputError):
+        Document.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("count", 9),
+        ("count", 0),
+        ("seed", -1),
+        ("steps", 10**6),
+        ("text_scale", float("nan")),
+        ("guidance", "magic"),
+        ("guidance", "imputation+projection"),
+        ("goals", (Loop(),) * 101),
+        ("parts", (Segment(text="a" * (WORDS + 1), seconds=2.0),)),
+        ("parts", (Segment(text="a", seconds=2.0),) * (PARTS + 1)),
+        ("parts", (Segment(text="a", seconds=20.0),) * (int(IN_ALL / 20) + 1)),
+        ("parts", (Segment(text="a", seconds=0.05),)),
+    ],
+)
+def test_limits(field, value):
+    with pytest.raises(InputError) as refused:
+        Document().changed(field, value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_of_goals_makes_the_plan_long_enough():
+    goals = Goals(goals=[Waypoint(time=5.0, x=0.0, z=3.0)])
+    plan = Document().with_goal_file(goals)
+    plan.wanted(120).check(plan.frames)
+    assert plan.text == Document().text
+
+
+def test_segments_are_told_to_the_model_where_it_needs_them():
+    one, long = Document(), Document(parts=(Segment(text="a person walks", seconds=8.0),))
+    two = Document(parts=(Segment(text="a person walks", seconds=2.0), Segment(text="a person bows", seconds=2.0)))
+    assert not one.wanted(120).segments
+    assert [len(plan.wanted(120).segments) for plan in (long, two)] == [1, 2]
+    assert [plan.frames for plan in (one, long, two)] == [80, 160, 80]
+
+
+def test_a_motion_says_what_it_was_made_from(walks):
+    plan = Document(seed=5, guidance="imputation", steps=9).with_goal(Waypoint(time=1.0, x=0.1, z=0.9))
+    said = {
+        "goals": plan.wanted(120).model_dump(exclude_none=True),
+        "seed": 5,
+        "settings": {"guidance": "imputation", "steps": 9},
+    }
+    motion = Motion(walks[0][:80], text="a person limps", provenance=said)
+    found = plan_of(motion, Document())
+    assert (found.goals, found.seed, found.guidance, found.steps) == (plan.goals, 5, "imputation", 9)
+    assert (found.text, found.frames) == ("a person limps", 80)
+
+
+def test_what_a_plan_goes_on_from_is_looked_at(walks):
+    motion = Motion(walks[0][:60])
+    after = Document().changed("base", Base.after(motion))
+    assert (after.frames, after.begin) == (60 + 80, 3.0)
+    part = Document(parts=(Segment(text="a person bows", seconds=1.0),)).changed("base", Base(motion, 1.0, 2.0))
+    assert (part.frames, part.begin) == (60, 1.0)
+    with pytest.raises(InputError, match="of 3 s"):
+        Document().changed("base", Base(motion, 1.0, 4.0))

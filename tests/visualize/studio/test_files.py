@@ -1,0 +1,70 @@
+"""What is uploaded is checked, and nothing that comes in harms."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guidance.goals import Goals
+from motion_diffusion.errors import InputError
+from tests.guidance.goal_files import mutated
+from visualize.studio import files
+
+
+@given(mutated())
+def test_goal_files_are_read_or_refused_in_a_line(data):
+    complaint = ""
+    try:
+        assert isinstance(files.read_goals(json.dumps(data).encode(), {}), Goals)
+    except InputError as error:
+        complaint = str(error)
+    assert "\n" not in complaint
+
+
+@given(st.binary(max_size=200), st.sampled_from(["a.npz", "a.bvh", "a.npy", "a"]))
+def test_motions_are_read_or_refused_in_a_line(content, name):
+    with pytest.raises(InputError) as refused:
+        files.read_upload(name, content)
+    assert "\n" not in str(refused.value)
+    assert "/" not in str(refused.value).split(":")[0]
+
+
+def test_what_would_fill_the_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(files, "UNPACKED", 2**20)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("joints.npy", bytes(2**21))
+    with pytest.raises(InputError, match="unpacks to 2 MB; load up to 1 MB"):
+        files.read_upload("bomb.npz", packed.getvalue())
+    monkeypatch.setattr(files, "LARGEST", 10)
+    for read in (lambda: files.read_upload("a.npz", bytes(11)), lambda: files.read_goals(bytes(11), {})):
+        with pytest.raises(InputError, match="load up to"):
+            read()
+
+
+def test_pickles_are_not_opened():
+    packed = io.BytesIO()
+    np.savez(
+        packed,
+        joints=np.array([{"a": 1}], dtype=object),
+        version=1,
+        fps=20.0,
+        joint_names=["a"],
+        text="",
+        provenance="{}",
+    )
+    with pytest.raises(InputError, match="not a whole"):
+        files.read_upload("evil.npz", packed.getvalue())
+
+
+def test_long_motions_are_refused(monkeypatch, walks, tmp_path):
+    from motion_diffusion.motion import Motion
+
+    Motion(walks[0][:40]).save(tmp_path / "m.npz")
+    monkeypatch.setattr(files, "LONGEST", 1.0)
+    with pytest.raises(InputError, match="lasts 2 s; load up to 1 s"):
+        files.read_upload("m.npz", (tmp_path / "m.npz").read_bytes())

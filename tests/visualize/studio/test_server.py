@@ -1,0 +1,101 @@
+"""The door of the studio: where it listens, who is let in, and what it says when it cannot begin."""
+
+import builtins
+import socket
+
+import pytest
+
+import visualize.studio.__main__ as command
+
+pytest.importorskip("viser")
+from motion_diffusion.errors import InputError
+from visualize.studio.server import Address, _letters
+
+
+@pytest.fixture
+def taken():
+    """A port that something listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_a_port_in_use_is_said_in_a_line(taken, run_in_folder, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run_in_folder(command, "--port", taken)
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: 127.0.0.1 port {taken} cannot be listened on")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--port", 0), "port 0"),
+        (("--port", 70000), "port 70000"),
+        (("--host", "nowhere.invalid"), "nowhere.invalid port 8080 cannot be listened on"),
+        (("--models", "no-run"), "no model 'no-run'"),
+        (("--models", "root-v"), "no body"),
+        (("--threads", 0), "--threads 0"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line(arguments, told, run_in_folder, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run_in_folder(command, *arguments)
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_a_missing_extra_is_said_in_a_line(run_in_folder, capsys, monkeypatch):
+    usual = builtins.__import__
+
+    def without(name, *rest):
+        if name.startswith("visualize.studio.server"):
+            raise ImportError("No module named 'viser'", name="viser")
+        return usual(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(SystemExit, match="2"):
+        run_in_folder(command)
+    assert capsys.readouterr().err == "error: the studio needs viser: pip install 'motion-diffusion[studio]'\n"
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "asked", "allowed"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080", "127.0.0.1:8080", True),
+        ("127.0.0.1", "http://localhost:8080", "localhost:8080", True),
+        ("::1", "http://[::1]:8080", "[::1]:8080", True),
+        ("127.0.0.1", "http://evil.example", "127.0.0.1:8080", False),
+        ("127.0.0.1", "http://evil.example:8080", "evil.example:8080", False),  # a name that was made to point here
+        ("127.0.0.1", None, "127.0.0.1:8080", False),
+        ("127.0.0.1", "null", "127.0.0.1:8080", False),
+        ("0.0.0.0", "http://studio.example:8080", "studio.example:8080", True),
+        ("0.0.0.0", "http://evil.example", "studio.example:8080", False),
+    ],
+)
+def test_only_its_own_pages_come_in(host, origin, asked, allowed):
+    assert Address(host, 8080).lets_in(origin, asked) is allowed
+
+
+def test_local_is_local():
+    assert all(Address(host, 1).is_local for host in ("127.0.0.1", "127.1.2.3", "localhost", "::1"))
+    assert not any(Address(host, 1).is_local for host in ("0.0.0.0", "192.168.0.2", "::", "studio.example"))
+    assert Address("::1", 8080).url == "http://[::1]:8080"
+
+
+def test_a_free_port_is_free(taken):
+    with pytest.raises(InputError):
+        Address("127.0.0.1", taken).check()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        free = listener.getsockname()[1]
+    Address("127.0.0.1", free).check()
+    Address("127.0.0.1", free).check()
+
+
+def test_how_much_a_page_sends_is_counted():
+    assert _letters({"value": "abc"}) == 3
+    assert _letters({"a": ["ab", (1, 2.0)], "b": {"c": b"xyz"}}) == 2 + 2 + (2 + 1 + 1) + 3

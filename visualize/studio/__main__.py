@@ -1,0 +1,55 @@
+"""python -m visualize.studio: a page on this machine to draw goals, make motions of them, and take them away."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+
+from motion_diffusion.errors import InputError, command
+
+
+@dataclass(frozen=True)
+class Options:
+    """Open the studio: type the words, draw the path on the floor, make several takes, keep one, take it away."""
+
+    host: str = "127.0.0.1"
+    """Where to listen: this machine alone; another address lets others in, who need no password."""
+    port: int = 8080
+    models: tuple[Path, ...] = ()
+    """Run directories to offer besides the shipped models; the first one is chosen at first."""
+    threads: int = 2
+    """Of the processor that making motions takes."""
+
+
+def run(options: Options) -> None:
+    """Run the studio until it is interrupted. InputError if it cannot begin."""
+    try:
+        from visualize.studio.server import Address, Studio
+    except ImportError as error:
+        raise InputError(f"the studio needs {error.name}: pip install 'motion-diffusion[studio]'") from None
+    if options.threads < 1:
+        raise InputError(f"--threads {options.threads}: give 1 or more")
+    torch.set_num_threads(options.threads)
+    studio = Studio(Address(options.host, options.port), runs=options.models)
+    if not studio.address.is_local:
+        print(f"warning: --host {options.host} lets anybody who can reach it in; there is no password", file=sys.stderr)
+    print(f"the studio is at {studio.address.url} (ctrl-c ends it)", flush=True)
+    try:
+        threading.Event().wait()
+    finally:
+        studio.close()
+
+
+@command
+def main() -> None:
+    """The command."""
+    run(tyro.cli(Options, prog="python -m visualize.studio"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""What is edited in the studio: a plan of a motion, as an immutable value, and the history of its changes.
+
+A plan is saved as a goal file of the command line, its words as segments: `python -m sample --goals plan.json` makes
+the same motion. The browser keeps the whole of it, seed and model too, so that a page that is closed opens as it was.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from guidance.goals import Goal, Goals, Segment, explain
+from guidance.methods import parse_methods
+from motion_diffusion.errors import InputError
+from motion_diffusion.motion import Motion
+from motion_diffusion.skeleton import FPS
+from sample.editing import Part
+from sample.generate import Settings
+from sample.segments import frames_of
+
+SHORTEST, LONGEST = 0.1, 20.0
+"""Seconds of what one prompt says."""
+IN_ALL = 60.0
+"""Seconds of all parts together, at most."""
+PARTS, GOALS, COUNT, STEPS, WORDS = 12, 100, 8, 200, 400
+"""At most: parts, goals, takes at once, steps of sampling, letters of a prompt."""
+ENTRIES = 3000
+"""Points of a path, or poses of a goal, at most."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A motion that is there, and the second from which on it is made: up to second `end` anew, or, without, going on
+    after its end."""
+
+    motion: Motion
+    start: float
+    end: float | None = None
+
+    @staticmethod
+    def after(motion: Motion) -> Base:
+        """To go on from a motion's end."""
+        return Base(motion, motion.frames / FPS)
+
+    def part(self, seconds: float) -> Part:
+        """What is to be made, if that lasts so many seconds. InputError for no such part."""
+        if self.end is None:
+            return Part.after(self.motion, seconds)
+        return Part.between(self.motion, self.start, self.end)
+
+
+class Document(BaseModel):
+    """A plan: what the person does, goals, and how it is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    parts: Annotated[tuple[Segment, ...], Field(min_length=1, max_length=PARTS)] = (
+        Segment(text="a person walks", seconds=4.0),
+    )
+    """Words and seconds, one after the other."""
+    goals: Annotated[tuple[Goal, ...], Field(max_length=GOALS)] = ()
+    model: Annotated[str, Field(max_length=200)] = "v-masks"
+    guidance: Annotated[str, Field(max_length=100)] = "projection"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    count: Annotated[int, Field(ge=1, le=COUNT)] = 2
+    """How many takes are made at once, with seeds one after the other."""
+    steps: Annotated[int, Field(ge=1, le=STEPS)] = 50
+    text_scale: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 2.5
+    clean_up: bool = False
+    base: Base | None = Field(default=None, exclude=True)
+    """What it goes on from; not saved."""
+
+    @field_validator("parts")
+    @classmethod
+    def _within_limits(cls, parts: tuple[Segment, ...]) -> tuple[Segment, ...]:
+        for part in parts:
+            if not SHORTEST <= part.seconds <= LONGEST:
+                raise ValueError(f"{part.seconds:g} s: a part lasts {SHORTEST:g} to {LONGEST:g} s")
+            if len(part.text) > WORDS:
+                raise ValueError(f"a prompt of {len(part.text)} letters; say it in {WORDS}")
+        if sum(part.seconds for part in parts) > IN_ALL:
+            raise ValueError(f"the parts last more than {IN_ALL:g} s together; make them shorter")
+        return parts
+
+    @field_validator("guidance")
+    @classmethod
+    def _known(cls, guidance: str) -> str:
+        parse_methods(guidance)
+        return guidance
+
+    @model_validator(mode="after")
+    def _can_be(self) -> Document:
+        if any(goal.kind == "pose" and goal.file is not None for goal in self.goals):
+            raise ValueError("a pose names a file; load that motion, and the goal file after it")
+        for number, goal in enumerate(self.goals, 1):
+            several = [getattr(goal, name, None) for name in ("points", "centers", "motion")]
+            if (most := max(len(entries or ()) for entries in several)) > ENTRIES:
+                raise ValueError(f"goal {number} ({goal.kind}) has {most} entries; give up to {ENTRIES}")
+        if self.base is not None:
+            self.base.part(self.made)
+        return self
+
+    @property
+    def made(self) -> float:
+        """Seconds that are made."""
+        return frames_of(self.parts) / FPS
+
+    @property
+    def begin(self) -> float:
+        """The second from which on it is made."""
+        return 0.0 if self.base is None else self.base.start
+
+    @property
+    def frames(self) -> int:
+        """Of the whole motion."""
+        return frames_of(self.parts) if self.base is None else self.base.part(self.made).frames
+
+    @property
+    def seconds(self) -> float:
+        """The last second of the whole motion: that of its last frame."""
+        return (self.frames - 1) / FPS
+
+    @property
+    def text(self) -> str:
+        """The words of all parts."""
+        return "; then ".join(part.text for part in self.parts)
+
+    @property
+    def settings(self) -> Settings:
+        """How to sample and to guide."""
+        return Settings(guidance=self.guidance, steps=self.steps, text_scale=self.text_scale, clean_up=self.clean_up)
+
+    def wanted(self, longest: int) -> Goals:
+        """All goals; with segments if a model of motions of `longest` frames needs them."""
+        woven = len(self.parts) > 1 or frames_of(self.parts) > longest
+        return Goals(goals=list(self.goals), segments=list(self.parts) if woven else [])
+
+    def changed(self, field: str, value: object) -> Document:
+        """The same with another value of a field. InputError if that cannot be."""
+        return _checked({**dict(self), field: value})
+
+    def with_goal(self, goal: Goal, index: int | None = None) -> Document:
+        """The same with a goal instead of that number `index`, or added at the end."""
+        goals = list(self.goals)
+        goals[len(goals) if index is None else index : len(goals) if index is None else index + 1] = [goal]
+        return self.changed("goals", tuple(goals))
+
+    def without_goal(self, index: int) -> Document:
+        """The same without a goal."""
+        return self.changed("goals", self.goals[:index] + self.goals[index + 1 :])
+
+    def to_goal_file(self) -> bytes:
+        """As a goal file of the command line."""
+        goals = Goals(goals=list(self.goals), segments=list(self.parts))
+        said = {"$schema": "schema.json", **goals.model_dump(mode="json", exclude_none=True)}
+        return (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode()
+
+    def with_goal_file(self, goals: Goals) -> Document:
+        """The same with the goals of a file and, if that has segments, its words."""
+        parts = tuple(goals.segments) or _long_enough(self.parts, goals.last_time)
+        return _checked({**dict(self), "goals": tuple(goals.goals), "parts": parts, "base": None})
+
+    def to_json(self) -> str:
+        """All of it but `base`, for the browser to keep."""
+        return self.model_dump_json(exclude_none=True)
+
+    @staticmethod
+    def from_json(text: str) -> Document:
+        """What `to_json` wrote. InputError if it is something else."""
+        try:
+            return Document.model_validate_json(text)
+        except ValidationError as error:
+            raise InputError(explain(error)) from None
+
+
+def _checked(fields: dict[str, Any]) -> Document:
+    try:
+        return Document.model_validate(fields)
+    except ValidationError as error:
+        raise InputError(explain(error)) from None
+
+
+def _long_enough(parts: tuple[Segment, ...], last: float) -> tuple[Segment, ...]:
+    """The parts, the last one made longer so that second `last` lies in the motion."""
+    missing = last + 1 / FPS - frames_of(parts) / FPS
+    if missing <= 0:
+        return parts
+    return (*parts[:-1], Segment(text=parts[-1].text, seconds=round(parts[-1].seconds + missing, 3)))
+
+
+def plan_of(motion: Motion, document: Document) -> Document:
+    """A plan with what a motion file says that it was made from; what it does not say stays. InputError as above."""
+    said = motion.provenance
+    goals = Goals.model_validate(said.get("goals", {}))
+    parts = tuple(goals.segments) or (Segment(text=motion.text or document.text, seconds=motion.frames / FPS),)
+    settings = said.get("settings", {})
+    fields = {"parts": parts, "goals": tuple(goals.goals), "seed": said.get("seed", document.seed), "base": None}
+    kept = {name: settings[name] for name in ("guidance", "steps", "text_scale", "clean_up") if name in settings}
+    return _checked({**dict(document), **fields, **kept})
+
+
+@dataclass(frozen=True)
+class History(Generic[T]):
+    """A value, those before it, and those that were undone. Values are compared by ==."""
+
+    now: T
+    past: tuple[T, ...] = ()
+    future: tuple[T, ...] = ()
+    touched: str = ""
+    """What was changed last, so that one long movement is one change."""
+
+    DEPTH = 200
+
+    def did(self, value: T, what: str = "") -> History[T]:
+        """Go on with another value. Changes of the same `what`, one right after the other, are undone together."""
+        if value == self.now:
+            return self
+        if what and what == self.touched:
+            return replace(self, now=value, future=())
+        return History(value, (*self.past, self.now)[-self.DEPTH :], (), what)
+
+    def undone(self) -> History[T]:
+        """One change back; the same if there is none."""
+        if not self.past:
+            return self
+        return History(self.past[-1], self.past[:-1], (self.now, *self.future))
+
+    def redone(self) -> History[T]:
+        """One change forth again; the same if none was undone."""
+        if not self.future:
+            return self
+        return History(self.future[0], (*self.past, self.now), self.future[1:])

@@ -1,0 +1,138 @@
+"""What comes in and goes out through the browser. Names of files are labels here, never paths.
+
+What was uploaded is checked by the project's own readers, in a private folder that is gone afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import ValidationError
+
+from data_loaders.reading import read_motion
+from guidance.goals import Goal, Goals, explain, once
+from motion_diffusion.errors import InputError
+from motion_diffusion.motion import Motion
+from visualize.studio.making import Take
+
+LARGEST = 32 * 2**20
+"""Bytes of an upload."""
+UNPACKED = 256 * 2**20
+"""Bytes of what an .npz file holds."""
+LONGEST = 180.0
+"""Seconds of a motion."""
+
+
+def label(name: str) -> str:
+    """A file's name as far as it is harmless: its last part, of letters, digits, '.', '_' and '-'."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name.replace("\\", "/").rsplit("/", 1)[-1])
+    return plain.lstrip(".")[-80:] or "file"
+
+
+def read_goals(content: bytes, motions: Mapping[str, Motion]) -> Goals:
+    """The goals of a file that was uploaded. A pose from a file takes it from `motions`, by that file's label.
+
+    InputError names the goal and the field, and says what to do.
+    """
+    _check_size(content)
+    try:
+        goals = Goals.model_validate(json.loads(content.decode("utf-8-sig"), object_pairs_hook=once))
+    except ValidationError as error:
+        raise InputError(explain(error)) from None
+    except InputError as error:
+        raise InputError(f"the file {error}") from None
+    except RecursionError:
+        raise InputError("the file is nested too deeply; a goal file has goals, and goals have numbers") from None
+    except ValueError as error:  # not JSON, not UTF-8, or a whole number of thousands of digits
+        raise InputError(f"the file is not JSON: {error}; check commas, quotes and brackets there") from None
+    return goals.model_copy(update={"goals": [_resolved(n, goal, motions) for n, goal in enumerate(goals.goals, 1)]})
+
+
+def _resolved(number: int, goal: Goal, motions: Mapping[str, Motion]) -> Goal:
+    """The goal with its pose from a motion that is here. InputError if it is not."""
+    if goal.kind != "pose" or goal.file is None:
+        return goal
+    name = label(goal.file)
+    if name not in motions:
+        raise InputError(f"goal {number} (pose) takes its pose from {name}; load that motion first, then this file")
+    with TemporaryDirectory() as folder:
+        motions[name].save(Path(folder) / "pose.npz")
+        return goal.model_copy(update={"file": "pose.npz"}).resolved(Path(folder))
+
+
+def read_upload(name: str, content: bytes) -> Motion:
+    """The motion of a file that was uploaded (.npz, .bvh, .npy). InputError names its label and says what to do."""
+    _check_size(content)
+    name = label(name)
+    if name.lower().endswith(".npz"):
+        _check_unpacked(name, content)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        try:
+            motion = read_motion(path, from_origin=True)
+        except (InputError, OSError) as error:
+            raise InputError(str(error).replace(f"{folder}/", "")) from None
+    if motion.seconds > LONGEST:
+        raise InputError(f"{name} lasts {motion.seconds:.0f} s; load up to {LONGEST:.0f} s")
+    return motion
+
+
+def _check_size(content: bytes) -> None:
+    if len(content) > LARGEST:
+        raise InputError(f"the file has {len(content) / 2**20:.0f} MB; load up to {LARGEST // 2**20} MB")
+
+
+def _check_unpacked(name: str, content: bytes) -> None:
+    """InputError for an archive that would fill the memory."""
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+    except zipfile.BadZipFile:
+        return  # whoever reads it says so
+    if size > UNPACKED:
+        raise InputError(f"{name} unpacks to {size / 2**20:.0f} MB; load up to {UNPACKED // 2**20} MB")
+
+
+def _saved(take: Take, path: Path) -> None:
+    take.motion.save(path)
+
+
+def _exported(take: Take, path: Path) -> None:
+    from visualize.export import export
+
+    export(take.motion, path)
+
+
+def _filmed(take: Take, path: Path) -> None:
+    from visualize.film import write_film
+
+    write_film(take.motion, path, goals=Goals(goals=list(take.plan.goals)))
+
+
+DOWNLOADS: dict[str, tuple[str, Callable[[Take, Path], None]]] = {
+    "Motion": (".npz", _saved),
+    "BVH": (".bvh", _exported),
+    "GLB": (".glb", _exported),
+    "AMASS": ("-amass.npz", _exported),
+    "CSV": (".csv", _exported),
+    "Film": (".mp4", _filmed),
+}
+"""What a take can be taken away as: the end of the file's name, and what writes it."""
+
+
+def download(take: Take, kind: str) -> tuple[str, bytes]:
+    """A file's name and content. InputError for a kind that there is not, or what cannot be written."""
+    if kind not in DOWNLOADS:
+        raise InputError(f"no {kind[:20]!r} to download; choose one of {', '.join(DOWNLOADS)}")
+    ending, write = DOWNLOADS[kind]
+    name = f"take-{take.number}{ending}"
+    with TemporaryDirectory() as folder:
+        write(take, Path(folder) / name)
+        return name, (Path(folder) / name).read_bytes()

@@ -1,0 +1,137 @@
+"""From a plan to takes: the motions that are made of it, with what else is shown of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from guidance.goals import Goals, Residual, Segment
+from guidance.methods import parse_methods
+from motion_diffusion.errors import InputError
+from motion_diffusion.model import MotionModel
+from motion_diffusion.motion import Motion
+from motion_diffusion.skeleton import FPS
+from sample.editing import Part, check_edit, edited
+from sample.generate import Settings, check, generate
+from visualize.rig import REST, STANDING, Rig, rig_of
+from visualize.studio.document import Base, Document
+from visualize.studio.watched import Watched
+from visualize.studio.work import Watch
+
+SMOOTH = 60.0
+"""Frames a second that are shown."""
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """A motion that was made, or loaded, and the plan that it belongs to."""
+
+    number: int
+    motion: Motion
+    plan: Document
+    rig: Rig
+    """The same at `SMOOTH` frames a second."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"Take {self.number}"
+
+    @property
+    def last(self) -> float:
+        """The second of its last frame."""
+        return (self.motion.frames - 1) / FPS
+
+    @cached_property
+    def residuals(self) -> list[Residual]:
+        """How well it meets each goal of its plan; none if it is another motion than that plan's."""
+        try:
+            return Goals(goals=list(self.plan.goals)).residuals(self.motion.joints)
+        except InputError:  # goals beyond its end
+            return []
+
+    def standing(self, time: float) -> Tensor:
+        """(22, 3): where its joints are at a second."""
+        return self.motion.joints[min(max(round(time * FPS), 0), self.motion.frames - 1)]
+
+
+def take_of(motion: Motion, plan: Document, number: int) -> Take:
+    """A take of a motion at 20 frames a second; not at once, since rotations are found for it."""
+    return Take(number, motion, plan, rig_of(motion).at(SMOOTH))
+
+
+def check_plan(plan: Document, model: MotionModel) -> None:
+    """InputError for a plan that the model cannot make."""
+    wanted = plan.wanted(model.config.max_frames)
+    if plan.base is not None:
+        check_edit(model, plan.text, plan.base.part(plan.made), wanted, plan.settings)
+    else:
+        check(model, [plan.text], [plan.frames], [wanted], plan.settings)
+
+
+def make(plan: Document, model: MotionModel, number: int, watch: Watch) -> list[Take]:
+    """Takes of a plan, numbered from `number`. Raises InputError for what cannot be made, and what `watch` raises."""
+    check_plan(plan, model)
+    alone = plan.base is not None or bool(plan.wanted(model.config.max_frames).segments)
+    watched = Watched.of(model, counting(watch, calls(plan.settings, plan.count if alone else 1)))
+    takes = []
+    for k, motion in enumerate(_motions(plan, watched)):
+        watch.step(0.9)
+        takes.append(take_of(motion, plan, number + k))
+    return takes
+
+
+def _motions(plan: Document, model: MotionModel) -> Iterator[Motion]:
+    wanted, seeds = plan.wanted(model.config.max_frames), range(plan.seed, plan.seed + plan.count)
+    if plan.base is None:
+        many = plan.count
+        yield from generate(
+            model, [plan.text] * many, [plan.frames] * many, goals=[wanted] * many, seeds=seeds, settings=plan.settings
+        )
+        return
+    part: Part = plan.base.part(plan.made)
+    for seed in seeds:
+        yield edited(model, plan.text, part, goals=wanted, seed=seed, settings=plan.settings)
+
+
+def calls(settings: Settings, batches: int) -> int:
+    """How often the network is asked, for so many batches."""
+    if "noise" in parse_methods(settings.guidance):
+        return batches * settings.noise.steps * (settings.noise.rounds + 1)
+    return batches * settings.steps
+
+
+def counting(watch: Watch, calls: int, share: float = 0.9) -> Callable[[], None]:
+    """What a watched model calls: each of so many calls is a step, together `share` of the whole."""
+    done = 0
+
+    def look() -> None:
+        nonlocal done
+        watch.step(share * min(done / calls, 1.0))
+        done += 1
+
+    return look
+
+
+def going_on(take: Take, plan: Document) -> Document:
+    """The plan, without goals, of what comes after a take."""
+    return plan.changed("base", Base.after(take.motion)).changed("goals", ())
+
+
+def anew(take: Take, plan: Document, start: float, end: float) -> Document:
+    """The plan of a take made anew from second `start` to second `end`, with its goals in there. InputError for no
+    such part."""
+    base = Base(take.motion, start, end)
+    base.part(end - start)
+    said = Segment(text=plan.parts[0].text, seconds=round(end - start, 3))
+    within = [goal for goal in take.plan.goals if start <= goal.last_time < end]
+    return plan.changed("base", None).changed("parts", (said,)).changed("goals", tuple(within)).changed("base", base)
+
+
+def resting() -> Tensor:
+    """(22, 3): somebody who stands at the origin, arms out."""
+    return (REST + torch.tensor([0.0, STANDING, 0.0])).float()

@@ -1,0 +1,201 @@
+"""The studio's server: pages for several people, who share the models and the work, and the door that keeps others out.
+
+It listens on this machine alone unless told otherwise. Pages of other origins are not let in, nobody can have it shared
+through a tunnel, and messages beyond their size are dropped. Private names of viser are used in this file only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import viser
+from viser import _messages
+
+from motion_diffusion.errors import InputError
+from visualize import style
+from visualize.studio.files import LARGEST
+from visualize.studio.models import Models
+from visualize.studio.page import Page
+from visualize.studio.signs import LIFT, colour
+from visualize.studio.work import USUAL, Work, WorkLimits
+
+PEOPLE = 12
+"""Pages at once."""
+LETTERS = 100_000
+"""Of a value that a page sends, at most."""
+BRAND = (0, 51, 37)
+"""Of which viser makes lighter shades; that of its buttons is `style.GOAL`."""
+EYE, LOOK_AT = (-3.9, 2.7, -1.1), (0.4, 0.5, 1.6)
+"""Where the camera is at first, and what it sees: who walks ahead walks to the right."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the studio is."""
+
+    host: str
+    port: int
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def url(self) -> str:
+        """For a browser."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def check(self) -> None:
+        """InputError if it cannot be listened on."""
+        if not 0 < self.port < 65536:
+            raise InputError(f"port {self.port}: give one from 1 to 65535")
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((self.host, self.port))
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise InputError(
+                    f"{self.host} port {self.port} cannot be listened on ({reason}); close what uses it, or give "
+                    "another --port"
+                ) from None
+
+    def lets_in(self, origin: str | None, host: str | None) -> bool:
+        """Whether a page of an origin, asking for a host, may come in: one that came from here, by this name."""
+        name, asked = urlsplit(origin or "").netloc, host or ""
+        if name != asked:
+            return False
+        return not self.is_local or urlsplit(f"//{asked}").hostname in ("127.0.0.1", "localhost", "::1", self.host)
+
+
+class _Server(viser.ViserServer):
+    """Viser's, never shared."""
+
+    def request_share_url(self, verbose: bool = True) -> str | None:
+        """Nothing: what is here stays here."""
+        return None
+
+
+class Studio:
+    """A running studio."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        runs: Sequence[str | Path] = (),
+        limits: WorkLimits = USUAL,
+    ):
+        """runs: run directories that are offered besides the project's models. InputError if it cannot begin."""
+        warnings.filterwarnings("ignore", "Queued a .* on a closed connection")  # people leave in the middle
+        address.check()
+        self.address, self._models = address, Models(runs)
+        self._work = Work(limits)
+        self._pages: dict[int, Page] = {}
+        self._lock = threading.Lock()
+        with contextlib.redirect_stdout(io.StringIO()):  # it says where it is; that is for who starts this to say
+            self._server = _Server(host=address.host, port=address.port, verbose=False)
+        if self._server.get_port() != address.port:  # taken in between
+            self._server.stop()
+            raise InputError(f"port {address.port} is in use; close what uses it, or give another --port")
+        self._furnish()
+        self._server.on_client_connect(self._come)
+        self._server.on_client_disconnect(self._go)
+
+    def close(self) -> None:
+        """Stop everything."""
+        with self._lock:
+            pages, self._pages = list(self._pages.values()), {}
+        for page in pages:
+            page.close()
+        self._work.close()
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._server.stop()
+
+    def _furnish(self) -> None:
+        """What all pages have alike."""
+        gui, scene = self._server.gui, self._server.scene
+        gui.configure_theme(show_logo=False, show_share_button=False, brand_color=BRAND)
+        scene.set_up_direction("+y")
+        scene.configure_default_lights(cast_shadow=True)
+        scene.add_grid(
+            "/grid", plane="xz", infinite_grid=True, cell_size=0.5, section_size=1.0, fade_distance=22.0,
+            cell_color=colour(style.TILE), section_color=colour(style.SHADOW), plane_color=colour(style.BACKGROUND),
+            plane_opacity=1.0, shadow_opacity=0.2,
+        )  # fmt: skip
+        ahead = np.array([[[0.0, LIFT, 0.0], [0.0, LIFT, 0.45]]])  # where motions begin, and face
+        grey = colour(style.FAINT_INK)
+        scene.add_arrows("/start", ahead, grey, shaft_radius=0.012, head_radius=0.05, head_length=0.12)
+        camera = self._server.initial_camera
+        camera.position, camera.look_at, camera.up = EYE, LOOK_AT, (0.0, 1.0, 0.0)
+
+    async def _come(self, client: Any) -> None:
+        connection = self._server._websock_server._live_connections.get(client.client_id)
+        headers = {} if connection is None or connection.request is None else connection.request.headers
+        with self._lock:
+            full = len(self._pages) >= PEOPLE
+        if full or not self.address.lets_in(headers.get("Origin"), headers.get("Host")):
+            if connection is not None:
+                await connection.close(1008, "the studio is full" if full else "a page from elsewhere")
+            return
+        _guard(client)
+        page = Page(client, self._models, self._work)
+        with self._lock:
+            self._pages[client.client_id] = page
+
+    async def _go(self, client: Any) -> None:
+        with self._lock:
+            page = self._pages.pop(client.client_id, None)
+        if page is not None:
+            threading.Thread(target=page.close, name="studio-goodbye", daemon=True).start()
+
+
+def _guard(client: Any) -> None:
+    """Drop what a page sends beyond its size: uploads, and values of widgets."""
+    connection, received = client._websock_connection, 0
+    passed = connection._handle_incoming_message
+
+    async def guarded(client_id: int, message: Any) -> None:
+        nonlocal received
+        if isinstance(message, _messages.FileTransferStartUpload):
+            received = 0
+            client.gui._drop_uploads_from_client(client_id)  # one at a time
+            if message.size_bytes > LARGEST or message.part_count > LARGEST // 2**16:
+                print(f"an upload of {message.size_bytes / 2**20:.0f} MB was refused", file=sys.stderr)
+                return
+        elif isinstance(message, _messages.FileTransferPart):
+            received += len(message.content)
+            if received > LARGEST:
+                return
+        elif isinstance(message, _messages.GuiUpdateMessage) and _letters(message.updates) > LETTERS:
+            return
+        await passed(client_id, message)
+
+    connection._handle_incoming_message = guarded
+
+
+def _letters(value: Any) -> int:
+    """How much there is of what a page sent."""
+    if isinstance(value, dict):
+        return sum(_letters(entry) for entry in value.values())
+    if isinstance(value, list | tuple):
+        return len(value) + sum(_letters(entry) for entry in value)
+    return len(value) if isinstance(value, str | bytes) else 1

@@ -1,0 +1,151 @@
+"""What the page says in words, tables and a time line, as HTML. Everything that people wrote is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from guidance.goals import Contact, Goal, Heading, Joint, Obstacle, Path_, Pose, Relation, Residual
+from motion_diffusion.skeleton import FPS
+from visualize import style
+from visualize.studio.document import Document
+from visualize.studio.drawing import length_of
+from visualize.studio.editor import Report
+from visualize.studio.making import Take
+from visualize.studio.timing import span
+
+GOOD, BAD = style.GOAL, "#b3402a"
+
+
+def box(content: str, *, top: float = 0.0) -> str:
+    """Content as small as the page's labels, with its margins."""
+    return (
+        f'<div style="font-size:0.82em;line-height:1.45;margin:{top}em 0.75em 0.55em;color:{style.INK}">{content}</div>'
+    )
+
+
+def note(text: str, hue: str = style.FAINT_INK) -> str:
+    """A line of text."""
+    return box(f'<span style="color:{hue}">{escape(text)}</span>')
+
+
+def called(goal: Goal) -> str:
+    """A goal in a few words."""
+    if isinstance(goal, Path_):
+        metres = length_of(goal.schedule()[1].tolist())
+        first, last = (goal.times[0], goal.times[-1]) if goal.times else (goal.start or 0.0, goal.end or 0.0)
+        return f"path of {metres:.1f} m, {metres / max(last - first, 1e-6):.1f} m/s"
+    if isinstance(goal, Obstacle):
+        return f"{goal.shape} to stay out of"
+    if isinstance(goal, Joint):
+        return f"{_plain(goal.joint)} at {', '.join('–' if a is None else f'{a:.2f}' for a in goal.position)}"
+    if isinstance(goal, Heading):
+        return f"face {goal.degrees:.0f}°"
+    if isinstance(goal, Contact):
+        return f"{_plain(goal.joint)} stays"
+    if isinstance(goal, Relation):
+        return f"{_plain(goal.joints[0])} and {_plain(goal.joints[1])} {100 * goal.distance:.0f} cm apart"
+    if isinstance(goal, Pose):
+        return "pose" if goal.frames == 1 else f"poses, {goal.frames} frames"
+    return "way-point" if goal.kind == "waypoint" else "end as it began"
+
+
+def name(number: int, goal: Goal) -> str:
+    """A goal by its number, from 1, for lists."""
+    return f"{number}  {called(goal)}"
+
+
+def _plain(joint: str) -> str:
+    return joint.replace("_", " ")
+
+
+def report(found: Report, plan: Document) -> str:
+    """Whether the plan can be made, and done."""
+    if found.error:
+        return box(f'<b style="color:{BAD}">Cannot be made.</b> {escape(first_up(found.error))}')
+    if found.warnings:
+        lines = "".join(f"<div>{escape(first_up(line))}</div>" for line in found.warnings)
+        return box(f'<b style="color:{BAD}">Hard for a person.</b>{lines}')
+    said = "A person can do this." if plan.goals else "No goals yet: the words alone decide."
+    return box(f'<span style="color:{GOOD if plan.goals else style.FAINT_INK}">{said}</span>')
+
+
+def first_up(line: str) -> str:
+    """A sentence's first letter made large."""
+    return line[:1].upper() + line[1:]
+
+
+def errors(takes: Sequence[Take], chosen: Take | None) -> str:
+    """A table: the error at every goal, a column for each take; the takes in one plan's order of goals."""
+    if not takes:
+        return note("Takes appear here, with how far each is from every goal.")
+    every = [take.residuals for take in takes]
+    rows = [_cells("", [_head(take, take is chosen) for take in takes], head=True)]
+    for index in range(max(map(len, every))):
+        goal = next(took[index].goal for took in every if index < len(took))
+        cells = [_error(took[index]) if index < len(took) else "" for took in every]
+        rows.append(_cells(escape(name(index + 1, goal)), cells))
+    if len(rows) == 1:
+        rows.append(_cells("no goals", ["" for _ in takes]))
+    return box(f'<table style="width:100%;border-collapse:collapse">{"".join(rows)}</table>', top=0.3)
+
+
+def _head(take: Take, chosen: bool) -> str:
+    model = escape(take.plan.model)
+    return f'<span style="color:{GOOD if chosen else style.INK}">{take.name}</span><br><small>{model}</small>'
+
+
+def _error(residual: Residual) -> str:
+    hue = GOOD if residual.met else BAD
+    return f'<span style="color:{hue}">{100 * residual.error:.1f} cm</span>'
+
+
+def _cells(first: str, cells: Sequence[str], *, head: bool = False) -> str:
+    rule = f"border-bottom:1px solid {style.TILE};padding:0.25em 0.3em 0.25em 0"
+    weight = "font-weight:600;" if head else ""
+    row = "".join(f'<td style="{rule};text-align:right;{weight}white-space:nowrap">{cell}</td>' for cell in cells)
+    return f'<tr><td style="{rule}">{first}</td>{row}</tr>'
+
+
+def time_line(plan: Document, selected: int | None) -> str:
+    """The plan over its seconds: what is said, and when each goal holds. An SVG as wide as its panel."""
+    width, left, row = 540.0, 4.0, min(11.0, 90.0 / max(len(plan.goals), 1))
+    whole = max(plan.seconds, 1 / FPS)
+
+    def at(second: float) -> float:
+        return left + (width - 2 * left) * min(max(second / whole, 0.0), 1.0)
+
+    shapes, y = [], 6.0
+    if plan.begin > 0:
+        shapes.append(f'<rect x="{at(0)}" y="0" width="{at(plan.begin) - at(0)}" height="100%" fill="{style.TILE}"/>')
+    second = plan.begin
+    for part in plan.parts:
+        end = min(second + part.seconds, whole)
+        shapes.append(
+            f'<rect x="{at(second) + 1:.1f}" y="{y}" width="{max(at(end) - at(second) - 2, 1):.1f}" height="15" rx="3" '
+            f'fill="{style.SHADOW}"/><text x="{at(second) + 8:.1f}" y="{y + 11}" font-size="10" fill="{style.INK}">'
+            f"{escape(part.text[: max(int((end - second) / whole * 95), 3)])}</text>"
+        )
+        second = end
+    y += 20
+    for index, goal in enumerate(plan.goals):
+        when = span(goal, whole) or (whole, whole)
+        hue = style.OBSTACLE if isinstance(goal, Obstacle) else style.GOAL
+        strong = 1.0 if index == selected else 0.65
+        start, end, middle = at(when[0]) - 3, at(when[1]) + 3, y + row / 2
+        shapes.append(
+            f'<line x1="{left}" x2="{width - left}" y1="{middle:.1f}" y2="{middle:.1f}" stroke="{style.TILE}"/>'
+            f'<rect x="{start:.1f}" y="{y + row / 5:.1f}" width="{end - start:.1f}" height="{0.6 * row:.1f}" rx="3" '
+            f'fill="{hue}" fill-opacity="{strong}"/>'
+        )
+        y += row
+    for tick in range(int(whole) + 1):
+        shapes.append(
+            f'<text x="{at(tick):.1f}" y="{y + 10}" font-size="8.5" text-anchor="{"middle" if tick else "start"}" '
+            f'fill="{style.FAINT_INK}">{tick} s</text>'
+        )
+    y += 13
+    return (
+        f'<div style="margin:0.2em 0.75em 0.4em"><svg viewBox="0 0 {width:g} {y:g}" width="100%" '
+        f'style="display:block" font-family="inherit">{"".join(shapes)}</svg></div>'
+    )
