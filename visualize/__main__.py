@@ -1,62 +1,148 @@
-"""python -m visualize: a film or a picture of motions that were made before."""
+"""python -m visualize: films and pictures of motions, files of them for other programs, and the studio."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from guidance.goals import Goals, load_goals
+from data_loaders.reading import read_motion
+from guidance.goals import load_goals
 from motion_diffusion.errors import InputError, command
-from motion_diffusion.motion import Motion
-from visualize.film import write_film
+from visualize import encode
+from visualize.bodies import Looks, check_looks
+from visualize.film import Layout, write_film
 from visualize.path import draw_path
+from visualize.sheet import draw_sheet, motion_files
 from visualize.strip import draw_strip
+from visualize.titles import goals_of
 
 
 @dataclass(frozen=True)
 class Options:
-    """Show motions: as a film, as key poses in one picture, or as the walk from above."""
+    """Show motions, or take them away; the ending of --out says how.
+
+    .mp4, .gif: a film. .png: key poses of one motion, a sheet of several or of a folder, or walks from above.
+    .bvh, .glb, .npz (as AMASS has it), .csv: a file for other programs. `python -m visualize studio`: a page to draw
+    goals on. `python -m visualize plots`: figures of trainings, evaluations and analyses.
+    """
 
     motions: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Motion files (.npz); several are filmed side by side."""
+    """Files of motions, or folders of them."""
     out: Path
-    """What to write: .mp4, or .png."""
+    """What to write."""
     view: Literal["poses", "path"] = "poses"
     """What a .png shows."""
+    layout: Layout = "side"
+    """Of a film of several motions: side by side, or on one floor, each in its own tint."""
+    looks: Annotated[Looks, tyro.conf.arg(name="")] = field(default_factory=Looks)
     goals: Path | None = None
-    """Goal file to draw; by default the goals that the first motion was made with."""
+    """Goal file to draw; by default the goals that each motion was made with."""
+    titles: tuple[str, ...] | None = None
+    """Under the picture of each motion; by default what tells them apart."""
+    size: tuple[int, int] = (640, 480)
+    """Width and height of each motion's picture in a film."""
+    page: int = 1
+    """Of a sheet of many motions."""
     fps: float | None = None
-    """Pictures a second of a film; by default the motion's own."""
+    """Pictures a second of a film, or frames a second of a file; by default the motion's own."""
+    unit: Literal["m", "cm"] = "m"
+    """Of lengths in a .bvh or .csv."""
+    t_pose: bool = False
+    """Begin a file for other programs with one frame of the rest pose."""
     overwrite: bool = False
 
 
-def goals_of(motion: Motion) -> Goals:
-    """The goals that a motion was made with; none if it does not say."""
-    return Goals.model_validate(motion.provenance.get("goals", {}))
+FILMS, PICTURES, FILES = encode.ENDINGS, (".png",), (".bvh", ".glb", ".npz", ".csv")
+_ONLY: dict[str, tuple[str, ...]] = {
+    "view": PICTURES, "layout": FILMS, "looks": FILMS + PICTURES, "goals": FILMS + PICTURES,
+    "titles": FILMS + PICTURES, "size": FILMS, "page": PICTURES, "fps": FILMS + FILES, "unit": FILES, "t_pose": FILES,
+}  # fmt: skip
+
+
+def check(options: Options) -> str:
+    """The ending of --out in small letters; InputError if nothing can be written so, or if an option is not of it."""
+    ending = options.out.suffix.lower()
+    if ending not in FILMS + PICTURES + FILES:
+        known = ", ".join(FILMS + PICTURES + FILES)
+        raise InputError(f"{options.out}: its ending says what to write, one of {known}; choose another --out")
+    if options.out.exists() and not options.overwrite:
+        raise InputError(f"{options.out} exists; give another --out, or --overwrite to replace it")
+    if not options.motions:
+        raise InputError("no motion given; name a file, or a folder of files")
+    usual = Options((), Path())
+    for name, endings in _ONLY.items():
+        if getattr(options, name) != getattr(usual, name) and ending not in endings:
+            option = "body" if name == "looks" else name.replace("_", "-")
+            raise InputError(f"--{option} is of {', '.join(endings)} files; leave it out for {options.out}")
+    if options.view == "path" and options.looks != usual.looks:
+        raise InputError("a walk from above shows no body; leave --body out")
+    check_looks(options.looks)
+    return ending
 
 
 @command
 def main() -> None:
     """The command."""
+    if sys.argv[1:2] == ["studio"]:
+        from visualize.studio.__main__ import Options as StudioOptions
+        from visualize.studio.__main__ import run
+
+        return run(tyro.cli(StudioOptions, prog="python -m visualize studio", args=sys.argv[2:]))
+    if sys.argv[1:2] == ["plots"]:
+        from visualize.plots.__main__ import main as plots
+
+        return plots(sys.argv[2:])
     options = tyro.cli(Options, prog="python -m visualize")
-    suffix = options.out.suffix
-    if suffix not in (".mp4", ".png"):
-        raise InputError(f"{options.out}: a film ends in .mp4, a picture in .png; choose another --out")
-    if options.out.exists() and not options.overwrite:
-        raise InputError(f"{options.out} exists; give another --out, or --overwrite to replace it")
-    if suffix == ".png" and len(options.motions) != 1:
-        raise InputError(f"a picture shows one motion, {len(options.motions)} were given; write a .mp4 for several")
-    motions = [Motion.load(path) for path in options.motions]
-    goals = load_goals(options.goals) if options.goals else goals_of(motions[0])
-    if suffix == ".mp4":
-        write_film(motions, options.out, goals=goals, fps=options.fps)
-    elif options.view == "poses":
-        draw_strip(motions[0], options.out, goals=goals)
-    else:
-        draw_path(motions[0], options.out, goals=goals)
+    ending = check(options)
+    files = motion_files(options.motions)
+    if options.titles is not None and len(options.titles) != len(files):
+        raise InputError(f"{len(options.titles)} titles for {len(files)} motions; give one for each")
+    if ending in FILES:
+        return _export(files, options)
+    if ending in FILMS or options.view == "path":
+        return _show(files, options)
+    return _still(files, options)
+
+
+def _export(files: Sequence[Path], options: Options) -> None:
+    from visualize.export import export
+
+    if len(files) != 1:
+        raise InputError(f"{options.out} holds one motion, {len(files)} were given; write each to a file of its own")
+    export(read_motion(files[0]), options.out, fps=options.fps, unit=options.unit, t_pose=options.t_pose)
+
+
+def _show(files: Sequence[Path], options: Options) -> None:
+    """A film, or walks from above."""
+    motions = [read_motion(file) for file in files]
+    goals = load_goals(options.goals) if options.goals else [goals_of(motion) for motion in motions]
+    if options.view == "path":
+        return draw_path(motions, options.out, goals=goals, titles=options.titles)
+    write_film(
+        motions,
+        options.out,
+        goals=goals,
+        titles=options.titles,
+        layout=options.layout,
+        looks=options.looks,
+        size=options.size,
+        fps=options.fps,
+    )
+
+
+def _still(files: Sequence[Path], options: Options) -> None:
+    """Key poses of a motion, or a sheet of several."""
+    goals = load_goals(options.goals) if options.goals else None
+    if len(files) == 1 and not options.motions[0].is_dir():
+        motion = read_motion(files[0])
+        title = options.titles[0] if options.titles else ""
+        return draw_strip(motion, options.out, goals=goals or goals_of(motion), looks=options.looks, title=title)
+    print(draw_sheet(files, options.out, goals=goals, titles=options.titles, looks=options.looks, page=options.page))
 
 
 if __name__ == "__main__":

@@ -68,6 +68,16 @@ def follow(joints: NDArray, fps: float, *, seconds: float = 0.8) -> NDArray:
     return targets
 
 
+def framing(points: NDArray, targets: NDArray, azimuth: float, size: tuple[int, int], *, least: float) -> float:
+    """The least distance, not below `least` metres, from which a camera that looks from `azimuth` at targets
+    (frames, 3) has points (frames, n, 3) in every picture, under a caption and above a clock."""
+    camera = Camera(targets[0], azimuth, 0.0, size)
+    right, up, ahead = np.moveaxis((points - targets[:, None]) @ camera.axes.T, -1, 0)
+    across, above, below = 0.46 * size[0], 0.38 * size[1], 0.42 * size[1]
+    beside = camera.focal * np.maximum(np.abs(right) / across, np.maximum(up / above, -up / below))
+    return max(least, float((beside - ahead).max()))
+
+
 def fit(points: NDArray, azimuth: float, size: tuple[int, int], *, elevation: float = ELEVATION) -> Camera:
     """The nearest camera from `azimuth` that has all points (..., 3) in the picture, with room above for a caption."""
     flat = points.reshape(-1, 3)

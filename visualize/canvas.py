@@ -85,6 +85,14 @@ class Canvas:
         ground = place * (1 - halo) + 255 * self._background[:3] * halo
         place[:] = np.round(ground * (1 - letters) + 255 * style.rgb(colour) * letters)
 
+    def blend(self, picture: NDArray[np.uint8], left: int, bottom: int) -> None:
+        """Paint a picture (high, wide, 4), its colours already times how much they cover, the last of the four."""
+        high, wide, _ = picture.shape
+        top = self.size[1] - bottom - high
+        place = np.asarray(self._renderer.buffer_rgba())[top : top + high, left : left + wide, :3]
+        ground = place.astype(np.uint16) * (255 - picture[..., 3:].astype(np.uint16)) // 255
+        place[:] = np.minimum(ground + picture[..., :3], 255)
+
     def image(self) -> NDArray[np.uint8]:
         """(height, width, 3) copy of what has been painted."""
         return np.asarray(self._renderer.buffer_rgba())[..., :3].copy()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from motion_diffusion.skeleton import JOINTS, PARENTS
 from visualize.camera import Camera
-from visualize.style import rgb, side
+from visualize.canvas import Canvas
+from visualize.style import BACKGROUND, GOAL, mix, rgb, side
 
 CORNERS = 28
 """Corners of every polygon."""
+SOLE = 0.03
+"""Metres from the ball of the foot down to what it stands on."""
 
 # Radii in metres at the upper and lower end of the bone that ends in a joint.
 _RADII = {
@@ -47,8 +50,11 @@ _BONE_RADII = np.array([_RADII[JOINTS[joint].removeprefix("left_").removeprefix(
 _BONE_COLOURS = np.array([rgb(side(joint)) for joint in _BONES.tolist()])
 
 
-def body(joints: NDArray) -> Solids:
-    """The capsules of a body, joints (22, 3): its bones, a head above the head joint, and hands beyond the wrists."""
+def body(joints: NDArray, tint: str | None = None) -> Solids:
+    """The capsules of a body, joints (22, 3): its bones, a head above the head joint, and hands beyond the wrists.
+
+    tint: the colour of the whole body; without it, each side has its own.
+    """
     joints = joints.astype(np.float64)
     bones = Solids(joints[list(PARENTS[1:])], joints[1:], _BONE_RADII, _BONE_COLOURS)
     up = joints[_HEAD] - joints[9]
@@ -56,12 +62,18 @@ def body(joints: NDArray) -> Solids:
     wrists, elbows = joints[list(_WRISTS)], joints[list(_ELBOWS)]
     along = wrists - elbows
     hands = wrists + 0.075 * along / np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
-    return bones + Solids(
+    solids = bones + Solids(
         np.stack([skull, *wrists]),
         np.stack([skull + [0, 0.03, 0], *hands]),
         np.array([[0.095, 0.1], [0.030, 0.032], [0.030, 0.032]]),
         np.stack([rgb(side(_HEAD)), rgb(side(_WRISTS[0])), rgb(side(_WRISTS[1]))]),
     )
+    return solids if tint is None else replace(solids, colours=np.tile(rgb(tint), (len(solids.start), 1)))
+
+
+def faded(solids: Solids, share: float) -> Solids:
+    """The same in paler colours."""
+    return replace(solids, colours=mix(solids.colours, rgb(BACKGROUND), share))
 
 
 def capsules(start: NDArray, end: NDArray, radii: NDArray) -> NDArray:
@@ -89,6 +101,24 @@ def outlines(solids: Solids, camera: Camera) -> tuple[NDArray, NDArray]:
     end, far = camera.project(solids.end)
     scale = camera.focal / np.maximum(np.stack([near, far], axis=-1), 0.1)
     return capsules(start, end, solids.radii * scale), (near + far) / 2
+
+
+def paint_solids(canvas: Canvas, camera: Camera, bodies: Solids, goals: Solids, unit: float) -> None:
+    """Bodies and balls, the far ones first, each with a lighter side towards the light and a rim in light colour."""
+    solids = bodies + goals
+    shapes, depth = outlines(solids, camera)
+    scale = camera.focal / np.maximum(depth, 0.1)
+    shine = replace(solids, radii=solids.radii * 0.5)
+    bright, _ = outlines(shine, camera)
+    bright = bright + (solids.radii.mean(axis=1) * scale)[:, None, None] * np.array([-0.22, 0.26])
+    is_goal = np.arange(len(depth)) >= len(bodies.start)
+    order = np.argsort(-depth)
+    white = np.ones(3)
+    corners = np.stack([shapes, bright], axis=1)[order].reshape(-1, *shapes.shape[1:])
+    faces = np.stack([solids.colours, mix(solids.colours, white, 0.16)], axis=1)[order].reshape(-1, 3)
+    rim = np.where(is_goal[:, None], rgb(GOAL), mix(solids.colours, white, 0.75))
+    edges = np.stack([rim, mix(solids.colours, white, 0.16)], axis=1)[order].reshape(-1, 3)
+    canvas.polygons(corners, faces, edges=edges, width=1.1 * unit)
 
 
 def shadows(solids: Solids, camera: Camera) -> NDArray:

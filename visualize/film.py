@@ -2,75 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
-from math import ceil, sqrt
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from guidance.goals import Goals
-from motion_diffusion.files import atomic
+from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
 from visualize import style
-from visualize.camera import Camera, follow, view_from
-from visualize.canvas import Canvas
-from visualize.scene import Scene, paint_scene, scene_of
+from visualize.bodies import Looks, surface_of
+from visualize.encode import FASTEST, check, encode
+from visualize.panel import Actor, Panel
+from visualize.scene import scenes_of
+from visualize.tiles import grid, tiled
 
-
-def pictures(scene: Scene, times: Sequence[float], size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    """A picture (height, width, 3) for each time in seconds, from a camera that follows the body."""
-    canvas = Canvas(size)
-    azimuth, targets = view_from(scene.joints), follow(scene.joints, scene.fps)
-    clock = np.arange(len(targets)) / scene.fps
-    reach = np.linalg.norm(np.ptp(scene.places[:, [0, 2]], axis=0))
-    distance = 4.5 + 0.25 * min(float(reach), 8.0)  # the further the walk, the more of it is seen
-    for time in times:
-        target = np.array([np.interp(time, clock, axis) for axis in targets.T])
-        canvas.clear()
-        paint_scene(canvas, Camera(target, azimuth, distance, size), scene, time)
-        yield canvas.image()
+Layout = Literal["side", "overlay"]
+MOST = 16
+"""Motions side by side."""
 
 
 def write_film(
     motions: Motion | Sequence[Motion],
     path: str | Path,
     *,
-    goals: Goals | None = None,
+    goals: Goals | Sequence[Goals] | None = None,
+    titles: Sequence[str] | None = None,
+    layout: Layout = "side",
+    looks: Looks | None = None,
     size: tuple[int, int] = (640, 480),
     fps: float | None = None,
 ) -> None:
-    """Write a film (H.264 in mp4) of a motion with its goals, or of several side by side, all with the same goals.
+    """Write a film, .mp4 or .gif, of a motion with its goals, or of several.
 
-    size: width and height in pixels of each motion's picture, even numbers. fps: pictures a second, by default the
-    motion's own frames; other rates show the body in between them. A motion that ends before the others stands still.
-    Shows a progress bar; holds one picture at a time in memory.
-    Raises ValueError for a size or fps that cannot be.
+    goals: of all motions, or of each. titles: of each; by default what tells them apart. layout: each in a picture of
+    its own beside the others, or all on one floor, each in its own tint, with the goals of the first. looks: the body,
+    by default capsules of flat colours. size: width and height in pixels of a picture, even numbers. fps: pictures a
+    second, by default the first motion's own; other rates show the body in between its frames. A motion that ends
+    before the others stands still. Shows a progress bar; holds one picture at a time in memory.
+    Raises InputError for what cannot be made.
     """
     several = [motions] if isinstance(motions, Motion) else list(motions)
-    if not several:
-        raise ValueError("no motion to film; give at least one")
-    if any(side < 16 or side % 2 for side in size):
-        raise ValueError(f"a film of {size[0]}x{size[1]} pixels cannot be made; give even numbers of at least 16")
-    if fps is not None and not 1 <= fps <= 240:
-        raise ValueError(f"a film of {fps:g} pictures a second cannot be made; give 1 to 240")
-    scenes = [scene_of(motion, goals) for motion in several]
-    rate = scenes[0].fps if fps is None else fps
-    length = max(scene.seconds for scene in scenes)
-    times = np.arange(int(length * rate + 1e-6) + 1) / rate
-    columns = len(scenes) if len(scenes) <= 3 else ceil(sqrt(len(scenes)))
-    rows = ceil(len(scenes) / columns)
-    blank = np.full((size[1], size[0], 3), np.round(255 * style.rgb(style.BACKGROUND)), dtype=np.uint8)
-    shots = [pictures(scene, times.tolist(), size) for scene in scenes]
-    with atomic(path) as temporary, av.open(str(temporary), "w") as film:
-        stream = film.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
-        stream.width, stream.height, stream.pix_fmt = columns * size[0], rows * size[1], "yuv420p"
-        stream.options = {"preset": "veryfast", "crf": "20"}
-        for views in tqdm(zip(*shots, strict=True), total=len(times), desc="film", unit="frame", leave=False):
-            panels = [*views, *[blank] * (rows * columns - len(views))]
-            rows_of = [np.concatenate(panels[row * columns : (row + 1) * columns], axis=1) for row in range(rows)]
-            film.mux(stream.encode(av.VideoFrame.from_ndarray(np.concatenate(rows_of), format="rgb24")))
-        film.mux(stream.encode())
+    most = len(style.TINTS) if layout == "overlay" else MOST
+    if not 1 <= len(several) <= most:
+        raise InputError(f"a film with layout {layout} shows 1 to {most} motions, {len(several)} were given")
+    if any(side < 64 or side > 4096 or side % 2 for side in size):
+        raise InputError(f"a film of {size[0]}x{size[1]} pixels cannot be made; give even numbers from 64 to 4096")
+    rate = min(several[0].fps, FASTEST.get(Path(path).suffix.lower(), np.inf)) if fps is None else fps
+    check(path, rate)
+    tints = style.TINTS if layout == "overlay" else [None] * len(several)
+    actors = [
+        Actor(scene, tint, surface_of(motion, looks or Looks(), fps=rate))
+        for motion, scene, tint in zip(several, scenes_of(several, goals, titles), tints, strict=False)
+    ]
+    panels = [Panel(actors, size)] if layout == "overlay" else [Panel([actor], size) for actor in actors]
+    times = np.arange(int(max(actor.scene.seconds for actor in actors) * rate + 1e-6) + 1) / rate
+    samples = film(panels, np.linspace(0, times[-1], 5).tolist())
+    rows, columns = grid(len(panels))
+    whole = (columns * size[0], rows * size[1])
+    with ExitStack() as after, tqdm(times.tolist(), desc="film", unit="frame", leave=False) as bar:
+        for panel in panels:
+            after.callback(panel.close)
+        encode(film(panels, bar), path, size=whole, fps=rate, samples=samples)
+
+
+def film(panels: Sequence[Panel], times: Iterable[float]) -> Iterator[NDArray[np.uint8]]:
+    """The pictures (height, width, 3) of all panels side by side, one for each time in seconds."""
+    for time in times:
+        yield tiled([panel.at(time) for panel in panels])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
+from PIL import Image
 
 from guidance.goals import Goals
 from motion_diffusion.files import atomic
@@ -21,7 +23,8 @@ from motion_diffusion.skeleton import JOINTS
 from visualize import style
 from visualize.camera import facing
 from visualize.marks import Arrow, Dots, Line, Link, Mark, Sign, Zone, during
-from visualize.scene import Scene, scene_of
+from visualize.scene import Scene, scenes_of
+from visualize.tiles import tiled
 
 _PANEL = (0.085, 0.135, 0.885, 0.775)  # left, bottom, width and height of the plot, as shares of the picture
 
@@ -29,14 +32,27 @@ _BESIDE = ((12, 8), (-12, 8), (12, -18), (-12, -18), (12, 22), (-12, 22))  # poi
 
 
 def draw_path(
-    motion: Motion, path: str | Path, *, goals: Goals | None = None, size: tuple[int, int] = (900, 760)
+    motions: Motion | Sequence[Motion],
+    path: str | Path,
+    *,
+    goals: Goals | Sequence[Goals] | None = None,
+    titles: Sequence[str] | None = None,
+    size: tuple[int, int] = (900, 760),
 ) -> None:
-    """Draw a motion's walk from above, with its goals and how far it missed them, to a PNG of `size` pixels.
+    """Draw a motion's walk from above, with its goals and how far it missed them, to a PNG; several side by side.
 
     The body starts looking up the page (+z); its left (+x) is left on the page, so a left turn looks like one.
     The pelvis is dark at first and lighter later, with a tick of where the body faces and the time every second.
+    goals: of all motions, or of each. titles: of each; by default what tells them apart. size: of each, in pixels.
     """
-    scene = scene_of(motion, goals)
+    several = [motions] if isinstance(motions, Motion) else list(motions)
+    scenes = scenes_of(several, goals, titles)
+    with atomic(path) as temporary:
+        Image.fromarray(tiled([walk(scene, size) for scene in scenes])).save(temporary)
+
+
+def walk(scene: Scene, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The picture (height, width, 3) of one motion that draw_path writes."""
     figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, facecolor="white")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes(_PANEL)
@@ -46,8 +62,8 @@ def draw_path(
         words += _sign(axes, mark, scene, scale)
     _part(words, axes, canvas)
     _words(figure, axes, scene)
-    with atomic(path) as temporary:
-        canvas.print_png(str(temporary))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def _frame(axes: Axes, scene: Scene, panel: tuple[float, float]) -> float:
@@ -91,10 +107,10 @@ def _walk(axes: Axes, scene: Scene, scale: float) -> list[Text]:
         arrow = {"arrowstyle": "-|>", "color": style.LEFT, "lw": 1.6, "shrinkA": 0, "shrinkB": 0}
         axes.annotate("", xy=(tip[0], tip[1]), xytext=(place[0], place[1]), arrowprops=arrow, zorder=4)
         axes.plot(*place, "o", color="white", markeredgecolor=style.INK, markersize=6, zorder=5)
-        behind = place - 20 / scale * ahead
+        beside = place + 20 / scale * np.array([-ahead[1], ahead[0]])
         words = f"{stay[0]} s" if len(stay) == 1 else f"{stay[0]}–{stay[-1]} s"
         at.append(
-            axes.text(behind[0], behind[1], words, color=style.INK, fontsize=8.5, ha="center", va="center", zorder=8)
+            axes.text(beside[0], beside[1], words, color=style.INK, fontsize=8.5, ha="center", va="center", zorder=8)
         )
     return at
 
@@ -156,6 +172,7 @@ def _when(mark: Mark | Arrow | Dots) -> str:
 
 def _line(axes: Axes, line: Line, scene: Scene) -> Annotation:
     points = np.array(line.points)
+    axes.plot(points[:, 0], points[:, 1], color=style.GOAL_PALE, linewidth=9, solid_capstyle="round", zorder=1.9)
     axes.plot(points[:, 0], points[:, 1], color=style.GOAL, linewidth=2.2, dashes=(2.5, 1.5), zorder=2)
     middle = line.at((line.times[0] + line.times[-1]) / 2)
     return _note(axes, middle, f"path, {100 * line.miss(scene.joints, scene.fps):.0f} cm off on average")
@@ -216,7 +233,9 @@ def _part(words: list[Text], axes: Axes, canvas: FigureCanvasAgg) -> None:
 
 def _words(figure: Figure, axes: Axes, scene: Scene) -> None:
     wide = int(figure.get_figwidth() * 10)
-    axes.set_title("\n".join(textwrap.wrap(scene.text, wide)[:2]), loc="left", color=style.INK, fontsize=12, pad=10)
+    said = f"{scene.title}: {scene.text}" if scene.title and scene.text else scene.title or scene.text
+    lines = textwrap.wrap(said, wide, max_lines=2, placeholder=" …")
+    axes.set_title("\n".join(lines), loc="left", color=style.INK, fontsize=12, pad=10, parse_math=False)
     axes.plot([], [], color=style.INK, linewidth=3, label="walked (pelvis)")
     axes.plot([], [], color=style.LEFT, marker=r"$\rightarrow$", linestyle="none", markersize=10, label="facing")
     if any(isinstance(mark, Line) for mark in scene.marks):

@@ -36,6 +36,7 @@ STANDING = BALL_HEIGHT - float(REST[:, 1].min())
 """Height of the pelvis in the T-pose on the floor, metres."""
 
 _ONES = torch.eye(len(JOINTS), dtype=torch.float64)
+_NECK, _HEAD = JOINTS.index("neck"), JOINTS.index("head")
 _CARRIES = _ONES.clone()
 for _joint in reversed(range(1, len(JOINTS))):
     _CARRIES[PARENTS[_joint]] += _CARRIES[_joint]
@@ -91,10 +92,18 @@ class Rig:
 
 
 def rig_of(motion: Motion) -> Rig:
-    """The rig whose joints and bones are nearest to a motion's."""
+    """The rig whose joints and bones are nearest to a motion's.
+
+    No joint says how the head turns. It turns half as far from the chest as the neck does; tilting with the neck as a
+    stick, it would look up wherever a neck is upright, since in the rest pose it leans forward.
+    """
+    import roma
+
     parts = [_fitted(joints) for joints in motion.joints.double().split(BATCH)]
     world, root = (torch.cat(part) for part in zip(*parts, strict=True))
-    return Rig(relative_to_parents(world), root, motion.fps)
+    rotations = relative_to_parents(world)
+    rotations[:, _HEAD] = _turned(roma.rotmat_to_rotvec(rotations[:, _NECK]) / -2)
+    return Rig(rotations, root, motion.fps)
 
 
 def _fitted(joints: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,62 +13,114 @@ from guidance.goals import Goals
 from motion_diffusion.files import atomic
 from motion_diffusion.motion import Motion
 from visualize import style
-from visualize.camera import fit, view_from
+from visualize.bodies import Looks, Surface, surface_of
+from visualize.camera import Camera, fit, view_from
 from visualize.canvas import Canvas
-from visualize.figure import Solids, body, shadows
-from visualize.scene import (
-    Scene,
-    balls,
-    paint_caption,
-    paint_floor,
-    paint_floor_marks,
-    paint_labels,
-    paint_solids,
-    paint_track,
-    scene_of,
-)
+from visualize.figure import Solids, body, faded, paint_solids, shadows
+from visualize.ground import paint_floor, paint_floor_marks, paint_prints, paint_track
+from visualize.labels import paint_caption, paint_labels, paint_title
+from visualize.mesh_renderer import MeshRenderer
+from visualize.panel import Actor, ground_of
+from visualize.scene import Scene, scene_of
+from visualize.targets import balls
 
 ELEVATION = np.radians(22)
+_CLOSE, _APART = 0.3, 0.85  # metres from pose to pose: what is too little, and what it is then
+_OVERHEAD = np.array([0, 0.2, 0])  # metres from the head's joint to its top
 
 
 def draw_strip(
-    motion: Motion, path: str | Path, *, goals: Goals | None = None, poses: int = 8, size: tuple[int, int] = (1600, 640)
+    motion: Motion,
+    path: str | Path,
+    *,
+    goals: Goals | None = None,
+    looks: Looks | None = None,
+    title: str = "",
+    poses: int = 8,
+    size: tuple[int, int] = (1600, 640),
 ) -> None:
     """Draw `poses` moments of a motion along its way, with its goals, to a PNG of `size` pixels.
 
-    The poses are spread evenly over the way, or over the time of a motion that stays where it is; early ones are paler.
+    The poses are spread evenly over the way; early ones are paler. Those of a motion without goals that stays where it
+    is are spread over its time, and set in a row.
     """
-    scene = scene_of(motion, goals)
+    actor = Actor(scene_of(motion, goals, title=title), surface=surface_of(motion, looks or Looks(), fps=motion.fps))
     with atomic(path) as temporary:
-        Image.fromarray(strip(scene, poses=poses, size=size)).save(temporary)
+        Image.fromarray(strip(actor, poses=poses, size=size)).save(temporary)
 
 
-def strip(scene: Scene, *, poses: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+def strip(actor: Actor, *, poses: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     """The picture (height, width, 3) that draw_strip writes."""
+    scene = actor.scene
     indices = key_frames(scene.joints, poses)
-    joints = scene.joints[indices]
+    azimuth = view_from(scene.joints, aside=70)
+    apart = np.zeros((poses, 3))
+    if stays(scene, poses):
+        azimuth = view_from(scene.joints, aside=35)
+        apart = in_a_row(scene.joints[indices, 0], azimuth)
+        scene = replace(scene, prints=())
+    joints = scene.joints[indices] + apart[:, None]
     goals = balls(scene, None)
     scale = 2  # painted larger and shrunk, for smooth edges
     big = (size[0] * scale, size[1] * scale)
-    everything = np.concatenate([joints.reshape(-1, 3), goals.start, scene.places * [1, 0, 1]])
-    camera = fit(everything, view_from(scene.joints, aside=70), big, elevation=ELEVATION)
+    seen = [joints.reshape(-1, 3), joints[:, 15] + _OVERHEAD, goals.start]
+    seen += [] if apart.any() else [scene.places * [1, 0, 1]]
+    camera = fit(np.concatenate(seen), azimuth, big, elevation=ELEVATION)
+    ground = ground_of(camera, [actor])
     canvas, unit = Canvas(big), 1.35 * scale * min(size) / 640
-    bodies = [faded(body(pose), 0.62 * (1 - place / max(poses - 1, 1))) for place, pose in enumerate(joints)]
-    paint_floor(canvas, camera)
+    paleness = 0.62 * (1 - np.arange(poses) / max(poses - 1, 1))
+    bodies = [faded(body(pose), share) for pose, share in zip(joints, paleness, strict=True)]
+    paint_floor(canvas, ground)
     for figure in (*bodies, goals):
-        canvas.polygons(shadows(figure, camera), style.SHADOW)
-    paint_floor_marks(canvas, camera, scene, None, unit)
-    paint_track(canvas, camera, scene.joints[:, 0, [0, 2]], colour=style.WALKED, width=2.2 * unit)
-    paint_solids(canvas, camera, sum(bodies[1:], bodies[0]), goals, unit)
-    paint_labels(canvas, camera, scene, np.inf, unit)
+        canvas.polygons(shadows(figure, ground), style.SHADOW)
+    paint_prints(canvas, ground, scene, None)
+    paint_floor_marks(canvas, ground, scene, None, unit)
+    if apart.any():
+        paint_moments(canvas, ground, joints[:, 0], indices / scene.fps, unit)
+    else:
+        paint_track(canvas, ground, scene.joints[:, 0, [0, 2]], colour=style.WALKED, width=2.2 * unit)
+    if actor.surface is None:
+        paint_solids(canvas, camera, sum(bodies[1:], bodies[0]), goals, unit)
+    else:
+        vertices = [actor.surface.at(index / scene.fps) + move for index, move in zip(indices, apart, strict=True)]
+        _paint_meshes(canvas, camera, actor.surface, vertices, paleness, goals)
+    paint_labels(canvas, camera, [scene], np.inf, unit)
     paint_caption(canvas, scene.text, unit)
+    paint_title(canvas, scene.title, unit, above=9)
     return np.asarray(Image.fromarray(canvas.image()).resize(size, Image.Resampling.LANCZOS))
 
 
-def faded(solids: Solids, share: float) -> Solids:
-    """The same in paler colours."""
-    colours = style.mix(solids.colours, style.rgb(style.BACKGROUND), share)
-    return Solids(solids.start, solids.end, solids.radii, colours)
+def _paint_meshes(
+    canvas: Canvas, camera: Camera, surface: Surface, poses: list[NDArray], paleness: NDArray, goals: Solids
+) -> None:
+    """A surface in several poses, each its vertices (V, 3), in colours that much paler."""
+    count = len(surface.colours)
+    faces = np.concatenate([surface.faces + count * pose for pose in range(len(poses))])
+    colours = np.tile(surface.colours, (len(poses), 1))
+    colours = style.mix(colours, style.rgb(style.BACKGROUND), paleness.repeat(count))
+    renderer = MeshRenderer(faces, colours, canvas.size, smooth=1)
+    renderer.paint(canvas, camera, np.concatenate(poses), goals)
+    renderer.close()
+
+
+def stays(scene: Scene, poses: int) -> bool:
+    """Whether so many poses of a motion would stand in each other's place, and no goal says where they must be."""
+    reach = np.linalg.norm(np.ptp(scene.joints[:, 0, [0, 2]], axis=0))
+    return not scene.marks and poses > 1 and bool(reach < _CLOSE * (poses - 1))
+
+
+def in_a_row(places: NDArray, azimuth: float) -> NDArray[np.float64]:
+    """(n, 3) moves along the floor that set places (n, 3) in a row, left to right as seen from an azimuth."""
+    right = np.array([np.cos(azimuth), 0.0, -np.sin(azimuth)])
+    return _APART * np.arange(len(places))[:, None] * right - places * [1, 0, 1]
+
+
+def paint_moments(canvas: Canvas, camera: Camera, places: NDArray, times: NDArray, unit: float) -> None:
+    """The seconds of poses, under places (n, 3)."""
+    pixels, _ = camera.project(places * [1, 0, 1])
+    low = pixels[:, 1].min() - 34 * unit
+    for (x, _), time in zip(pixels, times, strict=True):
+        canvas.text(f"{time:.1f} s", (x, low), size=12 * unit, colour=style.FAINT_INK, across="center", up="center")
 
 
 def key_frames(joints: NDArray, count: int) -> NDArray[np.int64]:

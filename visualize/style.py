@@ -17,11 +17,18 @@ FAINT_INK = "#8b93a3"
 WALKED = "#4c566a"
 GOAL = "#009e73"
 GOAL_DUE = "#00c893"
+GOAL_PALE = "#b9e4d7"
 OBSTACLE = "#b5659b"
 
 LEFT = "#1f78c8"
 RIGHT = "#e2711d"
 MIDDLE = "#5b6478"
+
+CLAY = "#dccabb"
+"""Of the heads and hands of meshes that wear a suit."""
+
+TINTS = ("#16324f", "#c64a00", "#56a5dc", "#f0d24a")
+"""Of whole bodies that are seen together: dark to light, so that they are told apart without colours too."""
 
 
 def rgb(colour: str) -> NDArray[np.float64]:
@@ -38,3 +45,11 @@ def side(joint: int) -> str:
     """The colour of a joint's side of the body."""
     name = JOINTS[joint]
     return LEFT if name.startswith("left") else RIGHT if name.startswith("right") else MIDDLE
+
+
+def suit(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(V, 3) colours of a mesh whose joints carry shares (V, 22) of each vertex: those of the sides, but a bare head
+    and bare hands."""
+    bare = ("neck", "head", "left_wrist", "right_wrist")
+    worn = np.array([rgb(CLAY if name in bare else side(joint)) for joint, name in enumerate(JOINTS)])
+    return mix(shares @ worn, np.ones(3), 0.1)

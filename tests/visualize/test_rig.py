@@ -86,6 +86,14 @@ def test_collars_do_not_buckle_to_reach_shoulders_that_are_too_near(walks):
     assert collars.max() < 2 * float(turned.max())
 
 
+def test_the_head_turns_half_as_far_as_the_neck(walks):
+    """From the chest, about the same axis."""
+    world = rig_of(Motion(walks[0][:40])).world
+    chest, neck, head = (world[:, JOINTS.index(name)] for name in ("spine3", "neck", "head"))
+    half = chest.mT @ head
+    torch.testing.assert_close(half @ half, chest.mT @ neck)
+
+
 def test_bones_that_are_many_times_too_long_are_no_trouble():
     factors = torch.ones(len(JOINTS), dtype=torch.float64)
     factors[[10, 11, 20, 21]] = 4.0

@@ -1,52 +1,22 @@
 """What is drawn is where it should be: colours are looked for at the pixels where geometry says they are."""
 
-import re
-from functools import partial
-
-import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-import visualize.__main__ as command
-from data_loaders.procedural import ProceduralWalks
-from guidance.goals import SCHEMA, Contact, Goals, Heading, Joint, Obstacle, Path_, Pose, Waypoint, load_goals
+from guidance.goals import SCHEMA, Contact, Goals, Heading, Obstacle, Pose, Waypoint, load_goals
 from motion_diffusion.motion import Motion
+from tests.visualize.pictures import GOALS, film_of, near, pixels
 from visualize import style
-from visualize.camera import Camera, fit
+from visualize.camera import Camera, fit, framing, view_from
 from visualize.film import write_film
 from visualize.marks import Arrow, Dots, Line, Mark, Zone, marks_of
+from visualize.panel import Actor, ground_of
 from visualize.path import draw_path
-from visualize.scene import balls, scene_of
+from visualize.prints import prints_of
+from visualize.scene import scene_of
 from visualize.strip import draw_strip, key_frames
-
-GOALS = Goals(
-    goals=[
-        Waypoint(time=1.0, x=0.5, z=1.0),
-        Path_(points=[(0, 0), (0, 1)], end=2.0),
-        Joint(time=2.0, joint="right_wrist", position=(None, 1.5, None)),
-    ]
-)
-
-
-@pytest.fixture(scope="module")
-def motion():
-    return Motion(torch.from_numpy(ProceduralWalks(0, 60, 60).example(2).joints), text="a person walks")
-
-
-def pixels(path):
-    return np.asarray(Image.open(path).convert("RGB")).astype(int)
-
-
-def near(image, colour, tolerance=40):
-    """How many pixels are near a colour."""
-    return int((np.abs(image - np.round(255 * style.rgb(colour))).max(-1) < tolerance).sum())
-
-
-def film_of(path):
-    with av.open(str(path)) as film:
-        return film.streams.video[0], [frame.to_ndarray(format="rgb24").astype(int) for frame in film.decode(video=0)]
+from visualize.targets import balls
 
 
 def test_camera_puts_what_it_looks_at_in_the_middle():
@@ -64,6 +34,20 @@ def test_fit_shows_all_points():
     assert (depth > 0).all()
     assert (pixel >= 0).all()
     assert (pixel <= [800, 600]).all()
+
+
+def test_framing_keeps_bodies_off_the_edges_in_every_picture():
+    rng = np.random.default_rng(0)
+    targets = rng.uniform(-1, 1, (20, 3))
+    points = targets[:, None] + rng.uniform(-1.5, 1.5, (20, 30, 3))
+    distance = framing(points, targets, 0.7, (640, 480), least=0.1)
+    seen = np.stack(
+        [Camera(at, 0.7, distance, (640, 480)).project(some)[0] for at, some in zip(targets, points, strict=True)]
+    )
+    low, high = seen.min(axis=(0, 1)), seen.max(axis=(0, 1))
+    room = np.concatenate([low - [0.04 * 640, 0.08 * 480], [0.96 * 640, 0.88 * 480] - high])
+    assert room.min() == pytest.approx(0, abs=1e-6)  # no farther than it must be
+    assert framing(points, targets, 0.7, (640, 480), least=99.0) == 99.0
 
 
 def test_marks_measure_what_was_missed():
@@ -141,35 +125,6 @@ def test_poses_are_spread_over_the_way():
     assert (frames[1:] >= 25).all()
 
 
-def test_film_is_as_long_as_the_motion_and_moves(motion, tmp_path):
-    write_film(motion, tmp_path / "a.mp4", goals=GOALS, size=(320, 240))
-    stream, frames = film_of(tmp_path / "a.mp4")
-    assert len(frames) == motion.frames
-    assert stream.average_rate == 20
-    assert frames[0].shape == (240, 320, 3)
-    assert np.abs(frames[0] - frames[30]).mean() > 1
-    assert near(frames[10], style.GOAL) > 20
-    write_film(motion, tmp_path / "b.mp4", size=(320, 240))
-    assert near(film_of(tmp_path / "b.mp4")[1][10], style.GOAL) < 5
-
-
-def test_several_motions_side_by_side_and_other_rates(motion, tmp_path):
-    short = Motion(motion.joints[:20])
-    write_film([motion, short], tmp_path / "a.mp4", size=(160, 120), fps=10)
-    _, frames = film_of(tmp_path / "a.mp4")
-    assert frames[0].shape == (120, 320, 3)
-    assert len(frames) == 30
-    assert np.abs(frames[-1][:, 160:] - frames[-5][:, 160:]).mean() < 1.5  # the short one stands still
-    assert np.abs(frames[-1][:, :160] - frames[-5][:, :160]).mean() > 1.5
-
-
-@pytest.mark.parametrize("bad", [{"size": (15, 20)}, {"size": (33, 20)}, {"fps": 0.0}])
-def test_films_that_cannot_be(motion, tmp_path, bad):
-    with pytest.raises(ValueError, match="cannot be made"):
-        write_film(motion, tmp_path / "a.mp4", **bad)
-    assert not list(tmp_path.iterdir())
-
-
 def test_path_shows_goals_where_they_are(motion, tmp_path):
     draw_path(motion, tmp_path / "a.png", goals=GOALS)
     draw_path(motion, tmp_path / "b.png")
@@ -192,36 +147,48 @@ def test_strip_shows_as_many_bodies_as_asked(motion, tmp_path):
     assert ink[1] > 2 * ink[0] > 0
 
 
-@pytest.fixture
-def visualize(tmp_path, run_in_folder, motion):
-    Motion(motion.joints, provenance={"goals": GOALS.model_dump(exclude_none=True)}).save(tmp_path / "m.npz")
-    return partial(run_in_folder, command)
+def test_poses_that_stay_in_one_place_are_set_in_a_row(motion, tmp_path):
+    here = Motion(motion.joints - motion.joints[:, :1] * torch.tensor([1.0, 0.0, 1.0]))
+    wide = []
+    for goals in (None, Goals(goals=[Waypoint(time=1.0, x=0.0, z=0.0)])):
+        draw_strip(here, tmp_path / "a.png", poses=6, goals=goals, size=(800, 320))
+        image = pixels(tmp_path / "a.png")
+        columns = ((np.ptp(image, axis=-1) > 50) & (image[..., 1] < image.max(axis=-1))).any(axis=0)  # no green
+        wide.append(int(np.ptp(columns.nonzero()[0])))
+    assert wide[0] > 600
+    assert wide[1] < 300  # where goals are, bodies stay where they were
 
 
-def test_the_command_draws_the_goals_that_the_motion_had(visualize, tmp_path, capsys):
-    visualize("m.npz", "--out", "a.png")
-    assert near(pixels(tmp_path / "a.png"), style.GOAL) > 50
-    visualize("m.npz", "--out", "b.png", "--view", "path")
-    assert pixels(tmp_path / "b.png").shape != pixels(tmp_path / "a.png").shape
-    visualize("m.npz", "m.npz", "--out", "c.mp4", "--fps", 5)
-    assert film_of(tmp_path / "c.mp4")[1][0].shape == (480, 1280, 3)
+def test_wanted_poses_have_bones_where_both_ends_are_wanted(motion):
+    arm = Pose(time=1.0, joints={"left_elbow": (0, 1, 0), "left_wrist": (0.3, 1, 0), "head": (0, 1.6, 0)})
+    solids = balls(scene_of(motion, Goals(goals=[arm])), 1.0)
+    assert len(solids.start) == 4
+    np.testing.assert_allclose([solids.start[3], solids.end[3]], [[0, 1, 0], [0.3, 1, 0]], atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("m.npz", "--out", "a.gif"), r"a.gif: a film ends in .mp4"),
-        (("m.npz", "m.npz", "--out", "a.png"), "one motion, 2 were given"),
-        (("none.npz", "--out", "a.png"), "no motion at none.npz"),
-        (("m.npz", "--out", "m.png", "--goals", "none.json"), "no goal file"),
-        (("m.npz", "--out", "there.png"), "--overwrite"),
-    ],
-)
-def test_bad_input_gets_one_line(visualize, tmp_path, capsys, arguments, said):
-    (tmp_path / "there.png").write_text("")
-    with pytest.raises(SystemExit, match="2"):
-        visualize(*arguments)
-    error = capsys.readouterr().err
-    assert re.search(said, error)
-    assert error.count("\n") == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"m.npz", "there.png"}
+def test_footprints_are_where_feet_stand(motion):
+    joints = motion.joints.numpy()
+    steps = prints_of(joints, 20.0)
+    assert {step.toe for step in steps} == {10, 11}
+    for step in steps:
+        stance = joints[round(step.time * 20) : round(step.last * 20) + 1, step.toe]
+        assert np.abs(stance[:, [0, 2]] - step.ball).max() < 0.12
+        assert np.linalg.norm(step.ball - step.heel) < 0.2
+    fine = np.stack([np.interp(np.arange(0, 59, 1 / 3), np.arange(60), axis) for axis in joints.reshape(60, -1).T], -1)
+    others = prints_of(fine.reshape(-1, 22, 3), 60.0)
+    assert [(step.time, step.toe) for step in others] == [(step.time, step.toe) for step in steps]
+
+
+def test_the_floor_touches_the_soles(motion):
+    """Seen through its camera, the floor is where the soles of feet that stand are."""
+    actor = Actor(scene_of(motion, None))
+    camera = Camera(np.array([0.0, 0.9, 0.0]), view_from(motion.joints.numpy()), 4.0, (640, 480))
+    sole = np.array([0.0, -actor.sinks, 0.0])
+    np.testing.assert_allclose(ground_of(camera, [actor]).project(np.zeros(3))[0], camera.project(sole)[0], atol=1e-9)
+    sunk = Actor(scene_of(Motion(motion.joints - torch.tensor([0.0, 0.02, 0.0])), None))
+    assert sunk.sinks == pytest.approx(actor.sinks + 0.02, abs=1e-6)
+
+
+def test_tints_are_told_apart_without_colour():
+    light = sorted(style.rgb(tint) @ [0.2126, 0.7152, 0.0722] for tint in style.TINTS)
+    assert np.diff([*light, 1.0]).min() > 0.12

@@ -1,0 +1,13 @@
+"""A motion to look at."""
+
+import pytest
+import torch
+
+from data_loaders.procedural import ProceduralWalks
+from motion_diffusion.motion import Motion
+
+
+@pytest.fixture(scope="module")
+def motion():
+    """A walk of three seconds."""
+    return Motion(torch.from_numpy(ProceduralWalks(0, 60, 60).example(2).joints), text="a person walks")

@@ -1,0 +1,30 @@
+"""What tests of pictures share: goals, and what is seen in a picture or a film."""
+
+import av
+import numpy as np
+from PIL import Image
+
+from guidance.goals import Goals, Joint, Path_, Waypoint
+from visualize import style
+
+GOALS = Goals(
+    goals=[
+        Waypoint(time=1.0, x=0.5, z=1.0),
+        Path_(points=[(0, 0), (0, 1)], end=2.0),
+        Joint(time=2.0, joint="right_wrist", position=(None, 1.5, None)),
+    ]
+)
+
+
+def pixels(path):
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def near(image, colour, tolerance=40):
+    """How many pixels are near a colour."""
+    return int((np.abs(image - np.round(255 * style.rgb(colour))).max(-1) < tolerance).sum())
+
+
+def film_of(path):
+    with av.open(str(path)) as film:
+        return film.streams.video[0], [frame.to_ndarray(format="rgb24").astype(int) for frame in film.decode(video=0)]

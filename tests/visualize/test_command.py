@@ -1,0 +1,132 @@
+"""python -m visualize: what it writes, and the one line that it says of what it cannot."""
+
+import json
+import re
+import shutil
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import visualize.__main__ as command
+from motion_diffusion.motion import Motion
+from tests.visualize.pictures import GOALS, film_of, near, pixels
+from visualize import sheet, style
+
+
+@pytest.fixture
+def visualize(tmp_path, run_in_folder, motion):
+    Motion(motion.joints, provenance={"goals": GOALS.model_dump(exclude_none=True)}).save(tmp_path / "m.npz")
+    return partial(run_in_folder, command)
+
+
+def test_the_command_draws_the_goals_that_the_motion_had(visualize, tmp_path):
+    visualize("m.npz", "--out", "a.png")
+    assert near(pixels(tmp_path / "a.png"), style.GOAL) > 50
+    visualize("m.npz", "--out", "b.png", "--view", "path")
+    assert pixels(tmp_path / "b.png").shape == (760, 900, 3)
+    visualize("m.npz", "m.npz", "--out", "c.mp4", "--fps", 5, "--size", 160, 120)
+    assert film_of(tmp_path / "c.mp4")[1][0].shape == (120, 320, 3)
+    visualize("m.npz", "m.npz", "--out", "d.gif", "--fps", 5, "--size", 160, 120, "--layout", "overlay")
+    assert film_of(tmp_path / "d.gif")[1][0].shape == (120, 160, 3)
+
+
+def test_goals_that_are_given_are_of_all(visualize, tmp_path):
+    (tmp_path / "none.json").write_text(json.dumps({"version": 1, "goals": []}))
+    visualize("m.npz", "m.npz", "--out", "a.png", "--view", "path", "--goals", "none.json")
+    image = pixels(tmp_path / "a.png")
+    assert image.shape == (760, 1800, 3)
+    assert near(image, style.GOAL) < 30
+
+
+def test_a_folder_becomes_sheets(visualize, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sheet, "PER_PAGE", 5)
+    for number in range(7):
+        (tmp_path / "many" / f"take{number}").mkdir(parents=True)
+        shutil.copy(tmp_path / "m.npz", tmp_path / "many" / f"take{number}" / "motion.npz")
+    (tmp_path / "many" / "notes.txt").write_text("no motion")
+    visualize("many", "--out", "a.png")
+    assert capsys.readouterr().out == "a.png: 5 of 7 motions, page 1 of 2\n"
+    visualize("many", "--out", "b.png", "--page", 2)
+    assert [Image.open(tmp_path / name).size for name in ("a.png", "b.png")] == [(1600, 1020), (800, 680)]
+    with pytest.raises(SystemExit):
+        visualize("many", "--out", "c.png", "--page", 3)
+    assert "page 3: 7 motions are on 2 page(s); give 1 to 2" in capsys.readouterr().err
+
+
+def test_files_come_in_the_order_of_their_numbers(tmp_path):
+    for name in ("m10.npz", "m9.npz", "m1.bvh", "x.txt"):
+        (tmp_path / name).touch()
+    assert [file.name for file in sheet.motion_files([tmp_path])] == ["m1.bvh", "m9.npz", "m10.npz"]
+
+
+@pytest.mark.parametrize("ending", ["bvh", "glb", "npz", "csv"])
+def test_files_for_other_programs(visualize, tmp_path, ending):
+    visualize("m.npz", "--out", f"a.{ending}", "--fps", 30)
+    assert (tmp_path / f"a.{ending}").stat().st_size > 1000
+
+
+def test_files_of_others_are_shown_too(visualize, tmp_path):
+    visualize("m.npz", "--out", "a.bvh", "--unit", "cm", "--t-pose")
+    visualize("a.bvh", "--out", "a.png")
+    assert pixels(tmp_path / "a.png").shape == (640, 1600, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("m.npz", "--out", "a.avi"), r"a.avi: its ending says what to write, one of .mp4, .gif, .png, .bvh"),
+        (("--out", "a.png"), "no motion given"),
+        (("none.npz", "--out", "a.png"), "none.npz"),
+        (("empty", "--out", "a.png"), "no motions in empty"),
+        (("m.npz", "--out", "m.png", "--goals", "none.json"), "no goal file"),
+        (("m.npz", "--out", "there.png"), "--overwrite"),
+        (("m.npz", "m.npz", "--out", "a.bvh"), "a.bvh holds one motion, 2 were given"),
+        (("m.npz", "--out", "a.mp4", "--body", "robot"), "unknown body 'robot'; choose one of stick"),
+        (("m.npz", "--out", "a.mp4", "--body", "smplh", "--body-models", "empty"), "no SMPL-H body model"),
+        (("m.npz", "--out", "a.mp4", "--unit", "cm"), "--unit is of .bvh, .glb, .npz, .csv files"),
+        (("m.npz", "--out", "a.png", "--layout", "overlay"), "--layout is of .mp4, .gif files"),
+        (("m.npz", "--out", "a.csv", "--body", "anny"), "--body is of .mp4, .gif, .png files"),
+        (("m.npz", "--out", "a.png", "--view", "path", "--body", "anny"), "shows no body"),
+        (("m.npz", "--out", "a.mp4", "--titles", "a", "b"), "2 titles for 1 motions"),
+        (("m.npz", "--out", "a.gif", "--fps", "60"), "60 pictures a second cannot be made"),
+        (("m.npz", "--out", "m.npz/a.mp4"), "m.npz"),
+        (("none.npz", "m.npz", "--out", "a.mp4"), "none.npz"),
+        (("nan.npz", "--out", "a.mp4"), "nan.npz: joints of frame 3 are not all finite"),
+        (("void.npz", "--out", "a.gif"), r"void.npz: joints have shape \(0, 22, 3\)"),
+        (("odd.npz", "--out", "a.png"), "goals cannot be read"),
+    ],
+)
+def test_bad_input_gets_one_line(visualize, tmp_path, motion, capsys, arguments, said):
+    (tmp_path / "there.png").write_text("")
+    (tmp_path / "empty").mkdir()
+    with np.load(tmp_path / "m.npz") as file:
+        arrays = dict(file)
+    bad = arrays["joints"].copy()
+    bad[3, 5, 1] = np.nan
+    np.savez(tmp_path / "nan.npz", **(arrays | {"joints": bad}))
+    np.savez(tmp_path / "void.npz", **(arrays | {"joints": bad[:0]}))
+    Motion(motion.joints, provenance={"goals": {"goals": 3}}).save(tmp_path / "odd.npz")
+    before = {path.name for path in tmp_path.iterdir()}
+    with pytest.raises(SystemExit, match="2"):
+        visualize(*arguments)
+    error = capsys.readouterr().err.rpartition("\r")[2]  # of a progress bar
+    assert re.search(said, error)
+    assert error.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_missing_extras_are_said_before_anything_is_read(visualize, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyvista", None)
+    with pytest.raises(SystemExit, match="2"):
+        visualize("none.npz", "--out", "a.mp4", "--body", "capsules")
+    assert 'pip install "motion-diffusion[mesh]"' in capsys.readouterr().err
+
+
+def test_the_studio_is_a_word_of_the_command(visualize, capsys):
+    pytest.importorskip("visualize.studio.__main__")
+    with pytest.raises(SystemExit, match="0"):
+        visualize("studio", "--help")
+    assert "python -m visualize studio" in capsys.readouterr().out

@@ -1,0 +1,152 @@
+"""Films: what is in them, how they are written, and that they hold no more than a few pictures."""
+
+import re
+import weakref
+
+import numpy as np
+import pytest
+
+from motion_diffusion.errors import InputError
+from motion_diffusion.motion import Motion
+from tests.visualize.pictures import GOALS, film_of, near
+from visualize import style
+from visualize.encode import encode
+from visualize.film import write_film
+from visualize.tiles import grid, tiled
+from visualize.titles import titles_of
+
+
+@pytest.mark.parametrize("ending", ["mp4", "gif"])
+def test_film_is_as_long_as_the_motion_and_moves(motion, tmp_path, ending):
+    write_film(motion, tmp_path / f"a.{ending}", goals=GOALS, size=(320, 240))
+    stream, frames = film_of(tmp_path / f"a.{ending}")
+    assert len(frames) == motion.frames
+    assert stream.average_rate == 20
+    assert frames[0].shape == (240, 320, 3)
+    assert np.abs(frames[0] - frames[30]).mean() > 1
+    for colour in (style.GOAL, style.LEFT, style.RIGHT):
+        assert near(frames[10], colour) > 20
+    write_film(motion, tmp_path / f"b.{ending}", size=(320, 240))
+    assert near(film_of(tmp_path / f"b.{ending}")[1][10], style.GOAL) < 5
+
+
+def test_mp4_is_what_players_play(motion, tmp_path):
+    write_film(motion, tmp_path / "a.mp4", size=(160, 120), fps=5)
+    stream, _ = film_of(tmp_path / "a.mp4")
+    assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+
+
+def test_gif_has_the_colours_of_its_pictures(tmp_path):
+    colours = np.array([[250, 20, 30], [20, 200, 40], [10, 30, 240], [255, 255, 255]], dtype=np.uint8)
+    pictures = [np.tile(np.roll(colours, turn, axis=0).repeat(16, axis=0), (64, 1, 1)) for turn in range(4)]
+    encode(iter(pictures), tmp_path / "a.gif", size=(64, 64), fps=10, samples=pictures)
+    for picture, frame in zip(pictures, film_of(tmp_path / "a.gif")[1], strict=True):
+        assert np.abs(frame - picture).max() <= 4
+
+
+@pytest.mark.parametrize("ending", ["mp4", "gif"])
+def test_memory_does_not_grow_with_the_film(tmp_path, ending):
+    """While one picture is made, no more than two of those before are still alive."""
+    alive = set()
+
+    def pictures():
+        for number in range(100):
+            assert len(alive) <= 2
+            picture = np.full((64, 64, 3), number, dtype=np.uint8)
+            alive.add(number)
+            weakref.finalize(picture, alive.discard, number)
+            yield picture
+
+    encode(pictures(), tmp_path / f"a.{ending}", size=(64, 64), fps=20, samples=[np.zeros((64, 64, 3), np.uint8)])
+    assert len(film_of(tmp_path / f"a.{ending}")[1]) == 100
+
+
+def test_nothing_is_left_of_a_film_that_breaks_off(tmp_path):
+    def pictures():
+        yield np.zeros((64, 64, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    for ending in ("mp4", "gif"):
+        with pytest.raises(KeyboardInterrupt):
+            encode(
+                pictures(), tmp_path / f"a.{ending}", size=(64, 64), fps=20, samples=[np.zeros((64, 64, 3), np.uint8)]
+            )
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_motions_side_by_side_and_other_rates(motion, tmp_path):
+    short = Motion(motion.joints[:20])
+    write_film([motion, short], tmp_path / "a.mp4", size=(160, 120), fps=10)
+    _, frames = film_of(tmp_path / "a.mp4")
+    assert frames[0].shape == (120, 320, 3)
+    assert len(frames) == 30
+    assert np.abs(frames[-1][:, 160:] - frames[-5][:, 160:]).mean() < 1.5  # the short one stands still
+    assert np.abs(frames[-1][:, :160] - frames[-5][:, :160]).mean() > 1.5
+
+
+def test_goals_and_titles_are_of_each_motion(motion, tmp_path):
+    none = GOALS.model_copy(update={"goals": []})
+    write_film([motion, motion], tmp_path / "a.mp4", goals=[none, GOALS], titles=["", "wanted"], size=(320, 240), fps=2)
+    write_film([motion, motion], tmp_path / "b.mp4", goals=[none, GOALS], titles=["", ""], size=(320, 240), fps=2)
+    frame, other = (film_of(tmp_path / name)[1][2] for name in ("a.mp4", "b.mp4"))
+    assert near(frame[:, :320], style.GOAL) < 5 < 20 < near(frame[:, 320:], style.GOAL)
+    changed = np.abs(frame - other).max(axis=-1) > 60
+    rows, columns = changed.nonzero()
+    assert len(rows) > 20
+    assert columns.mean() == pytest.approx(480, abs=8)  # in the middle of the second picture
+    assert rows.min() > 200
+
+
+def test_overlaid_motions_have_a_tint_each(motion, tmp_path):
+    several = [motion] * 3
+    write_film(several, tmp_path / "a.mp4", layout="overlay", size=(320, 240), fps=2)
+    _, frames = film_of(tmp_path / "a.mp4")
+    assert frames[0].shape == (240, 320, 3)
+    for tint in style.TINTS[:3]:
+        assert near(frames[2][:90, :40], tint, 60) > 10  # in the legend
+    assert near(frames[2], style.LEFT, 25) < 20
+    with pytest.raises(InputError, match="layout overlay shows 1 to 4 motions, 5 were given"):
+        write_film([motion] * 5, tmp_path / "b.mp4", layout="overlay")
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"size": (65, 80)}, "65x80 pixels cannot be made"),
+        ({"size": (32, 80)}, "32x80 pixels cannot be made"),
+        ({"fps": 0.0}, "a .mp4 of 0 pictures a second"),
+        ({"fps": float("nan")}, "nan pictures a second"),
+    ],
+)
+def test_films_that_cannot_be(motion, tmp_path, bad, said):
+    with pytest.raises(InputError, match=said):
+        write_film(motion, tmp_path / "a.mp4", **bad)
+    with pytest.raises(InputError, match=re.escape("a .gif of 60 pictures a second")):
+        write_film(motion, tmp_path / "a.gif", fps=60)
+    with pytest.raises(InputError, match=r"ends in .mp4 or .gif"):
+        write_film(motion, tmp_path / "a.avi")
+    assert not list(tmp_path.iterdir())
+
+
+def test_tiles():
+    pictures = [np.full((2, 3, 3), number, dtype=np.uint8) for number in range(5)]
+    assert [grid(count) for count in (1, 3, 4, 5)] == [(1, 1), (1, 3), (2, 2), (2, 3)]
+    together = tiled(pictures)
+    assert together.shape == (4, 9, 3)
+    assert together[::2, ::3, 0].tolist()[0] == [0, 1, 2]
+    assert together[2, 3, 0] == 4
+
+
+def test_titles_say_what_differs(motion):
+    def made(name, guidance, seed):
+        return Motion(
+            motion.joints, provenance={"model": {"name": name}, "settings": {"guidance": guidance}, "seed": seed}
+        )
+
+    assert titles_of([motion]) == [""]
+    assert titles_of([motion, made("eps", "noise", 0)]) == ["real", "eps"]
+    assert titles_of([made("eps", "noise", 0), made("x0", "noise", 0)]) == ["eps", "x0"]
+    assert titles_of([made("v", "noise", 0), made("v", "masks", 0)]) == ["v, noise", "v, masks"]
+    assert titles_of([made("v", "noise", 0), made("v", "noise", 1)]) == ["v, seed 0", "v, seed 1"]
+    assert titles_of([motion, motion]) == ["real (1)", "real (2)"]
+    assert titles_of([Motion(motion.joints, provenance={"file": "a.bvh"}), motion]) == ["a.bvh", "real"]

@@ -1,0 +1,98 @@
+"""Words on a picture: at the goals, the caption, the clock, and what is what."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visualize import style
+from visualize.camera import NEAR, Camera
+from visualize.canvas import Canvas
+from visualize.marks import Mark, Zone
+from visualize.scene import Scene
+from visualize.targets import due
+
+_MANY = 12  # with more goals than this they are not labelled
+
+
+def paint_labels(canvas: Canvas, camera: Camera, scenes: Sequence[Scene], time: float, unit: float) -> None:
+    """At each mark of the first scene the second when it is due and, once that has passed, how far off each scene's
+    motion was. Words that would lie over others move aside."""
+    lead = scenes[0]
+    placed = [mark for mark in lead.marks if isinstance(mark, Mark) and not mark.stays]
+    size = 11.5 * unit
+    taken: list[tuple[NDArray, NDArray]] = []
+    for mark in placed if len(placed) <= _MANY else ():
+        place = mark.where(lead.joints, lead.fps)
+        if mark.on_floor:
+            place[1] = 0.0
+        pixel, depth = camera.project(place)
+        if depth <= NEAR:
+            continue
+        words = f"{mark.time:.3g} s" if mark.last == mark.time else f"{mark.time:.3g}–{mark.last:.3g} s"
+        if time > mark.last + 0.5 / lead.fps:
+            words += f": {', '.join(f'{100 * mark.miss(scene.joints, scene.fps):.0f}' for scene in scenes)} cm off"
+        away = (0.28 * np.sin(camera.elevation) if mark.on_floor else 0.09) * camera.focal / depth
+        high, low = canvas.size[1] - 84 * unit, 44 * unit + size + away  # beyond are the caption and the clock
+        under = pixel[1] > high or (mark.on_floor and pixel[1] > low)
+        step = -1 if under else 1
+        at = pixel + [0, step * away]
+        reach = np.array([0.6 * len(words), 1.3]) * size  # of another's middle, within which it would lie over these
+        while any((np.abs(at - other) < (reach + extent) / 2).all() for other, extent in taken):
+            at[1] += step * size / 2
+        taken.append((at, reach))
+        canvas.text(
+            words,
+            at,
+            size=size,
+            colour=style.GOAL,
+            across="center",
+            up="top" if under else "bottom",
+            bold=due(mark, time) > 0,
+        )
+
+
+def paint_caption(canvas: Canvas, text: str, unit: float) -> int:
+    """A caption in the upper left corner, in up to three lines; how many they are."""
+    edge = 18 * unit
+    wide = max(20, int((canvas.size[0] - 2 * edge) / (8.6 * unit)))
+    lines = textwrap.wrap(text, wide, max_lines=3, placeholder=" …")
+    for row, line in enumerate(lines):
+        canvas.text(line, (edge, canvas.size[1] - edge - 21 * unit * row), size=16 * unit, up="top")
+    return len(lines)
+
+
+def paint_title(canvas: Canvas, title: str, unit: float, *, above: float = 31.0) -> None:
+    """What a picture shows, at its lower edge; above: how far from it, in units, where there is a clock below."""
+    canvas.text(title, (canvas.size[0] / 2, above * unit), size=14 * unit, across="center", bold=True)
+
+
+def paint_legend(canvas: Canvas, entries: Sequence[tuple[str, str]], below: int, unit: float) -> None:
+    """Titles, each beside a bar in its body's tint, under so many lines of a caption."""
+    edge = 18 * unit
+    for row, (title, tint) in enumerate(entries):
+        y = canvas.size[1] - edge - 14 * unit - 21 * unit * (below + row)
+        canvas.lines([np.array([[edge + 4 * unit, y], [edge + 16 * unit, y]])], tint, width=8 * unit)
+        canvas.text(title, (edge + 28 * unit, y), size=13 * unit, up="center")
+
+
+def paint_clock(canvas: Canvas, scene: Scene, time: float, unit: float) -> None:
+    """The time, and a line of it with the moments of the goals, at the lower edge; it stops where the motion does."""
+    time = min(time, scene.seconds)
+    width, _ = canvas.size
+    edge = 18 * unit
+    left, right = edge + 52 * unit, width - edge
+    canvas.text(f"{time:.1f} s", (edge, edge), size=13 * unit, up="center")
+
+    def stretch(first: float, last: float, colour: str, thick: float) -> None:
+        ends = [left + (right - left) * min(moment / max(scene.seconds, 1e-9), 1) for moment in (first, last)]
+        canvas.lines([np.array([[ends[0], edge], [ends[1] + 0.5, edge]])], colour, width=thick * unit)
+
+    stretch(0.0, scene.seconds, style.SHADOW, 3)
+    stretch(0.0, time, style.WALKED, 3)
+    for mark in scene.marks:
+        if not isinstance(mark, Zone):
+            stretch(mark.time, mark.last, style.GOAL, 8 if mark.last == mark.time else 1.5)
