@@ -66,3 +66,12 @@ def test_commands_are_there():
         assert (place / "__main__.py").exists() or place.with_suffix(".py").exists()
     targets = re.findall(r"^make ([a-z]+)", README, re.MULTILINE)
     assert set(targets) <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_the_gallery_has_every_example_and_its_pictures():
+    gallery = (ROOT / "docs" / "gallery.md").read_text()
+    examples = sorted(path.name for path in (ROOT / "docs" / "examples").glob("*.py"))
+    assert [name for name in examples if name not in gallery] == []
+    assert [int(name[:2]) for name in examples] == list(range(1, len(examples) + 1))
+    links = re.findall(r"\]\(([^)#]+)\)", gallery)
+    assert all((ROOT / "docs" / link).exists() for link in links if not link.startswith("http"))

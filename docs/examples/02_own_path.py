@@ -36,7 +36,7 @@ class Options:
     seconds: float = 6.0
     model: str = "v-masks"
     steps: int = 50
-    seed: int = 0
+    seed: int = 1
     out: Path = Path("out/path")
 
 

@@ -22,7 +22,7 @@ from visualize.strip import draw_strip
 GOALS = Goals(
     goals=[
         Joint(joint="right_wrist", time=2.0, position=(None, 1.7, None)),
-        Waypoint(time=4.0, x=0.3, z=2.6),
+        Waypoint(time=4.0, x=0.0, z=3.6),
         Relation(joints=["left_wrist", "right_wrist"], distance=0.12, start=4.2, end=4.9),
     ]
 )
@@ -35,7 +35,7 @@ class Options:
     text: str = "a person walks"
     model: str = "v-masks"
     steps: int = 50
-    seed: int = 0
+    seed: int = 1
     out: Path = Path("out/key-frames")
 
 

@@ -31,7 +31,7 @@ class Options:
     start: float = 1.5
     end: float = 3.0
     """Seconds between which everything may change."""
-    text: str = "a person waves"
+    text: str = "a person dances"
     model: str = "v-masks"
     steps: int = 50
     seed: int = 1
