@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -20,19 +20,24 @@ T = TypeVar("T")
 def atomic(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; it takes the name when the block ends well, else it vanishes.
 
-    The temporary name keeps the ending, since many writers choose the format by it.
+    The temporary name keeps the ending, since many writers choose the format by it. InputError if it cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}-{uuid4().hex[:8]}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
         _flush(path.parent)
+    except OSError as error:
+        if error.filename not in (None, temporary, str(temporary), path.parent, str(path.parent)):
+            raise  # of another file
+        raise InputError(f"{path} cannot be written ({error.strerror or error}); choose another place") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _flush(directory: Path) -> None:
