@@ -254,7 +254,7 @@ def test_missing_models_say_what_to_get_and_where_to_put_it(tmp_path, kind, what
 
 @pytest.mark.parametrize(
     ("body", "module", "extra"),
-    [("capsules", "pyvista", "mesh"), ("capsules", "trimesh", "mesh"), ("anny", "anny", "anny")],
+    [("capsules", "pyvista", "mesh"), ("smplx", "pyvista", "mesh"), ("anny", "anny", "anny")],
 )
 def test_missing_extras_say_what_to_install(motion, monkeypatch, body, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
