@@ -83,7 +83,7 @@ class Page:
         with side.add_tab("Undoing", "arrow-back-up"):
             self._undoing = UndoingPanel(controls)
         with side.add_tab("Files", "folder"):
-            FilePanel(controls)
+            self._files = FilePanel(controls)
         side.dock_right()
         side.set_width(310)
         below = gui.add_panel()
@@ -142,6 +142,7 @@ class Page:
         if self._differs("plan", bench.plan):
             self._words.show(bench.plan)
             self._make.show(bench.plan)
+            self._files.show(bench.plan)
             self._keep(bench.plan)
             self._desk.post_newest("report", self._report)
             base = bench.plan.base
@@ -180,7 +181,8 @@ class Page:
         lanes, away = [], 0.0
         for k, take in enumerate(takes):
             goals: tuple[Goal, ...] = take.plan.goals if k > 0 and beside else ()
-            lanes.append(Lane(self._poses[take.number], goals, away, FAINT if k > 0 and not beside else None))
+            name = take.name if beside and len(takes) > 1 else ""
+            lanes.append(Lane(self._poses[take.number], name, goals, away, FAINT if k > 0 and not beside else None))
             if beside:
                 away += APART + float(np.ptp(self._poses[take.number].places[:, 0, 0]))
         return lanes

@@ -22,6 +22,8 @@ LIFT = 0.012
 """Metres of marks above the floor, so that they are seen."""
 TALL = 0.5
 """Metres of a zone's height."""
+BELOW = 0.1
+"""Metres of labels below the floor, so that they are beside their marks."""
 _RING = np.linspace(0, 2 * np.pi, 40)
 
 
@@ -51,17 +53,17 @@ def sign(scene: Any, name: str, goal: Goal, standing: Callable[[float], Tensor],
         _path(scene, name, goal, hue, 0.045 if in_hand else 0.03)
     elif isinstance(goal, Waypoint):
         _ring(scene, f"{name}/ring", (goal.x, goal.z), 0.18, hue)
-        _label(scene, name, goal.when, (goal.x, 0.0, goal.z))
+        label(scene, name, goal.when, (goal.x, goal.z))
     elif isinstance(goal, Obstacle):
         return zone(scene, f"{name}/zone", goal, hue, 0.55 if in_hand else 0.35)
     elif isinstance(goal, Joint):
         spot = filled(goal.position, _joint(standing, goal.joint, goal.last_time))
         _stem(scene, name, spot, hue)
-        _label(scene, name, f"{goal.joint.replace('_', ' ')}, {goal.when}", spot)
+        label(scene, name, f"{goal.joint.replace('_', ' ')}, {goal.when}", (spot[0], spot[2]))
     elif isinstance(goal, Contact):
         spot = filled(goal.position or (None, None, None), _joint(standing, goal.joint, goal.start))
         _ring(scene, f"{name}/ring", (spot[0], spot[2]), 0.12, hue)
-        _label(scene, name, f"{goal.joint.replace('_', ' ')} stays", spot)
+        label(scene, name, f"{goal.joint.replace('_', ' ')} stays", (spot[0], spot[2]))
     elif isinstance(goal, Heading):
         _arrow(scene, name, goal, standing(goal.last_time), hue)
     elif isinstance(goal, Pose):
@@ -113,7 +115,7 @@ def _arrow(scene: Any, name: str, goal: Heading, standing: Tensor, hue: Colour) 
     end = start + 0.7 * np.array([np.sin(turn), 0.0, np.cos(turn)])
     ends = np.stack([start, end])[None]
     scene.add_arrows(f"{name}/arrow", ends, hue, shaft_radius=0.022, head_radius=0.07, head_length=0.18)
-    _label(scene, name, goal.when, (float(end[0]), 0.0, float(end[2])))
+    label(scene, name, goal.when, (float(end[0]), float(end[2])))
 
 
 def _pose(scene: Any, name: str, goal: Pose, hue: Colour) -> None:
@@ -126,12 +128,13 @@ def _pose(scene: Any, name: str, goal: Pose, hue: Colour) -> None:
     if bones:
         scene.add_line_segments(f"{name}/bones", np.array(bones), hue, thickness=0.02)
     if kept:
-        _label(scene, name, goal.when, tuple(spots[kept[-1]].tolist()))
+        label(scene, name, goal.when, (float(spots[kept[0], 0]), float(spots[kept[0], 2])))
 
 
-def _label(scene: Any, name: str, words: str, spot: tuple[float, ...]) -> None:
-    x, y, z = spot
-    scene.add_label(f"{name}/label", words, position=(x, y + 0.09, z), font_screen_scale=0.8, anchor="bottom-center")
+def label(scene: Any, name: str, words: str, place: Place) -> None:
+    """Words just below a place on the floor, where they cover no body."""
+    x, z = place
+    scene.add_label(f"{name}/label", words, position=(x, -BELOW, z), font_screen_scale=0.72, anchor="top-center")
 
 
 def _joint(standing: Callable[[float], Tensor], joint: str, time: float) -> Array:

@@ -24,9 +24,9 @@ Spot = tuple[float, float, float]
 FLOOR = 60.0
 """Metres of the floor that can be drawn on, in each direction."""
 VIEWS: dict[str, tuple[Spot, float]] = {
-    "Side": ((-1.0, 0.6, -0.35), 5.4),
-    "Front": ((0.25, 0.35, 1.0), 5.0),
-    "Behind": ((0.3, 0.55, -1.0), 5.0),
+    "Side": ((-1.0, 0.6, -0.35), 4.8),
+    "Front": ((0.25, 0.35, 1.0), 4.0),
+    "Behind": ((0.3, 0.55, -1.0), 4.0),
     "Above": ((0.0, 1.0, -0.02), 7.5),
 }
 """From where the camera looks, a direction and metres, by the name on the page."""
@@ -48,9 +48,10 @@ class Acts:
 
 @dataclass(frozen=True, eq=False)
 class Lane:
-    """A motion on the stage, with goals beside it where it is not at home."""
+    """A motion on the stage, with its name, and with goals beside it where it is not at home."""
 
     poses: Poses
+    name: str = ""
     goals: tuple[Goal, ...] = ()
     away: float = 0.0
     """Metres to the left of home."""
@@ -203,12 +204,14 @@ class Stage:
             for k, lane in enumerate(lanes):
                 self._bodies[k].fade(lane.opacity)
                 self._bodies[k].stand(lane.away)
-                if lane.goals:
-                    self._lane_goals(f"/lanes/{k}", lane)
+                self._lane_signs(f"/lanes/{k}", lane)
         self._lanes = list(lanes)
 
-    def _lane_goals(self, name: str, lane: Lane) -> None:
+    def _lane_signs(self, name: str, lane: Lane) -> None:
         self._frames.append(self._scene.add_frame(name, show_axes=False, position=(lane.away, 0.0, 0.0)))
+        if lane.name:
+            x, _, z = lane.poses.places[0, 0].tolist()
+            signs.label(self._scene, name, lane.name, (x, z))
         for index, goal in enumerate(lane.goals):
             signs.sign(self._scene, f"{name}/{index}", goal, lane.poses.joints_at, in_hand=False)
 

@@ -46,12 +46,12 @@ class UndoingPanel:
             push, back = found.push.numpy(), found.back.numpy()
             share = back.cumsum() / np.maximum(push.cumsum(), 1e-6)
             self._chart("Metres in each step", {"pushed": push, "taken back": back}, (style.GOAL, style.RIGHT))
-            self._chart("Share of all pushes so far that was taken back", {"share": share}, (style.RIGHT,), 1.0)
+            self._chart("Share of all pushes so far that was taken back", {"share": share}, (style.RIGHT,), 1.05)
 
     def _chart(self, title: str, curves: dict[str, Any], hues: tuple[str, ...], top: float = 0.0) -> None:
         steps = np.arange(1, len(next(iter(curves.values()))) + 1)
         lines = [{"label": name, "stroke": hue, "width": 2} for name, hue in zip(curves, hues, strict=True)]
-        axis = {"stroke": style.FAINT_INK, "grid": {"stroke": style.TILE, "width": 1}, "ticks": {"show": False}}
+        axis = {"stroke": words.FAINT, "grid": {"stroke": style.TILE, "width": 1}, "ticks": {"show": False}}
         with self._folder:
             self._charts.append(self._gui.add_html(words.box(f"<b>{title}</b>")))
             self._charts.append(

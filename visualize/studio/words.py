@@ -14,7 +14,12 @@ from visualize.studio.editor import Report
 from visualize.studio.making import Take
 from visualize.studio.timing import span
 
-GOOD, BAD = style.GOAL, "#b3402a"
+GOOD, BAD, FAINT = "#00704f", "#b3402a", style.MIDDLE
+"""Of text: dark enough to be read on white (WCAG 2, 4.5 to 1)."""
+UNDRAWN = (
+    "<b>Nothing is drawn yet.</b> Press Path and drag along the floor, or leave it to the words; then press Generate."
+)
+"""What to do first."""
 
 
 def box(content: str, *, top: float = 0.0) -> str:
@@ -24,7 +29,7 @@ def box(content: str, *, top: float = 0.0) -> str:
     )
 
 
-def note(text: str, hue: str = style.FAINT_INK) -> str:
+def note(text: str, hue: str = FAINT) -> str:
     """A line of text."""
     return box(f'<span style="color:{hue}">{escape(text)}</span>')
 
@@ -66,8 +71,7 @@ def report(found: Report, plan: Document) -> str:
     if found.warnings:
         lines = "".join(f"<div>{escape(first_up(line))}</div>" for line in found.warnings)
         return box(f'<b style="color:{BAD}">Hard for a person.</b>{lines}')
-    said = "A person can do this." if plan.goals else "No goals yet: the words alone decide."
-    return box(f'<span style="color:{GOOD if plan.goals else style.FAINT_INK}">{said}</span>')
+    return note("A person can do this.", GOOD) if plan.goals else box(UNDRAWN)
 
 
 def first_up(line: str) -> str:
@@ -96,8 +100,8 @@ def _head(take: Take, chosen: bool) -> str:
 
 
 def _error(residual: Residual) -> str:
-    hue = GOOD if residual.met else BAD
-    return f'<span style="color:{hue}">{100 * residual.error:.1f} cm</span>'
+    hue, sign = (GOOD, "✓") if residual.met else (BAD, "✗")
+    return f'<span style="color:{hue}">{100 * residual.error:.1f} cm {sign}</span>'
 
 
 def _cells(first: str, cells: Sequence[str], *, head: bool = False) -> str:
@@ -142,7 +146,7 @@ def time_line(plan: Document, selected: int | None) -> str:
     for tick in range(int(whole) + 1):
         shapes.append(
             f'<text x="{at(tick):.1f}" y="{y + 10}" font-size="8.5" text-anchor="{"middle" if tick else "start"}" '
-            f'fill="{style.FAINT_INK}">{tick} s</text>'
+            f'fill="{FAINT}">{tick} s</text>'
         )
     y += 13
     return (
