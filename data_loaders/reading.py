@@ -1,4 +1,4 @@
-"""Any file of a motion, from here or from elsewhere, as a `Motion` of this body at 20 frames a second.
+"""Any file of a motion, from here or from elsewhere, as a `Motion` of this body, at 20 frames a second unless asked.
 
 | file | is |
 |---|---|
@@ -40,13 +40,15 @@ def read_motion(
     up: Axis | None = None,
     body_models: Path | None = None,
     from_origin: bool = False,
+    own_rate: bool = False,
 ) -> Motion:
     """Read a motion, on the floor and upright, and where the file has it.
 
     mapping, up: of a .bvh, which joints stand for this body's (a JSON file, see `mapping`) and which axis points up,
     where that cannot be told. body_models: the folder with those that a recording of AMASS needs; by default
     `body_model.usual_folder`. from_origin: whether a motion from elsewhere, whose place says nothing here, is moved to
-    begin at the origin and face +z; one of this project stays where it is.
+    begin at the origin and face +z; one of this project stays where it is. own_rate: whether a motion of this project
+    keeps its frame rate, to be shown or taken away, for models know 20 frames a second only.
 
     Raises FileNotFoundError, or InputError with the file's name for one that is damaged or cannot be told what it is.
     """
@@ -57,7 +59,7 @@ def read_motion(
     if ending not in ENDINGS:
         raise InputError(f"{path}: motions are read from {', '.join(ENDINGS)}; give one of these")
     if ending == ".npz" and "trans" not in _members(path):
-        return _of_ours(path)
+        return Motion.load(path) if own_rate else _of_ours(path)
     if ending == ".bvh":
         joints = read_bvh_joints(path, load_mapping(mapping) if mapping else None, up=up)
     elif ending == ".npz":

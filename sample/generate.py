@@ -23,7 +23,7 @@ from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
 from motion_diffusion.samplers import Estimate, SamplerName
 from motion_diffusion.skeleton import FPS
-from sample.segments import frames_of, windows
+from sample.segments import said, windows
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ def generate(
 ) -> list[Motion]:
     """One motion for each text, with as many frames, its goals and its seed; without them no goals, and seeds 0, 1, …
 
-    Goals with segments say themselves what is done and for how long; their text and frames are not used. functions:
+    Goals with segments say themselves what is done and for how long, in place of text and frames. functions:
     further wishes in Python, see `guidance.task.Function`. Motions begin at (0, 0); a goal for the pelvis at frame 0
     takes precedence. Those with goals are sampled in one batch, those without in another, and a motion does not depend
     on the others. Raises InputError for empty texts, motions longer than the model knows, numbers of steps it cannot
@@ -70,8 +70,8 @@ def generate(
     goals = [Goals()] * len(texts) if goals is None else goals
     seeds = range(len(texts)) if seeds is None else seeds
     methods = parse_methods(settings.guidance)
-    frames = [frames_of(wanted.segments) if wanted.segments else n for wanted, n in zip(goals, frames, strict=True)]
     check(model, texts, frames, goals, settings, functions)
+    texts, frames, goals = _said(model, texts, frames, goals)
     known = known_by(model)
     batches: dict[tuple[bool, int], list[int]] = {}
     for i, wanted in enumerate(goals):
@@ -86,9 +86,18 @@ def generate(
             )
             sampled = asked.sample(methods if guided else (), functions, settings, bar)
             for i, (joints, report) in zip(chosen, sampled, strict=True):
-                said = provenance(joints, goals[i], seeds[i], settings, known, report)
-                made[i] = Motion(joints, text=words(texts[i], goals[i]), provenance=said)
+                came = provenance(joints, goals[i], seeds[i], settings, known, report)
+                made[i] = Motion(joints, text=words(texts[i], goals[i]), provenance=came)
     return [made[i] for i in range(len(texts))]
+
+
+def _said(
+    model: MotionModel, texts: Sequence[str], frames: Sequence[int], goals: Sequence[Goals]
+) -> tuple[list[str], list[int], list[Goals]]:
+    """Texts, frames and goals as the segments among the goals want them."""
+    longest = model.config.max_frames
+    every = [said(text, n, wanted, longest) for text, n, wanted in zip(texts, frames, goals, strict=True)]
+    return [text for text, _, _ in every], [n for _, n, _ in every], [wanted for _, _, wanted in every]
 
 
 def _some(every: Sequence[T], chosen: Sequence[int]) -> list[T]:
@@ -107,7 +116,7 @@ def check(
     methods = parse_methods(settings.guidance)
     check_settings(model, settings)
     longest = model.config.max_frames
-    for text, count, wanted in zip(texts, frames, goals, strict=True):
+    for text, count, wanted in zip(*_said(model, texts, frames, goals), strict=True):
         check_words(text, wanted)
         if not wanted.segments and not 2 <= count <= longest:
             raise InputError(
@@ -134,12 +143,12 @@ def check_settings(model: MotionModel, settings: Settings) -> None:
 
 def check_words(text: str, goals: Goals) -> None:
     """InputError for a prompt, or those of the segments in its place, that is empty or that no encoder reads."""
-    for said in [segment.text for segment in goals.segments] or [text]:
-        if not said.strip():
+    for prompt in [segment.text for segment in goals.segments] or [text]:
+        if not prompt.strip():
             raise InputError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
-        if re.search("[\0\ud800-\udfff]", said):
+        if re.search("[\0\ud800-\udfff]", prompt):
             raise InputError(
-                f"the prompt {said[:40]!a} has a NUL, or half of a surrogate pair, which no text encoder reads; take "
+                f"the prompt {prompt[:40]!a} has a NUL, or half of a surrogate pair, which no text encoder reads; take "
                 "it out"
             )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from guidance.goals import Segment
+from guidance.goals import Goals, Segment
 from motion_diffusion.errors import InputError
 from motion_diffusion.skeleton import FPS
 
@@ -24,6 +24,22 @@ def lengths_of(segments: Sequence[Segment]) -> list[int]:
     """How many frames each lasts."""
     ends = [0, *(round(now * FPS) for now in accumulate(segment.seconds for segment in segments))]
     return [end - start for start, end in pairwise(ends)]
+
+
+def woven(segments: Sequence[Segment], longest: int) -> bool:
+    """Whether a motion of these is woven from windows of `longest` frames; a single one that fits is not."""
+    return len(segments) > 1 or frames_of(segments) > longest
+
+
+def said(text: str, frames: int, goals: Goals, longest: int) -> tuple[str, int, Goals]:
+    """Text, frames and goals of a motion: what its segments say comes first, and a single one that fits in `longest`
+    frames is a text and a length like any other, so that every way of guiding goes with it."""
+    if not goals.segments:
+        return text, frames, goals
+    frames = frames_of(goals.segments)
+    if woven(goals.segments, longest):
+        return text, frames, goals
+    return goals.segments[0].text, frames, goals.model_copy(update={"segments": []})
 
 
 @dataclass(frozen=True)
@@ -51,7 +67,7 @@ def windows(segments: Sequence[Segment], longest: int) -> Windows:
             raise InputError(
                 f"segment {number} lasts {segment.seconds:g} s; give it {OVERLAP / FPS:g} s or more, or join two"
             )
-        parts = 1 if len(segments) == 1 and frames <= longest else math.ceil(frames / (longest - OVERLAP))
+        parts = math.ceil(frames / (longest - OVERLAP)) if woven(segments, longest) else 1
         first = ends[-1]
         ends += [first + round(frames * (i + 1) / parts) for i in range(parts)]
         texts += [segment.text] * parts

@@ -67,10 +67,8 @@ class StudyOptions(Setup):
     """Motions a cell where the noise is sought, which is slow; the first ones of --num."""
     out: Path = Path("out/study")
     """Folder for the results."""
-    settings: Annotated[Settings, tyro.conf.arg(name="")] = field(
-        default_factory=lambda: Settings(steps=25, text_scale=2.5)
-    )
-    """Of sampling; the strength of words is that of docs/guidance-study.md, so that further cells compare with it."""
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=lambda: Settings(steps=25))
+    """Of sampling."""
 
     def check(self) -> None:
         """InputError for lists that are empty or have something unknown in them, and for numbers below 1."""

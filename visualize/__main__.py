@@ -114,12 +114,12 @@ def _export(files: Sequence[Path], options: Options) -> None:
 
     if len(files) != 1:
         raise InputError(f"{options.out} holds one motion, {len(files)} were given; write each to a file of its own")
-    export(read_motion(files[0]), options.out, fps=options.fps, unit=options.unit, t_pose=options.t_pose)
+    export(read_motion(files[0], own_rate=True), options.out, fps=options.fps, unit=options.unit, t_pose=options.t_pose)
 
 
 def _show(files: Sequence[Path], options: Options) -> None:
     """A film, or walks from above."""
-    motions = [read_motion(file) for file in files]
+    motions = [read_motion(file, own_rate=True) for file in files]
     goals = load_goals(options.goals) if options.goals else [goals_of(motion) for motion in motions]
     if options.view == "path":
         return draw_path(motions, options.out, goals=goals, titles=options.titles)
@@ -139,7 +139,7 @@ def _still(files: Sequence[Path], options: Options) -> None:
     """Key poses of a motion, or a sheet of several."""
     goals = load_goals(options.goals) if options.goals else None
     if len(files) == 1 and not options.motions[0].is_dir():
-        motion = read_motion(files[0])
+        motion = read_motion(files[0], own_rate=True)
         title = options.titles[0] if options.titles else ""
         return draw_strip(motion, options.out, goals=goals or goals_of(motion), looks=options.looks, title=title)
     print(draw_sheet(files, options.out, goals=goals, titles=options.titles, looks=options.looks, page=options.page))

@@ -83,7 +83,7 @@ def _names(files: Sequence[Path]) -> list[str]:
 
 
 def _thumbnail(file: Path, name: str, goals: Goals | None, looks: Looks) -> NDArray[np.uint8]:
-    motion = read_motion(file)
+    motion = read_motion(file, own_rate=True)
     scene = scene_of(motion, goals or goals_of(motion), title=name)
     picture = strip(Actor(scene, surface=surface_of(motion, looks, fps=motion.fps)), poses=_POSES, size=_SIZE).copy()
     picture[-_GAP:], picture[:, -_GAP:] = 255, 255

@@ -57,6 +57,13 @@ def test_other_rates_become_ours(tmp_path, fps):
     torch.testing.assert_close(motion.joints, wanted, atol=0.03 if fps == 10 else 1e-3, rtol=0)
 
 
+def test_what_is_only_shown_keeps_its_rate(elsewhere, tmp_path):
+    Motion(elsewhere, fps=60.0).save(tmp_path / "m.npz")
+    motion = read_motion(tmp_path / "m.npz", own_rate=True)
+    assert motion.fps == 60.0
+    assert torch.equal(motion.joints, elsewhere.float())
+
+
 @pytest.mark.parametrize("name", SKELETONS)
 def test_bvh_files_of_any_skeleton(tmp_path, elsewhere, name):
     """In whatever unit, with another axis up and the floor elsewhere; where they are or from the origin."""

@@ -141,12 +141,27 @@ def test_a_motion_beside_segments_is_what_it_would_be_alone(make_model):
     torch.testing.assert_close(both[1].joints, alone.joints)
 
 
+def test_a_single_segment_is_a_text_and_a_length(make_model):
+    """So that a goal file that says the words goes with every way of guiding; one that is too long is still woven."""
+    model, goals = make_model("v", masks=True), (Waypoint(time=1.0, x=0.1, z=0.5),)
+    told, longest = segments(("a person walks", 2.0), goals=goals), make_model().config.max_frames
+    (motion,) = run(model, (told,), ("",), (10,), (4,), guidance="masks+projection")
+    (plain,) = run(model, (Goals(goals=list(goals)),), ("a person walks",), (40,), (4,), guidance="masks+projection")
+    assert torch.equal(motion.joints, plain.joints)
+    assert (motion.text, motion.provenance) == (plain.text, plain.provenance)
+    (long,) = run(model, (segments(("a person walks", longest / 20 + 1)),), ("",), (10,))
+    assert long.frames == longest + 20
+
+
+TWO = segments(("a", 2.0), ("b", 2.0), goals=(Waypoint(time=1, x=0, z=0),))
+
+
 @pytest.mark.parametrize(
     ("settings", "goals", "said"),
     [
         ({}, segments(("a", 0.5), ("b", 2.0)), "segment 1 lasts 0.5 s"),
-        ({"guidance": "masks"}, segments(("a", 2.0), goals=(Waypoint(time=1, x=0, z=0),)), "leave masks out"),
-        ({"guidance": "stages+projection"}, segments(("a", 2.0), goals=(Waypoint(time=1, x=0, z=0),)), "one sentence"),
+        ({"guidance": "masks"}, TWO, "leave masks out"),
+        ({"guidance": "stages+projection"}, TWO, "one sentence"),
         ({"guidance": "masks"}, GOALS, "not trained with masks"),
         ({"guidance": "walking"}, GOALS, "unknown guidance"),
     ],

@@ -222,7 +222,7 @@ BAD = {
     json.dumps({"text": "walk", "goals": [waypoint(1.0), waypoint(1.0, z=2.0)]}): "goal 1 .*goal 2 .*take one out",
     json.dumps({"text": "walk", "goals": segments("walk")}): "field text: the segments .*take it out",
     json.dumps({"seconds": 2, "goals": segments("walk")}): "field seconds: the segments .*take it out",
-    json.dumps({"goals": segments("walk", seconds=(OVERLAP - 1) / 20)}): "segment 1 lasts 0.95 s",
+    json.dumps({"goals": segments("walk", "run", seconds=(OVERLAP - 1) / 20)}): "segment 1 lasts 0.95 s",
 }
 
 

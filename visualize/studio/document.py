@@ -19,7 +19,7 @@ from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import FPS
 from sample.editing import Part
 from sample.generate import Settings
-from sample.segments import frames_of
+from sample.segments import frames_of, woven
 
 SHORTEST, LONGEST = 0.1, 20.0
 """Seconds of what one prompt says."""
@@ -69,7 +69,7 @@ class Document(BaseModel):
     count: Annotated[int, Field(ge=1, le=COUNT)] = 2
     """How many takes are made at once, with seeds one after the other."""
     steps: Annotated[int, Field(ge=1, le=STEPS)] = 50
-    text_scale: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 2.5
+    text_scale: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = Settings.text_scale
     clean_up: bool = False
     base: Base | None = Field(default=None, exclude=True)
     """What it goes on from; not saved."""
@@ -136,8 +136,7 @@ class Document(BaseModel):
 
     def wanted(self, longest: int) -> Goals:
         """All goals; with segments if a model of motions of `longest` frames needs them."""
-        woven = len(self.parts) > 1 or frames_of(self.parts) > longest
-        return Goals(goals=list(self.goals), segments=list(self.parts) if woven else [])
+        return Goals(goals=list(self.goals), segments=list(self.parts) if woven(self.parts, longest) else [])
 
     def changed(self, field: str, value: object) -> Document:
         """The same with another value of a field. InputError if that cannot be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sample.generate import Settings
 from visualize.studio import words
 from visualize.studio.bench import Bench
 from visualize.studio.controls import QUIET, Act, Controls, put
@@ -45,7 +46,7 @@ class MakePanel:
                 gui.add_slider("Steps", 5, STEPS, 5, 50, hint="more are finer and slower"), field("steps", "steps")
             )
             self._scale = controls.changed(
-                gui.add_slider("Words", 0.0, 6.0, 0.5, 2.5, hint="how strongly they are followed"),
+                gui.add_slider("Words", 0.0, 6.0, 0.5, Settings.text_scale, hint="how strongly they are followed"),
                 field("text_scale", "scale"),
             )
             self._clean = controls.changed(

@@ -90,7 +90,7 @@ class Page:
         with below.add_tab("Time", "clock"):
             self._time = TimePanel(controls)
             controls.pressed(gui.add_button_group("Look from", tuple(VIEWS)), lambda bench, value: self._look(value))
-        below.float(x=20, y=-16, width=560)
+        below.float(x=20, y=-16, width=460)
         controls.key("Undo", "Z", lambda bench: bench.undo(), "cmd/ctrl")
         controls.key("Redo", "Y", lambda bench: bench.redo(), "cmd/ctrl")
         controls.key("Play or stop", "space", lambda bench: self._time.press("Play"))

@@ -29,7 +29,7 @@ class Watched(MotionModel):
         texts: Sequence[str],
         frames: Tensor,
         *,
-        text_scale: float = 2.5,
+        text_scale: float = 1.5,
         observed: Observed | None = None,
         mask_scale: float = 1.0,
     ) -> Denoise:

@@ -1,18 +1,23 @@
 """The studio in a real browser: draw, generate, see the figure move, take it away, read it back."""
 
+import json
+import math
 import socket
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("viser")
 sync_api = pytest.importorskip("playwright.sync_api")
+av = pytest.importorskip("av")
 
 from data_loaders.reading import read_motion  # noqa: E402
-from guidance.goals import Goals, load_goals  # noqa: E402
+from guidance.goals import Goals, Segment, load_goals  # noqa: E402
 from motion_diffusion.motion import Motion  # noqa: E402
+from motion_diffusion.skeleton import FPS  # noqa: E402
 from visualize.studio.server import Address, Studio  # noqa: E402
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -20,8 +25,11 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
 ]  # fmt: skip
-PATIENCE = 180.0
+PATIENCE = 120.0
 """Seconds: without a graphics card, and with other work on the processor."""
+
+LONG = (Segment(text="a person walks", seconds=20.0),)
+"""So long that making it is seen."""
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}")
 
@@ -38,7 +46,7 @@ def studio(make_model, tmp_path):
     studio.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser():
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=FLAGS)
@@ -49,10 +57,10 @@ def browser():
 class Visitor:
     """Somebody with a browser in front of them."""
 
-    def __init__(self, browser, studio):
+    def __init__(self, browser, studio, width=1000, height=600):
         self.studio = studio
         known = set(studio._pages)
-        self.page = browser.new_page(viewport={"width": 1000, "height": 620})
+        self.page = browser.new_page(viewport={"width": width, "height": height})
         self.page.set_default_timeout(1000 * PATIENCE)
         self.asked: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
@@ -61,14 +69,89 @@ class Visitor:
         (self.number,) = set(studio._pages) - known
         self.bench = studio._pages[self.number].bench
 
+    @property
+    def player(self):
+        return self.studio._pages[self.number]._time.player
+
+    @property
+    def goals(self):
+        return self.bench.plan.goals
+
     def press(self, name):
         self.page.get_by_role("button", name=name, exact=True).click()
+
+    def tab(self, name):
+        self.page.get_by_role("tab", name=name).click()
+
+    def row(self, label):
+        """The widget with a label."""
+        rows = self.page.locator(".mantine-Flex-root").filter(has=self.page.get_by_text(label, exact=True))
+        return rows.filter(visible=True).last
+
+    def fill(self, label, value):
+        self.row(label).locator("input").last.fill(value)
+        self.page.keyboard.press("Enter")
+
+    def choose(self, label, option):
+        self.row(label).locator("input").first.click()
+        self.page.get_by_role("option").filter(visible=True).filter(has_text=option).first.click()
 
     def until(self, holds, what):
         end = time.monotonic() + PATIENCE
         while not holds():
             assert time.monotonic() < end, f"{what} did not come to pass; the page says {self.bench.message!r}"
+            self.page.wait_for_timeout(30)
+
+    def take_up(self, tool):
+        self.press(tool)
+        self.until(lambda: self.bench.hand.tool == tool, tool)
+        self.page.wait_for_timeout(300)  # until the floor listens
+
+    def go_to(self, second):
+        self.fill("Second", str(second))
+        self.until(lambda: abs(self.bench.hand.time - second) < 0.03, f"second {second}")
+
+    def be_still(self):
+        """Let nothing move, which costs time without a graphics card."""
+        page = self.studio._pages[self.number]
+        page._time.player = self.player.turned(False)
+        self.until(lambda: not page._desk.ticking or page._desk.post(page._refresh), "the motion to stand still")
+
+    def pixel(self, *spot):
+        """Where a spot (x, y, z) is seen."""
+        camera, box = self.studio._pages[self.number]._client.camera, self.page.locator("canvas").first.bounding_box()
+        ahead = camera.look_at - camera.position
+        ahead = ahead / np.linalg.norm(ahead)
+        right = np.cross(ahead, camera.up_direction)
+        right = right / np.linalg.norm(right)
+        way = np.array(spot) - camera.position
+        scale = box["height"] / 2 / math.tan(camera.fov / 2) / (way @ ahead)
+        return (
+            box["x"] + box["width"] / 2 + scale * (way @ right),
+            box["y"] + box["height"] / 2 - scale * (way @ np.cross(right, ahead)),
+        )
+
+    def click(self, *spot):
+        self.page.mouse.click(*self.pixel(*spot))
+
+    def drag(self, *spots):
+        self.page.mouse.move(*self.pixel(*spots[0]))
+        self.page.wait_for_timeout(100)  # until what is there knows of the pointer
+        self.page.mouse.down()
+        for spot in spots[1:]:
+            self.page.mouse.move(*self.pixel(*spot), steps=2)
             self.page.wait_for_timeout(50)
+        self.page.mouse.up()
+
+    def slide(self, label, thumb, share):
+        """Drag a thumb of a slider that has several."""
+        track = self.row(label).locator(".multi-slider-track").bounding_box()
+        box = self.row(label).locator(".multi-slider-thumb").nth(thumb).bounding_box()
+        y = box["y"] + box["height"] / 2
+        self.page.mouse.move(box["x"] + box["width"] / 2, y)
+        self.page.mouse.down()
+        self.page.mouse.move(track["x"] + share * track["width"], y, steps=2)
+        self.page.mouse.up()
 
     def downloaded(self, name, to):
         with self.page.expect_download() as download:
@@ -77,65 +160,179 @@ class Visitor:
         download.value.save_as(path)
         return path
 
+    def uploaded(self, name, path):
+        with self.page.expect_file_chooser() as chooser:
+            self.press(name)
+        chooser.value.set_files(path)
+
+
+def test_goals_are_drawn_and_moved(browser, studio):
+    ann = Visitor(browser, studio)
+    ann.page.get_by_text("Press Path and drag along the floor").wait_for()
+    ann.page.locator(".mantine-Notification-closeButton").first.click()  # that there is no graphics card
+
+    ann.take_up("Path")
+    ann.drag((0, 0, 0), (0.3, 0, 1.0), (0.4, 0, 2.0))
+    ann.until(lambda: len(ann.goals) == 1, "a path")
+    assert ann.goals[0].points[0] == (0, 0)
+    assert ann.goals[0].points[-1] == pytest.approx((0.4, 2.0), abs=0.05)
+    ann.slide("Seconds", 1, 0.75)
+    ann.until(lambda: ann.goals[0].end < 3.5, "a faster path")
+    assert ann.goals[0].end == pytest.approx(0.75 * 3.95, abs=0.15)
+
+    ann.take_up("Circle")
+    ann.drag((-0.5, 0, 1.2), (-0.2, 0, 1.2))
+    ann.until(lambda: len(ann.goals) == 2, "an obstacle")
+    assert ann.goals[1].radius == pytest.approx(0.3, abs=0.05)
+    ann.page.wait_for_timeout(300)
+    ann.drag((-0.5, 0, 1.2), (-0.7, 0, 0.9))
+    ann.until(lambda: ann.goals[1].center != (-0.5, 1.2) and ann.goals[1].center[1] < 1.1, "the obstacle elsewhere")
+    assert ann.goals[1].center == pytest.approx((-0.7, 0.9), abs=0.05)
+    assert len(ann.goals) == 2
+
+    ann.take_up("Way-point")
+    ann.go_to(3.5)
+    ann.click(0.9, 0, 2.0)
+    ann.until(lambda: len(ann.goals) == 3, "a way-point")
+    assert (ann.goals[2].time, ann.goals[2].x, ann.goals[2].z) == pytest.approx((3.5, 0.9, 2.0), abs=0.05)
+    ann.page.wait_for_timeout(300)
+    ann.drag((0.9, 0, 2.0), (0.5, 0, 2.2))
+    ann.until(lambda: ann.goals[2].x < 0.6, "the way-point elsewhere")
+    assert (ann.goals[2].x, ann.goals[2].z) == pytest.approx((0.5, 2.2), abs=0.05)
+
+    ann.take_up("Facing")
+    ann.drag((0.8, 0, 0.4), (1.4, 0, 0.4))
+    ann.until(lambda: len(ann.goals) == 4, "a heading")
+    assert ann.goals[3].degrees == pytest.approx(90, abs=5)
+    ann.press("Take this goal away")
+    ann.until(lambda: len(ann.goals) == 3, "no heading")
+
+    ann.take_up("Key frame")
+    ann.go_to(1.5)
+    ann.click(0.0, 0, 1.3)
+    ann.until(lambda: len(ann.goals) == 4, "a key frame")
+    x, y, z = ann.goals[3].position
+    before = ann.bench.history
+    ann.page.wait_for_timeout(300)
+    ann.drag((x, y + 0.24, z), (x, y - 0.26, z))  # by the arrow that points up
+    ann.until(lambda: ann.goals[3].position[1] < y - 0.2, "the key frame further down")
+    assert ann.goals[3].position == pytest.approx((x, y - 0.5, z), abs=0.06)
+    assert ann.bench.history.past == (*before.past, before.now)
+    ann.page.keyboard.press("Control+z")
+    ann.until(lambda: ann.bench.history.now == before.now, "the key frame where it was")
+    ann.press("Redo")
+    ann.until(lambda: ann.goals[3].position[1] < y - 0.2, "the key frame further down again")
+    ann.choose("In hand", "right wrist")
+    ann.until(lambda: ann.bench.selected == 3, "the key frame in hand")
+    ann.row("Hold sideways").locator("input").click()
+    ann.until(lambda: ann.goals[3].position[0] is None, "a free axis")
+    ann.page.close()
+
 
 def test_from_the_first_click_to_the_file(browser, studio, tmp_path):
     ann = Visitor(browser, studio)
     page, bench = ann.page, ann.bench
+    bench.edit(lambda plan: plan.changed("steps", 5))
 
-    ann.press("Path")
-    ann.until(lambda: bench.hand.tool == "Path", "the tool")
-    page.wait_for_timeout(500)  # until the floor listens
-    for k, spot in enumerate([(520, 330), (560, 290)], 2):
-        page.mouse.click(*spot)
-        ann.until(lambda k=k: bench.plan.goals and len(bench.plan.goals[0].points) == k, f"point {k}")
+    ann.take_up("Path")
+    for k, spot in enumerate([(0.2, 0, 0.8), (0.3, 0, 1.6)], 2):
+        ann.click(*spot)
+        ann.until(lambda k=k: ann.goals and len(ann.goals[0].points) == k, f"point {k}")
     assert bench.report().error == ""
     ann.press("Generate 2 takes")
     ann.until(lambda: len(bench.takes) == 2, "two takes")
     assert all(residual.met for take in bench.takes for residual in take.residuals)
 
-    ann.until(lambda: studio._pages[ann.number]._time.player.playing, "the motion to play")
+    ann.until(lambda: ann.player.playing, "the motion to play")
+    ann.press("¼×")
+    ann.until(lambda: ann.player.speed == 0.25, "a quarter of the speed")
     ann.press("Pause")
-    ann.until(lambda: not studio._pages[ann.number]._time.player.playing, "the motion to stand still")
-    pictures = []
-    for second in ("0", "1.5"):
-        box = page.locator("input").filter(visible=True).nth(-1)
-        box.fill(second)
-        box.press("Enter")
-        ann.until(lambda s=second: abs(bench.hand.time - float(s)) < 0.03, f"second {second}")
-        page.wait_for_timeout(1500)
-        pictures.append(page.locator("canvas").first.screenshot())
-    assert pictures[0] != pictures[1]
+    ann.until(lambda: not ann.player.playing, "the motion to stand still")
+    ann.go_to(0)
+    page.wait_for_timeout(500)
+    seen = page.locator("canvas").first.screenshot()
+    ann.go_to(1.5)
+    ann.until(lambda: page.locator("canvas").first.screenshot() != seen, "another picture")
+    ann.choose("Seen", "Side by side")
+    ann.until(lambda: len(studio._pages[ann.number]._shown) == 2, "both side by side")
 
-    page.get_by_role("tab", name="Files").click()
+    ann.tab("Files")
     motion = Motion.load(ann.downloaded("Motion", tmp_path))
     assert torch.equal(motion.joints, bench.chosen.motion.joints)
-    bvh = read_motion(ann.downloaded("BVH", tmp_path))
-    assert bvh.frames == motion.frames
+    bvh = ann.downloaded("BVH", tmp_path)
+    assert read_motion(bvh).frames == motion.frames
+    glb = ann.downloaded("GLB", tmp_path).read_bytes()
+    (length,) = np.frombuffer(glb[12:16], "<u4")
+    assert (glb[:4], len(json.loads(glb[20 : 20 + length])["animations"])) == (b"glTF", 1)
+    with np.load(ann.downloaded("AMASS", tmp_path), allow_pickle=False) as amass:
+        assert amass["poses"].shape == (motion.frames, 165)
+    assert len(ann.downloaded("CSV", tmp_path).read_text().splitlines()) == 1 + motion.frames
+    with av.open(ann.downloaded("Film", tmp_path)) as film:
+        assert sum(1 for _ in film.decode(video=0)) == motion.frames
     plan = ann.downloaded("Save goals", tmp_path)
     goals = load_goals(plan)
-    assert goals.goals == list(bench.plan.goals)
+    assert goals.goals == list(ann.goals)
     assert all(residual.met for residual in Goals(goals=goals.goals).residuals(motion.joints))
 
     page.keyboard.press("Control+z")
-    ann.until(lambda: len(bench.plan.goals[0].points) == 2, "a point less")
-    with page.expect_file_chooser() as chooser:
-        ann.press("Load goals (.json)")
-    chooser.value.set_files(plan)
-    ann.until(lambda: list(bench.plan.goals) == goals.goals, "the goals of the file")
+    ann.until(lambda: len(ann.goals[0].points) == 2, "a point less")
+    ann.uploaded("Load goals (.json)", plan)
+    ann.until(lambda: list(ann.goals) == goals.goals, "the goals of the file")
+    ann.uploaded("Load a motion", bvh)
+    ann.until(lambda: len(bench.takes) == 3, "the motion of the file")
+    ann.be_still()
+    assert bench.chosen.motion.frames == motion.frames
+
+    ann.tab("Takes")
+    ann.press("Go on from its end")
+    ann.until(lambda: bench.plan.base is not None, "a motion to go on from")
+    ann.press("And then …")
+    ann.until(lambda: len(bench.plan.parts) == 2, "a second part")
+    ann.fill("Then", "a person waves")
+    ann.until(lambda: bench.plan.parts[1].text == "a person waves", "its words")
+    ann.press("Not the last")
+    ann.until(lambda: len(bench.plan.parts) == 1, "one part")
+    bench.edit(lambda plan: plan.changed("count", 1))
+    source = bench.chosen
+    ann.press("Make this part anew")
+    ann.until(lambda: bench.plan.base.end is not None, "a part to be made anew")
+    base = bench.plan.base
+    ann.press("Generate")
+    ann.until(lambda: len(bench.takes) == 4, "a part made anew")
+    ann.be_still()
+    before, after = (round(second * FPS) for second in (base.start, base.end))
+    made, old = bench.chosen.motion.joints, source.motion.joints
+    assert torch.equal(made[:before], old[:before])
+    assert torch.equal(made[after:], old[after:])
+    assert not torch.equal(made[before:after], old[before:after])
+    ann.press("Keep only this one")
+    ann.until(lambda: len(bench.takes) == 1, "one take")
+
+    ben = Visitor(browser, studio, 700, 400)
+    assert ben.bench.takes == ()
+    assert ben.bench.plan.base is None
+    assert ben.goals == ()
+    ben.page.close()
 
     ours = studio.address.url
     assert all(url.startswith((ours, ours.replace("http", "ws"), f"blob:{ours}", "data:")) for url in ann.asked)
 
+    bench.edit(lambda plan: plan.changed("base", None).changed("parts", LONG).changed("steps", 200).changed("count", 8))
+    ann.press("Clear")
+    ann.press("Generate 8 takes")
+    ann.until(lambda: bench.doing is not None and bench.doing.share > 0, "work")
+    ann.press("Stop")
+    ann.until(lambda: bench.doing is None, "an end")
+    assert (bench.message, len(bench.takes)) == ("stopped", 1)
+
     kept = bench.plan
     page.wait_for_function("kept => Object.values({...localStorage}).includes(kept)", arg=kept.to_json())
     page.reload()
-    page.get_by_role("button", name="Path", exact=True).wait_for()
+    page.get_by_role("button", name="Generate 8 takes").wait_for()
     ann.until(lambda: len(studio._pages) == 1 and ann.number not in studio._pages, "the page to come again")
     (again,) = studio._pages.values()
     assert again.bench.plan == kept
-
-    again.bench.edit(lambda plan: plan.changed("steps", 200).changed("count", 8))
-    page.get_by_role("button", name="Generate 2 takes").click()
+    page.get_by_role("button", name="Generate 8 takes").click()
     ann.until(lambda: again.bench.doing is not None, "work")
     page.close()  # in the middle
     end = time.monotonic() + PATIENCE
