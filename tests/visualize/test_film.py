@@ -74,6 +74,20 @@ def test_nothing_is_left_of_a_film_that_breaks_off(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_progress_is_told_and_may_end_the_film(motion, tmp_path):
+    told = []
+    write_film(motion, tmp_path / "a.mp4", size=(64, 64), progress=told.append)
+    assert told == [k / motion.frames for k in range(motion.frames)]
+
+    def enough(share):
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_film(motion, tmp_path / "b.mp4", size=(64, 64), progress=enough)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
 def test_several_motions_side_by_side_and_other_rates(motion, tmp_path):
     short = Motion(motion.joints[:20])
     write_film([motion, short], tmp_path / "a.mp4", size=(160, 120), fps=10)

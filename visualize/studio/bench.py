@@ -139,7 +139,9 @@ class Bench(Editor):
     def download(self, kind: str) -> None:
         """Hand the chosen take over as a file."""
         if (take := self.chosen) is not None:
-            self._have_done("writing the file", lambda watch: files.download(take, kind), lambda f: self.deliver(*f))
+            self._have_done(
+                "writing the file", lambda watch: files.download(take, kind, watch), lambda file: self.deliver(*file)
+            )
 
     def leave(self) -> None:
         """The person is gone."""

@@ -20,6 +20,7 @@ from guidance.goals import Goal, Goals, explain, once
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
 from visualize.studio.making import Take
+from visualize.studio.work import Watch
 
 LARGEST = 32 * 2**20
 """Bytes of an upload."""
@@ -100,23 +101,23 @@ def _check_unpacked(name: str, content: bytes) -> None:
         raise InputError(f"{name} unpacks to {size / 2**20:.0f} MB; load up to {UNPACKED // 2**20} MB")
 
 
-def _saved(take: Take, path: Path) -> None:
+def _saved(take: Take, path: Path, watch: Watch) -> None:
     take.motion.save(path)
 
 
-def _exported(take: Take, path: Path) -> None:
+def _exported(take: Take, path: Path, watch: Watch) -> None:
     from visualize.export import export
 
     export(take.motion, path)
 
 
-def _filmed(take: Take, path: Path) -> None:
+def _filmed(take: Take, path: Path, watch: Watch) -> None:
     from visualize.film import write_film
 
-    write_film(take.motion, path, goals=Goals(goals=list(take.plan.goals)))
+    write_film(take.motion, path, goals=Goals(goals=list(take.plan.goals)), progress=watch.step)
 
 
-DOWNLOADS: dict[str, tuple[str, Callable[[Take, Path], None]]] = {
+DOWNLOADS: dict[str, tuple[str, Callable[[Take, Path, Watch], None]]] = {
     "Motion": (".npz", _saved),
     "BVH": (".bvh", _exported),
     "GLB": (".glb", _exported),
@@ -127,12 +128,13 @@ DOWNLOADS: dict[str, tuple[str, Callable[[Take, Path], None]]] = {
 """What a take can be taken away as: the end of the file's name, and what writes it."""
 
 
-def download(take: Take, kind: str) -> tuple[str, bytes]:
-    """A file's name and content. InputError for a kind that there is not, or what cannot be written."""
+def download(take: Take, kind: str, watch: Watch) -> tuple[str, bytes]:
+    """A file's name and content. InputError for a kind that there is not, or what cannot be written; and what `watch`
+    raises between the pictures of a film."""
     if kind not in DOWNLOADS:
         raise InputError(f"no {kind[:20]!r} to download; choose one of {', '.join(DOWNLOADS)}")
     ending, write = DOWNLOADS[kind]
     name = f"take-{take.number}{ending}"
     with TemporaryDirectory() as folder:
-        write(take, Path(folder) / name)
+        write(take, Path(folder) / name, watch)
         return name, (Path(folder) / name).read_bytes()

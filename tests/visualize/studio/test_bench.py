@@ -11,6 +11,7 @@ from motion_diffusion.motion import Motion
 from visualize.studio import making
 from visualize.studio.document import Document
 from visualize.studio.files import DOWNLOADS, label
+from visualize.studio.work import Watch
 
 PLACE = Waypoint(time=1.0, x=0.3, z=0.8)
 
@@ -151,6 +152,25 @@ def test_what_is_taken_away_can_be_read(table, tmp_path, kind):
         assert motion.frames == person.bench.chosen.motion.frames
     if kind == "Motion":
         assert torch.equal(motion.joints, person.bench.chosen.motion.joints)
+
+
+def test_a_film_is_stopped_in_the_middle(table, monkeypatch):
+    person = table()
+    person.bench.generate()
+    person.settle()
+    step, shares = Watch.step, []
+
+    def stopped_halfway(watch, share):
+        shares.append(share)
+        if share > 0.5:
+            watch.stop()
+        step(watch, share)
+
+    monkeypatch.setattr(Watch, "step", stopped_halfway)
+    person.bench.download("Film")
+    assert person.settle().message == "stopped"
+    assert person.delivered == []
+    assert 0.5 < max(shares) < 0.6
 
 
 def test_a_motion_brings_its_plan(table):
