@@ -44,8 +44,8 @@ def write_film(
     its own beside the others, or all on one floor, each in its own tint, with the goals of the first. looks: the body,
     by default capsules of flat colours. size: width and height in pixels of a picture, even numbers. fps: pictures a
     second, by default the first motion's own; other rates show the body in between its frames. A motion that ends
-    before the others stands still. progress: is told before each picture what share of them is done, 0 to 1, in place of
-    a bar on the terminal; if it raises, nothing is written. Holds one picture at a time in memory.
+    before the others stands still. progress: is told before each picture what share of them is done, 0 to 1, in place
+    of a bar on the terminal; if it raises, nothing is written. Holds one picture at a time in memory.
     Raises InputError for what cannot be made.
     """
     several = [motions] if isinstance(motions, Motion) else list(motions)
