@@ -1,11 +1,12 @@
-# make demo: the main job on a shipped model.   make test: the tests.   Both install into .venv first.
+# make demo: the main job on a shipped model.   make studio: the same on a page.   make test: the tests.
+# All install into .venv first.
 # PyTorch comes from its index of CPU builds; TORCH_INDEX= takes whatever pip finds (on Linux, gigabytes for CUDA).
 PYTHON ?= python3.11
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 PACKAGES := data_loaders guidance motion_diffusion sample train visualize
 
-.PHONY: demo test lint clean
+.PHONY: demo studio test lint clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -15,6 +16,9 @@ PACKAGES := data_loaders guidance motion_diffusion sample train visualize
 
 demo: .venv/installed
 	$(BIN)/python -m sample "a tired person walks" --goals assets/goals/zigzag.json --out out/demo --overwrite
+
+studio: .venv/installed
+	$(BIN)/python -m visualize studio
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,8 @@ class Options:
     """Run directories to offer besides the shipped models; the first one is chosen at first."""
     threads: int = 2
     """Of the processor that making motions takes."""
+    browser: bool = True
+    """Open the page in this machine's browser, if there is a screen."""
 
 
 def run(options: Options) -> None:
@@ -40,9 +44,16 @@ def run(options: Options) -> None:
         print(f"warning: --host {options.host} lets anybody who can reach it in; there is no password", file=sys.stderr)
     print(f"the studio is at {studio.address.url} (ctrl-c ends it)", flush=True)
     try:
+        if options.browser and _has_screen():
+            webbrowser.open(studio.address.url)
         threading.Event().wait()
     finally:
         studio.close()
+
+
+def _has_screen() -> bool:
+    """Without one, a browser of letters would take the terminal."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 @command

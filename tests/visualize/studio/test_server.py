@@ -21,6 +21,14 @@ def taken():
         yield listener.getsockname()[1]
 
 
+@pytest.fixture
+def free():
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def test_a_port_in_use_is_said_in_a_line(taken, run_in_folder, capsys):
     with pytest.raises(SystemExit, match="2"):
         run_in_folder(command, "--port", taken)
@@ -80,18 +88,35 @@ def test_only_its_own_pages_come_in(host, origin, asked, allowed):
     assert Address(host, 8080).lets_in(origin, asked) is allowed
 
 
+def test_the_page_opens_where_there_is_a_screen(monkeypatch, free):
+    """Seen here, the browser's opening ends the studio, as ctrl-c does."""
+    opened = []
+
+    def open_it(url):
+        opened.append(url)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("webbrowser.open", open_it)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("DISPLAY", ":0")
+    with pytest.raises(KeyboardInterrupt):
+        command.run(command.Options(port=free))
+    assert opened == [f"http://127.0.0.1:{free}"]
+    Address("127.0.0.1", free).check()  # it is free again
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert not command._has_screen()
+
+
 def test_local_is_local():
     assert all(Address(host, 1).is_local for host in ("127.0.0.1", "127.1.2.3", "localhost", "::1"))
     assert not any(Address(host, 1).is_local for host in ("0.0.0.0", "192.168.0.2", "::", "studio.example"))
     assert Address("::1", 8080).url == "http://[::1]:8080"
 
 
-def test_a_free_port_is_free(taken):
+def test_a_free_port_is_free(taken, free):
     with pytest.raises(InputError):
         Address("127.0.0.1", taken).check()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        free = listener.getsockname()[1]
     Address("127.0.0.1", free).check()
     Address("127.0.0.1", free).check()
 
