@@ -20,7 +20,9 @@ LONGEST = 3600.0
 Seconds = Annotated[float, Field(ge=0, le=5e7, **_FINITE)]
 Duration = Annotated[float, Field(gt=0, le=LONGEST, **_FINITE)]
 Frame = Annotated[int, Field(ge=0, le=10**9, strict=True)]
-Coordinate = Annotated[float, Field(ge=-100, le=100, **_FINITE)]
+FURTHEST = 1000.0
+"""Metres from the origin, along an axis, that anything is at most."""
+Coordinate = Annotated[float, Field(ge=-FURTHEST, le=FURTHEST, **_FINITE)]
 Length = Annotated[float, Field(ge=0, le=100, **_FINITE)]
 Size = Annotated[float, Field(gt=0, le=100, **_FINITE)]
 Degrees = Annotated[float, Field(ge=-360, le=360, **_FINITE)]

@@ -96,9 +96,11 @@ class Guidance:
         """What a model with masks is told."""
         return (self.task.known.values, self.task.known.mask) if "masks" in self.methods else None
 
-    def start(self, denoise: Denoise, z: Tensor) -> Tensor:
-        """The noise to begin with, given one that was drawn."""
-        return optimised(denoise, z, self.task, self.options.noise) if "noise" in self.methods else z
+    def start(self, denoise: Denoise, z: Tensor, *, on_round: Callable[[], object] = lambda: None) -> Tensor:
+        """The noise to begin with, given one that was drawn. on_round is called after each round of seeking it."""
+        if "noise" not in self.methods:
+            return z
+        return optimised(denoise, z, self.task, self.options.noise, on_round=on_round)
 
     def guide(self, denoise: Denoise, noise: Noise) -> Denoise:
         """The denoiser with all methods that wrap it; what puts goals into x̂0 comes last."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from guidance.task import Task
 from motion_diffusion.errors import InputError
@@ -35,22 +35,25 @@ class NoiseOptions:
 
 
 def optimised(
-    denoise: Denoise, z: Tensor, task: Task, options: NoiseOptions = NoiseOptions(), *, progress: bool = False
+    denoise: Denoise,
+    z: Tensor,
+    task: Task,
+    options: NoiseOptions = NoiseOptions(),
+    *,
+    on_round: Callable[[], object] = lambda: None,
 ) -> Tensor:
     """Noise (B, F, D) near z from which `ddim` makes motions that meet the goals (Karunratanakul et al. 2024, DNO).
 
     Adam on gradients of unit length for each window, so that no motion's step depends on how far others are from their
-    goals. After every step the noise is brought back to the length that it had: white noise is that long.
+    goals. After every step the noise is brought back to the length that it had: white noise is that long. on_round is
+    called after each.
     """
     schedule = task.model.schedule
     times = task.model.times(options.steps)
     start, length = z.detach(), z.flatten(1).norm(dim=1)[:, None, None]
     noise = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([noise], lr=options.rate)
-    with (
-        torch.enable_grad(),
-        tqdm(total=options.rounds, desc="seeking noise", disable=None if progress else True) as bar,
-    ):
+    with torch.enable_grad():
         for step in range(options.rounds):
             share = step / options.rounds
             optimiser.param_groups[0]["lr"] = options.rate * min(1.0, 10 * (share + 0.1)) * (1 - share)
@@ -61,5 +64,5 @@ def optimised(
             optimiser.step()
             with torch.no_grad():
                 noise.mul_(length / noise.flatten(1).norm(dim=1)[:, None, None])
-            bar.update()
+            on_round()
     return noise.detach()

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from guidance.base import (
+    FURTHEST,
     Degrees,
     Frame,
     JointName,
@@ -128,8 +129,8 @@ class Pose(Span):
         if self.at is not None:
             joints = joints - joints[:1, :1] * joints.new_tensor([1.0, 0.0, 1.0])
             joints = joints + joints.new_tensor([self.at[0], 0.0, self.at[1]])
-        if joints.abs().max() > 100:
-            raise InputError(f"{self.file} goes more than 100 m away; place it with 'at'")
+        if joints.abs().max() > FURTHEST:
+            raise InputError(f"{self.file} goes more than {FURTHEST:g} m away; place it with 'at'")
         kept = self.model_dump(exclude={"file", "motion", *_OF_FILE})
         return Pose(**kept, motion=joints.tolist())
 

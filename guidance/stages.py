@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -36,16 +37,12 @@ class StagesOptions:
 def with_paths(
     goals: Sequence[Goals], texts: Sequence[str], lengths: Tensor, seeds: Sequence[int], options: StagesOptions
 ) -> list[Goals]:
-    """The goals of each motion, and before them a path through those that the root has; lengths: (M,) frames."""
-    model = MotionModel.load(options.path_model)
-    if model.representation.whole_body:
-        raise InputError(f"{model.name} is a model of the whole body; give one of the path, such as root-v")
-    longest = int(lengths.max())
-    if longest > model.config.max_frames:
-        raise InputError(
-            f"{model.name} makes paths of up to {model.config.max_frames / FPS:g} s, not {longest / FPS:g} s; "
-            "leave stages out of --guidance"
-        )
+    """The goals of each motion, and before them a path through those that the root has; lengths: (M,) frames.
+
+    InputError as `check_stages`.
+    """
+    check_stages(options, int(lengths.max()))
+    model = _path_model(options.path_model)
     of_root = [_of_root(wanted, n) for wanted, n in zip(goals, lengths.tolist(), strict=True)]
     task = Task.of(model, of_root, lengths)
 
@@ -58,6 +55,24 @@ def with_paths(
         Goals(goals=[_path(path[:n, 0]), *wanted.goals])
         for path, wanted, n in zip(paths, goals, lengths.tolist(), strict=True)
     ]
+
+
+def check_stages(options: StagesOptions, longest: int) -> None:
+    """InputError if there is no such model of the path, or it makes none of so many frames."""
+    model = _path_model(options.path_model)
+    if model.representation.whole_body:
+        raise InputError(f"{model.name} is a model of the whole body; give one of the path, such as root-v")
+    if longest > model.config.max_frames:
+        raise InputError(
+            f"{model.name} makes paths of up to {model.config.max_frames / FPS:g} s, not {longest / FPS:g} s; "
+            "leave stages out of --guidance"
+        )
+
+
+@lru_cache(maxsize=1)
+def _path_model(name: str) -> MotionModel:
+    """Read once, and not for every motion that is to be checked."""
+    return MotionModel.load(name)
 
 
 def _of_root(goals: Goals, frames: int) -> Goals:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from guidance.base import FURTHEST
 from guidance.goals import Goals, Pose, Segment
 from guidance.methods import NOT_WITH_SEGMENTS, Guidance, parse_methods
 from guidance.task import Function, Task
@@ -17,7 +18,7 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import FPS, JOINTS
-from sample.generate import Request, Settings, check_settings, check_words, known_by, provenance, words
+from sample.generate import Request, Settings, check_settings, check_words, known_by, provenance, steps_of, words
 from sample.segments import lengths_of, windows
 
 AROUND = 20
@@ -48,6 +49,8 @@ class Part:
                 f"from {self.start / FPS:g} to {self.end / FPS:g} s of {motion.seconds:g} s: give a part that begins "
                 "after the first frame and ends later"
             )
+        if (away := motion.joints.abs().max()) > FURTHEST:
+            raise InputError(f"the motion is {away:.0f} m from the origin; move it to within {FURTHEST:g} m")
         if self.frames > MOST:
             raise InputError(
                 f"{self.frames / FPS:g} s are too long to go on from or to change at once, {MOST / FPS:g} s are not; "
@@ -56,14 +59,20 @@ class Part:
 
     @staticmethod
     def after(motion: Motion, seconds: float) -> Part:
-        """What comes after a motion's end."""
-        return Part(motion, motion.frames, motion.frames + round(seconds * FPS))
+        """What comes after a motion's end, for so many seconds. InputError for less than a frame."""
+        frames = round(seconds * FPS)
+        if frames < 1:
+            raise InputError(f"{seconds:g} s are less than a frame; let the motion go on for {1 / FPS:g} s or more")
+        return Part(motion, motion.frames, motion.frames + frames)
 
     @staticmethod
     def between(motion: Motion, start: float, end: float) -> Part:
-        """What a motion has between two seconds."""
-        if not 0 < start < end <= motion.seconds:
-            raise InputError(f"from {start:g} to {end:g} s of {motion.seconds:g} s: give a later part of it")
+        """What a motion has between two seconds. InputError if these are not in it, in order, by a frame or more."""
+        if not (0 < start < end <= motion.seconds and 0 < round(start * FPS) < round(end * FPS)):
+            raise InputError(
+                f"from {start:g} to {end:g} s: the motion lasts from 0 to {motion.seconds:g} s; give a part that "
+                f"begins after its first frame and lasts {1 / FPS:g} s or more"
+            )
         return Part(motion, round(start * FPS), round(end * FPS))
 
     @property
@@ -124,7 +133,7 @@ def edited(
     """
     check_edit(model, text, part, goals, settings, functions)
     request = _request(model, text, part, goals, seed)
-    with tqdm(total=settings.steps, desc="sampling", unit="step", disable=not progress or None) as bar:
+    with tqdm(total=steps_of(settings), desc="sampling", unit="step", disable=not progress or None) as bar:
         ((joints, report),) = request.sample(parse_methods(settings.guidance), functions, settings, bar)
     given, made = part.joints, slice(part.start, part.end)
     off = (joints - given)[part.window].norm(dim=-1)

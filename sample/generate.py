@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +16,7 @@ from tqdm.auto import tqdm
 from guidance.cleanup import CleanUp, clean_up
 from guidance.goals import Goals, Waypoint
 from guidance.methods import Guidance, Method, MethodOptions, check_segments, parse_methods
-from guidance.stages import with_paths
+from guidance.stages import check_stages, with_paths
 from guidance.task import Function, Task
 from guidance.timeline import Separate, Timeline, Woven
 from motion_diffusion.errors import InputError
@@ -78,7 +79,8 @@ def generate(
         guided = bool(methods) and bool(wanted.goals or functions)
         batches.setdefault((guided, i + 1 if wanted.segments else 0), []).append(i)
     made: dict[int, Motion] = {}
-    with tqdm(total=len(batches) * settings.steps, desc="sampling", unit="step", disable=not progress or None) as bar:
+    total = sum(steps_of(settings) if guided else settings.steps for guided, _ in batches)
+    with tqdm(total=total, desc="sampling", unit="step", disable=not progress or None) as bar:
         for (guided, segmented), chosen in batches.items():
             request = Request.of_segments if segmented else Request.of_motions
             asked = request(
@@ -128,6 +130,8 @@ def check(
         if wanted.segments:
             windows(wanted.segments, longest)
             check_segments(methods if guided else ())
+        if guided and "stages" in methods:
+            check_stages(settings.stages, count)
         if guided:
             Guidance(methods, Task.of(model, [wanted], torch.tensor([count]), functions), settings)
 
@@ -139,6 +143,13 @@ def check_settings(model: MotionModel, settings: Settings) -> None:
     most = model.times(1)[0]
     if not 1 <= settings.steps <= most:
         raise InputError(f"{settings.steps} steps: choose --steps from 1 to {most}")
+
+
+def steps_of(settings: Settings) -> int:
+    """Of one guided batch: denoising steps, and rounds of seeking the noise."""
+    if "noise" in parse_methods(settings.guidance):
+        return settings.noise.rounds + settings.noise.steps
+    return settings.steps
 
 
 def check_words(text: str, goals: Goals) -> None:
@@ -207,7 +218,7 @@ class Request:
             text_scale=settings.text_scale,
             observed=guidance.observed,
             mask_scale=settings.mask_scale,
-            start=guidance.start if by_noise else None,
+            start=partial(guidance.start, on_round=bar.update) if by_noise else None,
             guide=guidance.guide,
             on_step=advance,
         )

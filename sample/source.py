@@ -55,7 +55,7 @@ class Source:
     def _kept(self, path: Path, motion: Motion) -> Motion:
         if self.keep is None:
             return motion
-        start, end = self.keep[0], min(self.keep[1], motion.seconds)
-        if not (0 <= start < end and round(start * FPS) < round(end * FPS)):
+        start, end = self.keep
+        if not (0 <= start < end <= motion.seconds and round(start * FPS) < round(end * FPS)):
             raise InputError(f"--keep {start:g} {end:g}: {path} lasts {motion.seconds:g} s; give two of its seconds")
         return dataclasses.replace(motion, joints=motion.joints[round(start * FPS) : round(end * FPS)])

@@ -178,7 +178,7 @@ def test_regenerate(run_example, capsys):
     assert float(inside) > 1.0
     with pytest.raises(SystemExit, match="2"):
         run_example("07_regenerate.py", *SHORT, "--start", 4, "--end", 3)
-    assert "give a later part" in capsys.readouterr().err
+    assert "give a part that begins after its first frame" in capsys.readouterr().err
 
 
 def test_a_new_way_of_guiding(run_example, capsys):

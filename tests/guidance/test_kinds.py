@@ -322,7 +322,7 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
         ({"file": "fast.npz", "file_frame": 20}, "has 20 frames"),
         ({"file": "other.bvh"}, "no mapping in .* fits its joints .*there is no UpperLeg_L"),
         ({"file": "other.bvh", "mapping": "none.json"}, "no mapping file"),
-        ({"file": "far.npy", "file_frame": 1}, "goes more than 100 m away"),
+        ({"file": "far.npy", "file_frame": 1}, "goes more than 1000 m away"),
     ],
 )
 def test_pose_files_that_cannot_be_read(pose, words, walk, tmp_path, write_bandai):

@@ -74,7 +74,9 @@ def test_noise_is_sought_through_all_steps(make_task):
     options = NoiseOptions(steps=3, rounds=15, rate=0.1)
     denoise = task.model.denoise_fn(PROMPTS, torch.ones(2, 40, dtype=torch.bool))
     z = torch.randn(2, 40, task.model.config.denoiser.features, generator=torch.Generator().manual_seed(0))
-    found = optimised(denoise, z, task, options)
+    rounds = []
+    found = optimised(denoise, z, task, options, on_round=lambda: rounds.append(1))
+    assert len(rounds) == options.rounds
     times = task.model.schedule.times(3)
     far, near = (task.loss(ddim(denoise, noise, task.model.schedule, times)) for noise in (z, found))
     assert (near < far).all()

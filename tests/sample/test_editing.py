@@ -97,6 +97,13 @@ def test_other_guidance_that_holds_it(make_model, source, guidance):
     assert bool(motion.provenance["clean_up"]) is settings.clean_up
 
 
+def test_a_motion_far_away_goes_on(make_model, source):
+    far = dataclasses.replace(source, joints=source.joints + torch.tensor([0.0, 0.0, 500.0]))
+    motion = edited(make_model(), "a person walks", Part.after(far, 1.0), settings=QUICK)
+    assert torch.equal(motion.joints[:60], far.joints)
+    assert motion.provenance["part"]["seam_cm"] < 0.05
+
+
 def test_one_pose_goes_on(make_model, source):
     pose = dataclasses.replace(source, joints=source.joints[:1])
     motion = edited(make_model(), "a person walks", Part.after(pose, 2.0), settings=QUICK)
@@ -110,7 +117,11 @@ def test_one_pose_goes_on(make_model, source):
         (lambda motion: Part(motion, 0, 10), "begins after the first frame"),
         (lambda motion: Part(motion, 61, 70), "from 3.05 to 3.5 s of 3 s"),
         (lambda motion: Part(motion, 30, 30), "ends later"),
-        (lambda motion: Part.between(motion, 1.0, 3.5), "from 1 to 3.5 s of 3 s"),
+        (lambda motion: Part.between(motion, 1.0, 3.5), "from 1 to 3.5 s: the motion lasts from 0 to 3 s"),
+        (lambda motion: Part.between(motion, 1.0, 1.01), "from 1 to 1.01 s: .*lasts 0.05 s or more"),
+        (lambda motion: Part.between(motion, float("nan"), 2.0), "from nan to 2 s"),
+        (lambda motion: Part.after(motion, 0.01), "0.01 s are less than a frame"),
+        (lambda motion: Part.after(dataclasses.replace(motion, joints=motion.joints + 1e4), 1.0), "from the origin"),
         (lambda motion: Part(motion, 60, MOST + 1), "keep less of the motion"),
         (lambda motion: Part(dataclasses.replace(motion, fps=30.0), 10, 20), "30 frames a second"),
     ],

@@ -6,8 +6,9 @@ import torch
 from guidance.classifier import ClassifierOptions
 from guidance.goals import Goals, Joint, Waypoint
 from guidance.noise import NoiseOptions
+from guidance.stages import StagesOptions
 from motion_diffusion.errors import InputError
-from sample.generate import Settings, generate
+from sample.generate import Settings, check, generate
 from sample.segments import OVERLAP, frames_of, windows
 
 GOALS = Goals(
@@ -169,6 +170,13 @@ TWO = segments(("a", 2.0), ("b", 2.0), goals=(Waypoint(time=1, x=0, z=0),))
 def test_what_cannot_be_done_together(make_model, settings, goals, said):
     with pytest.raises(InputError, match=said):
         run(make_model(), (goals,), **settings)
+
+
+def test_a_model_of_the_path_is_looked_at_before_anything_is_sampled(make_model):
+    settings = Settings(guidance="stages+projection", stages=StagesOptions(path_model="nope"))
+    with pytest.raises(FileNotFoundError, match="no model 'nope'"):
+        check(make_model(), ["walk"], [36], [GOALS], settings)
+    check(make_model(), ["walk"], [36], [Goals()], settings)  # nothing to make a path for
 
 
 def test_functions_of_the_joints_are_goals_too(make_model):
