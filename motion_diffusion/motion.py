@@ -68,12 +68,19 @@ class Motion:
         """(frames, 22, 3, 3): SMPL's pose, each joint relative to its parent and the pelvis in the world."""
         return relative_to_parents(orientations(self.joints))
 
+    @property
+    def provenance_json(self) -> str:
+        """Where it came from, as files hold it. InputError for what is no JSON."""
+        try:
+            return json.dumps(dict(self.provenance), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"the motion's provenance does not fit into JSON ({error}); give plain finite values"
+            ) from None
+
     def save(self, path: str | Path) -> None:
         """Write an .npz of joints, rotations, features, fps, joint names, text and provenance; whole or not at all."""
-        try:
-            provenance = json.dumps(dict(self.provenance), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{path}: provenance does not fit into JSON ({error}); give plain finite values") from None
+        provenance = self.provenance_json
         with atomic(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,

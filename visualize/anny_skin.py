@@ -48,15 +48,18 @@ class Build:
     muscle: float = 0.5
 
 
+_PERSON = r"(\w+ )?(person|man|woman|guy|lady|child|boy|girl|male|female)"
+"""Who is heavy or strong, and not the rain, or a kick."""
+
 _WORDS: tuple[tuple[str, str, float], ...] = (
     ("age", "old|older|elderly|aged|senior|granny|grand(ma|pa|mother|father)", 1.0),
     ("age", "child|kid|boy|girl|toddler", 0.36),
     ("gender", "woman|women|female|lady|girl|grand(ma|mother)|granny|she|her", 1.0),
     ("gender", "man|men|male|guy|gentleman|boy|grand(pa|father)|he|his|him", 0.0),
-    ("weight", "heavy|fat|overweight|obese|corpulent|big", 1.4),
-    ("weight", "thin|skinny|slim|slender", -0.2),
-    ("muscle", "strong|muscular|athletic|bodybuilder", 0.95),
-    ("muscle", "weak|frail|feeble", 0.15),
+    ("weight", f"(heavy|fat|overweight|obese|corpulent) {_PERSON}", 1.4),
+    ("weight", f"(thin|skinny|slim|slender) {_PERSON}", -0.2),
+    ("muscle", f"(strong|muscular|athletic) {_PERSON}|bodybuilder", 0.95),
+    ("muscle", f"(weak|frail|feeble) {_PERSON}", 0.15),
 )
 
 

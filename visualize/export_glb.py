@@ -15,7 +15,6 @@ import trimesh
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import JOINTS, OFFSETS, PARENTS
 from visualize.capsules import capsule_skin
@@ -54,7 +53,7 @@ def glb(rig: Rig, motion: Motion, *, skin: Skin | None = None) -> bytes:
         "asset": {
             "version": "2.0",
             "generator": "motion-diffusion",
-            "extras": {"text": motion.text, "provenance": dict(motion.provenance)},
+            "extras": {"text": motion.text, "provenance": json.loads(motion.provenance_json)},
         },
         "scene": 0,
         "scenes": [{"nodes": [0, len(JOINTS)]}],
@@ -135,12 +134,7 @@ class _Arrays:
 
 def _packed(document: dict[str, Any], arrays: bytes) -> bytes:
     """The container: a header, and two chunks that begin at multiples of four bytes."""
-    try:
-        text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError as error:
-        raise InputError(
-            f"the motion's provenance does not fit into JSON ({error}); give plain finite values"
-        ) from None
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
     arrays += b"\0" * (-len(arrays) % 4)
     chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(arrays), b"BIN\0") + arrays

@@ -9,7 +9,6 @@ trans is where the pelvis is. For another body take its J₀ off trans, else it 
 from __future__ import annotations
 
 import io
-import json
 
 import numpy as np
 import torch
@@ -40,7 +39,7 @@ def amass(rig: Rig, motion: Motion) -> bytes:
         "pose_body": vectors[:, 3:],
         "betas": np.zeros(16),
         "text": np.array(motion.text),
-        "provenance": np.array(json.dumps(dict(motion.provenance))),
+        "provenance": np.array(motion.provenance_json),
     }
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

@@ -15,11 +15,11 @@ from typing import Annotated
 
 import tyro
 
+from data_loaders.reading import read_motion
 from guidance.goals import Goals, Pose
 from motion_diffusion.errors import command
 from motion_diffusion.heading import to_origin
 from motion_diffusion.model import MotionModel
-from motion_diffusion.motion import Motion
 from sample.generate import Settings, generate
 from visualize.strip import draw_strip
 
@@ -29,7 +29,7 @@ class Options:
     """Make what lies between the first and the last pose of a motion."""
 
     source: Annotated[Path | None, tyro.conf.Positional] = None
-    """A motion (.npz); without one, "a person walks" is made first."""
+    """A motion (.npz, .bvh, .npy); without one, "a person walks" is made first."""
     text: str = "a person walks"
     model: str = "v-masks"
     steps: int = 50
@@ -44,7 +44,7 @@ def main() -> None:
     if options.source is None:
         (source,) = generate(model, ["a person walks"], [80], goals=[Goals()], seeds=[0], settings=settings)
     else:
-        source = Motion.load(options.source)
+        source = read_motion(options.source)
     ends = to_origin(source.joints)
     last = len(ends) - 1
     goals = Goals(goals=[Pose.of(ends[:1], frame=0), Pose.of(ends[-1:], frame=last)])

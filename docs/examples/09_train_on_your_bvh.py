@@ -56,9 +56,9 @@ def write_clips(folder: Path) -> None:
             table.writerow([f"{number:02}.bvh", motion.text, SPLITS[number % len(SPLITS)]])
 
 
-def run(line: str, *paths: Path) -> None:
-    """A command with paths for its {}s."""
-    words = line.format(*(shlex.quote(str(path)) for path in paths))
+def run(line: str, *values: object) -> None:
+    """A command with values for its {}s, each one word."""
+    words = line.format(*(shlex.quote(str(value)) for value in values))
     print(f"$ python -m {words}", flush=True)
     if code := subprocess.run([sys.executable, "-m", *shlex.split(words)]).returncode:
         raise InputError(f"python -m {words.split()[0]} ended with {code}; see above")
@@ -75,8 +75,10 @@ def main() -> None:
     run("data_loaders prepare bvh --data-root {} --captions {} --out {}", folder, folder / "captions.csv", store)
     run("data_loaders show bvh --data-root {} --out {}", store, out / "clip.png")
     sizes = "--width 96 --depth 3 --frame-width 64 --batch-size 16" if options.small else ""
-    run(f"train --data bvh --data-root {{}} --prediction v --run {{}} --steps {options.steps} {sizes}", store, model)
-    run(f"sample {shlex.quote(options.text)} --model {{}} --seconds 3 --out {{}}", model, out / "made")
+    run(
+        f"train --data bvh --data-root {{}} --prediction v --run {{}} --steps {{}} {sizes}", store, model, options.steps
+    )
+    run("sample {} --model {} --seconds 3 --out {}", options.text, model, out / "made")
 
 
 if __name__ == "__main__":

@@ -153,6 +153,8 @@ def test_age_and_build_follow_the_words():
     assert build_of("a person walks") == Build()
     assert build_of("An elderly woman walks") == Build(age=1.0, gender=1.0)
     assert build_of("a boy runs").age < 0.5
+    assert build_of("a strong young man, no heavy one, walks in heavy rain") == Build(gender=0.0, muscle=0.95)
+    assert build_of("a person walks with big, strong steps") == Build()
     assert build_of("a childish person walks") == Build()
     waist = {}
     for words in ("a thin man", "a man", "a heavy man"):

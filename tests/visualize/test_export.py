@@ -67,8 +67,10 @@ def test_where_nothing_can_be_written_nothing_is(tmp_path, ending):
 
 
 def test_a_file_that_was_there_stays_when_the_new_one_cannot_be(tmp_path):
-    (tmp_path / "a.glb").write_text("old")
-    motion = Motion(torch.zeros(2, 22, 3), provenance={"error": float("nan")})
-    with pytest.raises(InputError, match="provenance does not fit into JSON"):
-        export(motion, tmp_path / "a.glb")
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+    for name in ("a.glb", "a.npz"):
+        (tmp_path / name).write_text("old")
+        for odd in (float("nan"), object()):
+            motion = Motion(torch.zeros(2, 22, 3), provenance={"error": odd})
+            with pytest.raises(InputError, match="provenance does not fit into JSON"):
+                export(motion, tmp_path / name)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old", "old"]
