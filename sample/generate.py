@@ -182,7 +182,7 @@ class Request:
     ) -> Request:
         """Every motion in a window of its own, from the origin."""
         lengths = torch.tensor(frames, device=model.device)
-        goals = [_from_the_origin(wanted, n) for wanted, n in zip(goals, frames, strict=True)]
+        goals = [from_the_origin(wanted, n) for wanted, n in zip(goals, frames, strict=True)]
         return Request(model, texts, frames, seeds, goals, Separate(model.representation, lengths))
 
     @staticmethod
@@ -192,7 +192,7 @@ class Request:
         """One motion of several windows, each with noise of its own, from the origin."""
         of = windows(goals[0].segments, model.config.max_frames)
         timeline = Woven(model.representation, of.starts, of.lengths)
-        goals = [_from_the_origin(goals[0], int(timeline.lengths))]
+        goals = [from_the_origin(goals[0], int(timeline.lengths))]
         return Request(model, of.texts, of.lengths, of.seeds(seeds[0]), goals, timeline)
 
     def sample(
@@ -231,7 +231,7 @@ class Request:
         return [clean_up(motion, wanted) for motion, wanted in zip(motions, self.goals, strict=True)]
 
 
-def _from_the_origin(goals: Goals, frames: int) -> Goals:
+def from_the_origin(goals: Goals, frames: int) -> Goals:
     """The same goals, and `START` if they do not say where to begin."""
     begun = goals.observe(frames).mask[0, 0, [0, 2]].any()
     return goals if begun else goals.model_copy(update={"goals": [START, *goals.goals]})
