@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
 from visualize.studio import files, making
+from visualize.studio.desk import Task
 from visualize.studio.document import Document, plan_of
 from visualize.studio.editor import Editor
 from visualize.studio.making import Take
@@ -44,8 +45,10 @@ class Bench(Editor):
 
     work: Work
     person: Hashable
-    post: Callable[[Callable[[], None]], None]
-    """Has something done on the person's thread."""
+    post: Callable[[Task], None]
+    """Has something done on the person's thread, whatever else waits there."""
+    post_newest: Callable[[str, Task], None]
+    """Has something done there instead of what still waits under the same name."""
     deliver: Callable[[str, bytes], None]
     """Hands a file over: its name and content."""
     takes: tuple[Take, ...] = ()
@@ -161,7 +164,7 @@ class Bench(Editor):
             return
 
         def progress(share: float) -> None:
-            self.post(lambda: self._progressed(share))
+            self.post_newest("progress", lambda: self._progressed(share))
 
         def ended(outcome: Outcome) -> None:
             self.post(lambda: self._ended(outcome, done))

@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from queue import Empty, Full, Queue
+from queue import Empty, Queue
 
 Task = Callable[[], None]
 PILE = 1000
@@ -20,26 +20,31 @@ class Desk:
     def __init__(self, tick: Task, *, rate: float = 30.0):
         self.ticking = False
         self._tick, self._between = tick, 1 / rate
-        self._tasks: Queue[Task | None] = Queue(PILE)
+        self._tasks: Queue[Task | None] = Queue()
         self._newest: dict[str, Task] = {}
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="studio-desk", daemon=True)
         self._thread.start()
 
-    def post(self, task: Task) -> None:
-        """Have something done."""
-        try:
-            self._tasks.put_nowait(task)
-        except Full:
+    def post(self, task: Task) -> bool:
+        """Have something done, if not too much waits. Whether it will be."""
+        if self._tasks.qsize() >= PILE:
             print("a person's clicks come faster than they can be followed; some are dropped", file=sys.stderr)
+            return False
+        self._tasks.put(task)
+        return True
+
+    def insist(self, task: Task) -> None:
+        """Have something done, however much waits."""
+        self._tasks.put(task)
 
     def post_newest(self, what: str, task: Task) -> None:
         """Have something done instead of what was posted before under the same name and still waits."""
         with self._lock:
             waits = what in self._newest
             self._newest[what] = task
-        if not waits:
-            self.post(lambda: self._take_newest(what)())
+            if not waits and not self.post(lambda: self._take_newest(what)()):
+                del self._newest[what]
 
     def _take_newest(self, what: str) -> Task:
         with self._lock:
@@ -47,7 +52,7 @@ class Desk:
 
     def close(self) -> None:
         """Do nothing more. Waits for what is being done, unless that is who calls."""
-        self._tasks = Queue(PILE)
+        self._tasks = Queue()
         self._tasks.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from visualize.studio import drawing
 from visualize.studio.bench import Bench
 from visualize.studio.body import Poses
 from visualize.studio.controls import Controls
-from visualize.studio.desk import Desk
+from visualize.studio.desk import Desk, Task
 from visualize.studio.document import Document
 from visualize.studio.file_panel import FilePanel
 from visualize.studio.goal_panel import GoalPanel
@@ -45,7 +46,14 @@ class Page:
         """client: of viser."""
         self._client = client
         self._desk = Desk(self._tick)
-        self.bench = Bench(models, work=work, person=client.client_id, post=self._posted, deliver=self._deliver)
+        self.bench = Bench(
+            models,
+            work=work,
+            person=client.client_id,
+            post=lambda task: self._desk.insist(lambda: self._show_after(task)),
+            post_newest=lambda what, task: self._desk.post_newest(what, lambda: self._show_after(task)),
+            deliver=self._deliver,
+        )
         self._ticked = time.monotonic()
         self._poses: dict[int, Poses] = {}
         self._shown: list[Lane] = []
@@ -99,14 +107,15 @@ class Page:
 
     # What happens
 
-    def _posted(self, task: Any) -> None:
-        """From the work: do something here, and show it."""
-        self._desk.post(task)
-        self._desk.post_newest("refresh", self._refresh)
+    def _show_after(self, task: Task) -> None:
+        """Do something, and show what became of it."""
+        try:
+            task()
+        finally:
+            self._refresh()
 
-    def _act(self, act: Any) -> None:
-        act(self.bench)
-        self._refresh()
+    def _act(self, act: Callable[[Bench], None]) -> None:
+        self._show_after(lambda: act(self.bench))
 
     def _move(self, index: int, number: int, spot: Spot) -> None:
         def moved(bench: Bench) -> None:

@@ -42,6 +42,7 @@ class Table:
             work=work,
             person=person,
             post=self.posted.put,
+            post_newest=lambda what, task: self.posted.put(task),
             deliver=lambda name, content: self.delivered.append((name, content)),
         )
         self.bench.edit(lambda plan: plan.changed("steps", 3))

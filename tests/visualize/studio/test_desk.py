@@ -72,3 +72,21 @@ def test_a_flood_is_not_piled_up(capsys):
     desk.close()
     assert len(seen) <= PILE
     assert "dropped" in capsys.readouterr().err
+
+
+def test_a_flood_drops_neither_what_is_insisted_on_nor_a_name(capsys):
+    desk, go, seen, ended = Desk(lambda: None), threading.Event(), [], threading.Event()
+    desk.post(lambda: go.wait(LONG))
+    while desk.post(lambda: None):
+        pass
+    desk.post_newest("report", lambda: seen.append("in the flood"))
+    desk.insist(lambda: seen.append("the end of the work"))
+    desk.insist(ended.set)
+    go.set()
+    assert ended.wait(LONG)
+    ended.clear()
+    desk.post_newest("report", lambda: seen.append("after it"))
+    desk.post(ended.set)
+    assert ended.wait(LONG)
+    desk.close()
+    assert seen == ["the end of the work", "after it"]
