@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TypeVar
 from uuid import uuid4
 
@@ -20,10 +23,11 @@ T = TypeVar("T")
 def atomic(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; it takes the name when the block ends well, else it vanishes.
 
-    The temporary name keeps the ending, since many writers choose the format by it. InputError if it cannot be written.
+    The temporary name keeps the ending, since many writers choose the format by it. A link stays one: what it leads to
+    is replaced. InputError if it cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}-{uuid4().hex[:8]}{path.suffix}")
+    given, path = path, Path(os.path.realpath(path))
+    temporary = path.with_name(f".half-{uuid4().hex[:8]}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -34,10 +38,28 @@ def atomic(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         if error.filename not in (None, temporary, str(temporary), path.parent, str(path.parent)):
             raise  # of another file
-        raise InputError(f"{path} cannot be written ({error.strerror or error}); choose another place") from None
+        raise _cannot(given, error) from None
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def check_place(path: str | Path) -> None:
+    """InputError if no file can be written to `path`, to be known before the work whose result it would hold."""
+    place = Path(os.path.realpath(path))
+    try:
+        with suppress(FileNotFoundError):
+            if stat.S_ISDIR(place.stat().st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        folder = next(folder for folder in place.parents if folder.exists())
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _cannot(path, error) from None
+
+
+def _cannot(path: str | Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be written ({error.strerror or error}); choose another place")
 
 
 def _flush(directory: Path) -> None:

@@ -13,6 +13,7 @@ import tyro
 from data_loaders.reading import read_motion
 from guidance.goals import load_goals
 from motion_diffusion.errors import InputError, command
+from motion_diffusion.files import check_place
 from visualize import encode
 from visualize.bodies import Looks, check_looks
 from visualize.film import Layout, write_film
@@ -70,6 +71,7 @@ def check(options: Options) -> str:
     if ending not in FILMS + PICTURES + FILES:
         known = ", ".join(FILMS + PICTURES + FILES)
         raise InputError(f"{options.out}: its ending says what to write, one of {known}; choose another --out")
+    check_place(options.out)
     if options.out.exists() and not options.overwrite:
         raise InputError(f"{options.out} exists; give another --out, or --overwrite to replace it")
     if not options.motions:
@@ -100,6 +102,8 @@ def main() -> None:
     options = tyro.cli(Options, prog="python -m visualize")
     ending = check(options)
     files = motion_files(options.motions)
+    if options.out.exists() and any(file.exists() and file.samefile(options.out) for file in files):
+        raise InputError(f"{options.out} is a motion that is to be shown; give another --out")
     if options.titles is not None and len(options.titles) != len(files):
         raise InputError(f"{len(options.titles)} titles for {len(files)} motions; give one for each")
     if ending in FILES:

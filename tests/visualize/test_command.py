@@ -92,7 +92,11 @@ def test_files_of_others_are_shown_too(visualize, tmp_path):
         (("m.npz", "--out", "a.png", "--view", "path", "--body", "anny"), "shows no body"),
         (("m.npz", "--out", "a.mp4", "--titles", "a", "b"), "2 titles for 1 motions"),
         (("m.npz", "--out", "a.gif", "--fps", "60"), "60 pictures a second cannot be made"),
-        (("m.npz", "--out", "m.npz/a.mp4"), "m.npz"),
+        (("m.npz", "--out", "m.npz/a.mp4"), "m.npz/a.mp4 cannot be written"),
+        (("none.npz", "--out", "folder.mp4", "--overwrite"), r"folder.mp4 cannot be written \(Is a directory\)"),
+        (("none.npz", "--out", "n" * 300 + ".mp4"), "nnn.mp4 cannot be written"),
+        (("m.npz", "--out", "m.npz", "--overwrite"), "m.npz is a motion that is to be shown; give another --out"),
+        ((".", "--out", "link.npz", "--overwrite"), "link.npz is a motion that is to be shown"),
         (("none.npz", "m.npz", "--out", "a.mp4"), "none.npz"),
         (("nan.npz", "--out", "a.mp4"), "nan.npz: joints of frame 3 are not all finite"),
         (("void.npz", "--out", "a.gif"), r"void.npz: joints have shape \(0, 22, 3\)"),
@@ -102,6 +106,8 @@ def test_files_of_others_are_shown_too(visualize, tmp_path):
 def test_bad_input_gets_one_line(visualize, tmp_path, motion, capsys, arguments, said):
     (tmp_path / "there.png").write_text("")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "link.npz").symlink_to("m.npz")
     with np.load(tmp_path / "m.npz") as file:
         arrays = dict(file)
     bad = arrays["joints"].copy()
@@ -113,6 +119,7 @@ def test_bad_input_gets_one_line(visualize, tmp_path, motion, capsys, arguments,
     with pytest.raises(SystemExit, match="2"):
         visualize(*arguments)
     error = capsys.readouterr().err.rpartition("\r")[2]  # of a progress bar
+    assert error.startswith("error: ")
     assert re.search(said, error)
     assert error.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == before
