@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
+from visualize.rig import Rig
 from visualize.studio import files, making
 from visualize.studio.desk import Task
 from visualize.studio.document import Document, plan_of
@@ -66,7 +67,7 @@ class Bench(Editor):
             return making.make(plan, self.models.get(plan.model), first, watch)
 
         def done(takes: list[Take]) -> None:
-            self._made = max(self._made, first + len(takes) - 1)
+            self._made += len(takes)
             self.show(takes)
 
         self._have_done("making", run, done)
@@ -104,9 +105,9 @@ class Bench(Editor):
         if (take := self.chosen) is None:
             return
         seed = take.motion.provenance.get("seed")
-        model = self.models.get(take.plan.model)
 
         def run(watch: Watch) -> Undone:
+            model = self.models.get(take.plan.model)
             return undone(take.plan, model, seed if isinstance(seed, int) else take.plan.seed, watch)
 
         def done(found: Undone) -> None:
@@ -120,18 +121,18 @@ class Bench(Editor):
 
     def load_motion(self, name: str, content: bytes) -> None:
         """Put a motion on the table, and, if the file says what it was made from, its plan."""
-        number = self._made + 1
 
-        def run(watch: Watch) -> Take:
+        def run(watch: Watch) -> tuple[Motion, Rig]:
             motion = files.read_upload(name, content)
             watch.step(0.5)
-            return making.take_of(motion, self._plan_of(motion), number)
+            return motion, making.rig_shown(motion)
 
-        def done(take: Take) -> None:
-            self._made = max(self._made, number)
-            self._motions = dict([*self._motions.items(), (files.label(name), take.motion)][-MOTIONS:])
-            self.edit(lambda _: take.plan)
-            self.show([take])
+        def done(loaded: tuple[Motion, Rig]) -> None:
+            motion, rig = loaded
+            self._made += 1
+            self._motions = dict([*self._motions.items(), (files.label(name), motion)][-MOTIONS:])
+            self.edit(lambda _: self._plan_of(motion))
+            self.show([Take(self._made, motion, self.plan, rig)])
 
         self._have_done("loading", run, done)
 

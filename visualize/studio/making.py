@@ -59,9 +59,9 @@ class Take:
         return self.motion.joints[min(max(round(time * FPS), 0), self.motion.frames - 1)]
 
 
-def take_of(motion: Motion, plan: Document, number: int) -> Take:
-    """A take of a motion at 20 frames a second; not at once, since rotations are found for it."""
-    return Take(number, motion, plan, rig_of(motion).at(SMOOTH))
+def rig_shown(motion: Motion) -> Rig:
+    """The rig of a motion at `SMOOTH` frames a second; not at once, since rotations are found for it."""
+    return rig_of(motion).at(SMOOTH)
 
 
 def check_plan(plan: Document, model: MotionModel) -> None:
@@ -81,7 +81,7 @@ def make(plan: Document, model: MotionModel, number: int, watch: Watch) -> list[
     takes = []
     for k, motion in enumerate(_motions(plan, watched)):
         watch.step(0.9)
-        takes.append(take_of(motion, plan, number + k))
+        takes.append(Take(number + k, motion, plan, rig_shown(motion)))
     return takes
 
 

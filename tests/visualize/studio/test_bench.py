@@ -1,6 +1,7 @@
 """A person's table from the plan to the file that is taken away, with a small model and the real work."""
 
 import threading
+import time
 
 import pytest
 import torch
@@ -122,7 +123,7 @@ def test_a_part_is_made_anew(table):
     assert same.tolist() == [not 12 <= frame < 28 for frame in range(40)]
     assert second.residuals[0].met
     person.bench.make_anew(1.0, 5.0)
-    assert "of 2 s" in person.bench.message
+    assert "to 2 s" in person.bench.message
     person.bench.undo()
 
 
@@ -188,6 +189,17 @@ def test_a_motion_brings_its_plan(table):
     assert torch.equal(bob.bench.chosen.motion.joints, ann.bench.chosen.motion.joints)
     bob.bench.undo()
     assert bob.bench.plan.goals == ()
+
+
+def test_what_is_edited_while_a_motion_is_read_stays(table, walks, tmp_path):
+    person = table()
+    Motion(walks[0][:40]).save(tmp_path / "walk.npz")
+    person.bench.load_motion("walk.npz", (tmp_path / "walk.npz").read_bytes())
+    while person.bench.work.ahead(person.bench.doing.job) is not None:
+        time.sleep(0.01)
+    person.bench.edit(lambda plan: plan.changed("count", 5))
+    assert person.settle().message == ""
+    assert person.bench.plan.count == person.bench.chosen.plan.count == 5
 
 
 def test_goals_go_out_and_come_in(table, every_goal, tmp_path):
@@ -320,6 +332,22 @@ def test_the_undoing_adds_up(table):
     person.bench.generate()
     person.settle().look_into()
     assert "does not push" in person.settle().message
+
+
+def test_a_model_is_read_by_the_work(table, monkeypatch):
+    person, read = table(), []
+    person.bench.generate()
+    person.settle()
+    get = person.bench.models.get
+
+    def watched(name):
+        read.append(threading.current_thread().name)
+        return get(name)
+
+    monkeypatch.setattr(person.bench.models, "get", watched)
+    person.bench.look_into()
+    person.settle()
+    assert read == ["studio-work"]
 
 
 def test_labels_are_no_paths():

@@ -168,5 +168,5 @@ def test_what_a_plan_goes_on_from_is_looked_at(walks):
     assert (after.frames, after.begin) == (60 + 80, 3.0)
     part = Document(parts=(Segment(text="a person bows", seconds=1.0),)).changed("base", Base(motion, 1.0, 2.0))
     assert (part.frames, part.begin) == (60, 1.0)
-    with pytest.raises(InputError, match="of 3 s"):
+    with pytest.raises(InputError, match="to 3 s"):
         Document().changed("base", Base(motion, 1.0, 4.0))
