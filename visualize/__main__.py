@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from data_loaders.reading import read_motion
-from guidance.goals import load_goals
+from guidance.goals import Goals, load_goals
 from motion_diffusion.errors import InputError, command
 from motion_diffusion.files import check_place
+from motion_diffusion.motion import Motion
 from visualize import encode
 from visualize.bodies import Looks, check_looks
-from visualize.film import Layout, write_film
+from visualize.film import MOST, Layout, write_film
 from visualize.path import draw_path
 from visualize.sheet import draw_sheet, motion_files
 from visualize.strip import draw_strip
-from visualize.titles import goals_of
+from visualize.tiles import check_count
+from visualize.titles import goals_of, names_of, titles_of
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,16 @@ class Options:
     """Begin a file for other programs with one frame of the rest pose."""
     overwrite: bool = False
 
+    @property
+    def single(self) -> bool:
+        """Whether one motion is given, and no folder."""
+        return len(self.motions) == 1 and not self.motions[0].is_dir()
+
 
 FILMS, PICTURES, FILES = encode.ENDINGS, (".png",), (".bvh", ".glb", ".npz", ".csv")
 _ONLY: dict[str, tuple[str, ...]] = {
-    "view": PICTURES, "layout": FILMS, "looks": FILMS + PICTURES, "goals": FILMS + PICTURES,
-    "titles": FILMS + PICTURES, "size": FILMS, "page": PICTURES, "fps": FILMS + FILES, "unit": FILES, "t_pose": FILES,
+    "view": PICTURES, "layout": FILMS, "goals": FILMS + PICTURES, "titles": FILMS + PICTURES, "size": FILMS,
+    "page": PICTURES, "fps": FILMS + FILES, "unit": (".bvh", ".csv"), "t_pose": FILES,
 }  # fmt: skip
 
 
@@ -79,10 +86,12 @@ def check(options: Options) -> str:
     usual = Options((), Path())
     for name, endings in _ONLY.items():
         if getattr(options, name) != getattr(usual, name) and ending not in endings:
-            option = "body" if name == "looks" else name.replace("_", "-")
+            option = name.replace("_", "-")
             raise InputError(f"--{option} is of {', '.join(endings)} files; leave it out for {options.out}")
-    if options.view == "path" and options.looks != usual.looks:
-        raise InputError("a walk from above shows no body; leave --body out")
+    if (options.view == "path" or ending in FILES) and replace(options.looks, body_models=None) != usual.looks:
+        raise InputError(f"--body and --gender are of films and of poses; leave them out for {options.out}")
+    if options.page != 1 and (options.view == "path" or options.single):
+        raise InputError("--page is of a sheet of many motions; leave it out")
     check_looks(options.looks)
     return ending
 
@@ -113,25 +122,43 @@ def main() -> None:
     return _still(files, options)
 
 
+def _read(file: Path, options: Options) -> Motion:
+    return read_motion(file, own_rate=True, body_models=options.looks.body_models)
+
+
+def _goals(motion: Motion, file: Path, given: Goals | None) -> Goals:
+    """Those that are given, or else its own; what is wanted after its end is told, for it cannot be measured."""
+    goals = given or goals_of(motion, file)
+    last = motion.seconds - 0.5 / motion.fps
+    if late := sum(goal.last_time > last for goal in goals.goals):
+        end = f"{file} ends at {motion.seconds - 1 / motion.fps:g} s"
+        print(f"warning: {end}, before {late} of its goals, which are drawn but not measured", file=sys.stderr)
+    return goals
+
+
 def _export(files: Sequence[Path], options: Options) -> None:
     from visualize.export import export
 
     if len(files) != 1:
         raise InputError(f"{options.out} holds one motion, {len(files)} were given; write each to a file of its own")
-    export(read_motion(files[0], own_rate=True), options.out, fps=options.fps, unit=options.unit, t_pose=options.t_pose)
+    motion = _read(files[0], options)
+    export(motion, options.out, fps=options.fps, unit=options.unit, t_pose=options.t_pose)
 
 
 def _show(files: Sequence[Path], options: Options) -> None:
     """A film, or walks from above."""
-    motions = [read_motion(file, own_rate=True) for file in files]
-    goals = load_goals(options.goals) if options.goals else [goals_of(motion) for motion in motions]
+    check_count(len(files), most=MOST[options.layout])
+    given = load_goals(options.goals) if options.goals else None
+    motions = [_read(file, options) for file in files]
+    goals = [_goals(motion, file, given) for motion, file in zip(motions, files, strict=True)]
+    titles = options.titles or titles_of(motions, names_of(files))
     if options.view == "path":
-        return draw_path(motions, options.out, goals=goals, titles=options.titles)
+        return draw_path(motions, options.out, goals=goals, titles=titles)
     write_film(
         motions,
         options.out,
         goals=goals,
-        titles=options.titles,
+        titles=titles,
         layout=options.layout,
         looks=options.looks,
         size=options.size,
@@ -142,10 +169,11 @@ def _show(files: Sequence[Path], options: Options) -> None:
 def _still(files: Sequence[Path], options: Options) -> None:
     """Key poses of a motion, or a sheet of several."""
     goals = load_goals(options.goals) if options.goals else None
-    if len(files) == 1 and not options.motions[0].is_dir():
-        motion = read_motion(files[0], own_rate=True)
+    if options.single:
+        motion = _read(files[0], options)
+        goals = _goals(motion, files[0], goals)
         title = options.titles[0] if options.titles else ""
-        return draw_strip(motion, options.out, goals=goals or goals_of(motion), looks=options.looks, title=title)
+        return draw_strip(motion, options.out, goals=goals, looks=options.looks, title=title)
     print(draw_sheet(files, options.out, goals=goals, titles=options.titles, looks=options.looks, page=options.page))
 
 

@@ -30,7 +30,8 @@ class Looks:
     """stick: flat and fast; capsules: a mesh of them in light and shade; anny: a human whose age and build follow the
     words; smpl, smplh or smplx: from your own model files."""
     body_models: Path | None = None
-    """Folder with the model files of smpl, smplh and smplx; by default $BODY_MODELS, or body_models in the cache."""
+    """Folder with the model files of smpl, smplh and smplx, which recordings of AMASS are read with too; by default
+    $BODY_MODELS, or body_models in the cache."""
     gender: Gender = "neutral"
     """Which of the model files."""
 

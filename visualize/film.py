@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from data_loaders import resampling
 from guidance.goals import Goals
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
@@ -19,11 +20,11 @@ from visualize.bodies import Looks, surface_of
 from visualize.encode import FASTEST, check, encode
 from visualize.panel import Actor, Panel
 from visualize.scene import scenes_of
-from visualize.tiles import grid, tiled
+from visualize.tiles import ABREAST, check_count, grid, tiled
 
 Layout = Literal["side", "overlay"]
-MOST = 16
-"""Motions side by side."""
+MOST: dict[Layout, int] = {"side": ABREAST, "overlay": len(style.TINTS)}
+"""Motions in a film."""
 
 
 def write_film(
@@ -49,13 +50,15 @@ def write_film(
     Raises InputError for what cannot be made.
     """
     several = [motions] if isinstance(motions, Motion) else list(motions)
-    most = len(style.TINTS) if layout == "overlay" else MOST
-    if not 1 <= len(several) <= most:
-        raise InputError(f"a film with layout {layout} shows 1 to {most} motions, {len(several)} were given")
+    check_count(len(several), most=MOST[layout])
     if any(side < 64 or side > 4096 or side % 2 for side in size):
         raise InputError(f"a film of {size[0]}x{size[1]} pixels cannot be made; give even numbers from 64 to 4096")
     rate = min(several[0].fps, FASTEST.get(Path(path).suffix.lower(), np.inf)) if fps is None else fps
     check(path, rate)
+    for motion in several:
+        if not resampling.SLOWEST <= motion.fps <= resampling.FASTEST:
+            possible = f"{resampling.SLOWEST:g} to {resampling.FASTEST:g}"
+            raise InputError(f"a motion of {motion.fps:g} frames a second cannot be shown, {possible} can; convert it")
     tints = style.TINTS if layout == "overlay" else [None] * len(several)
     actors = [
         Actor(scene, tint, surface_of(motion, looks or Looks(), fps=rate))

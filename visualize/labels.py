@@ -34,7 +34,7 @@ def paint_labels(canvas: Canvas, camera: Camera, scenes: Sequence[Scene], time: 
             continue
         words = f"{mark.time:.3g} s" if mark.last == mark.time else f"{mark.time:.3g}–{mark.last:.3g} s"
         if time > mark.last + 0.5 / lead.fps:
-            words += f": {', '.join(f'{100 * mark.miss(scene.joints, scene.fps):.0f}' for scene in scenes)} cm off"
+            words += f": {missed(mark, scenes)}"
         away = (0.28 * np.sin(camera.elevation) if mark.on_floor else 0.09) * camera.focal / depth
         high, low = canvas.size[1] - 84 * unit, 44 * unit + size + away  # beyond are the caption and the clock
         under = pixel[1] > high or (mark.on_floor and pixel[1] > low)
@@ -53,6 +53,14 @@ def paint_labels(canvas: Canvas, camera: Camera, scenes: Sequence[Scene], time: 
             up="top" if under else "bottom",
             bold=due(mark, time) > 0,
         )
+
+
+def missed(mark: Mark, scenes: Sequence[Scene]) -> str:
+    """By how far each scene's motion missed a mark, or a dash where it ends before."""
+    if not any(scene.reaches(mark) for scene in scenes):
+        return "beyond the end"
+    miss = [f"{100 * mark.miss(of.joints, of.fps):.0f}" if of.reaches(mark) else "–" for of in scenes]
+    return f"{', '.join(miss)} cm off"
 
 
 def paint_caption(canvas: Canvas, text: str, unit: float) -> int:
@@ -94,5 +102,5 @@ def paint_clock(canvas: Canvas, scene: Scene, time: float, unit: float) -> None:
     stretch(0.0, scene.seconds, style.SHADOW, 3)
     stretch(0.0, time, style.WALKED, 3)
     for mark in scene.marks:
-        if not isinstance(mark, Zone):
+        if not isinstance(mark, Zone) and mark.time <= scene.seconds + 0.5 / scene.fps:
             stretch(mark.time, mark.last, style.GOAL, 8 if mark.last == mark.time else 1.5)

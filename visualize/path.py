@@ -24,7 +24,7 @@ from visualize import style
 from visualize.camera import facing
 from visualize.marks import Arrow, Dots, Line, Link, Mark, Sign, Zone, during
 from visualize.scene import Scene, scenes_of
-from visualize.tiles import tiled
+from visualize.tiles import check_count, tiled
 
 _PANEL = (0.085, 0.135, 0.885, 0.775)  # left, bottom, width and height of the plot, as shares of the picture
 
@@ -44,8 +44,10 @@ def draw_path(
     The body starts looking up the page (+z); its left (+x) is left on the page, so a left turn looks like one.
     The pelvis is dark at first and lighter later, with a tick of where the body faces and the time every second.
     goals: of all motions, or of each. titles: of each; by default what tells them apart. size: of each, in pixels.
+    Raises InputError for more motions than a picture has place for.
     """
     several = [motions] if isinstance(motions, Motion) else list(motions)
+    check_count(len(several))
     scenes = scenes_of(several, goals, titles)
     with atomic(path) as temporary:
         Image.fromarray(tiled([walk(scene, size) for scene in scenes])).save(temporary)
@@ -153,7 +155,7 @@ def _arrow(axes: Axes, arrow: Arrow, scene: Scene, scale: float) -> Annotation:
     axes.annotate("", xy=(tip[0], tip[1]), xytext=(place[0], place[1]), arrowprops=look, zorder=4)
     faced = facing(scene.joints[during(arrow.time, arrow.last, scene.fps, len(scene.joints))])
     off = np.degrees(np.arccos(np.clip(faced @ arrow.ahead, -1, 1))).max()
-    return _note(axes, tip, f"face {arrow.degrees:g}°, {_when(arrow)}: {off:.0f}° off")
+    return _note(axes, tip, f"face {arrow.degrees:g}°, {_when(arrow)}: {_off(scene, arrow, f'{off:.0f}° off')}")
 
 
 def _dots(axes: Axes, dots: Dots, scene: Scene) -> Annotation:
@@ -161,13 +163,17 @@ def _dots(axes: Axes, dots: Dots, scene: Scene) -> Annotation:
     places = dots.places(scene.joints, scene.fps)[:, [0, 2]]
     colours = [style.rgb(style.side(joint)) for joint in dots.joints]
     axes.scatter(places[:, 0], places[:, 1], s=14, c=colours, edgecolors=style.GOAL, linewidths=0.9, zorder=6)
-    return _note(
-        axes, places.mean(axis=0), f"pose, {_when(dots)}: {100 * dots.miss(scene.joints, scene.fps):.0f} cm off"
-    )
+    off = _off(scene, dots, f"{100 * dots.miss(scene.joints, scene.fps):.0f} cm off")
+    return _note(axes, places.mean(axis=0), f"pose, {_when(dots)}: {off}")
 
 
 def _when(mark: Mark | Arrow | Dots) -> str:
     return f"{mark.time:.3g} s" if mark.last <= mark.time else f"{mark.time:.3g}–{mark.last:.3g} s"
+
+
+def _off(scene: Scene, mark: Sign, off: str) -> str:
+    """How far off a motion was, unless it ends before."""
+    return off if scene.reaches(mark) else "beyond the end"
 
 
 def _line(axes: Axes, line: Line, scene: Scene) -> Annotation:
@@ -175,7 +181,8 @@ def _line(axes: Axes, line: Line, scene: Scene) -> Annotation:
     axes.plot(points[:, 0], points[:, 1], color=style.GOAL_PALE, linewidth=9, solid_capstyle="round", zorder=1.9)
     axes.plot(points[:, 0], points[:, 1], color=style.GOAL, linewidth=2.2, dashes=(2.5, 1.5), zorder=2)
     middle = line.at((line.times[0] + line.times[-1]) / 2)
-    return _note(axes, middle, f"path, {100 * line.miss(scene.joints, scene.fps):.0f} cm off on average")
+    off = _off(scene, line, f"{100 * line.miss(scene.joints, scene.fps):.0f} cm off on average")
+    return _note(axes, middle, f"path, {off}")
 
 
 def _mark(axes: Axes, mark: Mark, scene: Scene) -> Annotation:
@@ -184,8 +191,9 @@ def _mark(axes: Axes, mark: Mark, scene: Scene) -> Annotation:
     A contact is a small ring.
     """
     place = mark.where(scene.joints, scene.fps)[[0, 2]]
-    reached = scene.at(mark.time)[mark.joint, [0, 2]]
-    axes.plot(*np.stack([place, reached]).T, color=style.GOAL, linewidth=1.2, zorder=4)
+    if scene.reaches(mark):
+        reached = scene.at(mark.time)[mark.joint, [0, 2]]
+        axes.plot(*np.stack([place, reached]).T, color=style.GOAL, linewidth=1.2, zorder=4)
     if mark.stays:
         axes.plot(*place, "o", markersize=10, color="none", markeredgecolor=style.GOAL, markeredgewidth=2, zorder=6)
     elif mark.on_floor:
@@ -195,10 +203,8 @@ def _mark(axes: Axes, mark: Mark, scene: Scene) -> Annotation:
         face = style.side(mark.joint)
         axes.plot(*place, "o", markersize=9, color=face, markeredgecolor=style.GOAL, markeredgewidth=2, zorder=6)
     name = "" if mark.on_floor and not mark.stays else JOINTS[mark.joint].replace("_", " ") + ", "
-    off = f"{100 * mark.miss(scene.joints, scene.fps):.0f} cm"
-    return _note(
-        axes, place, f"{name}{_when(mark)}: {off} off" if not mark.stays else f"{name}stays {_when(mark)}: {off}"
-    )
+    off = _off(scene, mark, f"{100 * mark.miss(scene.joints, scene.fps):.0f} cm off")
+    return _note(axes, place, f"{name}{'stays ' * mark.stays}{_when(mark)}: {off}")
 
 
 def _note(axes: Axes, place: NDArray, words: str) -> Annotation:

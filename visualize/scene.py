@@ -37,6 +37,10 @@ class Scene:
         marks = [mark.places(self.joints, self.fps) for mark in self.marks]
         return np.concatenate([self.joints[:, 0], *marks])
 
+    def reaches(self, mark: Sign) -> bool:
+        """Whether it lasts until a mark's end, so that there is something to measure."""
+        return mark.last <= self.seconds + 0.5 / self.fps
+
     def at(self, time: float) -> NDArray:
         """(22, 3) joints at `time` seconds, straight between the frames on either side, held at the ends."""
         place = float(np.clip(time * self.fps, 0, len(self.joints) - 1))

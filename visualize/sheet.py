@@ -20,7 +20,7 @@ from visualize.panel import Actor
 from visualize.scene import scene_of
 from visualize.strip import strip
 from visualize.tiles import tiled
-from visualize.titles import goals_of
+from visualize.titles import goals_of, names_of
 
 PER_PAGE = 24
 """Motions on a sheet, in two columns if there are more than four."""
@@ -62,29 +62,19 @@ def draw_sheet(
     pages = -(-len(files) // PER_PAGE)
     if not 1 <= page <= pages:
         raise InputError(f"page {page}: {len(files)} motions are on {pages} page(s); give 1 to {pages}")
-    names = list(titles) if titles is not None else _names(files)
+    names = list(titles) if titles is not None else names_of(files)
     shown = slice((page - 1) * PER_PAGE, page * PER_PAGE)
-    thumbnails = [
-        _thumbnail(file, name, goals, looks or Looks())
-        for file, name in tqdm(list(zip(files, names, strict=True))[shown], desc="sheet", unit="motion", leave=False)
-    ]
+    named = list(zip(files, names, strict=True))[shown]
+    with tqdm(named, desc="sheet", unit="motion", leave=False) as seen:
+        thumbnails = [_thumbnail(file, name, goals, looks or Looks()) for file, name in seen]
     with atomic(path) as temporary:
         Image.fromarray(tiled(thumbnails, columns=1 if len(thumbnails) <= 4 else 2)).save(temporary)
     return f"{path}: {len(thumbnails)} of {len(files)} motions" + (f", page {page} of {pages}" if pages > 1 else "")
 
 
-def _names(files: Sequence[Path]) -> list[str]:
-    """File names without ending, and with as many folders as it takes to tell them apart."""
-    for parts in range(1, max(len(file.parts) for file in files) + 1):
-        names = ["/".join(file.with_suffix("").parts[-parts:]) for file in files]
-        if len(set(names)) == len(names):
-            break
-    return names
-
-
 def _thumbnail(file: Path, name: str, goals: Goals | None, looks: Looks) -> NDArray[np.uint8]:
-    motion = read_motion(file, own_rate=True)
-    scene = scene_of(motion, goals or goals_of(motion), title=name)
+    motion = read_motion(file, own_rate=True, body_models=looks.body_models)
+    scene = scene_of(motion, goals or goals_of(motion, file), title=name)
     picture = strip(Actor(scene, surface=surface_of(motion, looks, fps=motion.fps)), poses=_POSES, size=_SIZE).copy()
     picture[-_GAP:], picture[:, -_GAP:] = 255, 255
     return picture

@@ -8,7 +8,17 @@ from math import ceil, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_diffusion.errors import InputError
 from visualize import style
+
+ABREAST = 16
+"""Motions side by side."""
+
+
+def check_count(count: int, *, most: int = ABREAST) -> None:
+    """InputError if so many motions cannot be seen in one picture."""
+    if not 1 <= count <= most:
+        raise InputError(f"{count} motions do not go into one picture; give 1 to {most}, or make pages of key poses")
 
 
 def grid(count: int, columns: int | None = None) -> tuple[int, int]:

@@ -11,9 +11,13 @@ import pytest
 from PIL import Image
 
 import visualize.__main__ as command
+from guidance.goals import Goals, Waypoint
 from motion_diffusion.motion import Motion
+from tests.data_loaders.amass_files import write_model, write_recording
 from tests.visualize.pictures import GOALS, film_of, near, pixels
 from visualize import sheet, style
+from visualize.labels import missed
+from visualize.scene import scene_of
 
 
 @pytest.fixture
@@ -86,10 +90,20 @@ def test_files_of_others_are_shown_too(visualize, tmp_path):
         (("m.npz", "m.npz", "--out", "a.bvh"), "a.bvh holds one motion, 2 were given"),
         (("m.npz", "--out", "a.mp4", "--body", "robot"), "unknown body 'robot'; choose one of stick"),
         (("m.npz", "--out", "a.mp4", "--body", "smplh", "--body-models", "empty"), "no SMPL-H body model"),
-        (("m.npz", "--out", "a.mp4", "--unit", "cm"), "--unit is of .bvh, .glb, .npz, .csv files"),
+        (("m.npz", "--out", "a.mp4", "--unit", "cm"), "--unit is of .bvh, .csv files; leave it out for a.mp4"),
+        (("m.npz", "--out", "a.glb", "--unit", "cm"), "--unit is of .bvh, .csv files; leave it out for a.glb"),
+        (("m.npz", "--out", "a.png", "--page", "2"), "--page is of a sheet of many motions; leave it out"),
+        (("m.npz", "m.npz", "--out", "a.png", "--view", "path", "--page", "2"), "--page is of a sheet"),
+        ((*["none.npz"] * 17, "--out", "a.mp4"), "17 motions do not go into one picture; give 1 to 16"),
+        ((*["none.npz"] * 17, "--out", "a.png", "--view", "path"), "17 motions do not go into one picture"),
+        ((*["none.npz"] * 5, "--out", "a.gif", "--layout", "overlay"), "5 motions .* give 1 to 4"),
+        (("m.npz", "nan.npz", "--out", "a.png"), "nan.npz: joints of frame 3"),
         (("m.npz", "--out", "a.png", "--layout", "overlay"), "--layout is of .mp4, .gif files"),
-        (("m.npz", "--out", "a.csv", "--body", "anny"), "--body is of .mp4, .gif, .png files"),
-        (("m.npz", "--out", "a.png", "--view", "path", "--body", "anny"), "shows no body"),
+        (
+            ("m.npz", "--out", "a.csv", "--body", "anny"),
+            "--body and --gender are of films and of poses; leave them out for a.csv",
+        ),
+        (("m.npz", "--out", "a.png", "--view", "path", "--body", "anny"), "leave them out for a.png"),
         (("m.npz", "--out", "a.mp4", "--titles", "a", "b"), "2 titles for 1 motions"),
         (("m.npz", "--out", "a.gif", "--fps", "60"), "60 pictures a second cannot be made"),
         (("m.npz", "--out", "m.npz/a.mp4"), "m.npz/a.mp4 cannot be written"),
@@ -100,7 +114,10 @@ def test_files_of_others_are_shown_too(visualize, tmp_path):
         (("none.npz", "m.npz", "--out", "a.mp4"), "none.npz"),
         (("nan.npz", "--out", "a.mp4"), "nan.npz: joints of frame 3 are not all finite"),
         (("void.npz", "--out", "a.gif"), r"void.npz: joints have shape \(0, 22, 3\)"),
-        (("odd.npz", "--out", "a.png"), "goals cannot be read"),
+        (
+            ("odd.npz", "--out", "a.png"),
+            "odd.npz: the goals it was made with: field goals: should be a valid list, not 3",
+        ),
     ],
 )
 def test_bad_input_gets_one_line(visualize, tmp_path, motion, capsys, arguments, said):
@@ -123,6 +140,32 @@ def test_bad_input_gets_one_line(visualize, tmp_path, motion, capsys, arguments,
     assert re.search(said, error)
     assert error.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_body_models_are_for_recordings_too(visualize, tmp_path):
+    write_recording(tmp_path / "kick.npz")
+    write_model(tmp_path / "bodies")
+    models = ("--body-models", "bodies")
+    visualize("kick.npz", "--out", "a.csv", *models)
+    visualize("kick.npz", "--out", "a.png", *models)
+    visualize("kick.npz", "m.npz", "--out", "sheet.png", *models)
+    visualize("kick.npz", "--out", "path.png", "--view", "path", *models)
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 41  # two seconds, and a line that says what is what
+
+
+def test_goals_beyond_the_end_are_told_and_not_measured(visualize, motion, tmp_path, capsys):
+    """Nothing is said of how far off a motion was at a time that it does not have."""
+    late = Goals(goals=[Waypoint(time=99, x=0.5, z=1)])
+    (tmp_path / "late.json").write_text(late.model_dump_json(exclude_none=True))
+    for name, view in (("a.png", ()), ("b.png", ("--view", "path")), ("c.mp4", ("--fps", 2, "--size", 64, 64))):
+        visualize("m.npz", "--out", name, "--goals", "late.json", *view)
+        assert (
+            "warning: m.npz ends at 2.95 s, before 1 of its goals, which are drawn but not measured\n"
+            in capsys.readouterr().err
+        )
+    scene, longer = scene_of(motion, late), scene_of(Motion(motion.joints.repeat(40, 1, 1)), late)
+    assert missed(scene.marks[0], [scene, scene]) == "beyond the end"
+    assert re.fullmatch(r"–, \d+ cm off", missed(scene.marks[0], [scene, longer]))
 
 
 def test_missing_extras_are_said_before_anything_is_read(visualize, capsys, monkeypatch):

@@ -2,6 +2,7 @@
 
 import re
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,7 +120,7 @@ def test_overlaid_motions_have_a_tint_each(motion, tmp_path):
     for tint in style.TINTS[:3]:
         assert near(frames[2][:90, :40], tint, 60) > 10  # in the legend
     assert near(frames[2], style.LEFT, 25) < 20
-    with pytest.raises(InputError, match="layout overlay shows 1 to 4 motions, 5 were given"):
+    with pytest.raises(InputError, match="5 motions do not go into one picture; give 1 to 4"):
         write_film([motion] * 5, tmp_path / "b.mp4", layout="overlay")
 
 
@@ -137,6 +138,8 @@ def test_films_that_cannot_be(motion, tmp_path, bad, said):
         write_film(motion, tmp_path / "a.mp4", **bad)
     with pytest.raises(InputError, match=re.escape("a .gif of 60 pictures a second")):
         write_film(motion, tmp_path / "a.gif", fps=60)
+    with pytest.raises(InputError, match="a motion of 1e.09 frames a second cannot be shown, 1 to 1000 can"):
+        write_film([motion, replace(motion, fps=1e9)], tmp_path / "a.mp4")
     with pytest.raises(InputError, match=r"ends in .mp4 or .gif"):
         write_film(motion, tmp_path / "a.avi")
     assert not list(tmp_path.iterdir())
@@ -164,3 +167,7 @@ def test_titles_say_what_differs(motion):
     assert titles_of([made("v", "noise", 0), made("v", "noise", 1)]) == ["v, seed 0", "v, seed 1"]
     assert titles_of([motion, motion]) == ["real (1)", "real (2)"]
     assert titles_of([Motion(motion.joints, provenance={"file": "a.bvh"}), motion]) == ["a.bvh", "real"]
+    assert titles_of([motion, made("v", "masks", 0)], ["walk", "made"]) == ["walk", "v"]
+    waves = replace(made("v", "masks", 0), text="a person waves")
+    assert titles_of([made("v", "masks", 0), waves]) == ["v", "v"]  # their words tell them apart
+    assert titles_of([waves, made("v", "masks", 0), waves]) == ["v (1)", "v", "v (3)"]
