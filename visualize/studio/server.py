@@ -29,7 +29,7 @@ from visualize.studio.files import LARGEST
 from visualize.studio.models import Models
 from visualize.studio.page import Page
 from visualize.studio.signs import LIFT, colour
-from visualize.studio.work import USUAL, Work, WorkLimits
+from visualize.studio.work import Work
 
 PEOPLE = 12
 """Pages at once."""
@@ -97,18 +97,12 @@ class _Server(viser.ViserServer):
 class Studio:
     """A running studio."""
 
-    def __init__(
-        self,
-        address: Address,
-        *,
-        runs: Sequence[str | Path] = (),
-        limits: WorkLimits = USUAL,
-    ):
+    def __init__(self, address: Address, *, runs: Sequence[str | Path] = ()):
         """runs: run directories that are offered besides the project's models. InputError if it cannot begin."""
         warnings.filterwarnings("ignore", "Queued a .* on a closed connection")  # people leave in the middle
         address.check()
         self.address, self._models = address, Models(runs)
-        self._work = Work(limits)
+        self._work = Work()
         self._pages: dict[int, Page] = {}
         self._lock = threading.Lock()
         with contextlib.redirect_stdout(io.StringIO()):  # it says where it is; that is for who starts this to say

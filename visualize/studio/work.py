@@ -1,4 +1,4 @@
-"""Work for several people, done fairly, one thing after the other: each in turn, and everything can be stopped.
+"""Work for several people, one thing after the other as it was asked for, and everything can be stopped.
 
 A job is a function that is given a `Watch` and tells it how far it is, between steps; there it stops when its person
 wants that, is gone, or the time is up. What became of it is told once, whatever happens. Nothing here knows a page.
@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -18,20 +18,8 @@ from typing import Any
 from motion_diffusion.errors import InputError
 
 
-@dataclass(frozen=True)
-class WorkLimits:
-    """How much work is taken."""
-
-    waiting: int = 3
-    """Jobs of one person, with the one that is being done."""
-    everyone: int = 24
-    """Jobs of all people."""
-    seconds: float = 300.0
-    """Of one job."""
-
-
-USUAL = WorkLimits()
-"""For a machine of a few people."""
+SECONDS = 300.0
+"""That a job may take, so that nobody waits for ever."""
 
 
 class Stopped(Exception):
@@ -88,11 +76,12 @@ class Job:
 
 
 class Work:
-    """A thread that does jobs: of everybody who has some, one each in turn."""
+    """A thread that does jobs."""
 
-    def __init__(self, limits: WorkLimits = USUAL):
-        self._limits = limits
-        self._queues: OrderedDict[Hashable, deque[Job]] = OrderedDict()
+    def __init__(self, seconds: float = SECONDS):
+        """seconds: that a job may take."""
+        self._seconds = seconds
+        self._waiting: deque[Job] = deque()
         self._running: Job | None = None
         self._changed = threading.Condition()
         self._closed = False
@@ -109,40 +98,27 @@ class Work:
     ) -> Job:
         """Have something done. done and progress are called on the working thread, and must be quick.
 
-        InputError if the person, or everybody together, has as much waiting as can be.
+        InputError if it is closed.
         """
-        job = Job(person, run, done, Watch(self._limits.seconds, progress))
+        job = Job(person, run, done, Watch(self._seconds, progress))
         with self._changed:
             if self._closed:
                 raise InputError("the studio is closing; start it again")
-            if self._count(person) >= self._limits.waiting:
-                raise InputError("you have enough waiting already; let it finish, or stop it")
-            if sum(map(len, self._queues.values())) + (self._running is not None) >= self._limits.everyone:
-                raise InputError("too many people are waiting; try again in a minute")
-            self._queues.setdefault(person, deque()).append(job)
+            self._waiting.append(job)
             self._changed.notify()
         return job
 
     def ahead(self, job: Job) -> int | None:
         """How many jobs come before this one; 0 if it is being done, None if it is not there any more."""
         with self._changed:
-            if job is self._running:
-                return 0
-            order = [] if self._running is None else [self._running]
-            queues = [list(queue) for queue in self._queues.values()]
-            for turn in range(max(map(len, queues), default=0)):
-                order += [queue[turn] for queue in queues if turn < len(queue)]
+            order = self._jobs()
             return order.index(job) if job in order else None
 
     def stop(self, job: Job) -> None:
         """Take a job from the queue, or let it stop at its next step."""
         with self._changed:
-            queue = self._queues.get(job.person)
-            waits = queue is not None and job in queue
-            if queue is not None and waits:
-                queue.remove(job)
-                if not queue:
-                    del self._queues[job.person]
+            if waits := job in self._waiting:
+                self._waiting.remove(job)
             job.watch.stop()
         if waits:
             _tell(job, Outcome(stopped=True))
@@ -150,9 +126,7 @@ class Work:
     def leave(self, person: Hashable) -> None:
         """Stop everything of a person."""
         with self._changed:
-            mine = list(self._queues.get(person, ()))
-            if self._running is not None and self._running.person == person:
-                mine.append(self._running)
+            mine = [job for job in self._jobs() if job.person == person]
         for job in mine:
             self.stop(job)
 
@@ -160,30 +134,26 @@ class Work:
         """Stop everything, and wait until it has."""
         with self._changed:
             self._closed = True
-            people = {*self._queues, *([] if self._running is None else [self._running.person])}
+            every = self._jobs()
             self._changed.notify()
-        for person in people:
-            self.leave(person)
+        for job in every:
+            self.stop(job)
         self._thread.join()
 
-    def _count(self, person: Hashable) -> int:
-        running = self._running is not None and self._running.person == person
-        return len(self._queues.get(person, ())) + running
+    def _jobs(self) -> list[Job]:
+        """What is being done, and what waits, in order."""
+        return [*([] if self._running is None else [self._running]), *self._waiting]
 
     def _next(self) -> Job | None:
-        """The next job, its person going to the end of the line; None when there will be none."""
+        """The next job; None when there will be none."""
         with self._changed:
             self._running = None
-            while not self._queues:
+            while not self._waiting:
                 if self._closed:
                     return None
                 self._changed.wait()
-            person, queue = self._queues.popitem(last=False)
-            job = queue.popleft()
-            if queue:
-                self._queues[person] = queue
-            self._running = job
-            return job
+            self._running = self._waiting.popleft()
+            return self._running
 
     def _work(self) -> None:
         while (job := self._next()) is not None:

@@ -1,11 +1,11 @@
-"""Work is done in turn, can be stopped, is told of once, and has limits."""
+"""Work is done in order, can be stopped, is told of once, and takes no longer than it may."""
 
 import threading
 
 import pytest
 
 from motion_diffusion.errors import InputError
-from visualize.studio.work import Outcome, Stopped, Work, WorkLimits
+from visualize.studio.work import Outcome, Stopped, Work
 
 LONG = 60.0
 
@@ -54,28 +54,16 @@ def shut(work):
     gate.open.set()
 
 
-def test_everybody_has_a_turn(work, shut):
+def test_jobs_are_done_in_order_and_know_how_many_come_before(work, shut):
     order = []
     ann, bob = Person(work, "ann"), Person(work, "bob")
-    for k in range(3):
-        ann.ask(lambda watch, k=k: order.append(("ann", k)))
-    for k in range(2):
-        bob.ask(lambda watch, k=k: order.append(("bob", k)))
-    shut.open.set()
-    ann.wait(3)
-    bob.wait(2)
-    assert order == [("ann", 0), ("bob", 0), ("ann", 1), ("bob", 1), ("ann", 2)]
-
-
-def test_a_job_knows_how_many_come_before(work, shut):
-    ann, bob = Person(work, "ann"), Person(work, "bob")
-    first, second = ann.ask(lambda watch: 1), ann.ask(lambda watch: 2)
-    other = bob.ask(lambda watch: 3)
-    assert [work.ahead(job) for job in (first, other, second)] == [1, 2, 3]
+    jobs = [person.ask(lambda watch, k=k: order.append(k)) for k, person in enumerate([ann, bob, ann])]
+    assert [work.ahead(job) for job in jobs] == [1, 2, 3]
     shut.open.set()
     ann.wait(2)
     bob.wait()
-    assert work.ahead(first) is None
+    assert order == [0, 1, 2]
+    assert work.ahead(jobs[0]) is None
 
 
 def test_a_stopped_job_leaves_the_queue(work, shut):
@@ -138,29 +126,8 @@ def test_errors_are_words_and_others_go_on(work, capsys):
     assert ann.wait().result == "still here"
 
 
-def test_nobody_fills_the_queue():
-    work, gate = Work(WorkLimits(waiting=2, everyone=3)), Gate()
-    try:
-        ann = Person(work, "ann")
-        ann.ask(gate)
-        assert gate.begun.wait(LONG)
-        ann.ask(lambda watch: 1)
-        with pytest.raises(InputError, match="you have enough"):
-            ann.ask(lambda watch: 2)
-        Person(work, "bob").ask(lambda watch: 3)
-        with pytest.raises(InputError, match="too many people"):
-            Person(work, "eve").ask(lambda watch: 4)
-        gate.open.set()
-        ann.wait(2)
-        ann.ask(lambda watch: 5)
-        assert ann.wait().result == 5
-    finally:
-        gate.open.set()
-        work.close()
-
-
 def test_time_is_limited():
-    work = Work(WorkLimits(seconds=0.02))
+    work = Work(seconds=0.02)
     try:
         ann = Person(work, "ann")
         ann.ask(Gate())
