@@ -17,7 +17,6 @@ from typing import Any
 
 from motion_diffusion.errors import InputError
 
-
 SECONDS = 300.0
 """That a job may take, so that nobody waits for ever."""
 
