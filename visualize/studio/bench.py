@@ -10,8 +10,6 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from pydantic import ValidationError
-
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
 from visualize.rig import Rig
@@ -131,14 +129,22 @@ class Bench(Editor):
             motion, rig = loaded
             self._made += 1
             self._motions = dict([*self._motions.items(), (files.label(name), motion)][-MOTIONS:])
-            self.edit(lambda _: self._plan_of(motion))
-            self.show([Take(self._made, motion, self.plan, rig)])
+            plan, said = self._plan_of(motion)
+            offered = plan if plan.model in self.models.names else plan.changed("model", self.plan.model)
+            self.edit(lambda _: offered)
+            self.show([Take(self._made, motion, plan, rig)])
+            self.message = said
 
         self._have_done("loading", run, done)
 
     def save_goals(self) -> None:
-        """Hand the plan over as a goal file."""
-        self.deliver("plan.json", self.plan.to_goal_file())
+        """Hand the plan's goals and words over as a goal file. What else it takes to make more of a motion is said."""
+        if (content := self.attempt(self.plan.to_goal_file)) is None:
+            return
+        self.deliver("plan.json", content)
+        if (base := self.plan.base) is not None:
+            how = "--continue-from" if base.end is None else f"--between {base.start:g} {base.end:g} --regenerate"
+            self.message = f"the file goes with the motion: python -m sample {how} MOTION.npz --goals plan.json"
 
     def download(self, kind: str) -> None:
         """Hand the chosen take over as a file."""
@@ -151,12 +157,15 @@ class Bench(Editor):
         """The person is gone."""
         self.work.leave(self.person)
 
-    def _plan_of(self, motion: Motion) -> Document:
-        """What a motion says that it was made from; a plan without goals if it does not."""
+    def _plan_of(self, motion: Motion) -> tuple[Document, str]:
+        """What a motion says that it was made from, the words as they are if it has no plan; and what to say of it."""
         try:
-            return plan_of(motion, self.plan)
-        except (InputError, ValidationError, TypeError, KeyError):
-            return self.plan.changed("base", None).changed("goals", ())
+            plan = plan_of(motion, self.plan)
+        except InputError as error:
+            return self.plan.alone(), f"loaded without a plan: {error}"
+        if plan.model in self.models.names:
+            return plan, ""
+        return plan, f"{plan.model[:60]} made this, which is not offered here; the plan stays with {self.plan.model}"
 
     def _have_done(self, what: str, run: Callable[[Watch], T], done: Callable[[T], None]) -> None:
         """Have something done in its turn, one thing at a time; `done` is told the result, here."""

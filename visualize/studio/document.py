@@ -1,7 +1,7 @@
 """What is edited in the studio: a plan of a motion, as an immutable value, and the history of its changes.
 
-A plan is saved as a goal file of the command line, its words as segments: `python -m sample --goals plan.json` makes
-the same motion. The browser keeps the whole of it, seed and model too, so that a page that is closed opens as it was.
+A plan's goals, and its words as segments, are saved as a goal file of the command line; model, seed and guidance are
+options there. The browser keeps all of it, so that a page that is closed opens as it was.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import FPS
 from sample.editing import Part
-from sample.generate import Settings
-from sample.segments import frames_of, woven
+from sample.generate import Settings, check_words, words
+from sample.segments import frames_of
 
-SHORTEST, LONGEST = 0.1, 20.0
+PART_SHORTEST, PART_LONGEST = 0.1, 20.0
 """Seconds of what one prompt says."""
 IN_ALL = 60.0
 """Seconds of all parts together, at most."""
@@ -53,13 +53,24 @@ class Base:
         return Part.between(self.motion, self.start, self.end)
 
 
+class Said(Segment):
+    """What the person does for a while. While it is typed there may be no words yet, of which nothing can be made."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    @field_validator("text")
+    @classmethod
+    def _says_something(cls, text: str) -> str:
+        return text
+
+
 class Document(BaseModel):
     """A plan: what the person does, goals, and how it is made."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    parts: Annotated[tuple[Segment, ...], Field(min_length=1, max_length=PARTS)] = (
-        Segment(text="a person walks", seconds=4.0),
+    parts: Annotated[tuple[Said, ...], Field(min_length=1, max_length=PARTS)] = (
+        Said(text="a person walks", seconds=4.0),
     )
     """Words and seconds, one after the other."""
     goals: Annotated[tuple[Goal, ...], Field(max_length=GOALS)] = ()
@@ -76,10 +87,10 @@ class Document(BaseModel):
 
     @field_validator("parts")
     @classmethod
-    def _within_limits(cls, parts: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    def _within_limits(cls, parts: tuple[Said, ...]) -> tuple[Said, ...]:
         for part in parts:
-            if not SHORTEST <= part.seconds <= LONGEST:
-                raise ValueError(f"{part.seconds:g} s: a part lasts {SHORTEST:g} to {LONGEST:g} s")
+            if not PART_SHORTEST <= part.seconds <= PART_LONGEST:
+                raise ValueError(f"{part.seconds:g} s: a part lasts {PART_SHORTEST:g} to {PART_LONGEST:g} s")
             if len(part.text) > WORDS:
                 raise ValueError(f"a prompt of {len(part.text)} letters; say it in {WORDS}")
         if sum(part.seconds for part in parts) > IN_ALL:
@@ -127,16 +138,17 @@ class Document(BaseModel):
     @property
     def text(self) -> str:
         """The words of all parts."""
-        return "; then ".join(part.text for part in self.parts)
+        return words("", self.wanted)
 
     @property
     def settings(self) -> Settings:
         """How to sample and to guide."""
         return Settings(guidance=self.guidance, steps=self.steps, text_scale=self.text_scale, clean_up=self.clean_up)
 
-    def wanted(self, longest: int) -> Goals:
-        """All goals; with segments if a model of motions of `longest` frames needs them."""
-        return Goals(goals=list(self.goals), segments=list(self.parts) if woven(self.parts, longest) else [])
+    @property
+    def wanted(self) -> Goals:
+        """The goals, and the parts as segments."""
+        return Goals(goals=list(self.goals), segments=list(self.parts))
 
     def changed(self, field: str, value: object) -> Document:
         """The same with another value of a field. InputError if that cannot be."""
@@ -152,15 +164,19 @@ class Document(BaseModel):
         """The same without a goal."""
         return self.changed("goals", self.goals[:index] + self.goals[index + 1 :])
 
+    def alone(self) -> Document:
+        """The same words and settings for a motion of its own, without goals."""
+        return self.changed("base", None).changed("goals", ())
+
     def to_goal_file(self) -> bytes:
-        """As a goal file of the command line."""
-        goals = Goals(goals=list(self.goals), segments=list(self.parts))
-        said = {"$schema": "schema.json", **goals.model_dump(mode="json", exclude_none=True)}
+        """Goals and parts as a goal file of the command line. InputError for a part without words."""
+        check_words("", self.wanted)
+        said = {"$schema": "schema.json", **self.wanted.model_dump(mode="json", exclude_none=True)}
         return (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode()
 
     def with_goal_file(self, goals: Goals) -> Document:
         """The same with the goals of a file and, if that has segments, its words."""
-        parts = tuple(goals.segments) or _long_enough(self.parts, goals.last_time)
+        parts = goals.segments or _long_enough(self.parts, goals.last_time)
         return _checked({**dict(self), "goals": tuple(goals.goals), "parts": parts, "base": None})
 
     def to_json(self) -> str:
@@ -183,23 +199,38 @@ def _checked(fields: dict[str, Any]) -> Document:
         raise InputError(explain(error)) from None
 
 
-def _long_enough(parts: tuple[Segment, ...], last: float) -> tuple[Segment, ...]:
+def _long_enough(parts: tuple[Said, ...], last: float) -> tuple[Said, ...]:
     """The parts, the last one made longer so that second `last` lies in the motion."""
     missing = last + 1 / FPS - frames_of(parts) / FPS
     if missing <= 0:
         return parts
-    return (*parts[:-1], Segment(text=parts[-1].text, seconds=round(parts[-1].seconds + missing, 3)))
+    return (*parts[:-1], Said(text=parts[-1].text, seconds=round(parts[-1].seconds + missing, 3)))
 
 
 def plan_of(motion: Motion, document: Document) -> Document:
-    """A plan with what a motion file says that it was made from; what it does not say stays. InputError as above."""
+    """A plan with what a motion file says that it was made from; what it does not say stays.
+
+    InputError for a motion that was not made at once, and for what is no plan.
+    """
     said = motion.provenance
-    goals = Goals.model_validate(said.get("goals", {}))
-    parts = tuple(goals.segments) or (Segment(text=motion.text or document.text, seconds=motion.frames / FPS),)
-    settings = said.get("settings", {})
-    fields = {"parts": parts, "goals": tuple(goals.goals), "seed": said.get("seed", document.seed), "base": None}
-    kept = {name: settings[name] for name in ("guidance", "steps", "text_scale", "clean_up") if name in settings}
-    return _checked({**dict(document), **fields, **kept})
+    if "part" in said:
+        raise InputError("it was made part by part, for which there is no plan")
+    try:
+        goals = Goals.model_validate(said.get("goals", {}))
+        settings, model = said.get("settings", {}), said.get("model", {})
+        fields = {
+            "parts": goals.segments or [Said(text=motion.text or document.text, seconds=motion.frames / FPS)],
+            "goals": goals.goals,
+            "model": model.get("name", document.model),
+            "seed": said.get("seed", document.seed),
+            "base": None,
+        }
+        kept = {name: settings[name] for name in ("guidance", "steps", "text_scale", "clean_up") if name in settings}
+        return _checked({**dict(document), **fields, **kept})
+    except ValidationError as error:
+        raise InputError(explain(error)) from None
+    except (TypeError, AttributeError):
+        raise InputError("the file does not say what it was made from as this project writes it") from None
 
 
 @dataclass(frozen=True)

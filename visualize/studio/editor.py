@@ -50,6 +50,8 @@ class Editor:
     """The take that is seen."""
     message: str = ""
     """What went wrong last."""
+    refused: int = 0
+    """How much was refused so far, so that a page shows the plan again in place of what was given instead."""
 
     def __post_init__(self) -> None:
         self.history = History(Document(model=self.models.usual))
@@ -102,7 +104,7 @@ class Editor:
 
     def clear(self) -> None:
         """Plan a motion of its own, without goals."""
-        self.edit(lambda plan: plan.changed("base", None).changed("goals", ()))
+        self.edit(Document.alone)
 
     def click(self, place: Place) -> None:
         """A click on the floor."""
@@ -180,6 +182,7 @@ class Editor:
             self.message = " ".join(str(error).split())
         except ValidationError as error:
             self.message = explain(error)
+        self.refused += 1
         return None
 
     def _put(self, history: History[Document]) -> None:

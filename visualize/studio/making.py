@@ -9,16 +9,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from guidance.goals import Goals, Residual, Segment
+from guidance.goals import Goals, Residual
 from guidance.methods import parse_methods
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import FPS
-from sample.editing import Part, check_edit, edited
+from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
+from sample.segments import woven
 from visualize.rig import REST, STANDING, Rig, rig_of
-from visualize.studio.document import Base, Document
+from visualize.studio import timing
+from visualize.studio.document import Base, Document, Said
 from visualize.studio.watched import Watched
 from visualize.studio.work import Watch
 
@@ -66,17 +68,15 @@ def rig_shown(motion: Motion) -> Rig:
 
 def check_plan(plan: Document, model: MotionModel) -> None:
     """InputError for a plan that the model cannot make."""
-    wanted = plan.wanted(model.config.max_frames)
     if plan.base is not None:
-        check_edit(model, plan.text, plan.base.part(plan.made), wanted, plan.settings)
+        check_edit(model, plan.text, plan.base.part(plan.made), plan.wanted, plan.settings)
     else:
-        check(model, [plan.text], [plan.frames], [wanted], plan.settings)
+        check(model, [plan.text], [plan.frames], [plan.wanted], plan.settings)
 
 
 def make(plan: Document, model: MotionModel, number: int, watch: Watch) -> list[Take]:
     """Takes of a plan, numbered from `number`. Raises InputError for what cannot be made, and what `watch` raises."""
-    check_plan(plan, model)
-    alone = plan.base is not None or bool(plan.wanted(model.config.max_frames).segments)
+    alone = plan.base is not None or woven(plan.parts, model.config.max_frames)
     watched = Watched.of(model, counting(watch, calls(plan.settings, plan.count if alone else 1)))
     takes = []
     for k, motion in enumerate(_motions(plan, watched)):
@@ -86,14 +86,13 @@ def make(plan: Document, model: MotionModel, number: int, watch: Watch) -> list[
 
 
 def _motions(plan: Document, model: MotionModel) -> Iterator[Motion]:
-    wanted, seeds = plan.wanted(model.config.max_frames), range(plan.seed, plan.seed + plan.count)
+    seeds, many, wanted = range(plan.seed, plan.seed + plan.count), plan.count, plan.wanted
     if plan.base is None:
-        many = plan.count
         yield from generate(
             model, [plan.text] * many, [plan.frames] * many, goals=[wanted] * many, seeds=seeds, settings=plan.settings
         )
         return
-    part: Part = plan.base.part(plan.made)
+    part = plan.base.part(plan.made)
     for seed in seeds:
         yield edited(model, plan.text, part, goals=wanted, seed=seed, settings=plan.settings)
 
@@ -123,13 +122,16 @@ def going_on(take: Take, plan: Document) -> Document:
 
 
 def anew(take: Take, plan: Document, start: float, end: float) -> Document:
-    """The plan of a take made anew from second `start` to second `end`, with its goals in there. InputError for no
-    such part."""
+    """The plan of a take made anew from second `start` to second `end`, with what it says and wants there. InputError
+    for no such part."""
     base = Base(take.motion, start, end)
-    base.part(end - start)
-    said = Segment(text=plan.parts[0].text, seconds=round(end - start, 3))
-    within = [goal for goal in take.plan.goals if start <= goal.last_time < end]
-    return plan.changed("base", None).changed("parts", (said,)).changed("goals", tuple(within)).changed("base", base)
+    part = base.part(end - start)
+    first, last = part.start / FPS, (part.end - 1) / FPS
+    text = timing.text_at(take.plan, (first + last) / 2)
+    said = Said(text=text, seconds=(part.end - part.start) / FPS)
+    cuts = [timing.within(goal, first, last, take.last) for goal in take.plan.goals]
+    goals = tuple(cut for cut in cuts if cut is not None)
+    return plan.changed("base", None).changed("parts", (said,)).changed("goals", goals).changed("base", base)
 
 
 def resting() -> Tensor:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from guidance.goals import Segment
 from motion_diffusion.skeleton import JOINTS
 from visualize.studio import words
 from visualize.studio.bench import Bench
 from visualize.studio.controls import Controls, put
-from visualize.studio.document import LONGEST, PARTS, Document
+from visualize.studio.document import PART_LONGEST, PART_SHORTEST, PARTS, Document
 from visualize.studio.tools import HINTS, TOOLS
 
-SHORTEST = 1.0
-"""Seconds on the slider."""
 THEN, SHORTER = "And then …", "Not the last"
+
+
+@dataclass(eq=False)
+class _Part:
+    """The widgets of a part."""
+
+    words: Any
+    seconds: Any
+    known: str = ""
+    """The words when they were last read or written. What is typed since then is not written over."""
+
+    def show(self, text: str) -> None:
+        """Show words, unless it was the widget that said them."""
+        if text != self.known:
+            self.known = text
+            put(self.words, "value", text)
 
 
 class WordsPanel:
@@ -22,7 +36,7 @@ class WordsPanel:
 
     def __init__(self, controls: Controls):
         self._controls, gui = controls, controls.gui
-        self._parts: list[tuple[Any, Any]] = []
+        self._parts: list[_Part] = []
         self._base = gui.add_html("")
         self._folder = gui.add_folder(None)
         controls.pressed(gui.add_button_group("", (THEN, SHORTER)), _more_or_less)
@@ -31,24 +45,32 @@ class WordsPanel:
         """Show the plan as it is."""
         put(self._base, "content", _of_base(plan))
         while len(self._parts) > len(plan.parts):
-            for widget in self._parts.pop():
-                widget.remove()
+            part = self._parts.pop()
+            part.words.remove()
+            part.seconds.remove()
         while len(self._parts) < len(plan.parts):
             self._parts.append(self._add(len(self._parts)))
         fixed = plan.base is not None and plan.base.end is not None
-        for (text, seconds), part in zip(self._parts, plan.parts, strict=True):
-            put(text, "value", part.text)
-            put(seconds, "value", min(max(part.seconds, seconds.min), seconds.max))
-            put(seconds, "disabled", fixed)
+        for part, said in zip(self._parts, plan.parts, strict=True):
+            part.show(said.text)
+            put(part.seconds, "value", said.seconds)
+            put(part.seconds, "disabled", fixed)
 
-    def _add(self, k: int) -> tuple[Any, Any]:
+    def _add(self, k: int) -> _Part:
         gui = self._controls.gui
         with self._folder:
-            text = gui.add_text("Words" if k == 0 else "Then", "", hint="what the person does")
-            seconds = gui.add_slider("Seconds", SHORTEST, LONGEST, 0.05, 4.0)
-        self._controls.changed(text, lambda bench, value: bench.say(k, value))
-        self._controls.changed(seconds, lambda bench, value: bench.last(k, value))
-        return text, seconds
+            part = _Part(
+                gui.add_text("Words" if k == 0 else "Then", "", hint="what the person does"),
+                gui.add_slider("Seconds", PART_SHORTEST, PART_LONGEST, 0.05, 4.0),
+            )
+
+        def say(bench: Bench, text: str) -> None:
+            part.known = text
+            bench.say(k, text)
+
+        self._controls.changed(part.words, say)
+        self._controls.changed(part.seconds, lambda bench, value: bench.last(k, value))
+        return part
 
 
 def _of_base(plan: Document) -> str:
@@ -62,7 +84,7 @@ def _of_base(plan: Document) -> str:
 def _more_or_less(bench: Bench, value: str) -> None:
     parts = bench.plan.parts
     if value == THEN and len(parts) < PARTS:
-        said = Segment(text=parts[-1].text, seconds=3.0)
+        said = parts[-1].model_copy(update={"seconds": 3.0})
         bench.edit(lambda plan: plan.changed("parts", (*parts, said)))
     elif value == SHORTER and len(parts) > 1:
         bench.edit(lambda plan: plan.changed("parts", parts[:-1]))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from guidance.base import SHORTEST, Moment, Span
-from guidance.goals import Contact, Goal, Loop, Obstacle, Path_, Pose, Segment
+from itertools import accumulate
+
+import numpy as np
+
+from guidance.base import SHORTEST, Moment, Span, frame_of
+from guidance.goals import Contact, Goal, Loop, Obstacle, Path_, Pose
 from motion_diffusion.skeleton import FPS
 from visualize.studio.document import Document
 
@@ -51,9 +55,46 @@ def timed(goal: Goal, start: float, end: float, seconds: float) -> Goal:
     return goal.model_copy(update={"time": None, "frame": None, "start": start, "end": end})
 
 
+def within(goal: Goal, start: float, end: float, seconds: float) -> Goal | None:
+    """What a goal in a motion of so many seconds wants from second `start` to second `end`, frames both; None: nothing.
+
+    An obstacle stays all the time. So does a joint that is to stay where it is, for that is where it was before.
+    """
+    if isinstance(goal, Loop):
+        return goal if frame_of(end) >= frame_of(seconds) else None
+    if isinstance(goal, Obstacle):
+        return goal
+    when = span(goal, seconds)
+    frames = range(0) if when is None else range(frame_of(when[0]), frame_of(when[1]) + 1)
+    inside = range(max(frames.start, frame_of(start)), min(frames.stop, frame_of(end) + 1))
+    if not inside:
+        return None
+    if inside == frames or (isinstance(goal, Contact) and goal.position is None):
+        return goal
+    first, last = inside[0] / FPS, inside[-1] / FPS
+    if isinstance(goal, Path_):
+        return _cut(goal, first, last)
+    if isinstance(goal, Pose) and goal.motion is not None:
+        poses = goal.motion[inside.start - frames.start : inside.stop - frames.start]
+        at = {"frame": inside.start, "time": None, "start": None, "end": None}
+        return goal.model_copy(update={**at, "motion": poses})
+    return goal.model_copy(update={"start": first, "end": last})
+
+
+def _cut(path: Path_, first: float, last: float) -> Path_ | None:
+    """A path from one second to another, straight from corner to corner or from frame to frame; None for a dot."""
+    if last - first < SHORTEST:
+        return None
+    between = path.schedule()[0] if path.curve == "line" else np.arange(frame_of(first), frame_of(last)) / FPS
+    between = between[(between > first + SHORTEST) & (between < last - SHORTEST)]
+    times = [first, *between[np.diff(between, prepend=first) >= SHORTEST].tolist(), last]
+    points = [(float(x), float(z)) for x, z in path.places(np.array(times) * FPS)]
+    return path.model_copy(update={"points": points, "times": times, "start": None, "end": None, "curve": "line"})
+
+
 def lasting(plan: Document, part: int, seconds: float) -> Document:
     """The plan with a part that lasts so long. Goals that last to the end of the motion last to its new end."""
-    said = Segment(text=plan.parts[part].text, seconds=round(seconds * FPS) / FPS)
+    said = plan.parts[part].model_copy(update={"seconds": round(seconds * FPS) / FPS})
     longer = plan.changed("parts", (*plan.parts[:part], said, *plan.parts[part + 1 :]))
     goals = []
     for goal in plan.goals:
@@ -64,7 +105,14 @@ def lasting(plan: Document, part: int, seconds: float) -> Document:
     return longer.changed("goals", tuple(goals))
 
 
+def text_at(plan: Document, second: float) -> str:
+    """What the plan says at a second; before and after it, the words of its first and its last part."""
+    ends = accumulate(part.seconds for part in plan.parts)
+    said = (part.text for part, end in zip(plan.parts, ends, strict=True) if second - plan.begin < end)
+    return next(said, plan.parts[-1].text)
+
+
 def saying(plan: Document, part: int, text: str) -> Document:
     """The plan with other words for a part."""
-    said = Segment(text=text, seconds=plan.parts[part].seconds)
+    said = plan.parts[part].model_copy(update={"text": text})
     return plan.changed("parts", (*plan.parts[:part], said, *plan.parts[part + 1 :]))

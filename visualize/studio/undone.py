@@ -9,17 +9,18 @@ from torch import Tensor
 
 from guidance.analysis.runs import Chain
 from guidance.analysis.undoing import ledger
-from guidance.goals import Goals
 from guidance.methods import Guidance, parse_methods
 from guidance.task import Task
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
+from sample.generate import from_the_origin
+from sample.segments import woven
 from visualize.studio.document import Document
 from visualize.studio.making import counting
 from visualize.studio.watched import Watched
 from visualize.studio.work import Watch
 
-MOTIONS = 4
+SEEDS = 4
 """With the seed of the take and those after it: figures are means over them."""
 
 
@@ -55,25 +56,30 @@ class Undone:
 def undone(plan: Document, model: MotionModel, seed: int, watch: Watch) -> Undone:
     """Account for the guidance of a plan, by ancestral steps. See `guidance.analysis.undoing`.
 
-    InputError if there is no guidance in the steps, no goal of the pelvis, or more than one window.
+    InputError if guidance does not push in the steps, or in more than these, for no goal of the pelvis, and for more
+    than one window.
     """
-    wanted, methods = plan.wanted(model.config.max_frames), parse_methods(plan.guidance)
+    methods = parse_methods(plan.guidance)
     if not {"projection", "classifier", "imputation"} & set(methods):
         raise InputError("this plan does not push in its steps; choose projection, classifier or imputation")
-    if wanted.segments or plan.base is not None:
+    if before := [name for name in ("stages", "noise") if name in methods]:
+        raise InputError(
+            f"{before[0]} guides before the first step, where nothing is taken back; leave {before[0]} out"
+        )
+    if woven(plan.parts, model.config.max_frames) or plan.base is not None:
         raise InputError("what is woven of several windows cannot be looked at; take one prompt that is short enough")
     steps = plan.steps
     model = Watched.of(model, counting(watch, 2 * steps, 1.0))
-    return account(chain_of(model, plan, wanted, seed), wanted, plan)
+    return account(chain_of(model, plan, seed), plan)
 
 
-def chain_of(model: MotionModel, plan: Document, wanted: Goals, seed: int) -> Chain:
+def chain_of(model: MotionModel, plan: Document, seed: int) -> Chain:
     """The runs of a plan, which are told what is known if its guidance has masks."""
     chain = Chain.of(
-        model, [plan.text], range(seed, seed + MOTIONS), frames=plan.frames, steps=plan.steps,
+        model, [plan.text], range(seed, seed + SEEDS), frames=plan.frames, steps=plan.steps,
         text_scale=plan.text_scale,
     )  # fmt: skip
-    observed = guidance_of(chain, plan, wanted).observed
+    observed = guidance_of(chain, plan).observed
     if observed is None:
         return chain
     exist = torch.ones(chain.z.shape[1], chain.frames, dtype=torch.bool, device=chain.z.device)
@@ -82,19 +88,19 @@ def chain_of(model: MotionModel, plan: Document, wanted: Goals, seed: int) -> Ch
     return Chain(model, told, chain.times, chain.z)
 
 
-def guidance_of(chain: Chain, plan: Document, wanted: Goals) -> Guidance:
-    """The plan's way of guiding all motions of a chain."""
+def guidance_of(chain: Chain, plan: Document) -> Guidance:
+    """The plan's way of guiding all motions of a chain, which begin at the origin as all that are made."""
     count = chain.z.shape[1]
     lengths = torch.full((count,), chain.frames, device=chain.z.device)
-    task = Task.of(chain.model, [wanted] * count, lengths)
+    task = Task.of(chain.model, [from_the_origin(plan.wanted, chain.frames)] * count, lengths)
     return Guidance(parse_methods(plan.guidance), task, plan.settings)
 
 
-def account(chain: Chain, wanted: Goals, plan: Document) -> Undone:
+def account(chain: Chain, plan: Document) -> Undone:
     """Run a chain without and with guidance, and compare. InputError if no goal says where the pelvis should be."""
     plain = chain.run()
-    guided = chain.run(guidance_of(chain, plan, wanted).guide)
-    book = ledger(chain, guided, plain, wanted)
+    guided = chain.run(guidance_of(chain, plan).guide)
+    book = ledger(chain, guided, plain, plan.wanted)
     return Undone(
         torch.tensor(chain.times[:-1]),
         book.push.mean(1),

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from data_loaders.reading import read_motion
-from guidance.goals import Goals, Joint, Loop, Pose, Waypoint, load_goals
+from guidance.goals import Goals, Heading, Joint, Loop, Obstacle, Path_, Pose, Segment, Waypoint, load_goals
+from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
+from sample.generate import generate
 from visualize.studio import making
-from visualize.studio.document import Document
 from visualize.studio.files import DOWNLOADS, label
+from visualize.studio.undone import chain_of, guidance_of, undone
 from visualize.studio.work import Watch
 
 PLACE = Waypoint(time=1.0, x=0.3, z=0.8)
@@ -60,14 +62,12 @@ def test_two_people_get_their_own(table, models):
 
 def make_alone(plan, models):
     """The first take's joints, made without a studio."""
-    from sample.generate import generate
-
     many = plan.count
     motions = generate(
         models.get(plan.model),
         [plan.text] * many,
         [plan.frames] * many,
-        goals=[plan.wanted(120)] * many,
+        goals=[plan.wanted] * many,
         seeds=range(plan.seed, plan.seed + many),
         settings=plan.settings,
     )
@@ -125,6 +125,31 @@ def test_a_part_is_made_anew(table):
     person.bench.make_anew(1.0, 5.0)
     assert "to 2 s" in person.bench.message
     person.bench.undo()
+
+
+def test_a_part_made_anew_is_said_and_wanted_as_it_was(table):
+    person = table()
+    for goal in (
+        Path_(points=[(0, 0), (0, 1), (1, 1)], end=1.95),
+        Obstacle(shape="circle", center=(-2, 0), radius=0.3),
+        Heading(start=0.0, end=1.95, degrees=0),
+        Waypoint(time=0.2, x=0.0, z=0.2),
+    ):
+        person.bench.add_goal(goal)
+    parts = (Segment(text="a person walks", seconds=1.0), Segment(text="a person bows", seconds=1.0))
+    person.bench.edit(lambda plan: plan.changed("parts", parts))
+    person.bench.generate()
+    person.settle().say(0, "a person jumps")  # which is not what the take says
+    person.bench.make_anew(1.0, 1.8)
+    plan = person.bench.plan
+    assert plan.text == "a person bows"
+    assert [goal.kind for goal in plan.goals] == ["path", "obstacle", "heading"]
+    assert plan.goals[1] == Obstacle(shape="circle", center=(-2, 0), radius=0.3)
+    assert (plan.goals[2].start, plan.goals[2].end) == (1.0, 1.75)
+    assert (plan.goals[0].times[0], plan.goals[0].times[-1]) == (1.0, 1.75)
+    person.bench.generate()
+    assert person.settle().message == ""
+    assert person.bench.chosen.residuals[0].met
 
 
 def test_one_take_is_kept(table):
@@ -191,6 +216,30 @@ def test_a_motion_brings_its_plan(table):
     assert bob.bench.plan.goals == ()
 
 
+def test_a_motion_of_another_model_or_of_parts_says_so(table, walks, tmp_path):
+    person = table()
+    person.bench.add_goal(PLACE)
+
+    def load(name, text, provenance):
+        Motion(walks[0][:40], text=text, provenance=provenance).save(tmp_path / name)
+        person.bench.load_motion(name, (tmp_path / name).read_bytes())
+        return person.settle()
+
+    bench = load("known.npz", "a person limps", {"model": {"name": "eps-small"}})
+    assert (bench.message, bench.plan.model, bench.chosen.plan.model) == ("", "eps-small", "eps-small")
+    bench = load("other.npz", "a person limps", {"model": {"name": "mine"}})
+    assert "mine made this, which is not offered here" in bench.message
+    assert (bench.plan.model, bench.chosen.plan.model) == ("eps-small", "mine")
+    bench.look_into()
+    assert "no model 'mine' here" in person.settle().message
+    bench.say(0, "a person waves")
+    bench.add_goal(PLACE)
+    said = {"part": {"start": 1.0}, "goals": {"goals": [PLACE.model_dump(exclude_none=True)]}}
+    bench = load("edited.npz", "a; then b", said)
+    assert "part by part" in bench.message
+    assert (bench.plan.text, bench.plan.goals, bench.chosen.plan.goals) == ("a person waves", (), ())
+
+
 def test_what_is_edited_while_a_motion_is_read_stays(table, walks, tmp_path):
     person = table()
     Motion(walks[0][:40]).save(tmp_path / "walk.npz")
@@ -213,6 +262,26 @@ def test_goals_go_out_and_come_in(table, every_goal, tmp_path):
     bob.bench.load_goals(content)
     assert bob.bench.plan.goals == ann.bench.plan.goals
     assert bob.bench.plan.parts == ann.bench.plan.parts
+
+
+def test_a_goal_file_with_the_settings_makes_the_take(table, models, tmp_path):
+    person = table()
+    person.bench.add_goal(PLACE)
+    person.bench.edit(lambda plan: plan.changed("count", 1).changed("seed", 3))
+    person.bench.save_goals()
+    person.bench.generate()
+    plan = person.settle().plan
+    assert person.bench.message == ""
+    (tmp_path / "plan.json").write_bytes(person.delivered[0][1])
+    goals = load_goals(tmp_path / "plan.json")
+    (motion,) = generate(models.get(plan.model), [""], [0], goals=[goals], seeds=[3], settings=plan.settings)
+    assert torch.equal(motion.joints, person.bench.chosen.motion.joints)
+    person.bench.go_on()
+    person.bench.save_goals()
+    assert "--continue-from MOTION.npz --goals plan.json" in person.bench.message
+    person.bench.make_anew(0.5, 1.5)
+    person.bench.save_goals()
+    assert "--between 0.5 1.5 --regenerate MOTION.npz" in person.bench.message
 
 
 def test_poses_come_from_motions_that_were_loaded(table, walks, tmp_path):
@@ -309,11 +378,19 @@ def test_the_goal_in_hand_is_always_there(table):
     assert bench.selected is None
 
 
-def test_words_that_say_nothing_are_refused(table):
-    bench = table().bench
-    bench.say(0, "  ")
+def test_of_words_that_say_nothing_nothing_is_made(table):
+    person = table()
+    bench = person.bench
+    for text in ("a", ""):  # emptied letter by letter
+        bench.say(0, text)
+    assert (bench.message, bench.plan.text) == ("", "")
+    bench.last(0, 3.0)
+    assert "the prompt is empty" in bench.report().error
+    bench.generate()
+    assert "the prompt is empty" in person.settle().message
+    bench.save_goals()
     assert "the prompt is empty" in bench.message
-    assert bench.plan.text == Document().text
+    assert (bench.takes, person.delivered) == ((), [])
     bench.restore("{}")
     assert bench.message == ""
 
@@ -328,10 +405,24 @@ def test_the_undoing_adds_up(table):
     assert len(found.push) == person.bench.plan.steps
     assert (found.push.sum() - found.back.sum()).item() == pytest.approx(found.left, abs=1e-4)
     assert found.left == pytest.approx(found.wanted, abs=1e-3)  # projection meets its goals
-    person.bench.edit(lambda plan: plan.changed("guidance", "none"))
-    person.bench.generate()
-    person.settle().look_into()
-    assert "does not push" in person.settle().message
+
+
+@pytest.mark.parametrize(
+    ("guidance", "told"),
+    [("none", "does not push"), ("stages+projection", "leave stages out"), ("noise+projection", "leave noise out")],
+)
+def test_what_is_not_in_the_steps_is_not_looked_into(table, models, guidance, told):
+    plan = table().bench.plan.changed("guidance", guidance).with_goal(PLACE)
+    with pytest.raises(InputError, match=told):
+        undone(plan, models.get(plan.model), 0, Watch(60, lambda share: None))
+
+
+def test_the_undoing_is_that_of_motions_from_the_origin(table, models):
+    plan = table().bench.plan.with_goal(PLACE)
+    chain = chain_of(models.get(plan.model), plan, 0)
+    begin, end = (chain.paths(chain.run(guidance_of(chain, plan).guide).final)[:, frame] for frame in (0, 20))
+    assert torch.allclose(begin, torch.zeros(2), atol=1e-3)
+    assert torch.allclose(end, torch.tensor([PLACE.x, PLACE.z]), atol=1e-3)
 
 
 def test_a_model_is_read_by_the_work(table, monkeypatch):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from guidance.goals import SCHEMA, Goals, Joint, Loop, Segment, Waypoint, load_goals
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
-from visualize.studio.document import IN_ALL, PARTS, WORDS, Base, Document, History, plan_of
+from visualize.studio.document import IN_ALL, PARTS, WORDS, Base, Document, History, Said, plan_of
 
 GOALS = st.one_of(
     st.builds(Waypoint, time=st.floats(0, 5), x=st.floats(-3, 3), z=st.floats(-3, 3)),
@@ -137,29 +137,44 @@ def test_limits(field, value):
 def test_a_file_of_goals_makes_the_plan_long_enough():
     goals = Goals(goals=[Waypoint(time=5.0, x=0.0, z=3.0)])
     plan = Document().with_goal_file(goals)
-    plan.wanted(120).check(plan.frames)
+    plan.wanted.check(plan.frames)
     assert plan.text == Document().text
 
 
-def test_segments_are_told_to_the_model_where_it_needs_them():
-    one, long = Document(), Document(parts=(Segment(text="a person walks", seconds=8.0),))
-    two = Document(parts=(Segment(text="a person walks", seconds=2.0), Segment(text="a person bows", seconds=2.0)))
-    assert not one.wanted(120).segments
-    assert [len(plan.wanted(120).segments) for plan in (long, two)] == [1, 2]
-    assert [plan.frames for plan in (one, long, two)] == [80, 160, 80]
+def test_words_may_be_none_yet_but_not_in_a_file():
+    plan = Document(parts=(Said(text="", seconds=2.0),))
+    assert Document.from_json(plan.to_json()) == plan
+    with pytest.raises(InputError, match="the prompt is empty"):
+        plan.to_goal_file()
 
 
 def test_a_motion_says_what_it_was_made_from(walks):
     plan = Document(seed=5, guidance="imputation", steps=9).with_goal(Waypoint(time=1.0, x=0.1, z=0.9))
     said = {
-        "goals": plan.wanted(120).model_dump(exclude_none=True),
+        "goals": {"goals": [goal.model_dump(exclude_none=True) for goal in plan.goals]},
+        "model": {"name": "eps-small"},
         "seed": 5,
         "settings": {"guidance": "imputation", "steps": 9},
     }
     motion = Motion(walks[0][:80], text="a person limps", provenance=said)
     found = plan_of(motion, Document())
     assert (found.goals, found.seed, found.guidance, found.steps) == (plan.goals, 5, "imputation", 9)
-    assert (found.text, found.frames) == ("a person limps", 80)
+    assert (found.text, found.frames, found.model) == ("a person limps", 80, "eps-small")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"part": {"start": 1.0}}, "part by part"),
+        ({"model": "v"}, "as this project writes it"),
+        ({"settings": 5}, "as this project writes it"),
+        ({"goals": {"goals": [{"kind": "waypoint", "time": 1.0, "x": "a", "z": 0.0}]}}, "field x"),
+        ({"seed": -1}, "field seed"),
+    ],
+)
+def test_a_motion_that_has_no_plan_says_why(walks, said, told):
+    with pytest.raises(InputError, match=told):
+        plan_of(Motion(walks[0][:40], provenance=said), Document())
 
 
 def test_what_a_plan_goes_on_from_is_looked_at(walks):

@@ -1,13 +1,15 @@
 """When goals hold, and how long a plan lasts."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.goals import Loop, Obstacle, Path_, Pose, Segment, Waypoint
+from guidance.goals import Contact, Loop, Obstacle, Path_, Pose, Segment, Waypoint
+from motion_diffusion.skeleton import FPS
 from visualize.studio.document import Document
 from visualize.studio.player import Player
-from visualize.studio.timing import is_moment, lasting, saying, span, timed
+from visualize.studio.timing import is_moment, lasting, saying, span, text_at, timed, within
 
 SECONDS = 5.95
 
@@ -45,9 +47,35 @@ def test_goals_to_the_end_stay_to_the_end():
     assert plan.goals[1].time == 2.0
 
 
+@pytest.mark.parametrize(("start", "end"), [(1.0, 2.5), (0.2, 0.3), (3.0, SECONDS), (0.05, SECONDS), (2.0, 2.0)])
+def test_a_part_of_a_goal_wants_the_same_there_and_nothing_elsewhere(every_goal, walks, start, end):
+    frames, inside = round(SECONDS * FPS) + 1, slice(round(start * FPS), round(end * FPS) + 1)
+    for goal in [*every_goal, Pose.of(walks[0][:20], frame=30), Pose.of(walks[0][:1], frame=40)]:
+        cut, whole = within(goal, start, end, SECONDS), goal.observe(frames)
+        if cut is None:
+            assert whole.mask[inside].sum() == 0 or (isinstance(goal, Path_) and whole.mask[inside].any(-1).sum() == 1)
+            continue
+        assert type(goal).model_validate(cut.model_dump()) == cut
+        part = cut.observe(frames)
+        assert torch.equal(part.mask[inside], whole.mask[inside])
+        assert part.mask.sum() == part.mask[inside].sum()
+        assert torch.allclose(part.values[inside], whole.values[inside], atol=1e-6)
+
+
+def test_what_is_there_all_the_time_stays():
+    obstacle = Obstacle(shape="circle", center=(1, 1), radius=0.5)
+    foot = Contact(joint="left_foot", start=0.5, end=1.5)
+    held = foot.model_copy(update={"position": (0.1, None, 0.2)})
+    assert [within(goal, 1.0, 2.0, SECONDS) for goal in (obstacle, foot)] == [obstacle, foot]
+    assert span(within(held, 1.0, 2.0, SECONDS), SECONDS) == (1.0, 1.5)
+    assert within(foot, 2.0, 3.0, SECONDS) is None
+    assert [within(Loop(), 2.0, end, SECONDS) for end in (3.0, SECONDS)] == [None, Loop()]
+
+
 def test_words_are_those_of_a_part():
     plan = Document(parts=(Segment(text="a", seconds=1.0), Segment(text="b", seconds=2.0)))
     assert saying(plan, 1, "c").text == "a; then c"
+    assert [text_at(plan, second) for second in (0.0, 0.9, 1.0, 2.9, 9.0)] == ["a", "a", "b", "b", "b"]
 
 
 @given(st.floats(0.1, 10), st.floats(0, 1), st.floats(0, 100), st.sampled_from([1.0, 0.5, 0.1]))

@@ -46,7 +46,7 @@ def test_every_tool_makes_its_goal(tool, kind, points):
         plan, index = drawn(Document(), hand, points, STANDING)
     assert index == 0
     assert isinstance(plan.goals[0], kind)
-    plan.wanted(120).check(plan.frames)  # its time lies in the motion
+    plan.wanted.check(plan.frames)  # its time lies in the motion
 
 
 def test_looking_makes_nothing():
