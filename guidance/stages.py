@@ -50,10 +50,9 @@ def with_paths(
         return projection(classifier(denoise, task, ClassifierOptions(scaling="variance")), task, noise)
 
     x = model.sample(texts, lengths.tolist(), seeds=seeds, steps=options.steps, guide=guide)
-    paths = _smooth(task, task.joints(x))
     return [
-        Goals(goals=[_path(path[:n, 0]), *wanted.goals])
-        for path, wanted, n in zip(paths, goals, lengths.tolist(), strict=True)
+        Goals(goals=[_path(_smooth(path[:n], wanted)), *wanted.goals])
+        for path, wanted, n in zip(task.joints(x), goals, lengths.tolist(), strict=True)
     ]
 
 
@@ -88,17 +87,18 @@ def _of_root(goals: Goals, frames: int) -> Goals:
     return Goals(goals=[*places, *(g for g in goals.goals if g.kind == "obstacle" and g.body == "root")])
 
 
-def _smooth(task: Task, paths: Tensor) -> Tensor:
-    """Paths (M, N, 1, 3) without their trembling, through the same goals."""
-    smooth = torch.zeros_like(paths)
-    for i, n in enumerate(task.timeline.lengths.tolist()):
-        smooth[i, :n, 0] = gaussian(paths[i, :n, 0], SMOOTHING)
-        mask, values = (tensor[i, :n] for tensor in (task.known.mask, task.known.values))
-        smooth[i, :n] += Displacement(mask)(values - smooth[i, :n])
-    return smooth
+def _smooth(path: Tensor, goals: Goals) -> Tensor:
+    """A path (N, 1, 3) without its trembling, through the places that the pelvis' own goals name: (N, 3).
+
+    Not through those amid other joints, which swing and step: the body need not.
+    """
+    smooth = gaussian(path[:, 0], SMOOTHING)[:, None]
+    own = goals.observe(len(path))
+    mask = own.mask[:, :1] & torch.tensor([True, False, True])
+    return (smooth + Displacement(mask)((own.values[:, :1] - smooth) * mask))[:, 0]
 
 
 def _path(path: Tensor) -> Path_:
-    """A path goal through (N, 3) places, one a frame. It counts as met within a metre: the goals proper say more."""
+    """A path goal through places (N, 3), one a frame. It counts as met within a metre: the goals proper say more."""
     points = [(x, z) for x, _, z in path.tolist()]
     return Path_(points=points, times=[frame / FPS for frame in range(len(points))], tolerance=1.0)

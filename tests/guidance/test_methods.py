@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from guidance.goals import Goals, Waypoint
+from guidance.goals import Goals, Joint, Waypoint
 from guidance.methods import Guidance, MethodOptions, parse_methods
 from guidance.noise import NoiseOptions, optimised
 from guidance.stages import StagesOptions, with_paths
@@ -137,6 +137,9 @@ def test_a_path_model_makes_the_way(make_model, tmp_path):
     assert rest == goals[0].goals
     steps = torch.tensor(path.points).diff(n=3, dim=0)
     assert steps.abs().max() < 0.05  # it does not tremble
+    steps_of_a_foot = [Joint(joint="left_foot", frame=k, position=(0.2 * (k % 2), 0, 0.05 * k)) for k in range(40)]
+    (wanted,) = with_paths([Goals(goals=steps_of_a_foot)], PROMPTS[:1], torch.tensor([40]), [0], options)
+    assert torch.tensor(wanted.goals[0].points).diff(n=3, dim=0).abs().max() < 0.05  # nor does it step with a foot
     make_model().save(tmp_path / "body")
     with pytest.raises(InputError, match="model of the whole body"):
         with_paths(goals, PROMPTS[:1], torch.tensor([40]), [0], StagesOptions(path_model=str(tmp_path / "body")))
