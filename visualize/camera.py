@@ -78,10 +78,21 @@ def framing(points: NDArray, targets: NDArray, azimuth: float, size: tuple[int, 
     return max(least, float((beside - ahead).max()))
 
 
-def fit(points: NDArray, azimuth: float, size: tuple[int, int], *, elevation: float = ELEVATION) -> Camera:
-    """The nearest camera from `azimuth` that has all points (..., 3) in the picture, with room above for a caption."""
+def fit(
+    points: NDArray,
+    azimuth: float,
+    size: tuple[int, int],
+    *,
+    elevation: float = ELEVATION,
+    above: float = 0.14,
+    below: float = 0.07,
+) -> Camera:
+    """The nearest camera from `azimuth` that has all points (..., 3) in the picture.
+
+    above, below: shares of its height that stay free, for words.
+    """
     flat = points.reshape(-1, 3)
-    low_edge, high_edge = np.array(size) * [0.04, 0.07], np.array(size) * [0.96, 0.86]
+    low_edge, high_edge = np.array(size) * [0.04, below], np.array(size) * [0.96, 1 - above]
     camera = Camera((flat.min(axis=0) + flat.max(axis=0)) / 2, azimuth, 0.0, size, elevation)
     near, far = 1.0, 200.0
     while far - near > 0.01:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import maximum_filter
 
 from visualize import style
+from visualize.fonts import families, written
 
 
 class Canvas:
@@ -98,16 +99,24 @@ class Canvas:
         return np.asarray(self._renderer.buffer_rgba())[..., :3].copy()
 
 
+def width_of(words: str, *, size: float, bold: bool = False) -> float:
+    """Pixels that a line of words `size` pixels high takes."""
+    words, font = written(words, bold=bold), _font(size, bold)
+    return float(RendererAgg(8, 8, 100).get_text_width_height_descent(words, font, ismath=False)[0])
+
+
+def _font(size: float, bold: bool) -> FontProperties:
+    return FontProperties(family=families(), weight="bold" if bold else "normal", size=size * 0.72)
+
+
 @lru_cache(maxsize=256)
 def _letters(words: str, size: float, bold: bool) -> tuple[NDArray[np.float64], int]:
     """How much of each pixel the words cover, 0…1 (high, wide), and how many rows lie below their baseline.
 
     The height is that of the tallest and deepest letters, so that lines of different words stand level.
     """
-    font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal", size=size * 0.72)
-    pad = 3
-    measure = RendererAgg(8, 8, 100)
-    wide = round(measure.get_text_width_height_descent(words, font, ismath=False)[0]) + 2 * pad
+    words, font, pad = written(words, bold=bold), _font(size, bold), 3
+    wide = round(width_of(words, size=size, bold=bold)) + 2 * pad
     below, above = round(0.25 * size) + pad, round(size) + pad
     renderer = RendererAgg(wide, above + below, 100)
     context = renderer.new_gc()

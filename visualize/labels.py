@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from visualize import style
 from visualize.camera import NEAR, Camera
-from visualize.canvas import Canvas
+from visualize.canvas import Canvas, width_of
 from visualize.marks import Mark, Zone
 from visualize.scene import Scene
 from visualize.targets import due
 
+EDGE, LINE = 18, 21
+"""Units from the edge of a picture to its words, and from one line of a caption to the next."""
 _MANY = 12  # with more goals than this they are not labelled
 
 
@@ -63,35 +65,49 @@ def missed(mark: Mark, scenes: Sequence[Scene]) -> str:
     return f"{', '.join(miss)} cm off"
 
 
-def paint_caption(canvas: Canvas, text: str, unit: float) -> int:
-    """A caption in the upper left corner, in up to three lines; how many they are."""
-    edge = 18 * unit
-    wide = max(20, int((canvas.size[0] - 2 * edge) / (8.6 * unit)))
-    lines = textwrap.wrap(text, wide, max_lines=3, placeholder=" …")
-    for row, line in enumerate(lines):
-        canvas.text(line, (edge, canvas.size[1] - edge - 21 * unit * row), size=16 * unit, up="top")
-    return len(lines)
+def lines_of(words: str, room: float, *, size: float, bold: bool = False, most: int = 1) -> list[str]:
+    """Words `size` pixels high in up to `most` lines, none longer than `room` pixels; "…" is for what does not fit."""
+    words = " ".join(words.split())
+    if (wide := width_of(words, size=size, bold=bold)) <= room:
+        return [words] if words else []
+    return textwrap.wrap(words, max(8, int(0.95 * room / wide * len(words))), max_lines=most, placeholder=" …")
 
 
-def paint_title(canvas: Canvas, title: str, unit: float, *, above: float = 31.0) -> None:
-    """What a picture shows, at its lower edge; above: how far from it, in units, where there is a clock below."""
-    canvas.text(title, (canvas.size[0] / 2, above * unit), size=14 * unit, across="center", bold=True)
+def caption_lines(canvas: Canvas, text: str, unit: float) -> list[str]:
+    """The up to three lines of a caption."""
+    return lines_of(text, canvas.size[0] - 2 * EDGE * unit, size=16 * unit, most=3)
+
+
+def paint_caption(canvas: Canvas, lines: Sequence[str], unit: float, *, title: str = "") -> None:
+    """The lines of a caption in the upper left corner, below a title if there is one."""
+    size, edge = 16 * unit, EDGE * unit
+    heading = lines_of(title, canvas.size[0] - 2 * edge, size=size, bold=True)
+    for row, line in enumerate([*heading, *lines]):
+        at = (edge, canvas.size[1] - edge - LINE * unit * row)
+        canvas.text(line, at, size=size, up="top", bold=row < len(heading))
+
+
+def paint_title(canvas: Canvas, title: str, unit: float) -> None:
+    """What a picture of a film shows, at its lower edge, above the clock."""
+    for line in lines_of(title, canvas.size[0] - 2 * EDGE * unit, size=14 * unit, bold=True):
+        canvas.text(line, (canvas.size[0] / 2, 31 * unit), size=14 * unit, across="center", bold=True)
 
 
 def paint_legend(canvas: Canvas, entries: Sequence[tuple[str, str]], below: int, unit: float) -> None:
     """Titles, each beside a bar in its body's tint, under so many lines of a caption."""
-    edge = 18 * unit
+    edge, size = EDGE * unit, 13 * unit
     for row, (title, tint) in enumerate(entries):
-        y = canvas.size[1] - edge - 14 * unit - 21 * unit * (below + row)
+        y = canvas.size[1] - edge - 14 * unit - LINE * unit * (below + row)
         canvas.lines([np.array([[edge + 4 * unit, y], [edge + 16 * unit, y]])], tint, width=8 * unit)
-        canvas.text(title, (edge + 28 * unit, y), size=13 * unit, up="center")
+        for line in lines_of(title, canvas.size[0] - 2 * edge - 28 * unit, size=size):
+            canvas.text(line, (edge + 28 * unit, y), size=size, up="center")
 
 
 def paint_clock(canvas: Canvas, scene: Scene, time: float, unit: float) -> None:
     """The time, and a line of it with the moments of the goals, at the lower edge; it stops where the motion does."""
     time = min(time, scene.seconds)
     width, _ = canvas.size
-    edge = 18 * unit
+    edge = EDGE * unit
     left, right = edge + 52 * unit, width - edge
     canvas.text(f"{time:.1f} s", (edge, edge), size=13 * unit, up="center")
 

@@ -14,12 +14,12 @@ from visualize.camera import Camera, follow, framing, view_from
 from visualize.canvas import Canvas
 from visualize.figure import SOLE, Solids, body, paint_solids, shadows
 from visualize.ground import paint_floor, paint_floor_marks, paint_prints, paint_track
-from visualize.labels import paint_caption, paint_clock, paint_labels, paint_legend, paint_title
+from visualize.labels import caption_lines, paint_caption, paint_clock, paint_labels, paint_legend, paint_title
 from visualize.mesh_renderer import MeshRenderer
 from visualize.scene import Scene
 from visualize.targets import balls, paint_links
 
-_TOES = (10, 11)
+TOES = (10, 11)
 _SINKS = (-0.03, 0.1)
 _OVERHEAD = 0.25  # metres from the head's joint up to what should be in the picture
 
@@ -36,7 +36,7 @@ class Actor:
     @property
     def sinks(self) -> float:
         """Metres by which its soles lie below y = 0 when it stands, negative above; a few centimetres at most."""
-        level = float(np.quantile(self.scene.joints[:, _TOES, 1].min(axis=1), 0.05))
+        level = float(np.quantile(self.scene.joints[:, TOES, 1].min(axis=1), 0.05))
         return float(np.clip((self.surface.sole if self.surface else SOLE) - level, *_SINKS))
 
 
@@ -117,11 +117,12 @@ class Panel:
     def _paint_words(self, scenes: Sequence[Scene]) -> None:
         """The caption, and the title or, in tints, a legend, which also says what each is if that is not the same."""
         same = len({scene.text for scene in scenes}) == 1
-        lines = paint_caption(self._canvas, scenes[0].text if same else "", self._unit)
+        lines = caption_lines(self._canvas, scenes[0].text if same else "", self._unit)
+        paint_caption(self._canvas, lines, self._unit)
         if any(actor.tint for actor in self._actors):
-            titles = [scene.title if same else f"{scene.title}: {scene.text}" for scene in scenes]
+            titles = [scene.title if same else scene.told for scene in scenes]
             entries = zip(titles, [actor.tint or style.MIDDLE for actor in self._actors], strict=True)
-            paint_legend(self._canvas, list(entries), lines, self._unit)
+            paint_legend(self._canvas, list(entries), len(lines), self._unit)
         else:
             paint_title(self._canvas, scenes[0].title, self._unit)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import JOINTS
 from visualize import style
 from visualize.camera import facing
+from visualize.fonts import families, written
+from visualize.labels import lines_of
 from visualize.marks import Arrow, Dots, Line, Link, Mark, Sign, Zone, during
 from visualize.scene import Scene, scenes_of
 from visualize.tiles import check_count, tiled
@@ -238,10 +239,9 @@ def _part(words: list[Text], axes: Axes, canvas: FigureCanvasAgg) -> None:
 
 
 def _words(figure: Figure, axes: Axes, scene: Scene) -> None:
-    wide = int(figure.get_figwidth() * 10)
-    said = f"{scene.title}: {scene.text}" if scene.title and scene.text else scene.title or scene.text
-    lines = textwrap.wrap(said, wide, max_lines=2, placeholder=" …")
-    axes.set_title("\n".join(lines), loc="left", color=style.INK, fontsize=12, pad=10, parse_math=False)
+    lines = [written(line) for line in lines_of(scene.told, axes.bbox.width, size=12 / 0.72, most=2)]
+    title = axes.set_title("\n".join(lines), loc="left", color=style.INK, fontsize=12, pad=10, parse_math=False)
+    title.set_fontfamily(families())
     axes.plot([], [], color=style.INK, linewidth=3, label="walked (pelvis)")
     axes.plot([], [], color=style.LEFT, marker=r"$\rightarrow$", linestyle="none", markersize=10, label="facing")
     if any(isinstance(mark, Line) for mark in scene.marks):

@@ -28,6 +28,11 @@ class Scene:
     """What it is, where several are seen."""
 
     @property
+    def told(self) -> str:
+        """Its title and its text, as far as it has them."""
+        return ": ".join(word for word in (self.title, self.text) if word)
+
+    @property
     def seconds(self) -> float:
         return (len(self.joints) - 1) / self.fps
 

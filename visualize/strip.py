@@ -18,13 +18,15 @@ from visualize.camera import Camera, fit, view_from
 from visualize.canvas import Canvas
 from visualize.figure import Solids, body, faded, paint_solids, shadows
 from visualize.ground import paint_floor, paint_floor_marks, paint_prints, paint_track
-from visualize.labels import paint_caption, paint_labels, paint_title
+from visualize.labels import EDGE, LINE, caption_lines, paint_caption, paint_labels
 from visualize.mesh_renderer import MeshRenderer
-from visualize.panel import Actor, ground_of
+from visualize.panel import TOES, Actor, ground_of
 from visualize.scene import Scene, scene_of
 from visualize.targets import balls
 
-ELEVATION = np.radians(22)
+ELEVATION, IN_A_ROW = np.radians(22), np.radians(12)
+MOMENTS = 34
+"""Units of height that the times of poses in a row take."""
 _CLOSE, _APART = 0.3, 0.85  # metres from pose to pose: what is too little, and what it is then
 _OVERHEAD = np.array([0, 0.2, 0])  # metres from the head's joint to its top
 
@@ -42,7 +44,7 @@ def draw_strip(
     """Draw `poses` moments of a motion along its way, with its goals, to a PNG of `size` pixels.
 
     The poses are spread evenly over the way; early ones are paler. Those of a motion without goals that stays where it
-    is are spread over its time, and set in a row.
+    is are spread over its time, and set in a row above their times. A motion of fewer frames has as many poses.
     """
     actor = Actor(scene_of(motion, goals, title=title), surface=surface_of(motion, looks or Looks(), fps=motion.fps))
     with atomic(path) as temporary:
@@ -53,10 +55,11 @@ def strip(actor: Actor, *, poses: int, size: tuple[int, int]) -> NDArray[np.uint
     """The picture (height, width, 3) that draw_strip writes."""
     scene = actor.scene
     indices = key_frames(scene.joints, poses)
-    azimuth = view_from(scene.joints, aside=70)
+    poses = len(indices)
+    azimuth, elevation = view_from(scene.joints, aside=70), ELEVATION
     apart = np.zeros((poses, 3))
     if stays(scene, poses):
-        azimuth = view_from(scene.joints, aside=35)
+        azimuth, elevation = view_from(scene.joints, aside=35), IN_A_ROW
         apart = in_a_row(scene.joints[indices, 0], azimuth)
         scene = replace(scene, prints=())
     joints = scene.joints[indices] + apart[:, None]
@@ -65,10 +68,13 @@ def strip(actor: Actor, *, poses: int, size: tuple[int, int]) -> NDArray[np.uint
     big = (size[0] * scale, size[1] * scale)
     seen = [joints.reshape(-1, 3), joints[:, 15] + _OVERHEAD, goals.start]
     seen += [] if apart.any() else [scene.places * [1, 0, 1]]
-    camera = fit(np.concatenate(seen), azimuth, big, elevation=ELEVATION)
-    ground = ground_of(camera, [actor])
     canvas, unit = Canvas(big), 1.35 * scale * min(size) / 640
-    paleness = 0.62 * (1 - np.arange(poses) / max(poses - 1, 1))
+    caption = caption_lines(canvas, scene.text, unit)
+    words = (EDGE + LINE * (len(caption) + bool(scene.title))) * unit
+    above, below = max(0.14, words / big[1]), 0.07 + (MOMENTS * unit / big[1] if apart.any() else 0)
+    camera = fit(np.concatenate(seen), azimuth, big, elevation=elevation, above=above, below=below)
+    ground = ground_of(camera, [actor])
+    paleness = np.linspace(0, 0.62, poses)[::-1]
     bodies = [faded(body(pose), share) for pose, share in zip(joints, paleness, strict=True)]
     paint_floor(canvas, ground)
     for figure in (*bodies, goals):
@@ -76,7 +82,7 @@ def strip(actor: Actor, *, poses: int, size: tuple[int, int]) -> NDArray[np.uint
     paint_prints(canvas, ground, scene, None)
     paint_floor_marks(canvas, ground, scene, None, unit)
     if apart.any():
-        paint_moments(canvas, ground, joints[:, 0], indices / scene.fps, unit)
+        paint_moments(canvas, ground, joints, indices / scene.fps, unit)
     else:
         paint_track(canvas, ground, scene.joints[:, 0, [0, 2]], colour=style.WALKED, width=2.2 * unit)
     if actor.surface is None:
@@ -85,8 +91,7 @@ def strip(actor: Actor, *, poses: int, size: tuple[int, int]) -> NDArray[np.uint
         vertices = [actor.surface.at(index / scene.fps) + move for index, move in zip(indices, apart, strict=True)]
         _paint_meshes(canvas, camera, actor.surface, vertices, paleness, goals)
     paint_labels(canvas, camera, [scene], np.inf, unit)
-    paint_caption(canvas, scene.text, unit)
-    paint_title(canvas, scene.title, unit, above=9)
+    paint_caption(canvas, caption, unit, title=scene.title)
     return np.asarray(Image.fromarray(canvas.image()).resize(size, Image.Resampling.LANCZOS))
 
 
@@ -115,16 +120,17 @@ def in_a_row(places: NDArray, azimuth: float) -> NDArray[np.float64]:
     return _APART * np.arange(len(places))[:, None] * right - places * [1, 0, 1]
 
 
-def paint_moments(canvas: Canvas, camera: Camera, places: NDArray, times: NDArray, unit: float) -> None:
-    """The seconds of poses, under places (n, 3)."""
-    pixels, _ = camera.project(places * [1, 0, 1])
-    low = pixels[:, 1].min() - 34 * unit
-    for (x, _), time in zip(pixels, times, strict=True):
-        canvas.text(f"{time:.1f} s", (x, low), size=12 * unit, colour=style.FAINT_INK, across="center", up="center")
+def paint_moments(canvas: Canvas, camera: Camera, poses: NDArray, times: NDArray, unit: float) -> None:
+    """The seconds of poses (n, 22, 3) in a row, below their feet and shadows."""
+    feet, _ = camera.project(poses[:, TOES].mean(axis=1) * [1, 0, 1])
+    low = min(shadows(body(pose), camera)[..., 1].min() for pose in poses) - 6 * unit
+    for (x, _), time in zip(feet, times, strict=True):
+        canvas.text(f"{time:.1f} s", (x, max(low, 22 * unit)), size=13 * unit, across="center", up="top")
 
 
 def key_frames(joints: NDArray, count: int) -> NDArray[np.int64]:
-    """(count,) frames spread evenly over the way of the pelvis, with a little of the time in it, first and last too."""
+    """Up to `count` frames, all different, spread evenly over the way of the pelvis, with a little of the time in it,
+    first and last too."""
     step = np.linalg.norm(np.diff(joints[:, 0, [0, 2]], axis=0), axis=-1)
     way = np.concatenate([[0.0], np.cumsum(step + 0.002)])
-    return np.searchsorted(way, np.linspace(0, way[-1], count) - 1e-9).clip(0, len(joints) - 1)
+    return np.unique(np.searchsorted(way, np.linspace(0, way[-1], count) - 1e-9).clip(0, len(joints) - 1))

@@ -9,7 +9,10 @@ from motion_diffusion.motion import Motion
 from tests.visualize.pictures import GOALS, film_of, near, pixels
 from visualize import style
 from visualize.camera import Camera, fit, framing, view_from
+from visualize.canvas import width_of
 from visualize.film import write_film
+from visualize.fonts import written
+from visualize.labels import lines_of
 from visualize.marks import Arrow, Dots, Line, Mark, Zone, marks_of
 from visualize.panel import Actor, ground_of
 from visualize.path import draw_path
@@ -192,3 +195,44 @@ def test_the_floor_touches_the_soles(motion):
 def test_tints_are_told_apart_without_colour():
     light = sorted(style.rgb(tint) @ [0.2126, 0.7152, 0.0722] for tint in style.TINTS)
     assert np.diff([*light, 1.0]).min() > 0.12
+
+
+def test_words_keep_to_their_places_in_a_strip(motion, tmp_path):
+    """A title is above the heads, and the times of poses in a row are below the shadows."""
+    here = motion.joints - motion.joints[:, :1] * torch.tensor([1.0, 0.0, 1.0])
+    pictures = []
+    for title, text in (("", ""), ("A title", "")):
+        draw_strip(Motion(here, text=text), tmp_path / "a.png", title=title, poses=6, size=(800, 340))
+        pictures.append(pixels(tmp_path / "a.png"))
+    drawn = np.ptp(pictures[0], axis=-1) > 50
+    titled = (np.abs(pictures[1] - pictures[0]).max(axis=-1) > 60).nonzero()[0]
+    dark = (pictures[0].max(axis=-1) < 90).any(axis=1).nonzero()[0]  # of words, and of a dark head
+    shadow = (np.abs(pictures[0] - np.round(255 * style.rgb(style.SHADOW))).max(axis=-1) < 3).any(axis=1).nonzero()[0]
+    assert 0 < titled.max() < drawn.any(axis=1).nonzero()[0].min()
+    assert dark[dark > shadow.max()].size > 4
+    assert not set(dark) & set(range(shadow.max() - 20, shadow.max() - 2))
+
+
+def test_a_motion_of_few_frames_has_as_many_poses(motion, tmp_path):
+    assert key_frames(motion.joints[:1].numpy(), 8).tolist() == [0]
+    assert key_frames(motion.joints[:2].numpy(), 8).tolist() == [0, 1]
+    draw_strip(Motion(motion.joints[:1]), tmp_path / "a.png")
+    assert near(pixels(tmp_path / "a.png"), style.LEFT, 10) > 1000  # in full colour
+
+
+def test_lines_fit_whatever_they_say():
+    for words in ("iiii " * 40, "WWWW " * 40, "人が歩く" * 40, "one-long-name-" * 20, "a walk"):
+        lines = lines_of(words, 300, size=16, bold=True, most=3)
+        assert 0 < len(lines) <= 3
+        assert max(width_of(line, size=16, bold=True) for line in lines) <= 300
+    assert lines_of("a\nb", 300, size=16) == ["a b"]
+    assert lines_of("", 300, size=16) == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_letters_that_no_font_has_are_plain_signs(motion, tmp_path):
+    assert written("a pérson ходит 9°") == "a pérson ходит 9°"
+    assert written("\U000e0b00\x07", bold=True) == "??"
+    told = Motion(motion.joints, text="人が歩く 🚶 \U000e0b00")
+    draw_strip(told, tmp_path / "a.png", size=(400, 160))
+    draw_path([told, told], tmp_path / "b.png", size=(300, 250))
