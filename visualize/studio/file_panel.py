@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from guidance.methods import NOT_WITH_SEGMENTS, parse_methods
 from visualize.studio import words
-from visualize.studio.controls import QUIET, Controls, put
-from visualize.studio.document import Document
+from visualize.studio.controls import QUIET, Controls
 from visualize.studio.files import DOWNLOADS, LARGEST
 
 ABOUT = {
@@ -30,10 +28,9 @@ class FilePanel:
             lambda bench, file: bench.load_goals(file.content),
         )
         controls.pressed(
-            gui.add_button("Save goals", color=QUIET, icon="download", hint="a goal file of the command line"),
+            gui.add_button("Save goals", color=QUIET, icon="download", hint="with the words, for python -m sample"),
             lambda bench, _: bench.save_goals(),
         )
-        self._without = gui.add_html("")
         gui.add_html(words.box("<b>Motions</b>", top=0.6))
         controls.uploaded(
             gui.add_upload_button("Load a motion", mime_type=".npz,.bvh,.npy", color=QUIET, icon="upload",
@@ -45,17 +42,3 @@ class FilePanel:
         )
         lines = "".join(f"<div><b>{kind}</b>: {what}</div>" for kind, what in ABOUT.items())
         gui.add_html(words.box(lines))
-
-    def show(self, plan: Document) -> None:
-        """Say what a goal file of the plan does not go with."""
-        put(self._without, "content", _without(plan))
-
-
-def _without(plan: Document) -> str:
-    apart = " and ".join(name for name in parse_methods(plan.guidance) if name in NOT_WITH_SEGMENTS)
-    if not apart:
-        return ""
-    return words.note(
-        f"The words are saved as segments, which {apart} does not go with: on the command line guide without {apart}, "
-        "or take the segments out of the file and give the words there."
-    )

@@ -61,7 +61,8 @@ class MakePanel:
     def show(self, plan: Document) -> None:
         """Show the plan as it is."""
         put(self._model, "value", self._labels.get(plan.model, self._model.value))
-        put(self._guidance, "value", plan.guidance if plan.guidance in WAYS else self._guidance.value)
+        put(self._guidance, "options", WAYS if plan.guidance in WAYS else (*WAYS, plan.guidance))
+        put(self._guidance, "value", plan.guidance)
         put(self._count, "value", plan.count)
         put(self._seed, "value", plan.seed)
         put(self._steps, "value", plan.steps)

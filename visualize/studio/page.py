@@ -21,7 +21,7 @@ from visualize.studio.make_panel import MakePanel, ReportPanel
 from visualize.studio.making import Take
 from visualize.studio.models import Models
 from visualize.studio.plan_panel import DrawPanel, WordsPanel
-from visualize.studio.stage import VIEWS, Acts, Lane, Spot, Stage
+from visualize.studio.stage import CAMERAS, Acts, Lane, Spot, Stage
 from visualize.studio.take_panel import TakePanel
 from visualize.studio.time_panel import TimePanel
 from visualize.studio.undoing_panel import UndoingPanel
@@ -35,7 +35,7 @@ APART = 1.4
 """Metres between takes side by side, beyond what they need."""
 MIDDLE = 0.25
 """Metres above the floor at which the camera looks: the lower part of the picture lies behind the time line."""
-FAINT = 0.35
+SHEER = 0.35
 """Opacity of takes that are laid over the chosen one."""
 
 
@@ -61,9 +61,9 @@ class Page:
         self._desk.post(self._build)
 
     def close(self) -> None:
-        """The person is gone: stop their work."""
-        self.bench.leave()
+        """The person is gone: stop their work, once no more of it can come."""
         self._desk.close()
+        self.bench.leave()
 
     def _build(self) -> None:
         try:
@@ -91,13 +91,13 @@ class Page:
         with side.add_tab("Undoing", "arrow-back-up"):
             self._undoing = UndoingPanel(controls)
         with side.add_tab("Files", "folder"):
-            self._files = FilePanel(controls)
+            FilePanel(controls)
         side.dock_right()
         side.set_width(310)
         below = gui.add_panel()
         with below.add_tab("Time", "clock"):
             self._time = TimePanel(controls)
-            controls.pressed(gui.add_button_group("Look from", tuple(VIEWS)), lambda bench, value: self._look(value))
+            controls.pressed(gui.add_button_group("Look from", tuple(CAMERAS)), lambda bench, value: self._look(value))
         below.float(x=20, y=-16, width=460)
         controls.key("Undo", "Z", lambda bench: bench.undo(), "cmd/ctrl")
         controls.key("Redo", "Y", lambda bench: bench.redo(), "cmd/ctrl")
@@ -141,17 +141,16 @@ class Page:
     def _refresh(self) -> None:
         """Show what has changed."""
         bench = self.bench
-        new_takes = self._differs("takes", (bench.takes, bench.chosen, self._takes.view))
+        new_takes = self._differs("takes", (bench.takes, bench.chosen, self._takes.layout))
         if new_takes and bench.chosen is not None and self._differs("chosen", bench.chosen):
             self._time.player = self._time.player.at(0.0).turned(True)
         self._time.show(bench)
         bench.at(self._time.player.time)
         self._draw.show(bench)
         self._stage.hold(bench.hand.tool != "Look")
-        if self._differs("plan", bench.plan):
+        if self._differs("plan", (bench.plan, bench.refused)):
             self._words.show(bench.plan)
             self._make.show(bench.plan)
-            self._files.show(bench.plan)
             self._keep(bench.plan)
             self._desk.post_newest("report", self._report)
             base = bench.plan.base
@@ -162,7 +161,7 @@ class Page:
             self._stage.lanes(self._shown)
         self._undoing.show(bench)
         held = bench.hand.tool not in THROUGH
-        if self._differs("goals", (bench.plan, bench.selected, bench.chosen, held)):
+        if self._differs("goals", (bench.plan, bench.refused, bench.selected, bench.chosen, held)):
             self._goal.show(bench)
             self._stage.goals(bench.plan, bench.selected, bench.standing, held=held)
         self._make.show_work(bench)
@@ -186,17 +185,17 @@ class Page:
     def _lanes(self, takes: list[Take]) -> list[Lane]:
         """The chosen take at home, the others beside it or over it."""
         self._poses = {take.number: self._poses.get(take.number) or Poses.of(take.rig) for take in takes}
-        beside = self._takes.view == "Side by side"
+        beside = self._takes.layout == "Side by side"
         lanes, away = [], 0.0
         for k, take in enumerate(takes):
             goals: tuple[Goal, ...] = take.plan.goals if k > 0 and beside else ()
             name = take.name if beside and len(takes) > 1 else ""
-            lanes.append(Lane(self._poses[take.number], name, goals, away, FAINT if k > 0 and not beside else None))
+            lanes.append(Lane(self._poses[take.number], name, goals, away, SHEER if k > 0 and not beside else None))
             if beside:
                 away += APART + float(np.ptp(self._poses[take.number].places[:, 0, 0]))
         return lanes
 
-    def _look(self, view: str) -> None:
+    def _look(self, camera: str) -> None:
         """Look at where the plan and the takes go."""
         bench = self.bench
         spots = [(0.0, 0.0, 0.0)]
@@ -206,4 +205,4 @@ class Page:
             spots += [(x + lane.away, 0.0, z) for x, _, z in lane.poses.places[::20, 0].tolist()]
         low, high = np.min(spots, axis=0), np.max(spots, axis=0)
         middle = (low + high) / 2
-        self._stage.look(view, (float(middle[0]), MIDDLE, float(middle[2])), float(np.linalg.norm(high - low)) / 2)
+        self._stage.look(camera, (float(middle[0]), MIDDLE, float(middle[2])), float(np.linalg.norm(high - low)) / 2)

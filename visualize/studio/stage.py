@@ -23,7 +23,7 @@ Spot = tuple[float, float, float]
 
 FLOOR = 60.0
 """Metres of the floor that can be drawn on, in each direction."""
-VIEWS: dict[str, tuple[Spot, float]] = {
+CAMERAS: dict[str, tuple[Spot, float]] = {
     "Side": ((-1.0, 0.6, -0.35), 4.8),
     "Front": ((0.25, 0.35, 1.0), 4.0),
     "Behind": ((0.3, 0.55, -1.0), 4.0),
@@ -114,7 +114,6 @@ class Stage:
             signs.line(self._scene, "/stroke", signs.flat(np.array(points)), signs.colour(style.GOAL_DUE), 0.03)
 
     def _drawn(self, points: list[Place]) -> None:
-        self._preview(points)
         self._scene.add_frame("/stroke", show_axes=False)  # instead of the line
         self._acts.stroke(points)
 
@@ -231,15 +230,15 @@ class Stage:
         if way is not None and len(way) > 1:
             self._trail = signs.line(self._scene, "/trail", signs.flat(way), signs.colour(style.WALKED, 0.5), 0.02)
 
-    def look(self, view: str, middle: Spot, reach: float) -> None:
+    def look(self, camera: str, middle: Spot, reach: float) -> None:
         """Look from a side at a spot, from as far that so many metres around it are seen."""
-        direction, distance = VIEWS[view]
+        direction, distance = CAMERAS[camera]
         towards = np.array(direction) / np.linalg.norm(direction)
-        camera = self._client.camera
+        eye = self._client.camera
         with self._client.atomic():
-            camera.up_direction = (0.0, 1.0, 0.0)
-            camera.position = tuple((np.array(middle) + towards * (distance + 0.75 * reach)).tolist())
-            camera.look_at = middle
+            eye.up_direction = (0.0, 1.0, 0.0)
+            eye.position = tuple((np.array(middle) + towards * (distance + 0.75 * reach)).tolist())
+            eye.look_at = middle
 
 
 def _beneath(event: Any) -> Place | None:

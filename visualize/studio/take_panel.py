@@ -8,7 +8,7 @@ from visualize.studio.bench import Bench
 from visualize.studio.controls import QUIET, Controls, put
 from visualize.studio.making import Take
 
-VIEWS = ("One", "Side by side", "Overlaid")
+LAYOUTS = ("One", "Side by side", "Overlaid")
 """How takes are seen."""
 SEEN = 4
 """Takes that are seen together at most."""
@@ -22,11 +22,11 @@ class TakePanel:
 
     def __init__(self, controls: Controls):
         gui = controls.gui
-        self.view = VIEWS[0]
+        self.layout = LAYOUTS[0]
         self._take = controls.changed(
             gui.add_dropdown("Take", (NONE,)), lambda bench, value: bench.choose(_number(value))
         )
-        controls.changed(gui.add_dropdown("Seen", VIEWS), lambda bench, value: self._see(value))
+        controls.changed(gui.add_dropdown("Seen", LAYOUTS), lambda bench, value: self._see(value))
         self._errors = gui.add_html("")
         self._folder = gui.add_folder(None, visible=False)
         with self._folder:
@@ -44,7 +44,7 @@ class TakePanel:
             )
 
     def _see(self, value: str) -> None:
-        self.view = value if value in VIEWS else self.view
+        self.layout = value if value in LAYOUTS else self.layout
 
     def show(self, bench: Bench) -> None:
         """Show the takes as they are."""
@@ -59,23 +59,24 @@ class TakePanel:
             if end >= last:
                 put(self._part, "value", (min(start, round(last / 3 * FPS) / FPS), round(2 * last / 3 * FPS) / FPS))
         put(self._folder, "visible", take is not None)
-        put(self._errors, "content", words.errors(_alike(bench), bench.chosen))
+        put(self._errors, "content", words.errors(compared(bench), bench.chosen))
 
     def seen(self, bench: Bench) -> list[Take]:
         """The takes that are seen: the chosen one first, and, unless it is seen alone, the newest others."""
         if bench.chosen is None:
             return []
-        if self.view == "One":
+        if self.layout == "One":
             return [bench.chosen]
         others = [take for take in reversed(bench.takes) if take is not bench.chosen]
         return [bench.chosen, *others[: SEEN - 1]]
 
 
-def _alike(bench: Bench) -> list[Take]:
-    """The newest takes with the goals of the chosen one, which can be compared."""
-    if bench.chosen is None:
+def compared(bench: Bench) -> list[Take]:
+    """The chosen take and the newest others with its goals, in the order in which they were made."""
+    if (chosen := bench.chosen) is None:
         return []
-    return [take for take in bench.takes if take.plan.goals == bench.chosen.plan.goals][-COLUMNS:]
+    others = [take for take in bench.takes if take is not chosen and take.plan.goals == chosen.plan.goals]
+    return sorted([chosen, *others[1 - COLUMNS :]], key=lambda take: take.number)
 
 
 def _label(take: Take) -> str:
