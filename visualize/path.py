@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
@@ -29,7 +29,13 @@ from visualize.tiles import check_count, tiled
 
 _PANEL = (0.085, 0.135, 0.885, 0.775)  # left, bottom, width and height of the plot, as shares of the picture
 
-_BESIDE = ((12, 8), (-12, 8), (12, -18), (-12, -18), (12, 22), (-12, 22))  # points from a place to its note
+_NEAR = 16  # points from a place to its note, below which they need no line between them
+_BESIDE = [
+    (side * reach * np.cos(angle), reach * np.sin(angle))
+    for reach in (15, 30, 50, 75, 105)
+    for angle in np.radians([20, -40, 50, -65, 75])
+    for side in (1, -1)
+]  # points from a place to where its note may be
 
 
 def draw_path(
@@ -56,6 +62,12 @@ def draw_path(
 
 def walk(scene: Scene, size: tuple[int, int]) -> NDArray[np.uint8]:
     """The picture (height, width, 3) of one motion that draw_path writes."""
+    canvas = drawn(scene, size)
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def drawn(scene: Scene, size: tuple[int, int]) -> FigureCanvasAgg:
+    """The same, of size pixels, with everything that is in it."""
     figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, facecolor="white")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes(_PANEL)
@@ -63,10 +75,10 @@ def walk(scene: Scene, size: tuple[int, int]) -> NDArray[np.uint8]:
     words = _walk(axes, scene, scale)
     for mark in scene.marks:
         words += _sign(axes, mark, scene, scale)
-    _part(words, axes, canvas)
+    _part(words, axes, canvas, scene)
     _words(figure, axes, scene)
     canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return canvas
 
 
 def _frame(axes: Axes, scene: Scene, panel: tuple[float, float]) -> float:
@@ -223,19 +235,41 @@ def _note(axes: Axes, place: NDArray, words: str) -> Annotation:
     )
 
 
-def _part(words: list[Text], axes: Axes, canvas: FigureCanvasAgg) -> None:
-    """Move notes to another side of their place where they would lie over others or beyond the panel."""
+def _part(words: list[Text], axes: Axes, canvas: FigureCanvasAgg, scene: Scene) -> None:
+    """Put notes where they lie over no other words and within the panel, off the walk and the goals if they can, and
+    as near to their place as that allows; a thin line leads there from those that are not."""
     renderer, panel = canvas.get_renderer(), axes.get_window_extent()
-    taken: list[Bbox] = []
-    for text in sorted(words, key=lambda text: isinstance(text, Annotation)):  # the others cannot move
-        box = text.get_window_extent(renderer)
-        for beside in _BESIDE if isinstance(text, Annotation) else ():
-            text.set(position=beside, horizontalalignment="left" if beside[0] > 0 else "right")
-            box = text.get_window_extent(renderer)
-            inside = panel.x0 <= box.x0 and box.x1 <= panel.x1
-            if inside and not any(box.overlaps(other) for other in taken):
-                break
-        taken.append(box)
+    taken = [text.get_window_extent(renderer) for text in words if not isinstance(text, Annotation)]
+    marks = [mark.places(scene.joints, scene.fps) for mark in scene.marks if not isinstance(mark, Zone)]
+    goals = axes.transData.transform(np.concatenate([*marks, np.zeros((0, 3))])[:, [0, 2]])
+    walked = axes.transData.transform(scene.joints[:, 0, [0, 2]])
+
+    def harm(box: Bbox) -> float:
+        lies_over = box.count_overlaps(taken) + (not panel.x0 <= box.x0 <= box.x1 <= panel.x1)
+        return 1e4 * lies_over + 60 * _inside(goals, box.padded(5)) + 3 * _inside(walked, box)
+
+    for text in words:
+        if isinstance(text, Annotation):
+            choices = [_beside(text, beside, renderer) for beside in _BESIDE]
+            harms = [harm(box) + np.hypot(*beside) for beside, box in zip(_BESIDE, choices, strict=True)]
+            best = int(np.argmin(harms))
+            box = _beside(text, _BESIDE[best], renderer)
+            taken.append(box)
+            if np.hypot(*_BESIDE[best]) > _NEAR:
+                edge = [box.x0 if _BESIDE[best][0] > 0 else box.x1, (box.y0 + box.y1) / 2]
+                ends = np.stack([axes.transData.inverted().transform(edge), text.xy])
+                axes.plot(*ends.T, color=style.GOAL, linewidth=0.8, zorder=3.5)
+
+
+def _inside(points: NDArray, box: Bbox) -> int:
+    """How many points (n, 2) a box covers."""
+    return int(((points > box.min) & (points < box.max)).all(axis=1).sum())
+
+
+def _beside(note: Annotation, beside: tuple[float, float], renderer: RendererAgg) -> Bbox:
+    """Put a note so many points beside its place; the pixels that it then takes."""
+    note.set(position=beside, horizontalalignment="left" if beside[0] > 0 else "right", verticalalignment="center")
+    return note.get_window_extent(renderer).padded(2)
 
 
 def _words(figure: Figure, axes: Axes, scene: Scene) -> None:

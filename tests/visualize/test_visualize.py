@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Annotation
 
 from guidance.goals import SCHEMA, Contact, Goals, Heading, Obstacle, Pose, Waypoint, load_goals
 from motion_diffusion.motion import Motion
@@ -15,7 +16,7 @@ from visualize.fonts import written
 from visualize.labels import lines_of
 from visualize.marks import Arrow, Dots, Line, Mark, Zone, marks_of
 from visualize.panel import Actor, ground_of
-from visualize.path import draw_path
+from visualize.path import draw_path, drawn
 from visualize.prints import prints_of
 from visualize.scene import scene_of
 from visualize.strip import draw_strip, key_frames
@@ -138,6 +139,17 @@ def test_path_shows_goals_where_they_are(motion, tmp_path):
     mirrored = Goals(goals=[Waypoint(time=1.0, x=-3.0, z=1.0)])
     draw_path(motion, tmp_path / "c.png", goals=mirrored)
     assert np.abs(pixels(tmp_path / "c.png") - with_goals).mean() > 1
+
+
+def test_notes_on_a_walk_lie_neither_over_each_other_nor_over_goals(motion):
+    longer = Motion(torch.cat([motion.joints, motion.joints]), text="a person walks")
+    canvas = drawn(scene_of(longer, load_goals(SCHEMA.parent / "everything.json")), (900, 760))
+    (axes,) = canvas.figure.axes
+    notes = [text for text in axes.texts if isinstance(text, Annotation) and text.get_text()]
+    boxes = [note.get_window_extent(canvas.get_renderer()) for note in notes]
+    assert len(notes) > 4
+    assert all(box.count_overlaps(boxes) == 1 for box in boxes)  # itself
+    assert not any(box.contains(*axes.transData.transform(note.xy)) for box in boxes for note in notes)
 
 
 def test_strip_shows_as_many_bodies_as_asked(motion, tmp_path):
