@@ -41,8 +41,10 @@ def paint_labels(canvas: Canvas, camera: Camera, scenes: Sequence[Scene], time: 
         high, low = canvas.size[1] - 84 * unit, 44 * unit + size + away  # beyond are the caption and the clock
         under = pixel[1] > high or (mark.on_floor and pixel[1] > low)
         step = -1 if under else 1
-        at = pixel + [0, step * away]
         reach = np.array([0.6 * len(words), 1.3]) * size  # of another's middle, within which it would lie over these
+        at = pixel + [0, step * away]
+        if 0 <= pixel[0] <= canvas.size[0]:  # in the picture, so that its words are too
+            at[0] = np.clip(at[0], reach[0] / 2, canvas.size[0] - reach[0] / 2)
         while any((np.abs(at - other) < (reach + extent) / 2).all() for other, extent in taken):
             at[1] += step * size / 2
         taken.append((at, reach))
@@ -104,10 +106,13 @@ def paint_legend(canvas: Canvas, entries: Sequence[tuple[str, str]], below: int,
 
 
 def paint_clock(canvas: Canvas, scene: Scene, time: float, unit: float) -> None:
-    """The time, and a line of it with the moments of the goals, at the lower edge; it stops where the motion does."""
+    """The time, and a line of it with the moments of the goals, on a pale band at the lower edge; it stops where the
+    motion does."""
     time = min(time, scene.seconds)
     width, _ = canvas.size
     edge = EDGE * unit
+    band = np.array([[0, 0], [width, 0], [width, 2 * edge], [0, 2 * edge]])
+    canvas.polygons(band[None], [*style.rgb(style.BACKGROUND), 0.8])
     left, right = edge + 52 * unit, width - edge
     canvas.text(f"{time:.1f} s", (edge, edge), size=13 * unit, up="center")
 

@@ -1,5 +1,7 @@
 """What is drawn is where it should be: colours are looked for at the pixels where geometry says they are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,10 @@ from motion_diffusion.motion import Motion
 from tests.visualize.pictures import GOALS, film_of, near, pixels
 from visualize import style
 from visualize.camera import Camera, fit, framing, view_from
-from visualize.canvas import width_of
+from visualize.canvas import Canvas, width_of
 from visualize.film import write_film
 from visualize.fonts import written
-from visualize.labels import lines_of
+from visualize.labels import lines_of, paint_clock, paint_labels
 from visualize.marks import Arrow, Dots, Line, Mark, Zone, marks_of
 from visualize.panel import Actor, ground_of
 from visualize.path import draw_path, drawn
@@ -248,3 +250,26 @@ def test_letters_that_no_font_has_are_plain_signs(motion, tmp_path):
     told = Motion(motion.joints, text="人が歩く 🚶 \U000e0b00")
     draw_strip(told, tmp_path / "a.png", size=(400, 160))
     draw_path([told, told], tmp_path / "b.png", size=(300, 250))
+
+
+def test_the_clock_is_seen_over_goals_and_labels_are_in_the_picture(motion):
+    scene = scene_of(motion, Goals(goals=[Waypoint(time=1.0, x=0.0, z=0.0)]), title="A title")
+    canvas = Canvas((320, 240))
+    canvas.polygons(np.array([[[0, 0], [320, 0], [320, 240], [0, 240]]]), style.GOAL)
+    paint_clock(canvas, scene, 0.0, 0.5)
+    assert np.abs(canvas.image()[-4:].astype(int) - 255 * style.rgb(style.BACKGROUND)).max() < 60
+    canvas.clear()
+    (pixel,), _ = (camera := Camera(np.array([2.2, 0.9, 0.0]), 0.0, 6.0, (320, 240))).project(np.zeros((1, 3)))
+    assert 0 < pixel[0] < 30  # near the edge
+    paint_labels(canvas, camera, [scene], np.inf, 0.5)
+    green = near(canvas.image().astype(int), style.GOAL, 60)
+    canvas.clear()
+    camera = Camera(np.array([0.0, 0.9, 0.0]), 0.0, 6.0, (320, 240))
+    paint_labels(canvas, camera, [scene], np.inf, 0.5)
+    assert green == pytest.approx(near(canvas.image().astype(int), style.GOAL, 60), rel=0.15)
+
+
+def test_what_a_scene_is_told_by(motion):
+    scene = scene_of(motion, None, title="walk")
+    assert [replace(scene, text=text).told for text in ("a person walks", "")] == ["walk: a person walks", "walk"]
+    assert [replace(scene, text=text, title="").told for text in ("a person walks", "")] == ["a person walks", ""]
