@@ -332,6 +332,17 @@ def test_a_folder_is_drawn_as_far_as_it_can_be(plots, tmp_path, capsys):
     assert capsys.readouterr().out.split() == ["o/compare.svg", "o/loss.svg"]
 
 
+def test_a_folder_of_runs_is_one_figure_of_them(plots, tmp_path, capsys):
+    for run in RUNS[:2]:
+        (tmp_path / "runs" / run.name).mkdir(parents=True)
+        for name in ("metrics.jsonl", "config.json"):
+            (tmp_path / "runs" / run.name / name).write_bytes((run / name).read_bytes())
+    plots("runs", "--out", "o", "--endings", "svg")
+    plots(*(f"runs/{run.name}" for run in sorted(RUNS[:2])), "--out", "p", "--endings", "svg")
+    assert capsys.readouterr().out.split() == ["o/loss.svg", "p/loss.svg"]
+    assert (tmp_path / "o" / "loss.svg").read_bytes() == (tmp_path / "p" / "loss.svg").read_bytes()
+
+
 def test_runs_of_one_name_are_told_by_their_folders(plots, tmp_path, monkeypatch):
     for folder in ("one", "two"):
         (tmp_path / folder / "run").mkdir(parents=True)
@@ -346,6 +357,7 @@ def test_runs_of_one_name_are_told_by_their_folders(plots, tmp_path, monkeypatch
     ("files", "words"),
     [
         ((), "nothing to draw"),
+        (("compare.csv", "--endings"), "--endings without any draws nothing; give png or svg"),
         (("nowhere.csv",), "no file nowhere.csv"),
         (("compare.csv", "unknown.csv"), "unknown.csv: there is no figure of the columns a, b, c"),
         (("compare.csv", "folder/compare.csv"), "the figure of another file has this name"),
@@ -368,7 +380,12 @@ def test_what_has_no_figure_is_told_in_a_line(plots, tmp_path, capsys, files, wo
         ("metrics.jsonl", "[1]\n", "line 1 is no JSON object"),
         ("metrics.jsonl", "{\n", "line 1 is no JSON"),
         ("metrics.jsonl", '{"step": "x", "x0_error_q1": 1}\n', "column step has 'x' where a number belongs"),
-        ("figures.json", "{}", "is no result of an evaluation ('num')"),
+        ("figures.json", "{}", "it has no num, protocol, evaluator, data, figures; give"),
+        (
+            "figures.json",
+            '{"num": 1, "protocol": 1, "evaluator": 1, "data": 1, "figures": 3}',
+            "it has no figures that are",
+        ),
         ("figures.json", '{"num": 1, "protocol": 1, "evaluator": 1, "data": 1, "figures": {}}', "has no figures"),
     ],
 )
@@ -396,7 +413,7 @@ def test_evaluations_by_other_means_are_not_compared(plots, write_evaluation, tm
 
 def refused(plots, tmp_path, capsys, files, words):
     with pytest.raises(SystemExit, match="2"):
-        plots(*files, "--out", "o")
+        plots("--out", "o", *files)
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1

@@ -21,7 +21,7 @@ class Options:
     """
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Files, or folders: all in them that can be drawn is."""
+    """Files, or folders: all in them that can be drawn is; where there is none, all in the folders in them."""
     out: Path = Path("out/plots")
     """Folder for the figures."""
     endings: tuple[Ending, ...] = ENDINGS
@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = tyro.cli(Options, prog="python -m visualize plots", args=arguments)
     if not options.files:
         raise InputError("nothing to draw: give CSV files, metrics.jsonl, figures.json, or folders that hold them")
+    if not options.endings:
+        raise InputError(f"--endings without any draws nothing; give {' or '.join(ENDINGS)}, or leave it out")
     for path in draw(options.files, options.out, options.endings):
         print(path)
 

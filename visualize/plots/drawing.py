@@ -84,18 +84,25 @@ def save(figure: Figure, out: Path, name: str, endings: Sequence[Ending] = ENDIN
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are, and of folders what has a figure."""
+    """Files as they are, and of folders what has a figure; of those without any, such as one of runs, what is in the
+    folders in them."""
     for path in paths:
         if not path.exists():
             raise InputError(f"no file {path}; give a CSV file, {METRICS}, {EVALUATION}, or a folder that holds them")
         if not path.is_dir():
             yield path
             continue
-        found = [path / name for name in (METRICS, EVALUATION) if (path / name).is_file()]
-        found += [table for table in sorted(path.glob("*.csv")) if _kinds(read_table(table)[0])]
+        inner = sorted(folder for folder in path.iterdir() if folder.is_dir())
+        found = _drawn(path) or [file for folder in inner for file in _drawn(folder)]
         if not found:
             raise InputError(f"{path} has no {METRICS}, {EVALUATION} or CSV file that is drawn; give a folder that has")
         yield from found
+
+
+def _drawn(folder: Path) -> list[Path]:
+    """Files of a folder that have a figure."""
+    named = [folder / name for name in (METRICS, EVALUATION) if (folder / name).is_file()]
+    return named + [table for table in sorted(folder.glob("*.csv")) if _kinds(read_table(table)[0])]
 
 
 def _kinds(row: Row) -> list[Draw]:

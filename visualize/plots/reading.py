@@ -87,15 +87,18 @@ def read_evaluation(path: Path, name: str) -> list[Row]:
     Columns: model, group, figure, mean, half (of the 95 % interval), motions, protocol, evaluator, data.
     """
     told = _object(_text(path), str(path))
+    if missing := [key for key in ("num", "protocol", "evaluator", "data", "figures") if key not in told]:
+        raise InputError(f"{path} is no result of an evaluation, it has no {', '.join(missing)}; give a figures.json")
+    about = {"model": name, "motions": told["num"], **{key: told[key] for key in ("protocol", "evaluator", "data")}}
     try:
-        about = {"model": name, "motions": told["num"], **{key: told[key] for key in ("protocol", "evaluator", "data")}}
         rows: list[Row] = [
             about | {"group": group, "figure": figure, "mean": float(mean), "half": float(half)}
             for group, figures in told["figures"].items()
             for figure, (mean, half) in figures.items()
         ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is no result of an evaluation ({error}); give a figures.json") from None
+    except (TypeError, ValueError, AttributeError):
+        wanted = 'figures that are {"group": {"figure": [mean, half of the interval]}}'
+        raise InputError(f"{path} is no result of an evaluation, it has no {wanted}; give a figures.json") from None
     if not rows:
         raise InputError(f"{path} has no figures; evaluate anew")
     return rows
