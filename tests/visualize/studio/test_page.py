@@ -18,6 +18,7 @@ from data_loaders.reading import read_motion  # noqa: E402
 from guidance.goals import Goals, Segment, load_goals  # noqa: E402
 from motion_diffusion.motion import Motion  # noqa: E402
 from motion_diffusion.skeleton import FPS  # noqa: E402
+from visualize.studio.document import WORDS  # noqa: E402
 from visualize.studio.server import Address, Studio  # noqa: E402
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -289,6 +290,10 @@ def test_from_the_first_click_to_the_file(browser, studio, tmp_path):
     ann.until(lambda: len(bench.plan.parts) == 2, "a second part")
     ann.fill("Then", "a person waves")
     ann.until(lambda: bench.plan.parts[1].text == "a person waves", "its words")
+    ann.fill("Then", "a" * (WORDS + 1))
+    ann.until(lambda: "letters" in bench.message, "a refusal")
+    typed = ann.row("Then").locator("input").last
+    ann.until(lambda: typed.input_value() == "a person waves", "the words of the plan again")
     ann.press("Not the last")
     ann.until(lambda: len(bench.plan.parts) == 1, "one part")
     bench.edit(lambda plan: plan.changed("count", 1))
