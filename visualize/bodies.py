@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from data_loaders.body_model import usual_folder
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
+from visualize.frames import frame_at
 from visualize.rig import REST, Rig, rig_of
 from visualize.skin import Skin
 
@@ -75,12 +76,7 @@ class Skinned:
         return float(REST[_TOE, 1] - self.skin.vertices[:, 1].min())
 
     def at(self, time: float) -> NDArray[np.float64]:
-        return self.skin.posed_at(self.rig, nearest(time, self.rig))
-
-
-def nearest(time: float, rig: Rig) -> int:
-    """The frame of a rig nearest to `time` seconds."""
-    return int(np.clip(round(time * rig.fps), 0, len(rig.root) - 1))
+        return self.skin.posed_at(self.rig, frame_at(time, self.rig.fps, len(self.rig.root)))
 
 
 def check_looks(looks: Looks) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from guidance.goals import Contact, Goals, Heading, Joint, Loop, Obstacle, Path_, Pose, Relation
 from guidance.kinds import Goal
 from motion_diffusion.skeleton import FPS, JOINTS
+from visualize.frames import during, frame_at
 
 _NOWHERE = np.zeros((0, 3))
 
@@ -75,7 +76,8 @@ class Line:
 
     def miss(self, joints: NDArray, fps: float) -> float:
         """Distance in metres between wanted and walked, averaged over the frames of the line."""
-        frames = np.arange(frame(self.times[0], fps, len(joints)), frame(self.times[-1], fps, len(joints)) + 1)
+        stretch = during(self.time, self.last, fps, len(joints))
+        frames = np.arange(stretch.start, stretch.stop)
         off = joints[frames][:, 0, [0, 2]] - self.at(frames / fps)
         return float(np.linalg.norm(off, axis=-1).mean())
 
@@ -99,14 +101,14 @@ class Dots:
 
     def where(self, time: float, joints: NDArray, fps: float) -> NDArray:
         """(joints, 3) the pose at the nearest of its moments, free axes filled in from a motion (frames, 22, 3)."""
-        index = frame(time - self.time, FPS, len(self.positions))
-        now = joints[frame(self.time + index / FPS, fps, len(joints)), list(self.joints)]
+        index = frame_at(time - self.time, FPS, len(self.positions))
+        now = joints[frame_at(self.time + index / FPS, fps, len(joints)), list(self.joints)]
         wanted = self.positions[index]
         return np.where(np.isnan(wanted), now, wanted)
 
     def miss(self, joints: NDArray, fps: float) -> float:
         """Distance in metres between wanted and done, averaged over frames and joints."""
-        frames = [frame(self.time + index / FPS, fps, len(joints)) for index in range(len(self.positions))]
+        frames = [frame_at(self.time + index / FPS, fps, len(joints)) for index in range(len(self.positions))]
         off = joints[frames][:, list(self.joints)] - self.positions
         seen = ~np.isnan(self.positions).all(axis=-1)
         return float(np.linalg.norm(np.nan_to_num(off), axis=-1)[seen].mean())
@@ -134,7 +136,7 @@ class Arrow:
 
     def where(self, joints: NDArray, fps: float) -> NDArray:
         """(2,) x and z of the pelvis of a motion (frames, 22, 3) half-way through."""
-        return joints[frame((self.time + self.last) / 2, fps, len(joints)), 0, [0, 2]]
+        return joints[frame_at((self.time + self.last) / 2, fps, len(joints)), 0, [0, 2]]
 
     def places(self, joints: NDArray, fps: float) -> NDArray:
         """(n, 3) what should be seen of it."""
@@ -190,16 +192,6 @@ class Zone:
 
 
 Sign = Mark | Line | Dots | Arrow | Link | Zone
-
-
-def frame(time: float, fps: float, frames: int) -> int:
-    """Index of the frame nearest to `time` seconds in a motion of so many frames."""
-    return int(np.clip(round(time * fps), 0, frames - 1))
-
-
-def during(first: float, last: float, fps: float, frames: int) -> slice:
-    """The frames from one second to another."""
-    return slice(frame(first, fps, frames), frame(last, fps, frames) + 1)
 
 
 def marks_of(goals: Goals, *, seconds: float = np.inf) -> list[Sign]:

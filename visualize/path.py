@@ -22,8 +22,9 @@ from motion_diffusion.skeleton import JOINTS
 from visualize import style
 from visualize.camera import facing
 from visualize.fonts import families, written
+from visualize.frames import during
 from visualize.labels import lines_of
-from visualize.marks import Arrow, Dots, Line, Link, Mark, Sign, Zone, during
+from visualize.marks import Arrow, Dots, Line, Link, Mark, Sign, Zone
 from visualize.scene import Scene, scenes_of
 from visualize.tiles import check_count, tiled
 
