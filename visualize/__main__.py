@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -62,7 +63,7 @@ class Options:
     @property
     def single(self) -> bool:
         """Whether one motion is given, and no folder."""
-        return len(self.motions) == 1 and not self.motions[0].is_dir()
+        return len(self.motions) == 1 and not os.path.isdir(self.motions[0])
 
 
 FILMS, PICTURES, FILES = encode.ENDINGS, (".png",), (".bvh", ".glb", ".npz", ".csv")
@@ -111,7 +112,7 @@ def main() -> None:
     options = tyro.cli(Options, prog="python -m visualize")
     ending = check(options)
     files = motion_files(options.motions)
-    if options.out.exists() and any(file.exists() and file.samefile(options.out) for file in files):
+    if os.path.realpath(options.out) in map(os.path.realpath, files):
         raise InputError(f"{options.out} is a motion that is to be shown; give another --out")
     if options.titles is not None and len(options.titles) != len(files):
         raise InputError(f"{len(options.titles)} titles for {len(files)} motions; give one for each")

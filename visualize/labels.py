@@ -111,7 +111,7 @@ def paint_clock(canvas: Canvas, scene: Scene, time: float, unit: float) -> None:
     time = min(time, scene.seconds)
     width, _ = canvas.size
     edge = EDGE * unit
-    band = np.array([[0, 0], [width, 0], [width, 2 * edge], [0, 2 * edge]])
+    band = np.array([[0, 0], [width, 0], [width, 1.6 * edge], [0, 1.6 * edge]])
     canvas.polygons(band[None], [*style.rgb(style.BACKGROUND), 0.8])
     left, right = edge + 52 * unit, width - edge
     canvas.text(f"{time:.1f} s", (edge, edge), size=13 * unit, up="center")

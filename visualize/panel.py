@@ -111,8 +111,8 @@ class Panel:
         self._paint_bodies(camera, figures, goals, time)
         paint_links(canvas, camera, scenes[0], poses[0], time, unit)
         paint_labels(canvas, camera, scenes, time, unit)
-        self._paint_words(scenes)
         paint_clock(canvas, max(scenes, key=lambda scene: scene.seconds), time, unit)
+        self._paint_words(scenes)
 
     def _paint_words(self, scenes: Sequence[Scene]) -> None:
         """The caption, and the title or, in tints, a legend, which also says what each is if that is not the same."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ def motion_files(given: Sequence[Path]) -> list[Path]:
     """The files of motions that are given, or are in folders that are, by name; InputError for a folder without any."""
     found: list[Path] = []
     for path in given:
-        inside = [file for file in path.rglob("*") if file.suffix.lower() in ENDINGS] if path.is_dir() else [path]
+        inside = [file for file in path.rglob("*") if file.suffix.lower() in ENDINGS] if os.path.isdir(path) else [path]
         if not inside:
             raise InputError(f"no motions in {path}; give a folder with {', '.join(ENDINGS)} files")
         found += sorted(inside, key=_in_order)

@@ -109,6 +109,7 @@ def test_files_of_others_are_shown_too(visualize, tmp_path):
         (("m.npz", "--out", "m.npz/a.mp4"), "m.npz/a.mp4 cannot be written"),
         (("none.npz", "--out", "folder.mp4", "--overwrite"), r"folder.mp4 cannot be written \(Is a directory\)"),
         (("none.npz", "--out", "n" * 300 + ".mp4"), "nnn.mp4 cannot be written"),
+        (("n" * 300 + ".npz", "--out", "a.mp4"), "no file n+.npz"),
         (("m.npz", "--out", "m.npz", "--overwrite"), "m.npz is a motion that is to be shown; give another --out"),
         ((".", "--out", "link.npz", "--overwrite"), "link.npz is a motion that is to be shown"),
         (("none.npz", "m.npz", "--out", "a.mp4"), "none.npz"),

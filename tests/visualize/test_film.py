@@ -110,6 +110,7 @@ def test_goals_and_titles_are_of_each_motion(motion, tmp_path):
     assert len(rows) > 20
     assert columns.mean() == pytest.approx(480, abs=8)  # in the middle of the second picture
     assert rows.min() > 200
+    assert frame[changed].max(axis=-1).min() < 80  # dark, on whatever is there
 
 
 def test_overlaid_motions_have_a_tint_each(motion, tmp_path):
