@@ -47,7 +47,7 @@ class Options:
     goals: Path | None = None
     """Goal file to draw; by default the goals that each motion was made with."""
     titles: tuple[str, ...] | None = None
-    """Under the picture of each motion; by default what tells them apart."""
+    """Of each motion; by default what tells them apart."""
     size: tuple[int, int] = (640, 480)
     """Width and height of each motion's picture in a film."""
     page: int = 1
