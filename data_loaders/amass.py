@@ -79,13 +79,13 @@ class AmassEntry:
         return Clip(self.name, from_origin(joints), split, told.captions, told.action, told.style)
 
 
-def read_amass_joints(path: Path, body_models: Path) -> NDArray[np.float64]:
+def read_amass_joints(path: Path, body_models: Path, *, longest: float | None = None) -> NDArray[np.float64]:
     """A recording as joints (F, 22, 3) of this body at 20 frames a second, y up, on the floor, where the file has them.
 
-    body_models: the folder with them, see `body_model.places`. Raises FileNotFoundError, or InputError that names the
-    file, or says which body model to get.
+    body_models: the folder with them, see `body_model.places`. longest: seconds that it may last. Raises
+    FileNotFoundError, or InputError that names the file, or says which body model to get.
     """
-    recording = read_recording(path)
+    recording = read_recording(path, longest=longest)
     model = load_body_model(body_models, recording.kind, recording.gender)
     joints = resampled(recording.joints(model), recording.fps)
     return on_the_floor(uniform_skeleton(joints, BONE_LENGTHS.numpy()))

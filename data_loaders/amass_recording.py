@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from data_loaders.body_model import BodyModel, Kind
 from data_loaders.npz import read_members
-from data_loaders.resampling import FASTEST, SLOWEST
+from data_loaders.resampling import FASTEST, SLOWEST, check_length
 from motion_diffusion.errors import InputError
 
 _REMEDY = "download it from AMASS again"
 _WIDTHS: dict[int, Kind] = {156: "smplh", 165: "smplx"}
+_SHAPES = 1000
+"""Numbers of a body's shape, at most."""
 _BODY = 66
 """Numbers of a pose for the pelvis and the 21 joints of the body; the face's and the hands' come after."""
 
@@ -58,8 +60,11 @@ def y_up(joints: NDArray[np.float64]) -> NDArray[np.float64]:
     return joints[..., [0, 2, 1]] * np.array([-1.0, 1.0, 1.0])
 
 
-def read_recording(path: Path) -> Recording:
-    """Read a file of AMASS. Raises FileNotFoundError, or InputError for one that is damaged or something else."""
+def read_recording(path: Path, *, longest: float | None = None) -> Recording:
+    """Read a file of AMASS. longest: seconds that it may last.
+
+    Raises FileNotFoundError, or InputError for one that is damaged, longer, or something else.
+    """
     arrays = read_members(
         path,
         (
@@ -71,15 +76,17 @@ def read_recording(path: Path) -> Recording:
     rate = "mocap_framerate" if "mocap_framerate" in arrays else "mocap_frame_rate"
     if missing := [name for name in ("trans", "betas", "gender", rate) if name not in arrays]:
         raise InputError(f"{path} has no {', no '.join(missing)}; give files of AMASS's SMPL-H or SMPL-X data")
-    kind, pose = _kind_and_pose(path, arrays)
-    gender, is_bytes = _text(path, "gender", arrays["gender"])
-    if gender not in ("male", "female", "neutral"):
-        raise InputError(f"{path}: gender is {gender!r}, not male, female or neutral; {_REMEDY}")
     fps = float(_numbers(path, rate, arrays[rate], 1)[0])
     if not SLOWEST <= fps <= FASTEST:
         raise InputError(f"{path}: {rate} is {fps:g}, no number of frames a second; {_REMEDY}")
+    moving = [arrays[name] for name in ("poses", "root_orient", "pose_body", "trans") if name in arrays]
+    check_length(path, max(array.shape[0] if array.ndim else 0 for array in moving), fps, longest)
+    kind, pose = _kind_and_pose(path, arrays)
+    gender, is_bytes = _text(path, "gender", arrays["gender"])
+    if gender not in ("male", "female", "neutral"):
+        raise InputError(f"{path}: gender is {gender[:20]!r}, not male, female or neutral; {_REMEDY}")
     trans = _numbers(path, "trans", arrays["trans"], len(pose), 3)
-    betas = _numbers(path, "betas", arrays["betas"], arrays["betas"].size)
+    betas = _numbers(path, "betas", arrays["betas"], min(arrays["betas"].size, _SHAPES))
     return Recording(path, kind, gender, is_bytes, fps, pose, trans, betas)
 
 
@@ -97,7 +104,7 @@ def _kind_and_pose(path: Path, arrays: dict[str, NDArray[Any]]) -> tuple[Kind, N
         raise InputError(f"{path} has no poses and no {', no '.join(missing)}; give files of AMASS")
     kind, _ = _text(path, "surface_model_type", arrays["surface_model_type"])
     if kind not in ("smplh", "smplx"):
-        raise InputError(f"{path}: its bodies are {kind!r}; give files of AMASS's SMPL-H or SMPL-X data")
+        raise InputError(f"{path}: its bodies are {kind[:20]!r}; give files of AMASS's SMPL-H or SMPL-X data")
     frames = len(arrays["root_orient"]) if arrays["root_orient"].ndim else 0
     parts = [
         _numbers(path, name, arrays[name], frames, width) for name, width in (("root_orient", 3), ("pose_body", 63))
@@ -122,5 +129,8 @@ def _text(path: Path, name: str, array: NDArray[Any]) -> tuple[str, bool]:
     """A single text, and whether it stands there as bytes."""
     if array.size != 1 or array.dtype.kind not in "US":
         raise InputError(f"{path}: {name} is not a text; {_REMEDY}")
-    is_bytes = array.dtype.kind == "S"
-    return str(array.reshape(()).astype(str)), is_bytes
+    try:
+        text = array.item()
+    except ValueError:  # of no such letters
+        raise InputError(f"{path}: {name} is not a text; {_REMEDY}") from None
+    return (text.decode(errors="replace"), True) if isinstance(text, bytes) else (text, False)

@@ -12,27 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loaders.bvh import read_bvh
+from data_loaders.bvh_clip import read_bvh_joints
 from data_loaders.captions import motion_facts, true_caption
 from data_loaders.clip import Caption, Clip, from_origin, split_of
-from data_loaders.resampling import resampled
-from data_loaders.retarget import retarget
+from data_loaders.mapping import shipped
 from data_loaders.source import Source
 from motion_diffusion.errors import InputError
 
 LICENCE = "CC BY-NC 4.0; trained on the Bandai-Namco Research Motiondataset"
-
-_TRUNK = {"pelvis": "Hips", "spine1": "Spine", "spine3": "Chest", "neck": "Neck", "head": "Head"}
-_LIMBS = {
-    "collar": "Shoulder", "shoulder": "UpperArm", "elbow": "LowerArm", "wrist": "Hand",
-    "hip": "UpperLeg", "knee": "LowerLeg", "ankle": "Foot", "foot": "Toes",
-}  # fmt: skip
-_THEIRS = _TRUNK | {
-    f"{side}_{ours}": f"{theirs}_{letter}"
-    for side, letter in (("left", "L"), ("right", "R"))
-    for ours, theirs in _LIMBS.items()
-}
-"""This body's joints and those of the dataset's skeleton that stand for them."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +57,4 @@ def read_clip(path: Path) -> NDArray[np.float32]:
 
     The floor is the capture's own, y = 0; the balls of standing feet are 4 to 5 cm above it.
     """
-    bvh = read_bvh(path)
-    if missing := [name for name in _THEIRS.values() if name not in bvh.names]:
-        raise InputError(f"{path}: no joint {', '.join(missing)}; give files of the Bandai-Namco dataset")
-    positions = resampled(bvh.world()[0], 1 / bvh.frame_time)
-    body = retarget({ours: positions[:, bvh.names.index(theirs)] for ours, theirs in _THEIRS.items()})
-    return from_origin(body)
+    return from_origin(read_bvh_joints(path, shipped()["bandai_namco"], scale=0.01))

@@ -105,11 +105,16 @@ def model_files(folder: Path) -> list[Path]:
     return found
 
 
+class NoBodyModel(InputError):
+    """A body model is not where it is looked for."""
+
+
 @lru_cache(maxsize=6)
 def load_body_model(folder: Path, kind: Kind, gender: str) -> BodyModel:
     """The body model of a kind and a gender in a folder (see `places`).
 
-    Raises InputError, with what to get and where to put it, if it is missing, a pickle, damaged, or of another kind.
+    Raises NoBodyModel, with what to get and where to put it, if it is missing or a pickle, and InputError if it is
+    damaged or of another kind.
     """
     here, or_here = places(folder, kind, gender)
     path = here if here.is_file() else or_here
@@ -117,17 +122,19 @@ def load_body_model(folder: Path, kind: Kind, gender: str) -> BodyModel:
     if not path.is_file():
         pickled = [file for file in (here.with_suffix(".pkl"), or_here.with_suffix(".pkl")) if file.is_file()]
         if pickled:
-            raise InputError(f"{pickled[0]} is a pickle, which could run anything, and is not read; {get} as .npz")
-        raise InputError(f"no {_CALLED[_JOINTS[kind]]} body model for {gender}: {get}")
+            raise NoBodyModel(f"{pickled[0]} is a pickle, which could run anything, and is not read; {get} as .npz")
+        raise NoBodyModel(f"no {_CALLED[_JOINTS[kind]]} body model for {gender}: {get}")
     arrays = read_members(path, ("v_template", "shapedirs", "J_regressor", "kintree_table"), get)
     if missing := {"v_template", "shapedirs", "J_regressor", "kintree_table"} - arrays.keys():
         raise InputError(f"{path} is no body model, it has no {', '.join(sorted(missing))}; {get}")
     template, shapes, regressor, tree = (arrays[n] for n in ("v_template", "shapedirs", "J_regressor", "kintree_table"))
+    if not all(array.dtype.kind in "fiu" for array in (template, shapes, regressor, tree)):
+        raise InputError(f"{path}: not all of its arrays are numbers; {get}")
     joints = len(regressor) if regressor.ndim else 0
     if joints != _JOINTS[kind]:
         called = _CALLED.get(joints, "of some other kind")
         raise InputError(f"{path} is {called}, with {joints} joints, where {_CALLED[_JOINTS[kind]]} is needed; {get}")
-    vertices = len(template)
+    vertices = len(template) if template.ndim else 0
     fits = template.shape == (vertices, 3) and regressor.shape == (joints, vertices) and shapes.ndim == 3
     if not fits or shapes.shape[:2] != (vertices, 3) or tree.shape != (2, joints):
         raise InputError(f"{path}: its arrays do not fit each other; {get}")

@@ -35,19 +35,20 @@ def read_bvh_joints(
     scale: float | None = None,
     up: Axis | None = None,
     floor: Floor | None = None,
+    longest: float | None = None,
 ) -> Array:
     """A BVH file as joints (F, 22, 3) of this body at 20 frames a second, y up, where the file has them.
 
     mapping: by default the shipped one that fits. scale: metres in one unit, if the legs shall be refused that are no
     person's by it; joints come out the same in any unit, as large as this body. up, floor: by default what the mapping
     says, else y, and under the feet (of this very body at height 0). Raises FileNotFoundError, or InputError that names
-    the file.
+    the file. longest: seconds that it may last.
     """
-    bvh = read_bvh(path, scale=scale or 1.0)
+    bvh = read_bvh(path, scale=scale or 1.0, longest=longest)
     try:
         mapping = mapping or shipped()[fitting(bvh.names)]
         found = mapping.indices(bvh.names)
-        positions = resampled(bvh.world()[0][:, list(found.values())], 1 / bvh.frame_time)
+        positions = resampled(bvh.world(list(found.values())), 1 / bvh.frame_time)
         source = dict(zip(found, positions.transpose(1, 0, 2), strict=True))
         _check_legs(source, scale)
         given = up or mapping.up

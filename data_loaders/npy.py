@@ -7,16 +7,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_loaders.resampling import check_length
 from motion_diffusion.errors import InputError
+from motion_diffusion.skeleton import FPS
 
 Shape = tuple[int | None, ...]
 
 
-def read_npy(path: Path, shape: Shape, remedy: str, *, or_shape: Shape | None = None) -> NDArray[np.float64]:
+def read_npy(
+    path: Path, shape: Shape, remedy: str, *, or_shape: Shape | None = None, longest: float | None = None
+) -> NDArray[np.float64]:
     """The numbers of a file. shape, or_shape: what it must be, or may be too, None for any length but 0.
 
-    remedy: what to do about a file that cannot be used. Raises FileNotFoundError, or InputError for one that is empty,
-    damaged or pickled (which could run anything when it is read), has another shape, or numbers that are not finite.
+    longest: seconds that its rows may last, frames at this project's rate. remedy: what to do about a file that cannot
+    be used. Raises FileNotFoundError, or InputError for one that is empty, damaged or pickled (which could run anything
+    when it is read), longer, has another shape, or numbers that are not finite.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; {remedy}")
@@ -36,6 +41,7 @@ def read_npy(path: Path, shape: Shape, remedy: str, *, or_shape: Shape | None = 
         raise InputError(f"{path} has shape {array.shape} where {wanted} should be; {remedy}")
     if array.dtype.kind not in "fiu":
         raise InputError(f"{path} holds {array.dtype}, no numbers; {remedy}")
+    check_length(path, len(array), FPS, longest)
     numbers = array.astype(np.float64)
     finite = np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1)
     if not finite.all():

@@ -18,21 +18,27 @@ import torch
 from numpy.typing import NDArray
 
 from data_loaders.amass import read_amass_joints
-from data_loaders.body_model import usual_folder
+from data_loaders.body_model import NoBodyModel, usual_folder
 from data_loaders.bvh_clip import read_bvh_joints
 from data_loaders.humanml3d import BODY
 from data_loaders.mapping import Axis, load_mapping
 from data_loaders.npy import read_npy
-from data_loaders.resampling import FASTEST, SLOWEST, resampled
+from data_loaders.npz import read_members
+from data_loaders.resampling import FASTEST, SLOWEST, check_length, resampled
 from data_loaders.t2m_clip import agree, decoded
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import to_origin
 from motion_diffusion.motion import Motion
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
 
 ENDINGS = (".npz", ".bvh", ".npy")
+TALL = 1.7
+"""Metres, about, of this body."""
+SIZES = (1 / 3, 3.0)
+"""Of a person, beside this body; what is beyond stands in other units."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what comes to no finite number is refused in the end
 def read_motion(
     path: str | Path,
     *,
@@ -41,6 +47,7 @@ def read_motion(
     body_models: Path | None = None,
     from_origin: bool = False,
     own_rate: bool = False,
+    longest: float | None = None,
 ) -> Motion:
     """Read a motion, on the floor and upright, and where the file has it.
 
@@ -48,9 +55,11 @@ def read_motion(
     where that cannot be told. body_models: the folder with those that a recording of AMASS needs; by default
     `body_model.usual_folder`. from_origin: whether a motion from elsewhere, whose place says nothing here, is moved to
     begin at the origin and face +z; one of this project stays where it is. own_rate: whether a motion of this project
-    keeps its frame rate, to be shown or taken away, for models know 20 frames a second only.
+    keeps its frame rate, to be shown or taken away, for models know 20 frames a second only. longest: seconds that it
+    may last, which is looked at before much is made of it.
 
-    Raises FileNotFoundError, or InputError with the file's name for one that is damaged or cannot be told what it is.
+    Raises FileNotFoundError, or InputError with the file's name for one that is damaged, cannot be told what it is, or
+    has joints in other units than metres.
     """
     path = Path(path)
     if not _is_there(path):
@@ -59,18 +68,19 @@ def read_motion(
     if ending not in ENDINGS:
         raise InputError(f"{path}: motions are read from {', '.join(ENDINGS)}; give one of these")
     if ending == ".npz" and "trans" not in _members(path):
-        return Motion.load(path) if own_rate else _of_ours(path)
+        return _in_metres(path, _of_ours(path, own_rate=own_rate, longest=longest))
     if ending == ".bvh":
-        joints = read_bvh_joints(path, load_mapping(mapping) if mapping else None, up=up)
+        joints = read_bvh_joints(path, load_mapping(mapping) if mapping else None, up=up, longest=longest)
     elif ending == ".npz":
-        joints = read_amass_joints(path, body_models or usual_folder())
+        joints = _amass(path, body_models or usual_folder(), longest)
     else:
-        joints = _humanml3d(path)
+        joints = _humanml3d(path, longest)
     placed = torch.from_numpy(joints)
     try:
-        return Motion(to_origin(placed) if from_origin else placed, provenance={"file": path.name})
+        motion = Motion(to_origin(placed) if from_origin else placed, provenance={"file": path.name})
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    return _in_metres(path, motion)
 
 
 def _is_there(path: Path) -> bool:
@@ -89,20 +99,48 @@ def _members(path: Path) -> set[str]:
         return set()
 
 
-def _of_ours(path: Path) -> Motion:
+def _in_metres(path: Path, motion: Motion) -> Motion:
+    """The motion. InputError if its body is as no person is tall."""
+    bones = (motion.joints[:, 1:] - motion.joints[:, list(PARENTS[1:])]).norm(dim=-1).median(dim=0).values
+    size = float((bones / BONE_LENGTHS[1:]).median())
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise InputError(f"{path}: its body is about {TALL * size:.3g} m tall; give joints in metres")
+    return motion
+
+
+def _of_ours(path: Path, *, own_rate: bool, longest: float | None) -> Motion:
+    if longest is not None:
+        _check_unread(path, longest)
     motion = Motion.load(path)
-    if motion.fps == FPS:
-        return motion
     if not SLOWEST <= motion.fps <= FASTEST:
         raise InputError(f"{path} has {motion.fps:g} frames a second; {SLOWEST:g} to {FASTEST:g} can be read")
+    if own_rate or motion.fps == FPS:
+        return motion
     joints = resampled(motion.joints.double().numpy(), motion.fps)
     return dataclasses.replace(motion, joints=torch.from_numpy(joints), fps=FPS)
 
 
-def _humanml3d(path: Path) -> NDArray[np.float64]:
+def _check_unread(path: Path, longest: float) -> None:
+    """InputError for joints that, few bytes each, would become a long motion; whatever else is wrong is said later."""
+    arrays = read_members(path, ("joints", "fps"), "copy or make it again")
+    if arrays.keys() == {"joints", "fps"} and arrays["fps"].size == 1:
+        fps = arrays["fps"].item()
+        if isinstance(fps, int | float) and fps > 0:
+            check_length(path, arrays["joints"].size // (3 * len(JOINTS)), fps, longest)
+
+
+def _amass(path: Path, body_models: Path, longest: float | None) -> NDArray[np.float64]:
+    """Joints (F, 22, 3) of a recording of AMASS."""
+    try:
+        return read_amass_joints(path, body_models, longest=longest)
+    except NoBodyModel as error:
+        raise InputError(f"{path}: {error}, or say with --body-models or $BODY_MODELS which folder has it") from None
+
+
+def _humanml3d(path: Path, longest: float | None) -> NDArray[np.float64]:
     """Joints (F, 22, 3) of a file of HumanML3D."""
     remedy = "give joints or features of HumanML3D, as its scripts leave them"
-    numbers = read_npy(path, (None, BODY.joints, 3), remedy, or_shape=(None, BODY.features))
+    numbers = read_npy(path, (None, BODY.joints, 3), remedy, or_shape=(None, BODY.features), longest=longest)
     if numbers.ndim == 3:
         return numbers
     for relative in (True, False):

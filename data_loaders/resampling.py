@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_diffusion.errors import InputError
 from motion_diffusion.skeleton import FPS
 
-SLOWEST, FASTEST = 1.0, 10_000.0
+SLOWEST, FASTEST = 1.0, 1000.0
 """Frames a second that motions from elsewhere may have; beyond, their files are damaged."""
+
+
+def check_length(path: Path, frames: int, fps: float, longest: float | None) -> None:
+    """InputError for a file that lasts longer than so many seconds, if these are given."""
+    if longest is not None and frames > longest * fps * (1 + 1e-6):
+        raise InputError(f"{path} lasts {frames / fps:.0f} s; give one of up to {longest:g} s, or cut it")
 
 
 def resampled(values: NDArray[np.float64], fps: float) -> NDArray[np.float64]:

@@ -84,5 +84,5 @@ def test_another_skeleton_is_refused(tmp_path, walk, write_bandai):
     path = tmp_path / "dataset-1_bow_proud_002.bvh"
     write_bandai(path, walk)
     path.write_text(path.read_text().replace("Hips", "Pelvis"))
-    with pytest.raises(InputError, match="no joint Hips"):
+    with pytest.raises(InputError, match="no joint 'Hips'"):
         read_clip(path)

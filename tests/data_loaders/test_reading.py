@@ -16,9 +16,12 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.heading import heading, to_origin, turn
 from motion_diffusion.motion import Motion
 from motion_diffusion.representation import encode, to_relative
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.skeleton import FPS, forward_kinematics
 from tests.data_loaders.amass_files import pickled, recording, write_model, write_recording
 from tests.data_loaders.bvh_files import CAPTURE, SKELETONS
+
+BODY = forward_kinematics(torch.eye(3, dtype=torch.float64).expand(22, 3, 3), torch.zeros(3, dtype=torch.float64))
+"""(22, 3) at rest."""
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def test_other_rates_become_ours(tmp_path, fps):
     """A swing of two seconds is where it is at each of our frames, whatever the file's are."""
 
     def joints(time):
-        return torch.sin(np.pi * time)[:, None, None] * torch.ones(22, 3, dtype=torch.float64)
+        return BODY + torch.sin(np.pi * time)[:, None, None]
 
     Motion(joints(torch.arange(2 * fps + 1, dtype=torch.float64) / fps), fps=fps).save(tmp_path / "m.npz")
     motion = read_motion(tmp_path / "m.npz")

@@ -18,7 +18,7 @@ from visualize.rig import Rig
 
 def ours(path, scale):
     file = read_bvh(path, scale=scale)
-    return file.world()[0][:, [file.names.index(joint) for joint in JOINTS]], 1 / file.frame_time
+    return file.world([file.names.index(joint) for joint in JOINTS]), 1 / file.frame_time
 
 
 def pybvhs(path, scale):
