@@ -139,19 +139,22 @@ def load_smpl(kind: str, gender: str, folder: Path) -> SmplModel:
     arrays = read_members(path, (*_SKIN, *_HANDS), remedy)
     if missing := set(_SKIN) - arrays.keys():
         raise InputError(f"{path} has no skin: {', '.join(sorted(missing))} missing; {remedy}")
+    vertices, joints = (arrays[name].shape[-1] if arrays[name].ndim else 0 for name in ("J_regressor", "kintree_table"))
+    shapes = {
+        "v_template": (vertices, 3), "posedirs": (vertices, 3, 9 * (joints - 1)), "weights": (vertices, joints),
+        "J_regressor": (joints, vertices), "kintree_table": (2, joints), "f": (arrays["f"].size // 3, 3),
+        "hands_meanl": (3 * _FINGERS,), "hands_meanr": (3 * _FINGERS,),
+    }  # fmt: skip
+    for name, array in arrays.items():
+        if array.shape != shapes[name] or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} is not {shapes[name]} finite numbers; {remedy}")
     floats = ("v_template", "posedirs", "weights", "J_regressor")
     numbers = {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in floats}
     parents = torch.from_numpy(arrays["kintree_table"][0].astype(np.int64))
-    vertices, joints = len(numbers["v_template"]), len(parents)
-    shapes = {
-        "v_template": (vertices, 3), "posedirs": (vertices, 3, 9 * (joints - 1)), "weights": (vertices, joints),
-        "J_regressor": (joints, vertices), "kintree_table": (2, joints), "f": (len(arrays["f"]), 3),
-    }  # fmt: skip
-    for name, shape in shapes.items():
-        if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
-            raise InputError(f"{path}: {name} is not {shape} finite numbers; {remedy}")
     parents[0] = -1
-    if tuple(parents[: len(PARENTS)].tolist()) != PARENTS or arrays["f"].max() >= vertices:
+    triangles = arrays["f"].astype(np.int64)
+    fits = triangles.size and triangles.min() >= 0 and triangles.max() < vertices
+    if not fits or tuple(parents[: len(PARENTS)].tolist()) != PARENTS:
         raise InputError(f"{path}: its joints or triangles do not fit each other; {remedy}")
     hands = torch.eye(3).repeat(joints, 1, 1)
     for side, name in enumerate(_HANDS):
@@ -166,7 +169,7 @@ def load_smpl(kind: str, gender: str, folder: Path) -> SmplModel:
         numbers["J_regressor"],
         parents,
         numbers["weights"],
-        arrays["f"].astype(np.int64),
+        triangles,
         hands,
     )
 

@@ -235,7 +235,13 @@ def test_our_own_bones_leave_the_pelvis_where_it_is(motion, tmp_path):
     [
         ("smplh", {"weights": np.zeros((5, 52))}, r"weights is not \(6890, 52\) finite numbers"),
         ("smplx", {"f": np.full((2, 3), 99999)}, "joints or triangles do not fit"),
+        ("smplx", {"f": np.full((2, 3), -1)}, "joints or triangles do not fit"),
+        ("smpl", {"f": np.array(3)}, r"f is not \(0, 3\) finite"),
         ("smpl", {"v_template": np.full((6890, 3), np.nan)}, r"v_template is not \(6890, 3\) finite"),
+        ("smpl", {"v_template": np.array(1.0)}, r"v_template is not \(6890, 3\) finite"),
+        ("smpl", {"weights": np.full((6890, 24), "x")}, r"weights is not \(6890, 24\) finite numbers"),
+        ("smpl", {"kintree_table": np.arange(24)}, r"kintree_table is not \(2, 24\) finite"),
+        ("smplh", {"hands_meanl": np.zeros(7)}, r"hands_meanl is not \(45,\) finite"),
     ],
 )
 def test_models_that_are_broken(tmp_path, kind, changes, said):

@@ -36,8 +36,9 @@ def run(options: Options) -> None:
         from visualize.studio.server import Address, Studio
     except ImportError as error:
         raise InputError(f"the studio needs {error.name}: pip install 'motion-diffusion[studio]'") from None
-    if options.threads < 1:
-        raise InputError(f"--threads {options.threads}: give 1 or more")
+    most = max(os.cpu_count() or 1, 2)
+    if not 1 <= options.threads <= most:
+        raise InputError(f"--threads {options.threads}: give 1 to {most}")
     torch.set_num_threads(options.threads)
     studio = Studio(Address(options.host, options.port), runs=options.models)
     if not studio.address.is_local:

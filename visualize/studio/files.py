@@ -77,12 +77,9 @@ def read_upload(name: str, content: bytes) -> Motion:
         path = Path(folder) / name
         path.write_bytes(content)
         try:
-            motion = read_motion(path, from_origin=True)
+            return read_motion(path, from_origin=True, longest=LONGEST)
         except (InputError, OSError) as error:
             raise InputError(str(error).replace(f"{folder}/", "")) from None
-    if motion.seconds > LONGEST:
-        raise InputError(f"{name} lasts {motion.seconds:.0f} s; load up to {LONGEST:.0f} s")
-    return motion
 
 
 def _check_size(content: bytes) -> None:

@@ -65,6 +65,14 @@ class Page:
         self._desk.close()
         self.bench.leave()
 
+    def tell(self, said: str) -> None:
+        """Say something to the person; from any thread."""
+
+        def told() -> None:
+            self.bench.message = said
+
+        self._desk.post(lambda: self._show_after(told))
+
     def _build(self) -> None:
         try:
             if kept := self._client.local_storage.get_item(KEPT, timeout=5.0):

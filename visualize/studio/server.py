@@ -1,15 +1,16 @@
 """The studio's server: pages for several people, who share the models and the work, and the door that keeps others out.
 
-It listens on this machine alone unless told otherwise. Pages of other origins are not let in, nobody can have it shared
-through a tunnel, and messages beyond their size are dropped. Private names of viser are used in this file only.
+It listens on this machine alone unless told otherwise. Pages of other origins are turned away before they are listened
+to, nobody can have it shared through a tunnel, and messages beyond their size are dropped. Private names of viser are
+used in this file only.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import socket
-import sys
 import threading
 import warnings
 from collections.abc import Sequence
@@ -64,6 +65,8 @@ class Address:
 
     def check(self) -> None:
         """InputError if it cannot be listened on."""
+        if not self.host:
+            raise InputError("no --host; give an address of this machine, or leave it out for this machine alone")
         if not 0 < self.port < 65536:
             raise InputError(f"port {self.port}: give one from 1 to 65535")
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -73,10 +76,9 @@ class Address:
                 trial.bind((self.host, self.port))
             except OSError as error:
                 reason = error.strerror or str(error)
-                raise InputError(
-                    f"{self.host} port {self.port} cannot be listened on ({reason}); close what uses it, or give "
-                    "another --port"
-                ) from None
+                taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+                remedy = "close what uses it, or give another --port" if taken else "give an address of this machine"
+                raise InputError(f"{self.host} port {self.port} cannot be listened on ({reason}); {remedy}") from None
 
     def lets_in(self, origin: str | None, host: str | None) -> bool:
         """Whether a page of an origin, asking for a host, may come in: one that came from here, by this name."""
@@ -103,6 +105,7 @@ class Studio:
         address.check()
         self.address, self._models = address, Models(runs)
         self._work = Work()
+        self._guards: dict[int, _Guard] = {}
         self._pages: dict[int, Page] = {}
         self._lock = threading.Lock()
         with contextlib.redirect_stdout(io.StringIO()):  # it says where it is; that is for who starts this to say
@@ -111,6 +114,8 @@ class Studio:
             self._server.stop()
             raise InputError(f"port {address.port} is in use; close what uses it, or give another --port")
         self._furnish()
+        self._server._websock_server.on_client_connect(self._at_the_door)
+        self._server._websock_server.on_client_disconnect(self._leave)
         self._server.on_client_connect(self._come)
         self._server.on_client_disconnect(self._go)
 
@@ -141,17 +146,27 @@ class Studio:
         camera = self._server.initial_camera
         camera.position, camera.look_at, camera.up = EYE, LOOK_AT, (0.0, 1.0, 0.0)
 
-    async def _come(self, client: Any) -> None:
-        connection = self._server._websock_server._live_connections.get(client.client_id)
-        headers = {} if connection is None or connection.request is None else connection.request.headers
-        with self._lock:
-            full = len(self._pages) >= PEOPLE
+    async def _at_the_door(self, guest: Any) -> None:
+        """Let a connection in, or close it before anything of what it sends is read."""
+        connection = self._server._websock_server._live_connections[guest.client_id]
+        full = len(self._guards) >= PEOPLE
+        headers = {} if connection.request is None else connection.request.headers
         if full or not self.address.lets_in(headers.get("Origin"), headers.get("Host")):
-            if connection is not None:
-                await connection.close(1008, "the studio is full" if full else "a page from elsewhere")
+            await connection.close(1008, "the studio is full" if full else "a page from elsewhere")
             return
-        _guard(client)
+        self._guards[guest.client_id] = _Guard(guest)
+
+    def _leave(self, guest: Any) -> None:
+        self._guards.pop(guest.client_id, None)
+
+    async def _come(self, client: Any) -> None:
+        """A page is there, and shows something."""
+        guard = self._guards.get(client.client_id)
+        if guard is None:  # it came before there was a door
+            await self._server._websock_server._live_connections[client.client_id].close(1008, "come again")
+            return
         page = Page(client, self._models, self._work)
+        guard.belongs_to(client, page)
         with self._lock:
             self._pages[client.client_id] = page
 
@@ -162,28 +177,38 @@ class Studio:
             threading.Thread(target=page.close, name="studio-goodbye", daemon=True).start()
 
 
-def _guard(client: Any) -> None:
-    """Drop what a page sends beyond its size: uploads, and values of widgets."""
-    connection, received = client._websock_connection, 0
-    passed = connection._handle_incoming_message
+class _Guard:
+    """Drops what a page sends beyond its size: uploads, and values of widgets."""
 
-    async def guarded(client_id: int, message: Any) -> None:
-        nonlocal received
+    def __init__(self, connection: Any):
+        self._passed, self._received = connection._handle_incoming_message, 0
+        self._client: Any = None
+        self._page: Page | None = None
+        connection._handle_incoming_message = self._look
+
+    def belongs_to(self, client: Any, page: Page) -> None:
+        """Whose connection it is."""
+        self._client, self._page = client, page
+
+    async def _look(self, client_id: int, message: Any) -> None:
         if isinstance(message, _messages.FileTransferStartUpload):
-            received = 0
-            client.gui._drop_uploads_from_client(client_id)  # one at a time
+            self._received = 0
+            if self._client is not None:
+                self._client.gui._drop_uploads_from_client(client_id)  # one at a time
             if message.size_bytes > LARGEST or message.part_count > LARGEST // 2**16:
-                print(f"an upload of {message.size_bytes / 2**20:.0f} MB was refused", file=sys.stderr)
+                self._refuse(message.size_bytes)
                 return
         elif isinstance(message, _messages.FileTransferPart):
-            received += len(message.content)
-            if received > LARGEST:
+            self._received += len(message.content)
+            if self._received > LARGEST:
                 return
         elif isinstance(message, _messages.GuiUpdateMessage) and _letters(message.updates) > LETTERS:
             return
-        await passed(client_id, message)
+        await self._passed(client_id, message)
 
-    connection._handle_incoming_message = guarded
+    def _refuse(self, size: int) -> None:
+        if self._page is not None:
+            self._page.tell(f"the file has {size / 2**20:.0f} MB and is not taken; load up to {LARGEST // 2**20} MB")
 
 
 def _letters(value: Any) -> int:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from guidance.goals import Goals
 from motion_diffusion.errors import InputError
+from motion_diffusion.skeleton import JOINTS
 from tests.guidance.goal_files import mutated
 from visualize.studio import files
 
@@ -57,7 +59,7 @@ def test_pickles_are_not_opened():
         text="",
         provenance="{}",
     )
-    with pytest.raises(InputError, match="not a whole"):
+    with pytest.raises(InputError, match="joints is a pickle, .* was not read"):
         files.read_upload("evil.npz", packed.getvalue())
 
 
@@ -66,5 +68,19 @@ def test_long_motions_are_refused(monkeypatch, walks, tmp_path):
 
     Motion(walks[0][:40]).save(tmp_path / "m.npz")
     monkeypatch.setattr(files, "LONGEST", 1.0)
-    with pytest.raises(InputError, match="lasts 2 s; load up to 1 s"):
+    with pytest.raises(InputError, match="^m.npz lasts 2 s; give one of up to 1 s, or cut it"):
         files.read_upload("m.npz", (tmp_path / "m.npz").read_bytes())
+
+
+def test_long_motions_take_no_memory():
+    """Of a file of a few thousand bytes, which would become 140 million numbers."""
+    packed = io.BytesIO()
+    joints = np.zeros((100_000, 22, 3), np.int8)
+    np.savez_compressed(packed, version=1, joints=joints, fps=1.0, joint_names=JOINTS, text="", provenance="{}")
+    assert len(packed.getvalue()) < 20_000
+    tracemalloc.start()
+    with pytest.raises(InputError, match="lasts 100000 s"):
+        files.read_upload("m.npz", packed.getvalue())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6

@@ -2,14 +2,20 @@
 
 import builtins
 import socket
+import time
 
 import pytest
 
 import visualize.studio.__main__ as command
 
 pytest.importorskip("viser")
+import viser
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
 from motion_diffusion.errors import InputError
-from visualize.studio.server import Address, _letters
+from visualize.studio import server
+from visualize.studio.server import Address, Studio, _letters
 
 
 @pytest.fixture
@@ -46,6 +52,9 @@ def test_a_port_in_use_is_said_in_a_line(taken, run_in_folder, capsys):
         (("--models", "no-run"), "no model 'no-run'"),
         (("--models", "root-v"), "no body"),
         (("--threads", 0), "--threads 0"),
+        (("--threads", 99999), "--threads 99999"),
+        (("--host", ""), "no --host"),
+        (("--host", "192.0.2.1"), "give an address of this machine"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(arguments, told, run_in_folder, capsys):
@@ -119,6 +128,38 @@ def test_a_free_port_is_free(taken, free):
         Address("127.0.0.1", taken).check()
     Address("127.0.0.1", free).check()
     Address("127.0.0.1", free).check()
+
+
+def knock(port, origin):
+    """A connection as a page of an origin makes it, or why it was closed."""
+    speaks = [f"viser-v{viser.__version__}"]
+    door = connect(f"ws://127.0.0.1:{port}", origin=origin, subprotocols=speaks, proxy=None, max_size=None)
+    try:
+        door.recv(timeout=30)
+    except ConnectionClosed as closed:
+        return closed.rcvd.reason
+    return door
+
+
+def test_only_its_own_pages_are_listened_to(free, monkeypatch):
+    """Whatever else connects is turned away at once, and takes no place from others."""
+    monkeypatch.setattr(server, "PEOPLE", 2)
+    studio = Studio(Address("127.0.0.1", free))
+    try:
+        ours = f"http://127.0.0.1:{free}"
+        for origin in ("http://evil.example", None, "http://localhost:1", "null"):
+            assert knock(free, origin) == "a page from elsewhere"
+        first, second = knock(free, ours), knock(free, ours)
+        assert knock(free, ours) == "the studio is full"
+        first.close()
+        while len(studio._guards) > 1:
+            time.sleep(0.01)
+        third = knock(free, ours)
+        for door in (second, third):
+            door.ping().wait(30)  # they are still there
+            door.close()
+    finally:
+        studio.close()
 
 
 def test_how_much_a_page_sends_is_counted():
