@@ -129,8 +129,5 @@ def _text(path: Path, name: str, array: NDArray[Any]) -> tuple[str, bool]:
     """A single text, and whether it stands there as bytes."""
     if array.size != 1 or array.dtype.kind not in "US":
         raise InputError(f"{path}: {name} is not a text; {_REMEDY}")
-    try:
-        text = array.item()
-    except ValueError:  # of no such letters
-        raise InputError(f"{path}: {name} is not a text; {_REMEDY}") from None
+    text = array.item()
     return (text.decode(errors="replace"), True) if isinstance(text, bytes) else (text, False)

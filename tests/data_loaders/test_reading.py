@@ -2,6 +2,8 @@
 
 import json
 import os
+import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.heading import heading, to_origin, turn
 from motion_diffusion.motion import Motion
 from motion_diffusion.representation import encode, to_relative
-from motion_diffusion.skeleton import FPS, forward_kinematics
+from motion_diffusion.skeleton import FPS, JOINTS, forward_kinematics
 from tests.data_loaders.amass_files import pickled, recording, write_model, write_recording
 from tests.data_loaders.bvh_files import CAPTURE, SKELETONS
 
@@ -65,6 +67,9 @@ def test_what_is_only_shown_keeps_its_rate(elsewhere, tmp_path):
     motion = read_motion(tmp_path / "m.npz", own_rate=True)
     assert motion.fps == 60.0
     assert torch.equal(motion.joints, elsewhere.float())
+    Motion(elsewhere, fps=1e9).save(tmp_path / "m.npz")
+    with pytest.raises(InputError, match=r"m.npz has 1e\+09 frames a second; 1 to 1000 can be read"):
+        read_motion(tmp_path / "m.npz", own_rate=True)
 
 
 @pytest.mark.parametrize("name", SKELETONS)
@@ -83,6 +88,47 @@ def test_bvh_files_of_any_skeleton(tmp_path, elsewhere, name):
     torch.testing.assert_close(moved.joints, to_origin(motion.joints), atol=1e-5, rtol=0)
     wanted = to_origin(elsewhere)[: motion.frames].float()
     assert (moved.joints - wanted).norm(dim=-1).mean() < 0.04
+
+
+def test_what_lasts_too_long_is_refused_before_anything_is_made_of_it(tmp_path):
+    """Few bytes a number in the file, eight and more afterwards."""
+    frames = 40_000
+    ours = {"version": 1, "joint_names": JOINTS, "text": "", "provenance": "{}"}
+    joints, poses = np.zeros((frames, 22, 3), np.int8), np.zeros((frames, 156), np.int8)
+    np.savez_compressed(tmp_path / "ours.npz", joints=joints, fps=1.0, **ours)
+    np.save(tmp_path / "joints.npy", joints)
+    moving = {"poses": poses, "trans": np.zeros((frames, 3), np.int8), "mocap_framerate": 20.0}
+    save_member(tmp_path / "recording.npz", **moving)
+    for name, seconds in {"ours.npz": 40_000, "joints.npy": 2000, "recording.npz": 2000}.items():
+        tracemalloc.start()
+        with pytest.raises(InputError, match=f"{name} lasts {seconds} s; give one of up to 180 s"):
+            read_motion(tmp_path / name, longest=180.0)
+        assert tracemalloc.get_traced_memory()[1] < 2 * poses.nbytes
+        tracemalloc.stop()
+
+
+def test_joints_in_other_units_are_refused(tmp_path, elsewhere):
+    """People of half or twice this body's size are none of them."""
+    for unit, tall in {1000.0: "1.7e[+]03", 100.0: "170", 0.01: "0.017", 0.5: "", 2.0: ""}.items():
+        Motion(unit * elsewhere).save(tmp_path / "m.npz")
+        np.save(tmp_path / "m.npy", (unit * elsewhere).numpy())
+        for path in (tmp_path / "m.npz", tmp_path / "m.npy"):
+            if tall:
+                with pytest.raises(InputError, match=f"{path.name}: its body is about {tall} m tall; give joints in m"):
+                    read_motion(path)
+            else:
+                assert read_motion(path).frames == len(elsewhere)
+
+
+def test_what_is_not_finite_in_the_end_is_refused_in_a_line_alone(tmp_path, elsewhere):
+    """Without a warning of numpy before it."""
+    Motion(elsewhere).save(tmp_path / "m.npz")
+    with np.load(tmp_path / "m.npz") as file:
+        np.savez(tmp_path / "m.npz", **dict(file) | {"joints": np.full((3, 22, 3), 1e300)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError, match="m.npz: joints of frame 0 are not all finite"):
+            read_motion(tmp_path / "m.npz")
 
 
 def test_which_axis_is_up_can_be_said(tmp_path, short):
@@ -106,11 +152,15 @@ def test_a_clip_of_bandai_namco_stands_as_its_loader_has_it():
 
 
 def test_recordings_of_amass_are_told_by_what_is_in_them(tmp_path, monkeypatch):
-    """And stand as their folder is read; body models are looked for in $BODY_MODELS."""
+    """And stand as their folder is read; body models are looked for in $BODY_MODELS, which is said."""
     path = write_recording(tmp_path / "amass" / "a.npz")
     monkeypatch.setenv("BODY_MODELS", str(tmp_path / "models"))
-    with pytest.raises(InputError, match=r"no SMPL-H body model for male: get .*models/smplh/male/model.npz or "):
+    with pytest.raises(
+        InputError, match=r"no SMPL-H body model for male: get .*models/smplh/male/model.npz or .*BODY_MODELS"
+    ):
         read_motion(path)
+    with pytest.raises(InputError, match=r"a.npz: no SMPL-H body model .*/smplh/.*, or say with --body-models or "):
+        read_motion(path, body_models=tmp_path)
     write_model(tmp_path / "models")
     motion = read_motion(path)
     (entry,) = Amass(tmp_path / "amass", tmp_path / "models").source().entries
