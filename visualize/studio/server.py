@@ -74,9 +74,9 @@ class Address:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 trial.bind((self.host, self.port))
-            except OSError as error:
-                reason = error.strerror or str(error)
-                taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+            except (OSError, UnicodeError) as error:  # the latter for what can be no name
+                reason = getattr(error, "strerror", None) or str(error)
+                taken = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
                 remedy = "close what uses it, or give another --port" if taken else "give an address of this machine"
                 raise InputError(f"{self.host} port {self.port} cannot be listened on ({reason}); {remedy}") from None
 
@@ -118,6 +118,7 @@ class Studio:
         self._server._websock_server.on_client_disconnect(self._leave)
         self._server.on_client_connect(self._come)
         self._server.on_client_disconnect(self._go)
+        self._server._websock_server.disconnect_all_clients()  # who came before there was a door comes again
 
     def close(self) -> None:
         """Stop everything."""
@@ -162,8 +163,7 @@ class Studio:
     async def _come(self, client: Any) -> None:
         """A page is there, and shows something."""
         guard = self._guards.get(client.client_id)
-        if guard is None:  # it came before there was a door
-            await self._server._websock_server._live_connections[client.client_id].close(1008, "come again")
+        if guard is None:  # it is being closed
             return
         page = Page(client, self._models, self._work)
         guard.belongs_to(client, page)
@@ -181,7 +181,8 @@ class _Guard:
     """Drops what a page sends beyond its size: uploads, and values of widgets."""
 
     def __init__(self, connection: Any):
-        self._passed, self._received = connection._handle_incoming_message, 0
+        self._connection, self._received = connection, 0
+        self._passed = connection._handle_incoming_message
         self._client: Any = None
         self._page: Page | None = None
         connection._handle_incoming_message = self._look
@@ -196,19 +197,28 @@ class _Guard:
             if self._client is not None:
                 self._client.gui._drop_uploads_from_client(client_id)  # one at a time
             if message.size_bytes > LARGEST or message.part_count > LARGEST // 2**16:
-                self._refuse(message.size_bytes)
+                self._refuse(message)
                 return
         elif isinstance(message, _messages.FileTransferPart):
             self._received += len(message.content)
             if self._received > LARGEST:
                 return
         elif isinstance(message, _messages.GuiUpdateMessage) and _letters(message.updates) > LETTERS:
+            self._tell(f"more than {LETTERS:,} letters are not taken; give fewer")
             return
         await self._passed(client_id, message)
 
-    def _refuse(self, size: int) -> None:
+    def _refuse(self, upload: Any) -> None:
+        """End an upload on the page, which otherwise waits for it for ever, and say why."""
+        size = upload.size_bytes
+        ended = _messages.FileTransferPartAck(upload.source_component_uuid, upload.transfer_uuid, size, size)
+        self._connection.queue_message(ended)
+        self._connection.queue_message(_messages.RemoveNotificationMessage(f"upload-{upload.transfer_uuid}"))
+        self._tell(f"the file has {size / 2**20:.0f} MB and is not taken; load up to {LARGEST // 2**20} MB")
+
+    def _tell(self, said: str) -> None:
         if self._page is not None:
-            self._page.tell(f"the file has {size / 2**20:.0f} MB and is not taken; load up to {LARGEST // 2**20} MB")
+            self._page.tell(said)
 
 
 def _letters(value: Any) -> int:

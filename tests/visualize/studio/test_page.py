@@ -19,6 +19,7 @@ from guidance.goals import Goals, Segment, load_goals  # noqa: E402
 from motion_diffusion.motion import Motion  # noqa: E402
 from motion_diffusion.skeleton import FPS  # noqa: E402
 from visualize.studio.document import WORDS  # noqa: E402
+from visualize.studio.files import LARGEST  # noqa: E402
 from visualize.studio.server import Address, Studio  # noqa: E402
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -278,7 +279,10 @@ def test_from_the_first_click_to_the_file(browser, studio, tmp_path):
     ann.until(lambda: len(ann.goals[0].points) == 2, "a point less")
     ann.uploaded("Load goals (.json)", plan)
     ann.until(lambda: list(ann.goals) == goals.goals, "the goals of the file")
-    ann.uploaded("Load a motion", bvh)
+    (tmp_path / "large.npz").write_bytes(bytes(LARGEST + 2**20))
+    ann.uploaded("Load a motion", tmp_path / "large.npz")
+    ann.until(lambda: "the file has 33 MB and is not taken" in bench.message, "a refusal")
+    ann.uploaded("Load a motion", bvh)  # the button waits for nothing
     ann.until(lambda: len(bench.takes) == 3, "the motion of the file")
     ann.be_still()
     assert bench.chosen.motion.frames == motion.frames

@@ -55,6 +55,8 @@ def test_a_port_in_use_is_said_in_a_line(taken, run_in_folder, capsys):
         (("--threads", 99999), "--threads 99999"),
         (("--host", ""), "no --host"),
         (("--host", "192.0.2.1"), "give an address of this machine"),
+        (("--host", "a..b"), "give an address of this machine"),
+        (("--host", "nowhere.invalid"), "give an address of this machine"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(arguments, told, run_in_folder, capsys):
