@@ -262,25 +262,41 @@ def test_bad_options_are_refused(sample, tmp_path, capsys, arguments, said):
     assert files(tmp_path) == before
 
 
-def test_an_error_in_sampling_stops_nothing_else(sample, tmp_path, capsys):
-    """A path for 7 s is longer than the model of paths can make, which is found when it is asked for one."""
-    long = {"text": "a person walks", "goals": [waypoint(6.5)], "seconds": 7, "seed": 1}
-    write(tmp_path / "jobs.jsonl", [JOBS[0], long, JOBS[4]])
-    options = ("--guidance", "stages+projection", "--stages.steps", 2, "--out", "r")
-    for _ in range(2):
-        with pytest.raises(SystemExit, match="2"):
-            sample(*options)
-        said = capsys.readouterr().err.splitlines()[-1]
-        assert re.search("1 of 3 jobs met an error, see r/index.jsonl; the first: line 2: .*up to 6 s", said)
-        rows = index(tmp_path / "r")
-        assert [row["file"] for row in rows] == ["000001.npz", None, "000003.npz"]
-        assert [bool(row["error"]) for row in rows] == [False, True, False]
-        assert (rows[1]["mean_error_cm"], rows[1]["met"]) == (None, None)
-    write(tmp_path / "jobs.jsonl", [JOBS[0], long | {"goals": [waypoint(1.0)], "seconds": 2}, JOBS[4]])
-    sample(*options)
+def test_an_error_in_sampling_stops_nothing_else(sample, tmp_path, capsys, monkeypatch):
+    """One of three that are sampled together is too much for the machine."""
+    enough = MotionModel.sample
+
+    def too_little(model, texts, *arguments, **options):
+        if "a person jumps" in texts:
+            raise RuntimeError("not enough memory")
+        return enough(model, texts, *arguments, **options)
+
+    large = {"text": "a person jumps", "goals": [waypoint(1.0)], "seconds": 1.8, "seed": 1}
+    write(tmp_path / "jobs.jsonl", [JOBS[0], large, JOBS[4]])
+    with monkeypatch.context() as machine:
+        machine.setattr(MotionModel, "sample", too_little)
+        for _ in range(2):
+            with pytest.raises(SystemExit, match="2"):
+                sample("--out", "r")
+            said = capsys.readouterr().err.splitlines()[-1]
+            assert re.search("1 of 3 jobs met an error, see r/index.jsonl; the first: line 2: not enough memory", said)
+            rows = index(tmp_path / "r")
+            assert [row["file"] for row in rows] == ["000001.npz", None, "000003.npz"]
+            assert [bool(row["error"]) for row in rows] == [False, True, False]
+            assert (rows[1]["mean_error_cm"], rows[1]["met"]) == (None, None)
+    sample("--out", "r")
     assert {path.name for path in (tmp_path / "r").iterdir()} == {
         "000001.npz", "000002.npz", "000003.npz", "index.jsonl",
     }  # fmt: skip
+
+
+def test_a_way_that_no_path_model_makes_is_refused_before_anything_is_sampled(sample, tmp_path, capsys):
+    long = {"text": "a person walks", "goals": [waypoint(6.5)], "seconds": 7}
+    write(tmp_path / "jobs.jsonl", [JOBS[0], long])
+    with pytest.raises(SystemExit, match="2"):
+        sample("--guidance", "stages+projection", "--out", "r")
+    assert "jobs.jsonl, line 2: root-v makes paths of up to 6 s, not 7 s" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
 
 
 def read(path, jobs, **options):
