@@ -27,6 +27,9 @@ Axis = Literal["x", "y", "z"]
 Floor = Literal["feet", "file"]
 """Where the floor is: under the feet that stand lowest, clip by clip, or at height 0 of the file."""
 
+_LISTED = 100
+"""Joints that are listed of a file, at most."""
+
 
 class Mapping(BaseModel):
     """A mapping file."""
@@ -132,5 +135,6 @@ def _nearest(name: str, names: Sequence[str]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The joints of a file without its end sites."""
-    return ", ".join(name for name in names if not name.endswith("_end"))
+    """The joints of a file without its end sites, as many as a line can hold."""
+    joints = [name for name in names if not name.endswith("_end")]
+    return ", ".join(joints[:_LISTED]) + ", ..." * (len(joints) > _LISTED)

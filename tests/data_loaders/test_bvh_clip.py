@@ -114,6 +114,8 @@ def test_joints_that_a_file_does_not_have(refused, file):
     assert "no mapping in" in said
     assert "fits its joints mixamorig7:Hips, " in said
     assert "nearest is mixamo.json, but there is no LeftShoulder)" in said
+    more = "".join(f"JOINT x{k}\n{{\nOFFSET 1 2 3\n}}\n" for k in range(1000))
+    assert len(refused(file.replace("LeftShoulder", "LeftCollar").replace("}\nMOTION", f"{more}}}\nMOTION"))) < 4000
 
 
 def test_files_that_cannot_be_right(refused, file, tmp_path, short):
