@@ -20,6 +20,7 @@ from data_loaders.body_model import load_body_model, smplx_lbs
 from data_loaders.npz import read_members
 from motion_diffusion.errors import InputError
 from motion_diffusion.skeleton import JOINTS, PARENTS
+from visualize.frames import frame_at
 from visualize.prints import prints_of
 from visualize.rig import Rig
 from visualize.style import suit
@@ -92,7 +93,7 @@ class SmplSurface:
     @torch.no_grad()
     def at(self, time: float) -> NDArray[np.float64]:
         lbs, model = smplx_lbs(), self.model
-        frame = int(np.clip(round(time * self.rig.fps), 0, len(self.pelvis) - 1))
+        frame = frame_at(time, self.rig.fps, len(self.pelvis))
         pose = model.hands.clone()
         pose[: len(JOINTS)] = self.rig.rotations[frame].float()
         vertices, _ = lbs.lbs(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from motion_diffusion.skeleton import JOINTS
+from visualize.frames import frame_at
 from visualize.rig import REST, Rig
 
 Array = NDArray[np.float64]
@@ -37,7 +38,7 @@ class Poses:
 
     def frame(self, time: float) -> int:
         """The frame nearest to a second."""
-        return min(max(round(time * self.fps), 0), len(self.places) - 1)
+        return frame_at(time, self.fps, len(self.places))
 
     def joints_at(self, time: float) -> Tensor:
         """(22, 3): where the joints are at a second."""

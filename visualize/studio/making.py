@@ -18,6 +18,7 @@ from motion_diffusion.skeleton import FPS
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
 from sample.segments import woven
+from visualize.frames import frame_at
 from visualize.rig import REST, STANDING, Rig, rig_of
 from visualize.studio import timing
 from visualize.studio.document import Base, Document, Said
@@ -58,7 +59,7 @@ class Take:
 
     def standing(self, time: float) -> Tensor:
         """(22, 3): where its joints are at a second."""
-        return self.motion.joints[min(max(round(time * FPS), 0), self.motion.frames - 1)]
+        return self.motion.joints[frame_at(time, FPS, self.motion.frames)]
 
 
 def rig_shown(motion: Motion) -> Rig:
