@@ -19,8 +19,8 @@ from motion_diffusion.files import atomic
 def main():
     with atomic("a.mp4") as temporary:
         temporary.write_text("half")
-        if worker := os.fork():
-            print(worker, flush=True)
+        if not os.fork():
+            print(os.getpid(), flush=True)  # Python drops signals that come before
         time.sleep(60)
 
 main()
