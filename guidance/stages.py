@@ -43,6 +43,7 @@ def with_paths(
     """
     check_stages(options, int(lengths.max()))
     model = _path_model(options.path_model)
+    lengths = lengths.to(model.device)  # which need not be that of the body's model
     of_root = [_of_root(wanted, n) for wanted, n in zip(goals, lengths.tolist(), strict=True)]
     task = Task.of(model, of_root, lengths)
 

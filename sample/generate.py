@@ -130,9 +130,9 @@ def check(
         if wanted.segments:
             windows(wanted.segments, longest)
             check_segments(methods if guided else ())
-        if guided and "stages" in methods:
-            check_stages(settings.stages, count)
         if guided:
+            if "stages" in methods:
+                check_stages(settings.stages, count)
             Guidance(methods, Task.of(model, [wanted], torch.tensor([count]), functions), settings)
 
 
