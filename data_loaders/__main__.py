@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +26,7 @@ from data_loaders.humanml3d_from_amass import HumanML3DFromAmass
 from data_loaders.kit import kit
 from data_loaders.source import Source
 from data_loaders.store import is_store, open_store, prepare, read_all
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import FPS
 from visualize.film import write_film
@@ -226,7 +231,7 @@ def main() -> None:
         | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Show, tyro.conf.subcommand("show")]
     )
-    tyro.cli(verbs, prog="python -m data_loaders", config=CONFIG).run()
+    parse_arguments(verbs, prog="python -m data_loaders", config=CONFIG).run()
 
 
 if __name__ == "__main__":

@@ -100,8 +100,6 @@ def write_humanml3d(source: Source, folder: str | Path, *, skip_broken: bool = F
         with atomic(folder / f"{name}.txt") as path:
             names = [entry.name for entry in entries if done.get(entry.name) in parts]
             path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    for leftover in folder.rglob(".*-????????*"):  # of `atomic`, where it was killed
-        leftover.unlink()
     (folder / JOURNAL).unlink()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Iterable
@@ -17,7 +16,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +25,7 @@ from tqdm.auto import tqdm
 from data_loaders.clip import Caption, Clip, Split
 from data_loaders.source import Entry, Source
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import read_json
+from motion_diffusion.files import atomic, read_json
 from motion_diffusion.skeleton import JOINTS
 
 SHOWN = 10
@@ -136,10 +134,8 @@ def prepare(name: str, source: Source, folder: str | Path, *, skip_broken: bool 
         raise InputError(f"{folder} exists; give another --out, or remove it")
     if source.problems and not skip_broken:
         raise InputError(told(list(source.problems)))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
-    temporary.mkdir()
-    try:
+    with atomic(folder) as temporary:
+        temporary.mkdir()
         rows, broken = _write(read_all(source.entries, processes), temporary)
         for line in broken if skip_broken else ():
             tqdm.write(f"skipped: {line}", file=sys.stderr)
@@ -149,12 +145,6 @@ def prepare(name: str, source: Source, folder: str | Path, *, skip_broken: bool 
             raise InputError(f"{name}: no clip could be read; see python -m data_loaders check")
         index = Index(name, source.mirrored, source.licence, tuple(sorted(rows, key=lambda row: row.name)))
         (temporary / "clips.json").write_bytes(TypeAdapter(Index).dump_json(index, indent=1, exclude_defaults=True))
-        for file in temporary.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return open_store(folder)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
+
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import tyro
 
 from guidance.analysis.compare import compare
 from guidance.analysis.evolution import evolution
@@ -20,7 +23,7 @@ from guidance.analysis.survival import answering, exact, frozen, path_covariance
 from guidance.analysis.undoing import undoing
 from guidance.classifier import ClassifierOptions
 from guidance.goals import load_goals
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel, ScheduleName
 from motion_diffusion.schedule import SCHEDULES, Schedule
 from motion_diffusion.skeleton import FPS
@@ -202,7 +205,7 @@ def draw_beside(tables: Sequence[Path]) -> list[Path]:
 @command
 def main() -> None:
     """The command."""
-    verb = tyro.cli(
+    verb = parse_arguments(
         Share | Hook | Survival | Undoing | Evolution | Compare | Page,
         prog="python -m guidance",
         description=__doc__,

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic, read_json
+from motion_diffusion.files import atomic, read_json, save_tensors
 from motion_diffusion.representation import Representation
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -48,13 +48,13 @@ def part(tensors: Mapping[str, Tensor], called: str) -> dict[str, Tensor]:
 def write(directory: Path, config: Any, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
     """Write a model's config (a dataclass) and tensors; weights in dtype, statistics in float32."""
     kept = {
-        name: value.detach().cpu().to(torch.float32 if name.startswith("representation.") else dtype).contiguous()
+        name: value.detach().to(torch.float32 if name.startswith("representation.") else dtype)
         for name, value in tensors.items()
     }
     with atomic(directory / CONFIG) as path:
         path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
     with atomic(directory / WEIGHTS) as path:
-        save_file(kept, path)
+        save_tensors(kept, path)
 
 
 def shipped(kind: str) -> list[str]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from types import FrameType
-from typing import ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 _ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 """Signals that ask a process to end, as ctrl-c does."""
@@ -26,14 +29,22 @@ def command(main: Callable[P, None]) -> Callable[P, None]:
     """Make `main` a well-behaved command.
 
     What the user or the disk got wrong prints as one line, exit code 2. Ctrl-c, SIGTERM and SIGHUP unwind it, so that
-    nothing is left half-written, exit code 128 and the signal's number.
+    nothing is left half-written, exit code 128 and the signal's number. So does a reader of its output that has gone,
+    as in `--help | head -1`.
     """
 
     @functools.wraps(main)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             with _unwinding():
-                main(*args, **kwargs)
+                try:
+                    main(*args, **kwargs)
+                finally:
+                    sys.stdout.flush()
+        except BrokenPipeError:
+            with suppress(OSError, ValueError):  # no descriptor under a test
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+            raise SystemExit(128 + 13) from None  # as SIGPIPE, which Python ignores, would end it
         except (InputError, OSError) as error:
             print("error: " + " ".join(str(error).split()), file=sys.stderr)
             raise SystemExit(2) from None
@@ -61,6 +72,8 @@ def _unwinding() -> Iterator[None]:
         raise KeyboardInterrupt(number)
 
     here = threading.current_thread() is threading.main_thread()
+    if here and signal.getsignal(signal.SIGINT) is end_at_once:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     changed = [number for number in _ENDINGS if here and signal.getsignal(number) is signal.SIG_DFL]
     for number in changed:
         signal.signal(number, stop)
@@ -69,3 +82,50 @@ def _unwinding() -> Iterator[None]:
     finally:
         for number in changed:
             signal.signal(number, signal.SIG_DFL)
+
+
+def end_at_once(number: int, frame: FrameType | None) -> None:
+    """End the process in one line; a handler of signals for while there is nothing to unwind."""
+    with suppress(OSError):
+        os.write(2, b"stopped\n")
+    os._exit(128 + number)
+
+
+def interruptible_imports() -> None:
+    """Let ctrl-c end the process at once until its `command` begins.
+
+    To be called before a command's imports: PyTorch's take seconds, in which an exception may come up anywhere.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, end_at_once)
+
+
+def parse_arguments(kind: Callable[..., T], *, prog: str | None = None, **options: Any) -> T:
+    """`tyro.cli` whose errors are InputErrors of one line instead of a box."""
+    import tyro
+
+    drawn = io.StringIO()
+    try:
+        with redirect_stderr(drawn):
+            return tyro.cli(kind, prog=prog, **options)
+    except SystemExit as end:
+        if end.code == 2:
+            raise InputError(_unboxed(drawn.getvalue())) from None
+        raise
+    finally:
+        if not isinstance(sys.exc_info()[1], SystemExit | InputError):
+            sys.stderr.write(drawn.getvalue())  # warnings
+
+
+def _unboxed(drawn: str) -> str:
+    """The words of an error that tyro has drawn, with a title and lines between its parts, and where help is."""
+    rows = [row.strip("│ ") for row in re.sub(r"\x1b\[[0-9;]*m", "", drawn).strip("\n").splitlines()]
+    rows = rows[1:-1] if rows[0].startswith("╭") else rows[2:]  # without the title
+    parts = [" ".join(part.split()) for part in re.split(r"\n[─-]+\n", "\n".join(rows))]
+    words = parts[0].rstrip(".")
+    for part in parts[1:]:
+        if part.startswith("Perhaps you meant") and (option := re.search(r"--[\w.-]+", part)):
+            words += f"; perhaps {option[0]}"
+        if help_of := re.search(r"(?:run|see)[: ]+(\S.*? --help)", part):
+            words += f"; see {help_of[1]}"
+    return words

@@ -1,47 +1,85 @@
-"""Files that are either whole or not there, and where those go that can be made again."""
+"""Atomic file writes, tensors and JSON on disk, and the cache folder."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TypeVar
 from uuid import uuid4
 
+from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
 
 from motion_diffusion.errors import InputError
 
 T = TypeVar("T")
 
+MARK = "Temporary folder of motion-diffusion, removed when its file is complete or its writer has ended.\n"
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; it takes the name when the block ends well, else it vanishes.
+    """Give a temporary path on the disk of `path`; it takes the name when the block succeeds, else it is removed.
 
-    The temporary name keeps the ending, since many writers choose the format by it. A link stays one: what it leads to
-    is replaced. InputError if it cannot be written.
+    The block may write a file or make a folder. The temporary name keeps the ending, since many writers choose the
+    format by it. A link stays one: what it leads to is replaced. The temporary path lies in a hidden folder beside
+    `path` that carries a mark and is locked meanwhile; one that a killed process left is removed by the next write
+    beside it. Raises InputError if `path` cannot be written.
     """
     given, path = path, Path(os.path.realpath(path))
-    temporary = path.with_name(f".half-{uuid4().hex[:8]}{path.suffix}")
+    folder = path.with_name(f".half-{uuid4().hex[:8]}")
+    temporary, lock = folder / f".half{path.suffix}", FileLock(folder / "mark", timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path.parent)
+        folder.mkdir()
+        lock.acquire()
+        (folder / "mark").write_text(MARK)
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        _finish(temporary)
         temporary.replace(path)
         _flush(path.parent)
     except OSError as error:
-        if error.filename not in (None, temporary, str(temporary), path.parent, str(path.parent)):
+        about = folder if error.filename is None else Path(error.filename)
+        if about != path.parent and folder not in (about, *about.parents):
             raise  # of another file
         raise _cannot(given, error) from None
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _finish(written: Path) -> None:
+    """Flush a file, or the files of a folder, to the disk, and give them the permissions of any new file."""
+    (fresh := written.with_name("fresh")).touch()
+    mode = stat.S_IMODE(fresh.stat().st_mode)
+    for file in written.iterdir() if written.is_dir() else [written]:
+        file.chmod(mode)  # safetensors' files are readable by their owner alone
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+
+
+@lru_cache(maxsize=1024)
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary folders of `atomic` whose writers were killed; once a process for each folder."""
+    for left in folder.glob(".half-*"):
+        mark = left / "mark"
+        with suppress(OSError, Timeout, UnicodeDecodeError):
+            if re.fullmatch(r"\.half-[0-9a-f]{8}", left.name) and mark.read_text() == MARK:
+                with FileLock(mark, timeout=0):
+                    pass  # nobody writes there
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def check_place(path: str | Path) -> None:
@@ -81,6 +119,17 @@ def read_json(path: Path, kind: type[T], remedy: str) -> T:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise InputError(f"{path}: {where}: {first['msg']}; {remedy}") from None
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file. Raises OSError, as other writers do, where the disk is full or refuses."""
+    try:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, metadata)
+    except SafetensorError as error:
+        if (found := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        number = int(found[1])
+        raise OSError(number, os.strerror(number)) from None
 
 
 def cache_folder() -> Path:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
+
 import json
 import sys
 from dataclasses import dataclass, field
@@ -14,7 +19,7 @@ from guidance.base import LONGEST
 from guidance.cleanup import CleanUp
 from guidance.feasibility import feasibility
 from guidance.goals import Goals, Residual, load_goals
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.files import atomic
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
@@ -126,10 +131,10 @@ def _make(options: Options, goals: Goals) -> tuple[Motion, list[str]]:
 def main() -> None:
     """The command."""
     if any(argument.partition("=")[0] == "--jobs" for argument in sys.argv):
-        if told := make_jobs(tyro.cli(JobsOptions, prog="python -m sample")):
+        if told := make_jobs(parse_arguments(JobsOptions, prog="python -m sample")):
             print(told)
         return
-    options = tyro.cli(Options, prog="python -m sample")
+    options = parse_arguments(Options, prog="python -m sample")
     check_out(options.out, options.overwrite)
     goals = load_goals(options.goals) if options.goals else Goals()
     if not 0 < options.seconds <= LONGEST:

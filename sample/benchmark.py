@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
+
 import statistics
 import time
 from collections.abc import Callable
@@ -9,10 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import tyro
 
 from guidance.goals import Goals, Joint, Waypoint
-from motion_diffusion.errors import command
+from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel
 from motion_diffusion.samplers import SAMPLERS
 from sample.generate import Settings, generate
@@ -40,7 +44,7 @@ class Options:
 @command
 def main() -> None:
     """The command."""
-    options = tyro.cli(Options, prog="python -m sample.benchmark")
+    options = parse_arguments(Options, prog="python -m sample.benchmark")
     model = MotionModel.load(options.model)
     time_guidance(model, options)
     time_samplers(model, options)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
+
 import dataclasses
 import json
 import resource
@@ -12,11 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
 from tqdm.auto import tqdm
 
 from motion_diffusion.embedding_metrics import mean_and_interval
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.files import atomic
 from motion_diffusion.model import MotionModel
 from motion_diffusion.processes import processes
@@ -175,9 +179,9 @@ def main() -> None:
     arguments = sys.argv[1:]
     if "--study" in arguments:
         arguments.remove("--study")
-        print(study(tyro.cli(StudyOptions, prog="python -m sample.evaluate --study", args=arguments)))
+        print(study(parse_arguments(StudyOptions, prog="python -m sample.evaluate --study", args=arguments)))
         return
-    options = tyro.cli(Options, prog="python -m sample.evaluate", args=arguments)
+    options = parse_arguments(Options, prog="python -m sample.evaluate", args=arguments)
     if told := evaluate(options):
         print(told)
 

@@ -86,12 +86,7 @@ class Results:
             path.write_text(" ".join(str(error).split())[:1000], encoding="utf-8")
 
     def write_index(self, jobs: Jobs, *, progress: bool = False) -> str:
-        """Write the index of what is there, and say it in a line. InputError if any job met an error.
-
-        To be called when nobody writes any more: motions that a killed run left half-written are taken away.
-        """
-        for torn in self.out.glob(".*-????????.npz"):
-            torn.unlink(missing_ok=True)
+        """Write the index of what is there, and say it in a line. InputError if any job met an error."""
         missed, errors, first = 0, 0, ""
         every = tqdm(jobs.some(range(len(jobs))), "index", len(jobs), unit="motion", disable=not progress or None)
         with atomic(self.index) as path, path.open("w", encoding="utf-8") as file:

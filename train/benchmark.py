@@ -5,6 +5,11 @@ It trains on walks that are made up, as long as the preset's motions may be, so 
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
+
 import dataclasses
 import tempfile
 import time
@@ -13,12 +18,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import tyro
 from torch.profiler import profile
 from tqdm.auto import tqdm
 
 from data_loaders.datasets import load_examples
-from motion_diffusion.errors import command
+from motion_diffusion.errors import command, parse_arguments
 from train.build import build_model
 from train.options import Options, PresetName
 from train.presets import PRESETS
@@ -64,7 +68,7 @@ def options_of(benchmark: Benchmark) -> Options:
 
 @command
 def main() -> None:
-    benchmark = tyro.cli(Benchmark, prog="python -m train.benchmark")
+    benchmark = parse_arguments(Benchmark, prog="python -m train.benchmark")
     options = options_of(benchmark)
     options.check()
     if benchmark.threads:

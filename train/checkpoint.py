@@ -8,19 +8,17 @@ it is not read.
 from __future__ import annotations
 
 import hashlib
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from motion_diffusion.directory import part
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic
+from motion_diffusion.files import atomic, save_tensors
 from motion_diffusion.processes import processes
 
 STATE, BEFORE = "state.safetensors", "state-before.safetensors"
@@ -53,7 +51,7 @@ def write_state(run: Path, state: State) -> None:
     """Make this the state of a run, and the one so far that before it."""
     metadata = {"step": str(state.step), "config": state.config, "digest": state.digest()}
     with atomic(run / STATE) as path:
-        save_file({name: value.detach().cpu().contiguous() for name, value in state.tensors.items()}, path, metadata)
+        save_tensors(state.tensors, path, metadata)
         if (run / STATE).is_file():
             (run / STATE).replace(run / BEFORE)
 
@@ -85,7 +83,6 @@ def shared_state(run: Path) -> State | None:
     found: list[State | InputError | None] = [None]
     if here.is_main_process:
         try:
-            remove_leftovers(run)
             found = [read_state(run)]
         except InputError as error:
             found = [error]
@@ -93,14 +90,6 @@ def shared_state(run: Path) -> State | None:
     if isinstance(result, InputError):
         raise result
     return result
-
-
-def remove_leftovers(run: Path) -> None:
-    """Remove what was being written, by `files.atomic`, when the run was killed."""
-    for folder in (run, run / "pictures", *run.glob("ema-*")):
-        for path in folder.glob(".*"):
-            if re.fullmatch(r"\..+-[0-9a-f]{8}\.\w+", path.name):
-                path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> State:

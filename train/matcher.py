@@ -6,6 +6,11 @@ RUN` uses it. The same command again goes on where it was stopped, exactly.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
+
 import dataclasses
 import json
 import math
@@ -15,7 +20,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import tyro
 from pydantic import TypeAdapter
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -24,7 +28,7 @@ from data_loaders.datasets import Data, DatasetName, load_examples
 from data_loaders.example import Example, Examples
 from motion_diffusion.directory import tensors_of
 from motion_diffusion.embedding_metrics import r_precision
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.matcher import Matcher, MatcherConfig, contrast
 from motion_diffusion.representation import Representation, encode
 from motion_diffusion.text import text_encoder
@@ -215,7 +219,7 @@ def matcher_of(state: State) -> Matcher:
 @command
 def main() -> None:
     """The command."""
-    options = tyro.cli(Options, prog="python -m train.matcher")
+    options = parse_arguments(Options, prog="python -m train.matcher")
     options.training()
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import tyro
-
+from motion_diffusion.errors import parse_arguments
 from train.options import Network, Options, PresetName, TrainingOptions
 
 
@@ -150,4 +149,4 @@ def read_options(prog: str) -> Options:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset")
     name = first.parse_known_args(sys.argv[1:])[0].preset
-    return tyro.cli(Options, prog=prog, default=with_preset(name) if name in PRESETS else Options())
+    return parse_arguments(Options, prog=prog, default=with_preset(name) if name in PRESETS else Options())

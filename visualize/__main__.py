@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
+
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +18,7 @@ import tyro
 
 from data_loaders.reading import read_motion
 from guidance.goals import Goals, load_goals
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.files import check_place
 from motion_diffusion.motion import Motion
 from visualize import encode
@@ -104,12 +109,12 @@ def main() -> None:
         from visualize.studio.__main__ import Options as StudioOptions
         from visualize.studio.__main__ import run
 
-        return run(tyro.cli(StudioOptions, prog="python -m visualize studio", args=sys.argv[2:]))
+        return run(parse_arguments(StudioOptions, prog="python -m visualize studio", args=sys.argv[2:]))
     if sys.argv[1:2] == ["plots"]:
         from visualize.plots.__main__ import main as plots
 
         return plots(sys.argv[2:])
-    options = tyro.cli(Options, prog="python -m visualize")
+    options = parse_arguments(Options, prog="python -m visualize")
     ending = check(options)
     files = motion_files(options.motions)
     if os.path.realpath(options.out) in map(os.path.realpath, files):

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 from guidance.goals import Goals, Path_
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
 from motion_diffusion.skeleton import FPS
 from sample.generate import Settings, generate
@@ -53,7 +52,7 @@ def read_points(path: Path) -> list[list[float]]:
 
 @command
 def main() -> None:
-    options = tyro.cli(Options)
+    options = parse_arguments(Options)
     points = SLALOM if options.points is None else read_points(options.points)
     frames = round(options.seconds * FPS)
     way = Path_.model_validate(

@@ -11,10 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from guidance.goals import Goals, Joint, Relation, Waypoint
-from motion_diffusion.errors import command
+from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, generate
 from visualize.strip import draw_strip
@@ -41,7 +39,7 @@ class Options:
 
 @command
 def main() -> None:
-    options = tyro.cli(Options)
+    options = parse_arguments(Options)
     model, settings = MotionModel.load(options.model), Settings(steps=options.steps)
     (motion,) = generate(
         model, [options.text], [100], goals=[GOALS], seeds=[options.seed], settings=settings, progress=True

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 
 from guidance.goals import Goals, load_goals
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.metrics import fastest_root, foot_skating_ratio, joint_jitter
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
@@ -40,7 +39,7 @@ class Options:
 
 @command
 def main() -> None:
-    options = tyro.cli(Options)
+    options = parse_arguments(Options)
     goals, model = load_goals(options.goals), MotionModel.load(options.model)
     obstacles = [goal for goal in goals.goals if goal.kind == "obstacle"]
     if not obstacles:

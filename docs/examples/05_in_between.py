@@ -17,7 +17,7 @@ import tyro
 
 from data_loaders.reading import read_motion
 from guidance.goals import Goals, Pose
-from motion_diffusion.errors import command
+from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.heading import to_origin
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, generate
@@ -39,7 +39,7 @@ class Options:
 
 @command
 def main() -> None:
-    options = tyro.cli(Options)
+    options = parse_arguments(Options)
     model, settings = MotionModel.load(options.model), Settings(steps=options.steps)
     if options.source is None:
         (source,) = generate(model, ["a person walks"], [80], goals=[Goals()], seeds=[0], settings=settings)

@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from data_loaders.reading import read_motion
-from motion_diffusion.errors import command
+from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel
 from sample.editing import Part, edited
 from sample.generate import Settings, generate
@@ -41,7 +41,7 @@ class Options:
 
 @command
 def main() -> None:
-    options = tyro.cli(Options)
+    options = parse_arguments(Options)
     model, settings = MotionModel.load(options.model), Settings(steps=options.steps)
     if options.source is None:
         (source,) = generate(model, ["a person walks"], [60], settings=settings)

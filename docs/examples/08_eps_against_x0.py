@@ -14,11 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from torch import Tensor
 
 from guidance.goals import Goals, load_goals
-from motion_diffusion.errors import command
+from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.metrics import foot_skating_ratio, joint_jitter
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
@@ -47,7 +46,7 @@ def mean(measure: Callable[[Tensor], float], motions: list[Motion]) -> float:
 
 @command
 def main() -> None:
-    options = tyro.cli(Options)
+    options = parse_arguments(Options)
     goals, count = load_goals(options.goals), options.motions
 
     def missed(joints: Tensor) -> float:

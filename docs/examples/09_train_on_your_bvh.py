@@ -17,9 +17,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, generate
 from visualize.export import export
@@ -66,7 +64,7 @@ def run(line: str, *values: object) -> None:
 
 @command
 def main() -> None:
-    options = tyro.cli(Options)
+    options = parse_arguments(Options)
     out, folder = options.out, options.folder
     if folder is None:
         folder = out / "bvh"

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import tyro
 
-from motion_diffusion.errors import command
+from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
 from sample.generate import Settings, generate
@@ -38,7 +38,7 @@ class Options:
 
 @command
 def main() -> None:
-    options = tyro.cli(Options)
+    options = parse_arguments(Options)
     if options.source is None:
         settings = Settings(steps=options.steps, clean_up=True)  # bones have their lengths, so nothing is lost
         (motion,) = generate(MotionModel.load("v-masks"), ["a proud person walks"], [80], settings=settings)

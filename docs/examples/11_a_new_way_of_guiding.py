@@ -18,14 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 from torch import Tensor
 
 from guidance.classifier import ClassifierOptions, classifier
 from guidance.goals import load_goals
 from guidance.projection import projection
 from guidance.task import Task
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.metrics import foot_skating_ratio
 from motion_diffusion.model import MotionModel
 from motion_diffusion.samplers import Denoise, Estimate, Noise
@@ -63,7 +62,7 @@ class Options:
 
 @command
 def main() -> None:
-    options = tyro.cli(Options)
+    options = parse_arguments(Options)
     if options.most < 1:
         raise InputError(f"--most is {options.most}; a step is taken 1 time or more")
     model, goals = MotionModel.load(options.model), load_goals(options.goals)

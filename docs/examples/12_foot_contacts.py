@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import tyro
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
@@ -31,7 +30,7 @@ from tqdm.auto import tqdm, trange
 from data_loaders.datasets import DatasetName, load_examples
 from data_loaders.example import Examples
 from motion_diffusion.categorical import CategoricalProcess, sample
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.files import atomic
 from motion_diffusion.representation import LAYOUT, encode
 from motion_diffusion.schedule import rectified
@@ -243,7 +242,7 @@ def draw(data: Tensor, samples: Tensor, path: Path) -> None:
 
 @command
 def main() -> None:
-    options = tyro.cli(Options)
+    options = parse_arguments(Options)
     torch.set_num_threads(1)  # with tensors this small, more would only wait for each other
     times = SCHEDULE.times(options.sampling_steps)
     examples = load_examples(options.data, options.data_root, frames=2 * FRAMES).train

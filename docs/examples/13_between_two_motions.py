@@ -17,7 +17,7 @@ from typing import Annotated
 import torch
 import tyro
 
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.interpolation import by_inversion, by_shared_noise
 from motion_diffusion.metrics import fastest_root
 from motion_diffusion.model import MotionModel
@@ -44,7 +44,7 @@ class Options:
 
 @command
 def main() -> None:
-    options = tyro.cli(Options)
+    options = parse_arguments(Options)
     if options.between < 1:
         raise InputError(f"--between is {options.between}; give 1 or more")
     model = MotionModel.load(options.model)

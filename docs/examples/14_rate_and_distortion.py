@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from data_loaders.datasets import DatasetName, load_examples
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.files import atomic
 from motion_diffusion.likelihood import Bound, variational_bound
 from motion_diffusion.model import MotionModel
@@ -61,7 +60,7 @@ def bound_of(model: MotionModel, options: Options) -> Bound:
 
 @command
 def main() -> None:
-    options = tyro.cli(Options)
+    options = parse_arguments(Options)
     if options.clips < 1 or not options.models:
         raise InputError("nothing to bound: give --clips 1 or more, and --models")
     figure = Figure(figsize=(11, 4.5), dpi=100, layout="constrained")

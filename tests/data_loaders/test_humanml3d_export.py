@@ -16,6 +16,7 @@ from data_loaders.humanml3d_export import JOURNAL, humanml3d_features, write_hum
 from data_loaders.procedural import ProceduralWalks
 from data_loaders.source import Source
 from motion_diffusion.errors import InputError
+from motion_diffusion.files import MARK
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test", "train", "train", "test")
 
@@ -156,7 +157,9 @@ def test_killed_at_any_moment_it_goes_on(tmp_path):
     assert not (folder / "Mean.npy").exists()
     with (folder / JOURNAL).open("a") as journal:  # a line that was cut off
         journal.write("tra")
-    (folder / "new_joints" / ".walks_05-0123abcd.npy").write_bytes(b"half")
+    (left := folder / "new_joints" / ".half-0123abcd").mkdir()
+    (left / "mark").write_text(MARK)
+    (left / ".half.npy").write_bytes(b"half")
     first = {path: path.stat().st_mtime_ns for path in [folder / "new_joint_vecs" / "walks_00.npy"]}
     write_humanml3d(source, folder, processes=1)
     assert files(folder) == files(tmp_path / "whole")

@@ -1,9 +1,15 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic, check_place
+from motion_diffusion.files import atomic, check_place, save_tensors
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):
@@ -58,3 +64,84 @@ def test_links_lead_to_what_is_written(tmp_path):
             temporary.write_text("new")
         assert (tmp_path / f"to-{name}").is_symlink()
         assert (tmp_path / name).read_text() == "new"
+
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from motion_diffusion.files import atomic
+
+with atomic(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    """By the next write beside it, but not what somebody is writing, nor files that look alike."""
+    stays = [tmp_path / name for name in (".half-20240101.npz", ".notes-20240101.txt", ".half-20240101/mark", ".half")]
+    for path in stays:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("of the user")
+    writers = [
+        subprocess.Popen([sys.executable, "-c", KILLED, tmp_path / "a.mp4"], cwd=ROOT, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for writer in writers:
+        writer.stdout.readline()
+    folders = set(tmp_path.glob(".half-????????")) - {tmp_path / ".half-20240101"}
+    assert len(folders) == 2
+    writers[0].kill()
+    writers[0].communicate()
+    with atomic(tmp_path / "b.txt") as temporary:
+        temporary.write_text("whole")
+    assert len({folder for folder in folders if folder.exists()}) == 1
+    writers[1].kill()
+    writers[1].communicate()
+    assert all(path.read_text() == "of the user" for path in stays)
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path):
+    with pytest.raises(ZeroDivisionError), atomic(tmp_path / "store") as temporary:
+        print(1 / (temporary.mkdir() or 0))
+    assert not list(tmp_path.iterdir())
+    with atomic(tmp_path / "store") as temporary:
+        temporary.mkdir()
+        (temporary / "a").write_text("one")
+    assert (tmp_path / "store" / "a").read_text() == "one"
+
+
+def test_files_have_the_permissions_of_new_files(tmp_path):
+    (tmp_path / "usual").touch()
+    with atomic(tmp_path / "a.safetensors") as temporary:
+        save_tensors({"a": torch.zeros(2)}, temporary)
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+FULL = """
+import resource, torch
+from motion_diffusion.errors import command
+from motion_diffusion.files import atomic, save_tensors
+
+@command
+def main():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    with atomic("a.safetensors") as temporary:
+        save_tensors({"a": torch.zeros(100_000)}, temporary)
+
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
+def test_a_full_disk_is_said_in_one_line(tmp_path):
+    (tmp_path / "a.safetensors").write_text("old")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, "-c", FULL], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.stderr == "error: a.safetensors cannot be written (File too large); choose another place\n"
+    assert ended.returncode == 2
+    assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
+    assert (tmp_path / "a.safetensors").read_text() == "old"

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from motion_diffusion.errors import InputError
-from train.checkpoint import State, read_state, remove_leftovers, write_state
+from train.checkpoint import State, read_state, write_state
 
 
 def state(step):
@@ -88,14 +88,3 @@ def test_a_state_of_the_first_version(tmp_path):
 def test_no_state(tmp_path):
     assert read_state(tmp_path) is None
     assert read_state(tmp_path / "nowhere") is None
-
-
-def test_leftovers_of_what_was_being_written(run):
-    stays = [run / name for name in ("state.safetensors", ".hidden", "pictures/000001-1.png")]
-    goes = [run / name for name in (".state-0123abcd.safetensors", "ema-0.9/.model-89abcdef.safetensors")]
-    for path in stays + goes:
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
-    remove_leftovers(run)
-    assert all(path.exists() for path in stays)
-    assert not any(path.exists() for path in goes)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +14,7 @@ from typing import Annotated
 
 import tyro
 
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 from visualize.plots.drawing import ENDINGS, Ending, draw
 
 
@@ -31,7 +36,7 @@ class Options:
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command. arguments: instead of those that were typed."""
-    options = tyro.cli(Options, prog="python -m visualize plots", args=arguments)
+    options = parse_arguments(Options, prog="python -m visualize plots", args=arguments)
     if not options.files:
         raise InputError("nothing to draw: give CSV files, metrics.jsonl, figures.json, or folders that hold them")
     if not options.endings:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
+
 import os
 import sys
 import threading
@@ -10,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 
-from motion_diffusion.errors import InputError, command
+from motion_diffusion.errors import InputError, command, parse_arguments
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def _has_screen() -> bool:
 @command
 def main() -> None:
     """The command."""
-    run(tyro.cli(Options, prog="python -m visualize.studio"))
+    run(parse_arguments(Options, prog="python -m visualize.studio"))
 
 
 if __name__ == "__main__":
