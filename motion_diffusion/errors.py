@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, suppress
 from types import FrameType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,7 +100,11 @@ def interruptible_imports() -> None:
         signal.signal(signal.SIGINT, end_at_once)
 
 
-def parse_arguments(kind: Callable[..., T], *, prog: str | None = None, **options: Any) -> T:
+@overload
+def parse_arguments(kind: type[T], *, prog: str | None = None, **options: Any) -> T: ...
+@overload
+def parse_arguments(kind: Any, *, prog: str | None = None, **options: Any) -> Any: ...
+def parse_arguments(kind: Any, *, prog: str | None = None, **options: Any) -> Any:
     """`tyro.cli` whose errors are InputErrors of one line instead of a box."""
     import tyro
 
