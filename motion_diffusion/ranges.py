@@ -1,0 +1,64 @@
+"""Ranges of numbers that a user gives: said beside an option, checked before any work is done.
+
+scale: Annotated[float, Range(0, 1e6, above=True)] = 100.0
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, get_type_hints
+
+from motion_diffusion.errors import InputError
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers from `least` to `most`."""
+
+    least: float
+    most: float
+    above: bool = False
+    """Without `least` itself ..."""
+    below: bool = False
+    """... or `most`."""
+
+    def __contains__(self, number: float) -> bool:
+        return self.least <= number <= self.most and not (
+            (self.above and number == self.least) or (self.below and number == self.most)
+        )
+
+    def __str__(self) -> str:
+        least, most = (f"{end:,}" if isinstance(end, int) else f"{end:g}" for end in (self.least, self.most))
+        return f"{'more than ' * self.above}{least} to {'less than ' * self.below}{most}"
+
+    def check(self, option: str, number: float) -> None:
+        """InputError that names the option if it is not among these; NaN never is."""
+        if number not in self:
+            shown = str(number) if isinstance(number, int) else f"{number:g}"
+            raise InputError(f"{option} {shown[:40]}: give {self}")
+
+
+SEED = Range(0, 2**63 - 1)
+"""Of whatever is drawn at random."""
+Seed = Annotated[int, SEED]
+
+
+def check_ranges(options: object, prefix: str = "") -> None:
+    """InputError for the first field of a dataclass that lies outside of the range in its annotation.
+
+    Numbers and tuples of numbers are checked, None is not. prefix: of the options' names on the command line.
+    """
+    kind: Any = type(options)
+    for name, allowed in _ranges(kind).items():
+        value = getattr(options, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None:
+                allowed.check(f"--{prefix}{name.replace('_', '-')}", number)
+
+
+@lru_cache(maxsize=64)
+def _ranges(kind: Any) -> dict[str, Range]:
+    hints: dict[str, Any] = get_type_hints(kind, include_extras=True)
+    said = ((name, part) for name, hint in hints.items() for part in getattr(hint, "__metadata__", ()))
+    return {name: part for name, part in said if isinstance(part, Range)}
