@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -12,10 +12,14 @@ from torch import Tensor
 from guidance.task import Task
 from guidance.timeline import Timeline
 from motion_diffusion.errors import InputError
+from motion_diffusion.ranges import Range, check_ranges
 from motion_diffusion.samplers import Denoise, Estimate, consistent
 
 FARTHEST = 1e3
 """Times the length of a trial step that a line search goes."""
+
+Scale = Annotated[float, Range(0, 1e6, above=True)]
+"""Of a gradient."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +31,21 @@ class ClassifierOptions:
     scaling: Literal["search", "variance", "score"] = "search"
     """Length of a step: to the least distance along the gradient; or the gradient times scale and the variance of the
     step (GMD), or of x_t (score guidance), and no further than to the least distance."""
-    scale: float = 100.0
+    scale: Scale = 100.0
     """Strength of the gradient with scaling variance or score (GMD: 100)."""
-    inner: int = 3
+    inner: Annotated[int, Range(0, 1000)] = 3
     """Further steps down the gradient to x̂0 (conjugate ones), at every step of sampling."""
-    begin: float = 1.0
+    begin: Annotated[float, Range(0, 1, above=True)] = 1.0
     """Share of the diffusion time at which guidance begins ..."""
-    end: float = 0.0
+    end: Annotated[float, Range(0, 1, below=True)] = 0.0
     """... and at which it ends."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.end < self.begin <= 1 and self.scale > 0 and self.inner >= 0):
+        check_ranges(self, "classifier.")
+        if self.end >= self.begin:
             raise InputError(
-                f"classifier guidance from {self.begin:g} to {self.end:g}, scale {self.scale:g}, {self.inner} inner "
-                "steps: it begins at most at 1, ends below that and not below 0; scale is positive, inner not negative"
+                f"--classifier.end {self.end:g}: guidance begins at {self.begin:g} of the diffusion time, which runs "
+                "down to 0; give less than that"
             )
 
 

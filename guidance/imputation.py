@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from guidance.observation import Observation
 from guidance.task import Task
-from motion_diffusion.errors import InputError
+from motion_diffusion.ranges import Range, check_ranges
 from motion_diffusion.representation import FEATURES, LAYOUT
 from motion_diffusion.samplers import Denoise, Estimate, Noise, with_hook
 
@@ -23,16 +23,13 @@ class ImputationOptions:
     on: Literal["auto", "x0", "x_s"] = "auto"
     """What is overwritten: the predicted motion, or the next noisy one with fresh noise around the goal as well; auto:
     x_s for models of ε and the score, whose x_t counts for more than their x̂0."""
-    line: float = 0.0
+    line: Annotated[float, Range(0, 1)] = 0.0
     """GMD's point-to-point line, as long as t is more than this share of T (GMD: 0.1); 0: no line."""
-    until: float = 0.0
+    until: Annotated[float, Range(0, 1, below=True)] = 0.0
     """Share of the diffusion time at which imputation ends (GMD: 0.02 for ε, 0 for x0)."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.line <= 1 and 0 <= self.until < 1):
-            raise InputError(
-                f"imputation with a line until {self.line:g}, ending at {self.until:g}: give shares from 0 to 1"
-            )
+        check_ranges(self, "imputation.")
 
 
 def imputation(denoise: Denoise, task: Task, noise: Noise, options: ImputationOptions = ImputationOptions()) -> Denoise:

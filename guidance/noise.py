@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from guidance.task import Task
-from motion_diffusion.errors import InputError
+from motion_diffusion.ranges import Range, check_ranges
 from motion_diffusion.samplers import Denoise, ddim
 
 
@@ -17,21 +18,17 @@ from motion_diffusion.samplers import Denoise, ddim
 class NoiseOptions:
     """Noise optimisation: the gradient of the distance to the goals, through all steps of DDIM, to the noise."""
 
-    steps: int = 8
+    steps: Annotated[int, Range(1, 1000)] = 8
     """Steps of DDIM, for seeking the noise and for the motion that comes of it."""
-    rounds: int = 60
+    rounds: Annotated[int, Range(1, 10_000)] = 60
     """Steps of the optimiser."""
-    rate: float = 0.05
+    rate: Annotated[float, Range(0, 10, above=True)] = 0.05
     """Its learning rate; it rises at first and falls to zero (DNO)."""
-    stay: float = 1e-3
+    stay: Annotated[float, Range(0, 1e6)] = 1e-3
     """Weight of the squared distance to the noise one began with, a mean over its numbers, in m²."""
 
     def __post_init__(self) -> None:
-        if not (self.steps >= 1 and self.rounds >= 1 and self.rate > 0 and self.stay >= 0):
-            raise InputError(
-                f"noise optimisation of {self.steps} steps, {self.rounds} rounds, rate {self.rate:g}, stay "
-                f"{self.stay:g}: give at least one step and round, a positive rate and a stay that is not negative"
-            )
+        check_ranges(self, "noise.")
 
 
 def optimised(

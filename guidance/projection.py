@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -11,8 +12,8 @@ from guidance.displacement import Displacement, Part
 from guidance.facing import TURNED, wrapped
 from guidance.observation import Observation
 from guidance.task import Task
-from motion_diffusion.errors import InputError
 from motion_diffusion.heading import gaussian, heading, turn
+from motion_diffusion.ranges import Range, check_ranges
 from motion_diffusion.representation import frame_steps
 from motion_diffusion.samplers import Denoise, Estimate, Noise, consistent
 from motion_diffusion.skeleton import FPS
@@ -34,16 +35,13 @@ ROUNDS = 16
 class ProjectionOptions:
     """Projection: the predicted motion is moved onto the goals, and neighbouring frames and joints with it."""
 
-    remix: float = 0.5
+    remix: Annotated[float, Range(0, 1)] = 0.5
     """Share of fresh noise in that of the next step; 0: the noise that the projected motion leaves in x_t."""
-    begin: float = 1.0
+    begin: Annotated[float, Range(0, 1, above=True)] = 1.0
     """Share of the diffusion time at which projection begins; it goes on to the end."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.remix <= 1 and 0 < self.begin <= 1):
-            raise InputError(
-                f"projection with remix {self.remix:g} from {self.begin:g}: both are shares, from 0 to 1, begin not 0"
-            )
+        check_ranges(self, "projection.")
 
 
 def projection(denoise: Denoise, task: Task, noise: Noise, options: ProjectionOptions = ProjectionOptions()) -> Denoise:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from guidance.task import Task
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import gaussian
 from motion_diffusion.model import MotionModel
+from motion_diffusion.ranges import Range, check_ranges
 from motion_diffusion.samplers import Denoise, Noise
 from motion_diffusion.skeleton import FPS
 
@@ -30,8 +32,11 @@ class StagesOptions:
 
     path_model: str = "root-v"
     """Name of a shipped model of the path, or a run directory."""
-    steps: int = 50
+    steps: Annotated[int, Range(1, 1000)] = 50
     """Denoising steps for the path."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "stages.")
 
 
 def with_paths(

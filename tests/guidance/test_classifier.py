@@ -1,5 +1,6 @@
 """Classifier guidance: it moves the mean by the variance times the gradient, and never away from the goals."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -124,7 +125,17 @@ def test_no_gradient_is_kept():
     assert not estimate.eps.requires_grad
 
 
-@pytest.mark.parametrize("options", [{"scale": 0}, {"inner": -1}, {"begin": 0.2, "end": 0.2}, {"begin": 1.1}])
-def test_options_that_cannot_be(options):
-    with pytest.raises(InputError, match="classifier guidance"):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"scale": 0}, "--classifier.scale 0: give more than 0 to 1e\\+06"),
+        ({"scale": math.nan}, "--classifier.scale nan: "),
+        ({"inner": -1}, "--classifier.inner -1: give 0 to 1,000"),
+        ({"inner": 10**9}, "--classifier.inner 1000000000: "),
+        ({"begin": 1.1}, "--classifier.begin 1.1: "),
+        ({"begin": 0.2, "end": 0.2}, "--classifier.end 0.2: guidance begins at 0.2 "),
+    ],
+)
+def test_options_that_cannot_be(options, said):
+    with pytest.raises(InputError, match=said):
         ClassifierOptions(**options)

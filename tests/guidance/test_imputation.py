@@ -92,5 +92,5 @@ def test_it_goes_on_until_told(make_task, denoise_to, two_walks, on):
 
 
 def test_options_that_cannot_be():
-    with pytest.raises(InputError, match="shares from 0 to 1"):
+    with pytest.raises(InputError, match="--imputation.line 2: give 0 to 1"):
         ImputationOptions(line=2)

@@ -51,6 +51,21 @@ def test_what_does_not_go_together(guidance, said):
         parse_methods(guidance)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (lambda: NoiseOptions(rounds=0), "--noise.rounds 0: give 1 to 10,000"),
+        (lambda: NoiseOptions(steps=10**9), "--noise.steps 1000000000: give 1 to 1,000"),
+        (lambda: NoiseOptions(rate=float("inf")), "--noise.rate inf: "),
+        (lambda: NoiseOptions(stay=float("nan")), "--noise.stay nan: "),
+        (lambda: StagesOptions(steps=0), "--stages.steps 0: give 1 to 1,000"),
+    ],
+)
+def test_options_that_cannot_be(options, said):
+    with pytest.raises(InputError, match=said):
+        options()
+
+
 def test_a_model_without_masks_cannot_be_told(make_task):
     with pytest.raises(InputError, match="not trained with masks"):
         Guidance(("masks",), make_task())

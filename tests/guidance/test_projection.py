@@ -110,5 +110,5 @@ def test_observations_of_different_lengths_make_a_batch():
 
 
 def test_options_that_cannot_be():
-    with pytest.raises(InputError, match="projection with remix"):
+    with pytest.raises(InputError, match="--projection.remix 1.5: give 0 to 1"):
         ProjectionOptions(remix=1.5)
