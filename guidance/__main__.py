@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from guidance.analysis.compare import compare
 from guidance.analysis.evolution import evolution
@@ -21,10 +22,14 @@ from guidance.analysis.runs import Chain, alike
 from guidance.analysis.share import share
 from guidance.analysis.survival import answering, exact, frozen, path_covariance
 from guidance.analysis.undoing import undoing
-from guidance.classifier import ClassifierOptions
+from guidance.base import LONGEST
+from guidance.classifier import ClassifierOptions, Scale
 from guidance.goals import load_goals
+from guidance.methods import Strength
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.model import MotionModel, ScheduleName
+from motion_diffusion.files import check_place
+from motion_diffusion.model import MAX_T, MotionModel, ScheduleName
+from motion_diffusion.ranges import Range, check_ranges
 from motion_diffusion.schedule import SCHEDULES, Schedule
 from motion_diffusion.skeleton import FPS
 
@@ -41,18 +46,18 @@ class Motions:
     models: tuple[str, ...] = ROOT_MODELS
     """Shipped models or run directories, compared side by side; they must have the same features."""
     texts: tuple[str, ...] = ("a person walks", "a tired person walks", "a happy person walks", "a person runs")
-    seeds: int = 8
+    seeds: Annotated[int, Range(1, 1000)] = 8
     """Motions for each text."""
-    seconds: float = 6.0
-    steps: int = 50
-    text_scale: float = 1.0
+    seconds: Annotated[float, Range(0, LONGEST, above=True)] = 6.0
+    steps: Annotated[int, Range(1, MAX_T)] = 50
+    text_scale: Strength = 1.0
     """Strength of the words; 1 is the plain model."""
     out: Path = Path("out/guidance")
 
     def chains(self) -> list[Chain]:
         """The batch of each model, all with the same noise. InputError if they cannot be compared."""
-        if self.seeds < 1 or not self.texts or not all(text.strip() for text in self.texts):
-            raise InputError("nothing to sample: give --seeds 1 or more and --texts that say something")
+        if not self.texts or not all(text.strip() for text in self.texts):
+            raise InputError("nothing to sample: give --texts that say something")
         models = [MotionModel.load(name) for name in self.models]
         alike(models)
         first = min(model.times(1)[0] for model in models)
@@ -77,7 +82,7 @@ class Guided(Motions):
     goals: Path = ZIGZAG
     """Goal file (JSON)."""
     guidance: str = "classifier"
-    scale: float = ClassifierOptions.scale
+    scale: Scale = ClassifierOptions.scale
     """Strength of the gradient."""
 
 
@@ -86,8 +91,8 @@ class Steps:
     """Steps on a noise schedule."""
 
     schedule: ScheduleName = "cosine"
-    T: int = 1000
-    steps: int = 0
+    T: Annotated[int, Range(1, MAX_T)] = 1000
+    steps: Annotated[int, Range(0, MAX_T)] = 0
     """Steps of sampling, 1 to T; 0 for T."""
     out: Path = Path("out/guidance")
 
@@ -100,7 +105,7 @@ class Steps:
 class Share(Steps):
     """How much of each step is the network's, for every prediction type. Needs no model."""
 
-    std: float = 1.0
+    std: Annotated[float, Range(0, 1e6, above=True)] = 1.0
     """Standard deviation of the data: 1 where they are standardised."""
 
     def results(self) -> Iterator[Result]:
@@ -112,7 +117,7 @@ class Share(Steps):
 class Hook(Steps):
     """What a clip of x̂0 does to the mean: nothing until something is clipped, whatever is predicted. Needs no model."""
 
-    error: float = 0.1
+    error: Annotated[float, Range(0, 1e6)] = 0.1
     """Error of what is predicted, relative to its size."""
 
     def results(self) -> Iterator[Result]:
@@ -129,8 +134,8 @@ class Survival(Motions):
 
     schedule: ScheduleName = "cosine"
     """Schedule of the frozen and the exact network; real ones have their own."""
-    T: int = 1000
-    pushes: int = 10
+    T: Annotated[int, Range(1, MAX_T)] = 1000
+    pushes: Annotated[int, Range(1, 1000)] = 10
     """At how many times the real ones are pushed."""
     reference: str = "root-v"
     """Model of the root whose paths say what Gaussian data the exact curve beside real models is for."""
@@ -211,8 +216,11 @@ def main() -> None:
         description=__doc__,
     )
     if isinstance(verb, Page):
+        check_place(verb.page)
         verb.renew()
         return
+    check_ranges(verb)
+    check_place(verb.out / "figure.csv")
     for result in verb.results():
         table = result.save(verb.out)
         print(f"{result.conclusion}\n  {', '.join(map(str, [table, *draw_beside([table])]))}", flush=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, cast, get_args
+from typing import Annotated, Literal, cast, get_args
 
 from torch import Tensor
 
@@ -21,11 +21,14 @@ from guidance.stages import StagesOptions
 from guidance.task import Task
 from guidance.timeline import Woven
 from motion_diffusion.errors import InputError
+from motion_diffusion.ranges import Range
 from motion_diffusion.representation import Observed
 from motion_diffusion.samplers import Denoise, Noise, with_hook
 
 Method = Literal["classifier", "imputation", "projection", "noise", "masks", "stages"]
 Guide = Callable[[Denoise, Noise], Denoise]
+Strength = Annotated[float, Range(-100, 100)]
+"""Of classifier-free guidance: 0 without what is told, 1 the plain model."""
 
 APART = {
     frozenset({"imputation", "projection"}): "both put the goals into the predicted motion, and the last one would win",

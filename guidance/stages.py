@@ -63,7 +63,7 @@ def with_paths(
 
 
 def check_stages(options: StagesOptions, longest: int) -> None:
-    """InputError if there is no such model of the path, or it makes none of so many frames."""
+    """InputError if there is no such model of the path, or it makes none of so many frames or in so many steps."""
     model = _path_model(options.path_model)
     if model.representation.whole_body:
         raise InputError(f"{model.name} is a model of the whole body; give one of the path, such as root-v")
@@ -72,6 +72,7 @@ def check_stages(options: StagesOptions, longest: int) -> None:
             f"{model.name} makes paths of up to {model.config.max_frames / FPS:g} s, not {longest / FPS:g} s; "
             "leave stages out of --guidance"
         )
+    Range(1, model.times(1)[0]).check("--stages.steps", options.steps)
 
 
 @lru_cache(maxsize=1)

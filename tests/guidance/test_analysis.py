@@ -361,14 +361,20 @@ def test_a_verb_leaves_figures_and_numbers(analyse, tmp_path, capsys, verb, argu
     [
         (("share", "--steps", 1001), "steps must be between 1 and 1000, got 1001"),
         (("share", "--schedule", "linear", "--T", 20), "every beta must lie in (0, 1)"),
-        (("share", "--T", 0), "T must be at least 1"),
-        (("hook", "--error", -1), "error is -1"),
+        (("share", "--T", 0), "--T 0: give 1 to 100,000"),
+        (("hook", "--error", -1), "--error -1: give 0 to 1e+06"),
         (("undoing", "--models", "c"), "no model 'c'"),
         (("undoing", "--models", "a", "--guidance", "none"), "pushes nothing"),
         (("compare", "--models"), "no model to look at"),
         (("compare", "--models", "a", "x0-small"), "compare models of the same features"),
         (("evolution", "--models", "a", "--seconds", 60), "makes motions of"),
-        (("evolution", "--models", "a", "--seeds", 0), "nothing to sample"),
+        (("evolution", "--models", "a", "--seeds", 0), "--seeds 0: give 1 to 1,000"),
+        (("evolution", "--models", "a", "--texts", " "), "nothing to sample"),
+        (("evolution", "--models", "a", "--seconds", "nan"), "--seconds nan: give more than 0 to 3600"),
+        (("undoing", "--models", "a", "--text-scale", "1e30"), "--text-scale 1e+30: give -100 to 100"),
+        (("undoing", "--models", "a", "--scale", "inf"), "--scale inf: "),
+        (("survival", "--models", "a", "--pushes", 10**9), "--pushes 1000000000: "),
+        (("share", "--std", "nan"), "--std nan: "),
         (("evolution", "--models", "a", "--goals", "nowhere.json"), "no goal file nowhere.json"),
     ],
 )
@@ -379,3 +385,11 @@ def test_bad_input_is_told_in_a_line(analyse, tmp_path, capsys, arguments, words
     assert words in error
     assert error.count("\n") == 1
     assert not (tmp_path / "o").exists()
+
+
+def test_a_place_that_takes_no_files_is_known_before_anything_is_sampled(analyse, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        analyse("undoing", *MODELS, "--out", "a/config.json")
+    assert capsys.readouterr().err == (
+        "error: a/config.json/figure.csv cannot be written (Not a directory); choose another place\n"
+    )
