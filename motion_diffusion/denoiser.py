@@ -20,33 +20,77 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from motion_diffusion.errors import InputError
+from motion_diffusion.ranges import Range, check_ranges
+
+Width = Annotated[int, Range(2, 8192)]
+Depth = Annotated[int, Range(1, 256)]
+TextDepth = Annotated[int, Range(0, 256)]
+Heads = Annotated[int, Range(1, 256)]
+FramesPerToken = Annotated[int, Range(1, 256)]
+TextDim = Annotated[int, Range(1, 100_000)]
+Dropout = Annotated[float, Range(0.0, 1.0, below=True)]
+MAX_PARAMETERS = 2_000_000_000
 
 
 @dataclass(frozen=True)
 class DenoiserConfig:
     """Sizes of the network; stands in a model's config.json."""
 
-    features: int
+    features: Annotated[int, Range(1, 10_000)]
     """Numbers per frame."""
-    outputs: int = 1
+    outputs: Annotated[int, Range(1, 2)] = 1
     """Numbers predicted for each of them: 2 where the variance is learned as well."""
-    text_dim: int = 128
+    text_dim: TextDim = 128
     """Numbers per word vector of the text encoder."""
-    width: int = 256
-    depth: int = 5
-    heads: int = 4
-    frames_per_token: int = 4
-    text_depth: int = 1
-    frame_width: int = 192
+    width: Width = 256
+    depth: Depth = 5
+    heads: Heads = 4
+    frames_per_token: FramesPerToken = 4
+    text_depth: TextDepth = 1
+    frame_width: Width = 192
     """Width of the frame path."""
-    dropout: float = 0.0
-    hints: int = 0
+    dropout: Dropout = 0.0
+    hints: Annotated[int, Range(0, 10_000)] = 0
     """Numbers a frame that say what is known of the motion; 0 for a network that is told nothing."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self, file=True)
+
+
+class Sizes(Protocol):
+    """What of a network's sizes tells how large its blocks are."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def text_depth(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def frames_per_token(self) -> int: ...
+
+
+def check_sizes(sizes: Sizes, *, file: bool = False) -> None:
+    """Raises InputError for a network that cannot be, or that is too large. file: see `ranges.check_ranges`."""
+    check_ranges(sizes, file=file)
+    name = "width" if file else "--width"
+    if sizes.width % (2 * sizes.heads):
+        raise InputError(f"{name} {sizes.width}: give a multiple of {2 * sizes.heads}, twice the heads")
+    parameters = 12 * (sizes.depth + sizes.text_depth) * sizes.width**2
+    if isinstance(sizes, DenoiserConfig):
+        frame = sizes.features + sizes.hints + sizes.frame_width
+        parameters += sizes.width * (sizes.frames_per_token * frame + sizes.text_dim)
+    if parameters > MAX_PARAMETERS:
+        raise InputError(f"{name} {sizes.width}: {parameters / 1e9:.1f} billion parameters are too many; give less")
 
 
 def sinusoids(positions: Tensor, dim: int, *, fastest: float, slowest: float) -> Tensor:

@@ -118,7 +118,7 @@ def read_json(path: Path, kind: type[T], remedy: str) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{path}: {where}: {first['msg']}; {remedy}") from None
+        raise InputError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}; {remedy}") from None
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

@@ -20,6 +20,7 @@ LOCK = ".lock"
 def locked(folder: str | Path, option: str) -> Iterator[None]:
     """Hold a folder, made if it is missing, for this process alone; the system frees it however the process ends.
 
+    Afterwards the folder is removed again if nothing was written to it.
     option: the one that names the folder, for the message. Raises InputError that names the holder if there is one,
     OSError if the folder cannot be written.
     """
@@ -36,6 +37,9 @@ def locked(folder: str | Path, option: str) -> Iterator[None]:
     finally:
         with suppress(OSError):
             path.write_text("")
+            if list(path.parent.iterdir()) == [path]:
+                path.unlink()
+                path.parent.rmdir()
         lock.release()
 
 

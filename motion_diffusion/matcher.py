@@ -17,7 +17,19 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from motion_diffusion import directory
-from motion_diffusion.denoiser import Block, TextContext, sinusoids
+from motion_diffusion.denoiser import (
+    Block,
+    Depth,
+    Dropout,
+    FramesPerToken,
+    Heads,
+    TextContext,
+    TextDepth,
+    TextDim,
+    Width,
+    check_sizes,
+    sinusoids,
+)
 from motion_diffusion.heading import to_origin
 from motion_diffusion.representation import Representation, encode
 from motion_diffusion.text import text_encoder
@@ -30,18 +42,21 @@ class MatcherConfig:
     features: tuple[str, ...] = ("root", "positions", "velocities")
     """Groups of features that it looks at."""
     text: str = "static"
-    text_dim: int = 128
-    width: int = 192
-    depth: int = 4
-    text_depth: int = 3
-    heads: int = 4
-    frames_per_token: int = 4
-    embedding: int = 64
+    text_dim: TextDim = 128
+    width: Width = 192
+    depth: Depth = 4
+    text_depth: TextDepth = 3
+    heads: Heads = 4
+    frames_per_token: FramesPerToken = 4
+    embedding: Width = 64
     """Dimensions of the sphere's space. Few, since a Fréchet distance needs many more motions than dimensions."""
-    dropout: float = 0.1
+    dropout: Dropout = 0.1
     training: str = ""
     """One line on what it was trained on."""
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        check_sizes(self, file=True)
 
 
 class Matcher(nn.Module):

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from motion_diffusion.denoiser import Denoiser, DenoiserConfig
 from motion_diffusion.errors import InputError
 from motion_diffusion.prediction import PREDICTIONS
 from motion_diffusion.process import split
+from motion_diffusion.ranges import Range, check_ranges
 from motion_diffusion.representation import Observed, Representation
 from motion_diffusion.samplers import (
     SAMPLERS,
@@ -34,10 +35,12 @@ from motion_diffusion.schedule import SCHEDULES, Level, Scalar, cast
 from motion_diffusion.text import TextEncoder, text_encoder
 from motion_diffusion.variance import VarianceName, log_variance
 
-"""Where the models live that come with the project."""
-
 PredictionName = Literal["x0", "eps", "v", "score", "velocity", "mu"]
 ScheduleName = Literal["cosine", "linear", "rectified", "variance-exploding"]
+
+MAX_FRAMES = 100_000
+Steps = Annotated[int, Range(1, 100_000)]
+Emphasis = Annotated[float, Range(0.0, 1000.0)]
 
 
 @dataclass(frozen=True)
@@ -48,19 +51,22 @@ class ModelConfig:
     denoiser: DenoiserConfig
     features: tuple[str, ...]
     """The groups of features that the network sees, in order."""
-    emphasis: float = 1.0
+    emphasis: Emphasis = 1.0
     schedule: ScheduleName = "cosine"
-    T: int = 1000
+    T: Steps = 1000
     variance: VarianceName = "fixed-small"
     text: str = "static"
     """Name of the text encoder, see `text.text_encoder`."""
-    max_frames: int = 120
+    max_frames: Annotated[int, Range(2, MAX_FRAMES)] = 120
     """Length of the longest motion trained on."""
     masks: bool = False
     """Whether the network is told which positions are known, and their values."""
     training: str = ""
     """One line on what it was trained on, for people."""
     licence: str = ""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, file=True)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import parse_flag_from_env
+from accelerate.utils import broadcast_object_list, parse_flag_from_env
+
+from motion_diffusion.errors import InputError
+from motion_diffusion.locks import locked
+
+T = TypeVar("T")
 
 LONGEST_WAIT = timedelta(days=30)
 """In the end, of the first process for the others."""
@@ -16,3 +25,25 @@ def processes() -> PartialState:
     """This process and the others that a launcher began; on the CPU unless there is a CUDA device."""
     cpu = not torch.cuda.is_available() or parse_flag_from_env("ACCELERATE_USE_CPU")
     return PartialState(cpu=cpu, timeout=LONGEST_WAIT)
+
+
+def by_main(work: Callable[[], T]) -> T:
+    """The result of `work`, done by the main process, in all of them; an InputError that it raises likewise."""
+    found: list[T | InputError | None] = [None]
+    if processes().is_main_process:
+        try:
+            found = [work()]
+        except InputError as error:
+            found = [error]
+    (result,) = broadcast_object_list(found)
+    if isinstance(result, InputError):
+        raise result
+    return result
+
+
+@contextmanager
+def locked_by_main(folder: str | Path, option: str) -> Iterator[None]:
+    """Hold a folder for these processes alone, see `locks.locked`; all of them raise its InputError."""
+    with ExitStack() as held:
+        by_main(lambda: held.enter_context(locked(folder, option)))
+        yield

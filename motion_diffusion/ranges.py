@@ -44,17 +44,18 @@ SEED = Range(0, 2**63 - 1)
 Seed = Annotated[int, SEED]
 
 
-def check_ranges(options: object, prefix: str = "") -> None:
+def check_ranges(options: object, prefix: str = "", *, file: bool = False) -> None:
     """InputError for the first field of a dataclass that lies outside of the range in its annotation.
 
-    Numbers and tuples of numbers are checked, None is not. prefix: of the options' names on the command line.
+    Numbers and tuples of numbers are checked, None is not. prefix: of the options' names on the command line; file:
+    whether they stand in a file instead, where names are those of the fields.
     """
     kind: Any = type(options)
     for name, allowed in _ranges(kind).items():
         value = getattr(options, name)
         for number in value if isinstance(value, tuple) else (value,):
             if number is not None:
-                allowed.check(f"--{prefix}{name.replace('_', '-')}", number)
+                allowed.check(name if file else f"--{prefix}{name.replace('_', '-')}", number)
 
 
 @lru_cache(maxsize=64)

@@ -11,12 +11,12 @@ import torch
 
 from data_loaders.datasets import load_examples
 from motion_diffusion.errors import InputError, command
-from motion_diffusion.processes import processes
+from motion_diffusion.processes import by_main, locked_by_main, processes
 from train.build import build_model, model_of
-from train.checkpoint import shared_state
+from train.checkpoint import read_state
 from train.pictures import Pictures
 from train.presets import PRESETS, read_options
-from train.record import described, write_options
+from train.record import check_options, described, write_options
 from train.trainer import Trainer
 
 
@@ -29,19 +29,20 @@ def main() -> None:
     run, training, world = options.run, options.training, processes().num_processes
     if options.preset is not None and processes().is_main_process:
         print(f"{options.preset}: {PRESETS[options.preset]}")
-    state = shared_state(run)
-    if state is None and (run / "model.safetensors").is_file():
-        raise InputError(f"{run} holds a model but no training state; give another --run")
-    data = load_examples(options.data, options.data_root, frames=options.max_frames, seed=training.seed)
-    record = described(options, processes=world)
-    if state is not None:
-        write_options(run, record)
-    begun = f", from {options.start}" if options.start else ""
-    told = f"{options.data}, {training.steps} steps of {world * training.batch_size}{begun}"
-    model = build_model(options, data, told=told) if state is None else model_of(state, run, told=told)
-    trainer = Trainer(model, data.train, data.held_out, run, training, state=state, on_validate=Pictures(run))
-    write_options(run, record)  # now that nothing was refused
-    trainer.train()
+    with locked_by_main(run, "--run"):
+        state = by_main(lambda: read_state(run))
+        if state is None and (run / "model.safetensors").is_file():
+            raise InputError(f"{run} holds a model but no training state; give another --run")
+        data = load_examples(options.data, options.data_root, frames=options.max_frames, seed=training.seed)
+        record = described(options, processes=world)
+        if state is not None:
+            check_options(run, record)
+        begun = f", from {options.start}" if options.start else ""
+        told = f"{options.data}, {training.steps} steps of {world * training.batch_size}{begun}"
+        model = build_model(options, data, told=told) if state is None else model_of(state, run, told=told)
+        trainer = Trainer(model, data.train, data.held_out, run, training, state=state, on_validate=Pictures(run))
+        write_options(run, record)  # now that nothing was refused
+        trainer.train()
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ from tqdm.auto import tqdm
 
 from data_loaders.datasets import load_examples
 from motion_diffusion.errors import command, parse_arguments
+from motion_diffusion.ranges import check_ranges
 from train.build import build_model
-from train.options import Options, PresetName
+from train.options import Count, Options, PresetName, Threads, Workers
 from train.presets import PRESETS
 from train.trainer import Trainer
 
@@ -37,15 +38,15 @@ class Benchmark:
     """Measure how fast a preset trains: examples a second, and the share of the machine's matrix-multiply rate."""
 
     preset: PresetName = "v-small"
-    steps: int = 20
+    steps: Count = 20
     """Steps to measure, after a few to warm up."""
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Instead of the preset's."""
-    accumulate: int = 1
-    workers: int = 0
+    accumulate: Count = 1
+    workers: Workers = 0
     mixed_precision: Literal["no", "bf16"] | None = None
     compile: bool = False
-    threads: int = 0
+    threads: Threads = 0
     """CPU threads; 0 for all."""
     profile: bool = False
     """Name the operations that take longest, over further steps."""
@@ -69,6 +70,7 @@ def options_of(benchmark: Benchmark) -> Options:
 @command
 def main() -> None:
     benchmark = parse_arguments(Benchmark, prog="python -m train.benchmark")
+    check_ranges(benchmark)
     options = options_of(benchmark)
     options.check()
     if benchmark.threads:

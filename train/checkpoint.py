@@ -8,18 +8,17 @@ it is not read.
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from motion_diffusion.directory import part
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic, save_tensors
-from motion_diffusion.processes import processes
 
 STATE, BEFORE = "state.safetensors", "state-before.safetensors"
 
@@ -48,7 +47,13 @@ class State:
 
 
 def write_state(run: Path, state: State) -> None:
-    """Make this the state of a run, and the one so far that before it."""
+    """Make this the state of a run, and the one so far that before it.
+
+    Raises InputError if a number in it is not finite, and keeps the states that there are.
+    """
+    for name, value in state.tensors.items():
+        if not value.isfinite().all():
+            raise InputError(f"{name} is not finite after step {state.step}, and was not saved; {resume_advice(run)}")
     metadata = {"step": str(state.step), "config": state.config, "digest": state.digest()}
     with atomic(run / STATE) as path:
         save_tensors(state.tensors, path, metadata)
@@ -77,19 +82,29 @@ def read_state(run: Path) -> State | None:
     return None
 
 
-def shared_state(run: Path) -> State | None:
-    """`read_state` by the main process, for all of them: everybody goes on from the same step."""
-    here = processes()
-    found: list[State | InputError | None] = [None]
-    if here.is_main_process:
-        try:
-            found = [read_state(run)]
-        except InputError as error:
-            found = [error]
-    (result,) = broadcast_object_list(found)
-    if isinstance(result, InputError):
-        raise result
-    return result
+def check_steps_left(run: Path, state: State, steps: int) -> None:
+    """InputError for a run that has taken more steps already than it shall take in all."""
+    if state.step > steps:
+        raise InputError(f"{run} has taken {state.step} steps; give --steps {state.step} or more, or another --run")
+
+
+def check_finite(run: Path, step: int, loss: float, gradient_norm: float) -> None:
+    """InputError if the loss or the gradient of a step is not finite, before anything is learned from it."""
+    if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
+        raise InputError(
+            f"step {step} has a loss of {loss:g} and a gradient of norm {gradient_norm:g}, and was not taken; "
+            f"{resume_advice(run)}"
+        )
+
+
+def resume_advice(run: Path) -> str:
+    """What to do about a training that diverged."""
+    if (run / STATE).is_file():
+        return (
+            "the same command with a lower --learning-rate continues from the last state that was saved; if that "
+            "diverges too, give another --run"
+        )
+    return "give the same command with a lower --learning-rate; nothing was saved yet"
 
 
 def _read(path: Path) -> State:

@@ -13,7 +13,6 @@ if __name__ == "__main__":
 
 import dataclasses
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,18 +25,21 @@ from tqdm.auto import tqdm
 
 from data_loaders.datasets import Data, DatasetName, load_examples
 from data_loaders.example import Example, Examples
+from motion_diffusion.denoiser import Depth, TextDepth, Width
 from motion_diffusion.directory import tensors_of
 from motion_diffusion.embedding_metrics import r_precision
 from motion_diffusion.errors import InputError, command, parse_arguments
+from motion_diffusion.locks import locked
 from motion_diffusion.matcher import Matcher, MatcherConfig, contrast
+from motion_diffusion.ranges import check_ranges
 from motion_diffusion.representation import Representation, encode
 from motion_diffusion.text import text_encoder
 from train import metrics
 from train.batches import pad
 from train.buckets import Buckets
-from train.checkpoint import State, read_state, write_state
+from train.checkpoint import State, check_finite, check_steps_left, read_state, write_state
 from train.optimiser import adamw, learning_rate, moments, restore_moments
-from train.options import TrainingOptions
+from train.options import Threads, TrainingOptions
 from train.randomness import Use, seed_of
 
 POOL = 32
@@ -58,10 +60,10 @@ class Options:
     """Longest motion, at 20 frames a second."""
     text: str = "static"
     """Text encoder, as for python -m train."""
-    width: int = 192
-    depth: int = 4
-    text_depth: int = 3
-    embedding: int = 64
+    width: Width = 192
+    depth: Depth = 4
+    text_depth: TextDepth = 3
+    embedding: Width = 64
     steps: int = 1500
     batch_size: int = 128
     """Motions and texts that are told apart at once."""
@@ -72,7 +74,7 @@ class Options:
     seed: int = 0
     workers: int = 0
     """Processes that prepare examples."""
-    threads: int = 0
+    threads: Threads = 0
     """CPU threads; 0 for all."""
     validate_every: int = 100
     validation_examples: int = 320
@@ -87,6 +89,7 @@ class Options:
             validation_examples=self.validation_examples,
         )  # fmt: skip
         options.check()
+        check_ranges(self)
         if self.validation_examples < POOL:
             raise InputError(f"--validation-examples is {self.validation_examples}; give {POOL} or more, a pool's")
         return options
@@ -149,6 +152,7 @@ def train(matcher: Matcher, options: Options, examples: Examples, held_out: Exam
     step = 0
     if state is not None:
         step = state.step
+        check_steps_left(options.run, state, options.steps)
         matcher.load_state_dict(state.part("live"))
         restore_moments(matcher, optimizer, state.tensors, step=step)
     metrics.keep_until(options.run, step)
@@ -164,19 +168,17 @@ def train(matcher: Matcher, options: Options, examples: Examples, held_out: Exam
             motions, texts = batch.embed(matcher)
             loss = contrast(matcher, motions, texts, same_texts(batch.texts))
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(matcher.parameters(), training.clip_norm)
+            norm = torch.nn.utils.clip_grad_norm_(matcher.parameters(), training.clip_norm)
+            check_finite(options.run, step + 1, loss.item(), norm.item())
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             step += 1
             bar.update()
             last = step == options.steps
             if step % options.validate_every == 0 or last:
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise InputError(f"the loss is {value} at step {step}; lower --learning-rate and resume")
-                numbers = validate(matcher, options, held_out)
-                metrics.append(options.run, step, {"loss": value} | numbers)
-                bar.set_postfix(loss=f"{value:.3f}", top1=f"{numbers['held_out_top1']:.3f}")
+                numbers = {"loss": loss.item()} | validate(matcher, options, held_out)
+                metrics.append(options.run, step, numbers)
+                bar.set_postfix(loss=f"{numbers['loss']:.3f}", top1=f"{numbers['held_out_top1']:.3f}")
             if step % options.save_every == 0 or last:
                 metrics.flush(options.run)
                 write_state(options.run, state_of(matcher, optimizer, step))
@@ -223,13 +225,13 @@ def main() -> None:
     options.training()
     if options.threads:
         torch.set_num_threads(options.threads)
-    state = read_state(options.run)
-    if state is None and (options.run / "model.safetensors").is_file():
-        raise InputError(f"{options.run} holds a matcher but no training state; give another --run")
-    data = load_examples(options.data, options.data_root, frames=options.max_frames, seed=options.seed)
-    matcher = new_matcher(options, data) if state is None else matcher_of(state)
-    options.run.mkdir(parents=True, exist_ok=True)
-    train(matcher, options, data.train, data.held_out, state)
+    with locked(options.run, "--run"):
+        state = read_state(options.run)
+        if state is None and (options.run / "model.safetensors").is_file():
+            raise InputError(f"{options.run} holds a matcher but no training state; give another --run")
+        data = load_examples(options.data, options.data_root, frames=options.max_frames, seed=options.seed)
+        matcher = new_matcher(options, data) if state is None else matcher_of(state)
+        train(matcher, options, data.train, data.held_out, state)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ TRAINING = "training.json"
 
 _ELSEWHERE = ("preset", "run", "data_root", "threads")
 """Matters of the machine and of how the options were given; not written."""
-_FREE = {f"training.{name}" for name in ("steps", "workers", "accumulate", "compile", "log_with")}
-"""May change on the way: so that a finished run can be carried on, and on another machine."""
+_FREE = {f"training.{name}" for name in ("steps", "workers", "accumulate", "compile", "log_with", "learning_rate")}
+"""May change on the way: so that a finished run can be continued, on another machine too, and one that diverged."""
 
 
 def described(options: Options, *, processes: int) -> dict[str, Any]:
@@ -28,23 +28,30 @@ def described(options: Options, *, processes: int) -> dict[str, Any]:
     return json.loads(json.dumps(tree))
 
 
-def write_options(run: Path, new: dict[str, Any]) -> None:
-    """Write training.json. InputError names what differs if there is one with other options; one that an older version
-    of the project wrote may lack some, which then have their defaults."""
+def check_options(run: Path, new: dict[str, Any]) -> None:
+    """InputError that names what differs from the options in training.json, if that is there.
+
+    One that an older version of the project wrote may lack some, which then have their defaults.
+    """
     path = run / TRAINING
-    if path.is_file():
-        try:
-            old = json.loads(path.read_text())
-        except ValueError as error:
-            raise InputError(f"{path} is no JSON ({error}); mend it, or give another --run") from None
-        differ = sorted(_flat(_complete(old)).items() ^ _flat(_complete(new)).items())
-        names = sorted({name for name, _ in differ} - _FREE)
-        if names:
-            raise InputError(
-                f"{run} was started with other values of {', '.join(names)}; give a new --run or the old values"
-            )
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(new, indent=2) + "\n")
+    if not path.is_file():
+        return
+    try:
+        old = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON ({error}); mend it, or give another --run") from None
+    differ = sorted(_flat(_complete(old)).items() ^ _flat(_complete(new)).items())
+    names = sorted({name for name, _ in differ} - _FREE)
+    if names:
+        raise InputError(
+            f"{run} was started with other values of {', '.join(names)}; give a new --run or the old values"
+        )
+
+
+def write_options(run: Path, options: dict[str, Any]) -> None:
+    """Write training.json."""
+    with atomic(run / TRAINING) as path:
+        path.write_text(json.dumps(options, indent=2) + "\n")
 
 
 def _complete(tree: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from motion_diffusion.timesteps import LossSecondMoment, Stratified, time_sample
 from train import metrics
 from train.batches import Batch, Steps, make_batch
 from train.buckets import Buckets
-from train.checkpoint import State, write_state
+from train.checkpoint import State, check_finite, check_steps_left, write_state
 from train.ema import Averages
 from train.meter import Meter
 from train.objective import Objective
@@ -164,10 +163,11 @@ class Trainer:
             done.append(losses)
         average_gradients(denoiser, self.accelerator)
         norm = torch.nn.utils.clip_grad_norm_(denoiser.parameters(), options.clip_norm)
+        loss = torch.cat([losses.loss.detach() for losses in done])
+        check_finite(self.run, step + 1, loss.mean().item(), norm.item())
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.averages.update(step)
-        loss = torch.cat([losses.loss.detach() for losses in done])
         if isinstance(self.times, LossSecondMoment):
             self.times.update(t, self.accelerator.gather(loss).cpu())
         return (torch.cat([losses.importance for losses in done]) * loss).mean(), norm
@@ -175,13 +175,18 @@ class Trainer:
     def _log(self, loss: Tensor, norm: Tensor, watch: Throughput) -> dict[str, str]:
         """Write the numbers since the last time. Returns those for the progress bar."""
         value = self.accelerator.reduce(loss, reduction="mean").item()
-        if not math.isfinite(value):
-            raise InputError(f"the loss is {value} at step {self.step}; lower --learning-rate and resume")
         rate, share = watch.take()
         rate *= self.accelerator.num_processes
         self.meter.collect(self.accelerator)
         if self.main:
-            self._write(loss=value, grad_norm=norm.item(), samples_per_s=rate, matmul_share=share, **self.meter.take())
+            self._write(
+                loss=value,
+                grad_norm=norm.item(),
+                learning_rate=learning_rate(self.step - 1, self.options),
+                samples_per_s=rate,
+                matmul_share=share,
+                **self.meter.take(),
+            )
         return {"loss": f"{value:.4f}", "samples_per_s": f"{rate:.0f}", "of_matmul": f"{share:.0%}"}
 
     def _validated(self) -> None:
@@ -240,6 +245,7 @@ class Trainer:
     def _restore(self, state: State) -> None:
         denoiser, live = self.model.denoiser, state.part("live")
         self.step = state.step
+        check_steps_left(self.run, state, self.options.steps)
         with torch.no_grad():
             for name, value in denoiser.named_parameters():
                 value.copy_(live[name])

@@ -1,10 +1,17 @@
 """The command: what it writes, how it goes on, what it says about bad input."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import train.__main__ as command
 from motion_diffusion.model import MotionModel
@@ -99,3 +106,64 @@ def test_masks_and_a_start_from_another_model(train, tmp_path, capsys):
 def test_masks_of_the_root(train, tmp_path):
     train("--run", "r", "--steps", 1, "--masks", *TINY, "--features", "root")
     assert json.loads((tmp_path / "r" / "config.json").read_text())["denoiser"]["hints"] == 6
+
+
+def _run(folder, *arguments):
+    """The command, as a user types it: in a process of its own, with as many threads as it likes."""
+    command = [sys.executable, "-m", "train", "--run", "r", *map(str, arguments), *TINY]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def _ended(process):
+    """Its exit code and its last line."""
+    lines = process.communicate()[1].splitlines()
+    return process.returncode, lines[-1] if lines else ""
+
+
+def _finite(run):
+    return all(value.isfinite().all() for path in run.glob("*.safetensors") for value in load_file(path).values())
+
+
+def test_a_training_that_diverges_loses_nothing(train, tmp_path, capsys):
+    """The first step that is not finite ends it, nothing of it is saved, and what the message advises works."""
+    every = ("--save-every", 5, "--log-every", 50, "--warmup", 1)
+    diverges = (*every, "--steps", 40, "--learning-rate", 1e30)
+    with pytest.raises(SystemExit, match="2"):
+        train("--run", "r", *diverges, *TINY)
+    error = capsys.readouterr().err
+    assert re.search(r"error: step \d has a loss of (nan|inf|\S+) and a gradient of norm (nan|inf), and was not", error)
+    assert "give the same command with a lower --learning-rate; nothing was saved yet" in error
+    assert not (tmp_path / "r" / "state.safetensors").exists()
+    train("--run", "r", "--steps", 5, *every, *TINY)
+    with pytest.raises(SystemExit, match="2"):
+        train("--run", "r", *diverges, *TINY)
+    assert "a lower --learning-rate continues from the last state that was saved" in capsys.readouterr().err
+    assert _finite(tmp_path / "r")
+    train("--run", "r", "--steps", 7, *every, "--learning-rate", 1e-4, *TINY)
+    last = json.loads((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()[-2])
+    assert last["step"] == 7
+    assert 0 < last["learning_rate"] <= 1e-4
+
+
+def test_two_trainings_in_one_run_directory(tmp_path):
+    """The second one is refused by the name of the first; a lock of one that was killed is no obstacle."""
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / ".notes-20240101.txt").write_text("of the user")
+    metrics = tmp_path / "r" / "metrics.jsonl"
+    every = ("--log-every", 1, "--save-every", 1)
+    with _run(tmp_path, "--steps", 1_000_000, *every) as first:
+        while not metrics.is_file() or not metrics.read_text().count("\n") > 3:
+            assert first.poll() is None, first.stderr.read()
+            time.sleep(0.05)
+        code, error = _ended(_run(tmp_path, "--steps", 5, *every))
+        assert code == 2
+        assert re.fullmatch(rf"error: r is in use by process {first.pid} on .*; wait .* another --run", error)
+        first.kill()
+    code, error = _ended(_run(tmp_path, "--steps", 1, *every))
+    assert (code, error[:18]) == (2, "error: r has taken")
+    steps = int(re.search(r"give --steps (\d+) or more", error)[1])
+    code, error = _ended(_run(tmp_path, "--steps", steps + 4, "--workers", 2, *every))
+    assert (code, _finite(tmp_path / "r")) == (0, True), error
+    assert (tmp_path / "r" / ".notes-20240101.txt").read_text() == "of the user"
+    assert not list((tmp_path / "r").glob(".half-*"))

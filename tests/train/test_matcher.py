@@ -48,7 +48,7 @@ def test_it_goes_on_where_it_was_stopped(train, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--steps", 0), "--steps is 0"),
+        (("--steps", 0), "--steps 0: give 1 to"),
         (("--validation-examples", 8), "--validation-examples is 8"),
         (("--data", "bandai"), "--data-root"),
     ],

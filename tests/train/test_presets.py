@@ -14,7 +14,7 @@ from motion_diffusion.directory import ASSETS
 from train.build import build_model
 from train.options import PresetName
 from train.presets import PRESETS, read_options, with_preset
-from train.record import described, write_options
+from train.record import check_options, described
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -37,7 +37,10 @@ def test_all_are_there():
 def test_a_shipped_model_was_made_by_its_preset(name, tmp_path):
     """Its run would go on with it; the bodies took several runs."""
     shutil.copy(ASSETS / "models" / name / "training.json", tmp_path)
-    write_options(tmp_path, described(with_preset(name), processes=1))
+    preset = described(with_preset(name), processes=1)
+    check_options(tmp_path, preset)
+    was = json.loads((tmp_path / "training.json").read_text())
+    assert was["training"]["learning_rate"] == preset["training"]["learning_rate"]
 
 
 @pytest.mark.parametrize("name", ["x0-small", "eps-small", "v-small", "v-masks"])
