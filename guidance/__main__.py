@@ -28,7 +28,8 @@ from guidance.goals import load_goals
 from guidance.methods import Strength
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.files import check_place
-from motion_diffusion.model import MAX_T, MotionModel, ScheduleName
+from motion_diffusion.model import MotionModel, ScheduleName
+from motion_diffusion.model import Steps as Count
 from motion_diffusion.ranges import Range, check_ranges
 from motion_diffusion.schedule import SCHEDULES, Schedule
 from motion_diffusion.skeleton import FPS
@@ -49,7 +50,7 @@ class Motions:
     seeds: Annotated[int, Range(1, 1000)] = 8
     """Motions for each text."""
     seconds: Annotated[float, Range(0, LONGEST, above=True)] = 6.0
-    steps: Annotated[int, Range(1, MAX_T)] = 50
+    steps: Count = 50
     text_scale: Strength = 1.0
     """Strength of the words; 1 is the plain model."""
     out: Path = Path("out/guidance")
@@ -91,8 +92,8 @@ class Steps:
     """Steps on a noise schedule."""
 
     schedule: ScheduleName = "cosine"
-    T: Annotated[int, Range(1, MAX_T)] = 1000
-    steps: Annotated[int, Range(0, MAX_T)] = 0
+    T: Count = 1000
+    steps: Annotated[int, Range(0, 100_000)] = 0
     """Steps of sampling, 1 to T; 0 for T."""
     out: Path = Path("out/guidance")
 
@@ -134,7 +135,7 @@ class Survival(Motions):
 
     schedule: ScheduleName = "cosine"
     """Schedule of the frozen and the exact network; real ones have their own."""
-    T: Annotated[int, Range(1, MAX_T)] = 1000
+    T: Count = 1000
     pushes: Annotated[int, Range(1, 1000)] = 10
     """At how many times the real ones are pushed."""
     reference: str = "root-v"

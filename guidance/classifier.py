@@ -12,7 +12,7 @@ from torch import Tensor
 from guidance.task import Task
 from guidance.timeline import Timeline
 from motion_diffusion.errors import InputError
-from motion_diffusion.ranges import Range, check_ranges
+from motion_diffusion.ranges import Range
 from motion_diffusion.samplers import Denoise, Estimate, consistent
 
 FARTHEST = 1e3
@@ -41,7 +41,6 @@ class ClassifierOptions:
     """... and at which it ends."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, "classifier.")
         if self.end >= self.begin:
             raise InputError(
                 f"--classifier.end {self.end:g}: guidance begins at {self.begin:g} of the diffusion time, which runs "

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from guidance.observation import Observation
 from guidance.task import Task
-from motion_diffusion.ranges import Range, check_ranges
+from motion_diffusion.ranges import Range
 from motion_diffusion.representation import FEATURES, LAYOUT
 from motion_diffusion.samplers import Denoise, Estimate, Noise, with_hook
 
@@ -27,9 +27,6 @@ class ImputationOptions:
     """GMD's point-to-point line, as long as t is more than this share of T (GMD: 0.1); 0: no line."""
     until: Annotated[float, Range(0, 1, below=True)] = 0.0
     """Share of the diffusion time at which imputation ends (GMD: 0.02 for ε, 0 for x0)."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "imputation.")
 
 
 def imputation(denoise: Denoise, task: Task, noise: Noise, options: ImputationOptions = ImputationOptions()) -> Denoise:

@@ -21,7 +21,7 @@ from guidance.stages import StagesOptions
 from guidance.task import Task
 from guidance.timeline import Woven
 from motion_diffusion.errors import InputError
-from motion_diffusion.ranges import Range
+from motion_diffusion.ranges import Range, check_ranges
 from motion_diffusion.representation import Observed
 from motion_diffusion.samplers import Denoise, Noise, with_hook
 
@@ -52,6 +52,13 @@ class MethodOptions:
     projection: ProjectionOptions = field(default_factory=ProjectionOptions)
     noise: NoiseOptions = field(default_factory=NoiseOptions)
     stages: StagesOptions = field(default_factory=StagesOptions)
+
+    def __post_init__(self) -> None:
+        """InputError for a number, of these or of a method, that is out of its range."""
+        check_ranges(self)
+        for name in get_args(Method):
+            if options := getattr(self, name, None):
+                check_ranges(options, f"{name}.")
 
 
 def parse_methods(guidance: str) -> tuple[Method, ...]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from guidance.task import Task
-from motion_diffusion.ranges import Range, check_ranges
+from motion_diffusion.ranges import Range
 from motion_diffusion.samplers import Denoise, ddim
 
 
@@ -26,9 +26,6 @@ class NoiseOptions:
     """Its learning rate; it rises at first and falls to zero (DNO)."""
     stay: Annotated[float, Range(0, 1e6)] = 1e-3
     """Weight of the squared distance to the noise one began with, a mean over its numbers, in m²."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "noise.")
 
 
 def optimised(

@@ -13,7 +13,7 @@ from guidance.facing import TURNED, wrapped
 from guidance.observation import Observation
 from guidance.task import Task
 from motion_diffusion.heading import gaussian, heading, turn
-from motion_diffusion.ranges import Range, check_ranges
+from motion_diffusion.ranges import Range
 from motion_diffusion.representation import frame_steps
 from motion_diffusion.samplers import Denoise, Estimate, Noise, consistent
 from motion_diffusion.skeleton import FPS
@@ -39,9 +39,6 @@ class ProjectionOptions:
     """Share of fresh noise in that of the next step; 0: the noise that the projected motion leaves in x_t."""
     begin: Annotated[float, Range(0, 1, above=True)] = 1.0
     """Share of the diffusion time at which projection begins; it goes on to the end."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "projection.")
 
 
 def projection(denoise: Denoise, task: Task, noise: Noise, options: ProjectionOptions = ProjectionOptions()) -> Denoise:

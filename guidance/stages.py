@@ -18,7 +18,7 @@ from guidance.task import Task
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import gaussian
 from motion_diffusion.model import MotionModel
-from motion_diffusion.ranges import Range, check_ranges
+from motion_diffusion.ranges import Range
 from motion_diffusion.samplers import Denoise, Noise
 from motion_diffusion.skeleton import FPS
 
@@ -34,9 +34,6 @@ class StagesOptions:
     """Name of a shipped model of the path, or a run directory."""
     steps: Annotated[int, Range(1, 1000)] = 50
     """Denoising steps for the path."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "stages.")
 
 
 def with_paths(

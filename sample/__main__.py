@@ -20,9 +20,10 @@ from guidance.cleanup import CleanUp
 from guidance.feasibility import feasibility
 from guidance.goals import Goals, Residual, load_goals
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.files import atomic
+from motion_diffusion.files import atomic, check_place
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
+from motion_diffusion.ranges import Seed, check_ranges
 from motion_diffusion.skeleton import FPS
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
@@ -51,7 +52,7 @@ class Options:
     """Name of a shipped model, or a run directory."""
     seconds: float = 6.0
     """How long the motion lasts, or how much longer; with segments in the goal file, these say so."""
-    seed: int = 0
+    seed: Seed = 0
     out: Path = Path("out")
     """Directory for motion.npz, motion.mp4, path.png and adherence.json."""
     overwrite: bool = False
@@ -61,10 +62,12 @@ class Options:
 
 
 def check_out(out: Path, overwrite: bool) -> None:
-    """InputError if the directory has results that are not to be replaced."""
+    """InputError if the directory has results that are not to be replaced, or they cannot be written there."""
     there = [name for name in RESULTS if (out / name).exists()]
     if there and not overwrite:
         raise InputError(f"{out} has {', '.join(there)}; give another --out, or --overwrite to replace them")
+    for name in RESULTS:
+        check_place(out / name)
 
 
 def table(residuals: list[Residual]) -> str:
@@ -135,6 +138,7 @@ def main() -> None:
             print(told)
         return
     options = parse_arguments(Options, prog="python -m sample")
+    check_ranges(options)
     check_out(options.out, options.overwrite)
     goals = load_goals(options.goals) if options.goals else Goals()
     if not 0 < options.seconds <= LONGEST:

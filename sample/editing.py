@@ -17,6 +17,7 @@ from guidance.timeline import Spliced, Woven
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
+from motion_diffusion.ranges import SEED
 from motion_diffusion.skeleton import FPS, JOINTS
 from sample.generate import Request, Settings, check_settings, check_words, known_by, provenance, steps_of, words
 from sample.segments import lengths_of, windows
@@ -129,9 +130,10 @@ def edited(
 
     Times and places of the goals are those of the whole. The part is sampled with `AROUND` frames of what is kept on
     either side, moved to the origin where motions begin, and put back. Raises InputError, before anything is sampled,
-    for what `check_edit` refuses.
+    for a seed that cannot be and for what `check_edit` refuses.
     """
     check_edit(model, text, part, goals, settings, functions)
+    SEED.check("--seed", seed)
     request = _request(model, text, part, goals, seed)
     with tqdm(total=steps_of(settings), desc="sampling", unit="step", disable=not progress or None) as bar:
         ((joints, report),) = request.sample(parse_methods(settings.guidance), functions, settings, bar)

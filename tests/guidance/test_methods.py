@@ -5,9 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from guidance.classifier import ClassifierOptions
 from guidance.goals import Goals, Joint, Waypoint
+from guidance.imputation import ImputationOptions
 from guidance.methods import Guidance, MethodOptions, parse_methods
 from guidance.noise import NoiseOptions, optimised
+from guidance.projection import ProjectionOptions
 from guidance.stages import StagesOptions, with_paths
 from motion_diffusion.errors import InputError
 from motion_diffusion.samplers import ddim
@@ -54,16 +57,25 @@ def test_what_does_not_go_together(guidance, said):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (lambda: NoiseOptions(rounds=0), "--noise.rounds 0: give 1 to 10,000"),
-        (lambda: NoiseOptions(steps=10**9), "--noise.steps 1000000000: give 1 to 1,000"),
-        (lambda: NoiseOptions(rate=float("inf")), "--noise.rate inf: "),
-        (lambda: NoiseOptions(stay=float("nan")), "--noise.stay nan: "),
-        (lambda: StagesOptions(steps=0), "--stages.steps 0: give 1 to 1,000"),
+        ({"classifier": ClassifierOptions(scale=0)}, "--classifier.scale 0: give more than 0 to 1e\\+06"),
+        ({"classifier": ClassifierOptions(scale=float("nan"))}, "--classifier.scale nan: "),
+        ({"classifier": ClassifierOptions(inner=-1)}, "--classifier.inner -1: give 0 to 1,000"),
+        ({"classifier": ClassifierOptions(inner=10**9)}, "--classifier.inner 1000000000: "),
+        ({"classifier": ClassifierOptions(begin=1.1)}, "--classifier.begin 1.1: "),
+        ({"imputation": ImputationOptions(line=2)}, "--imputation.line 2: give 0 to 1"),
+        ({"imputation": ImputationOptions(until=1)}, "--imputation.until 1: give 0 to less than 1"),
+        ({"projection": ProjectionOptions(remix=1.5)}, "--projection.remix 1.5: give 0 to 1"),
+        ({"projection": ProjectionOptions(begin=0)}, "--projection.begin 0: give more than 0 to 1"),
+        ({"noise": NoiseOptions(rounds=0)}, "--noise.rounds 0: give 1 to 10,000"),
+        ({"noise": NoiseOptions(steps=10**9)}, "--noise.steps 1000000000: give 1 to 1,000"),
+        ({"noise": NoiseOptions(rate=float("inf"))}, "--noise.rate inf: "),
+        ({"noise": NoiseOptions(stay=float("nan"))}, "--noise.stay nan: "),
+        ({"stages": StagesOptions(steps=0)}, "--stages.steps 0: give 1 to 1,000"),
     ],
 )
 def test_options_that_cannot_be(options, said):
     with pytest.raises(InputError, match=said):
-        options()
+        MethodOptions(**options)
 
 
 def test_a_model_without_masks_cannot_be_told(make_task):

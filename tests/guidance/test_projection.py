@@ -9,7 +9,6 @@ from guidance.goals import Goals, Joint, Pose, Waypoint
 from guidance.observation import Observation
 from guidance.projection import ProjectionOptions, Projector, projection, turning
 from guidance.task import Task
-from motion_diffusion.errors import InputError
 from motion_diffusion.heading import heading
 from motion_diffusion.representation import encode
 from motion_diffusion.samplers import consistent
@@ -107,8 +106,3 @@ def test_observations_of_different_lengths_make_a_batch():
     assert batch.values.shape == (2, 5, 22, 3)
     assert not batch.mask.any()
     assert (batch.weights == 1).all()
-
-
-def test_options_that_cannot_be():
-    with pytest.raises(InputError, match="--projection.remix 1.5: give 0 to 1"):
-        ProjectionOptions(remix=1.5)

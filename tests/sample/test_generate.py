@@ -65,14 +65,21 @@ def test_the_motion_says_where_it_comes_from(make_model):
     assert len(motion.provenance["residuals"]) == 2
 
 
+def test_the_noise_is_not_sought_in_more_steps_than_the_model_has(make_model):
+    with pytest.raises(InputError, match="--noise.steps 8: give 1 to 7"):
+        run(make_model(T=7), guidance="noise")
+
+
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
         ({"texts": (" ",)}, "prompt is empty"),
         ({"frames": (500,)}, "too long.*--seconds"),
         ({"frames": (1,)}, "too short.*--seconds"),
-        ({"steps": 0}, "--steps from 1 to 1000"),
-        ({"steps": 1001}, "--steps from 1 to 1000"),
+        ({"steps": 0}, "--steps 0: give 1 to 100,000"),
+        ({"steps": 1001}, "--steps 1001: give 1 to 1,000"),
+        ({"seeds": (2**63,)}, "--seed 9223372036854775808: give 0 to"),
+        ({"seeds": (-1,)}, "--seed -1: give 0 to"),
         ({"frames": (25,)}, "goal 2.*beyond the motion"),
     ],
 )

@@ -21,7 +21,7 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
 from sample.generate import Settings, generate
-from sample.jobs import WINDOW, Jobs
+from sample.jobs import WINDOW, Job, Jobs
 from sample.segments import OVERLAP
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def index(folder):
 
 
 def motions(folder):
-    return {path.stem: Motion.load(path).joints for path in folder.glob("*.npz")}
+    return {path.stem: Motion.load(path).joints for path in folder.glob("[!.]*.npz")}
 
 
 def same(one, other):
@@ -124,12 +124,16 @@ def test_a_killed_run_goes_on_to_the_same_motions(sample, tmp_path):
     before = files(tmp_path / "killed")
     made = {path for path in before if not path.name.startswith(".")}
     assert 0 < len(made) < len(JOBS)
-    (tmp_path / "killed" / ".000001-0123abcd.npz").write_bytes(b"what a kill leaves half-written")
+    users = {".000001-0123abcd.npz": b"a", ".my-20240101.npz": b"b", ".half-notes.npz": b"c"}
+    for name, content in users.items():
+        (tmp_path / "killed" / name).write_bytes(content)
     for out in ("killed", "whole"):
         sample("--steps", 40, "--out", out)
     assert same(motions(tmp_path / "killed"), motions(tmp_path / "whole"))
     assert index(tmp_path / "killed") == index(tmp_path / "whole")
     assert all(path.read_bytes() == before[path] for path in made)
+    hidden = [path for path in (tmp_path / "killed").glob(".*") if path.is_file() and path.name != ".lock"]
+    assert {path.name: path.read_bytes() for path in hidden} == users
 
 
 def test_only_what_is_missing_is_written(sample, tmp_path):
@@ -209,9 +213,15 @@ BAD = {
     '{"text": "walk", "seconds": "6"}': 'field seconds: should be a valid number, not "6"',
     '{"text": "walk", "seconds": 9}': "9 s is too long",
     '{"text": "walk", "seed": -1}': "field seed: should be greater than or equal to 0",
+    '{"text": "walk", "seed": 9223372036854775808}': "field seed: should be less than or equal to 9223372036854775807",
     '{"text": "walk", "seed": 1.5}': "field seed: should be a valid integer",
     '{"text": "walk", "name": "../walk"}': "field name: should be a plain file name",
     '{"text": "walk", "name": ".walk"}': "field name: should be a plain file name",
+    '{"text": "walk", "name": "a."}': "field name: should be a plain file name: .*, no '.' last",
+    '{"text": "walk", "name": "CON"}': "field name: should be a file name on every system: 'CON' names a device",
+    '{"text": "walk", "name": "con.npz"}': "'con.npz' names a device",
+    '{"text": "walk", "name": "aux"}': "'aux' names a device",
+    '{"text": "walk", "name": "COM1.a.b"}': "'COM1.a.b' names a device",
     '{"text": "walk", "name": "RUN"}': "field name: 'RUN' is the name of line 2 too",
     '{"text": "walk", "name": "000004"}': "line 11: field name: '000004' is the name of line 4 too",
     '{"text": "walk", "goals": 5}': "field goals: should be a list of goals",
@@ -224,6 +234,11 @@ BAD = {
     json.dumps({"seconds": 2, "goals": segments("walk")}): "field seconds: the segments .*take it out",
     json.dumps({"goals": segments("walk", "run", seconds=(OVERLAP - 1) / 20)}): "segment 1 lasts 0.95 s",
 }
+
+
+@pytest.mark.parametrize("name", ["console", "com", "COM10", "a.con", "nul-1", "a" * 100, "7", "a.b_c-"])
+def test_names_that_only_look_like_devices_are_names(name):
+    assert Job.parse(json.dumps({"text": "walk", "name": name}).encode(), 1, Path()).name == name
 
 
 @pytest.mark.parametrize("line", BAD)
@@ -244,9 +259,11 @@ def test_bad_lines_are_refused_before_anything_is_sampled(sample, tmp_path, caps
     [
         (("--jobs", "none.jsonl"), "no jobs file none.jsonl"),
         (("--jobs", "empty.jsonl"), "empty.jsonl has no jobs"),
-        (("--batch", 0), "--batch 0: give 1 or more"),
+        (("--batch", 0), "--batch 0: give 1 to 65,536"),
+        (("--batch", 10**9), "--batch 1000000000: give 1 to 65,536"),
+        (("--text-scale", "nan"), "--text-scale nan: give -100 to 100"),
         (("--out", "goals.json"), "goals.json is a file"),
-        (("--steps", 0), "0 steps"),
+        (("--steps", 0), "--steps 0: give 1 to 100,000"),
         (("--guidance", "walking"), "^error: unknown guidance"),
         (("--guidance", "masks"), "line 1: .* not trained with masks"),
         (("a person walks",), "Unrecognized options: a person walks"),

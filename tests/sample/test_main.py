@@ -80,6 +80,15 @@ def test_every_kind_of_goal_has_a_row(walks):
         (("walk", "--seconds", "60"), "too long"),
         (("walk", "--seconds", "3601"), "--seconds 3601: .*up to 3600"),
         (("walk", "--seconds", "nan"), "--seconds nan"),
+        (("walk", "--seed", -1), "^error: --seed -1: give 0 to 9,223,372,036,854,775,807$"),
+        (("walk", "--seed", 2**63), "^error: --seed 9223372036854775808: give 0 to"),
+        (("walk", "--seed", 10**26), "--seed 100000000000000000000000000: give 0 to"),
+        (("walk", "--text-scale", "inf"), "^error: --text-scale inf: give -100 to 100$"),
+        (("walk", "--text-scale", "1e30"), "--text-scale 1e.30: give -100 to 100"),
+        (("walk", "--mask-scale", "nan"), "^error: --mask-scale nan: give -100 to 100$"),
+        (("walk", "--classifier.inner", 10**9), "^error: --classifier.inner 1000000000: give 0 to 1,000$"),
+        (("walk", "--noise.rounds", 0), "^error: --noise.rounds 0: give 1 to 10,000$"),
+        (("--goals", "days.json"), "the segments last 36000 s together; give 3600 s at most"),
         (("walk\udcff",), r"the prompt 'walk\\udcff' has a NUL, or half of a surrogate pair"),
         (("--goals", "half.json"), "half of a surrogate pair"),
         (("walk", "--continue-from", "none.bvh"), "no file none.bvh"),
@@ -110,6 +119,8 @@ def test_bad_input_gets_one_line_and_writes_nothing(sample, tmp_path, capsys, ma
     Motion(walks[0][:60]).save(tmp_path / "a.npz")
     (tmp_path / "half.json").write_text('{"segments": [{"text": "\\ud800", "seconds": 2}]}')
     (tmp_path / "two.json").write_text('{"segments": [{"text": "walk", "seconds": 3}]}')
+    days = {"segments": [{"text": "walk", "seconds": 3600}] * 10}
+    (tmp_path / "days.json").write_text(json.dumps(days))
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "late.json").write_text(GOALS.replace("1.0", "7.0"))
     two = GOALS.replace("}]", '}, {"kind": "waypoint", "time": 1.0, "x": 1.2, "z": 0.9}]')

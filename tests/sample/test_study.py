@@ -200,7 +200,7 @@ def test_several_models_and_fewer_motions_where_noise_is_sought(study, tmp_path)
         (("--joints", "tail"), "pelvis, feet, wrists, head, all"),
         (("--methods", "magic"), "unknown guidance 'magic'"),
         (("--methods", "imputation+projection"), "do not go together"),
-        (("--models", "v", "--steps", 0), "choose --steps"),
+        (("--models", "v", "--steps", 0), "--steps 0: give 1 to 100,000"),
         (("--models", "nobody"), "nobody"),
         (("--models", "root-v"), "only the path of the root"),
         (("--models", "v", "--num", 0), "--num 0"),
