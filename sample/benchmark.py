@@ -11,15 +11,17 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from guidance.goals import Goals, Joint, Waypoint
+from guidance.methods import Strength
 from motion_diffusion.errors import command, parse_arguments
-from motion_diffusion.model import MotionModel
+from motion_diffusion.model import MotionModel, Steps
+from motion_diffusion.ranges import Range, check_ranges
 from motion_diffusion.samplers import SAMPLERS
-from sample.generate import Settings, generate
+from sample.generate import BatchSize, Settings, check_settings, generate
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ class Options:
 
     model: str = "v-masks"
     frames: int = 120
-    steps: int = 50
-    repeats: int = 5
-    text_scale: float = 1.0
+    steps: Steps = 50
+    repeats: Annotated[int, Range(1, 10_000)] = 5
+    text_scale: Strength = 1.0
     """1 asks the network once a step, anything else twice."""
-    batch: int = 1
+    batch: BatchSize = 1
     """Motions that are guided together."""
     guidance: tuple[str, ...] = ("classifier", "imputation", "projection", "classifier+projection")
     """Ways of guiding to time, to goals for the pelvis and both hands."""
@@ -45,7 +47,11 @@ class Options:
 def main() -> None:
     """The command."""
     options = parse_arguments(Options, prog="python -m sample.benchmark")
+    check_ranges(options)
     model = MotionModel.load(options.model)
+    Range(2, model.config.max_frames).check("--frames", options.frames)
+    for guidance in ("none", *options.guidance):
+        check_settings(model, Settings(guidance=guidance, steps=options.steps))
     time_guidance(model, options)
     time_samplers(model, options)
 

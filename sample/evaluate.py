@@ -15,21 +15,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from tqdm.auto import tqdm
 
+from guidance.goals import Goals
 from motion_diffusion.embedding_metrics import mean_and_interval
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.files import atomic
+from motion_diffusion.files import atomic, check_place, read_json
 from motion_diffusion.model import MotionModel
-from motion_diffusion.processes import processes
+from motion_diffusion.processes import by_main, locked_by_main, processes
+from motion_diffusion.ranges import Range, check_ranges
 from sample.evaluators import load_evaluator
+from sample.generate import START, check
 from sample.measuring import POOL, REAL, Bench, Unit, units_of
 from sample.protocol import PROTOCOLS, Protocol
 from sample.study import StudyOptions, study
 from sample.study_rows import key_of
-from sample.trials import Setup, check_positive
+from sample.trials import MIN_FRAMES, MotionCount, Setup
 
 VERSION = 1
 """Of what is measured and how; part of every result's name."""
@@ -55,26 +58,32 @@ class Options(Setup):
     """What embeds motions and words: a matcher (shipped or a directory), or a folder with T2M's published weights."""
     count_padding: bool = False
     """With T2M: repeat the defect of older evaluations, which count a caption's padding as words."""
-    motions: int | None = None
+    motions: MotionCount = None
     """Motions a replication; by default the protocol's."""
-    replications: int | None = None
+    replications: Annotated[int | None, Range(1, 1000)] = None
     """How often all is repeated with other clips, key frames and seeds; by default the protocol's."""
-    multimodality: int | None = None
+    multimodality: Annotated[int | None, Range(0, 10_000)] = None
     """Sentences of which 30 motions each are made to see how they differ; by default the protocol's, 0 for none."""
     out: Path = Path("out/evaluation")
     """Folder for the results."""
 
     def asked(self) -> Protocol:
         """The protocol with what is asked to be different. InputError for numbers that cannot be."""
-        check_positive(motions=self.motions, replications=self.replications)
+        check_ranges(self)
         usual = PROTOCOLS[self.protocol]
         prompts = usual.prompts if self.multimodality is None else self.multimodality
-        if prompts < 0:
-            raise InputError(f"--multimodality {prompts}: give a number of sentences, or 0")
         asked = Protocol(usual.conditions, self.motions or usual.num, self.replications or usual.replications, prompts)
         if asked.num < POOL:
             raise InputError(f"--motions {asked.num}: R-precision needs {POOL} motions or more")
         return asked
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the file of a unit says."""
+
+    unit: dict[str, Any]
+    figures: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -102,12 +111,16 @@ class Results:
 
     def add(self, unit: Unit, figures: dict[str, float]) -> None:
         """Keep the figures of a unit."""
+        measured = Measured(dataclasses.asdict(unit), figures)
         with atomic(self.file(unit)) as path:
-            path.write_text(json.dumps({"unit": dataclasses.asdict(unit), "figures": figures}, indent=2) + "\n")
+            path.write_text(json.dumps(dataclasses.asdict(measured), indent=2) + "\n")
 
-    def of(self, unit: Unit) -> dict[str, float]:
-        """The figures of a unit that was measured."""
-        return json.loads(self.file(unit).read_text())["figures"]
+    def of(self, unit: Unit) -> dict[str, float] | None:
+        """The figures of a unit, if it was measured. InputError for a damaged file."""
+        file = self.file(unit)
+        if not file.is_file():
+            return None
+        return read_json(file, Measured, "remove this file, and the same command measures it again").figures
 
 
 def summary(results: Results, units: Sequence[Unit]) -> dict[str, dict[str, tuple[float, float]]]:
@@ -117,7 +130,7 @@ def summary(results: Results, units: Sequence[Unit]) -> dict[str, dict[str, tupl
     """
     groups: dict[str, dict[str, dict[int, list[float]]]] = {}
     for unit in units:
-        for name, value in results.of(unit).items():
+        for name, value in (results.of(unit) or {}).items():
             groups.setdefault(unit.group, {}).setdefault(name, {}).setdefault(unit.replication, []).append(value)
     return {
         group: {
@@ -145,15 +158,20 @@ def evaluate(options: Options) -> str:
     The table, from the first process.
     """
     protocol = options.asked()
+    check_place(options.out / "table.md")
+    with locked_by_main(options.out, "--out"):
+        return _evaluated(options, protocol)
+
+
+def _evaluated(options: Options, protocol: Protocol) -> str:
     model = MotionModel.load(options.model)
-    if not model.representation.whole_body:
-        raise InputError(f"{model.name} makes only the path of the root, no body; choose another --model")
+    check(model, ["a person walks"], [MIN_FRAMES], [Goals(goals=[START])], options.settings)
     evaluator = load_evaluator(options.evaluator, count_padding=options.count_padding)
     state = processes()
     bench = Bench(options, protocol, model.to(state.device), evaluator)
-    results = Results(bench, options.out)
-    units = list(units_of(protocol))
-    share = [unit for unit in units[state.process_index :: state.num_processes] if not results.file(unit).is_file()]
+    results, units = Results(bench, options.out), list(units_of(protocol))
+    missing = by_main(lambda: [unit for unit in units if results.of(unit) is None])
+    share = missing[state.process_index :: state.num_processes]
     total = sum(map(bench.to_make, share))
     with tqdm(total=total, desc="sampling", unit="motion", disable=None if state.is_main_process else True) as bar:
         for unit in share:

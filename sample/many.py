@@ -17,12 +17,13 @@ import tyro
 from tqdm.auto import tqdm
 
 from motion_diffusion.errors import InputError
+from motion_diffusion.files import check_place
 from motion_diffusion.model import MotionModel
-from motion_diffusion.processes import processes
+from motion_diffusion.processes import locked_by_main, processes
 from motion_diffusion.ranges import check_ranges
 from sample.generate import BatchSize, Settings, check, generate
 from sample.jobs import Job, Jobs
-from sample.results import Results
+from sample.results import INDEX, Results
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,12 @@ def make_jobs(options: JobsOptions) -> str:
     sampled; and in the end, if sampling met an error.
     """
     check_ranges(options)
-    if options.out.exists() and not options.out.is_dir():
-        raise InputError(f"{options.out} is a file; give another --out")
+    check_place(options.out / INDEX)
+    with locked_by_main(options.out, "--out"):
+        return _make_jobs(options)
+
+
+def _make_jobs(options: JobsOptions) -> str:
     state = processes()
     model = MotionModel.load(options.model).to(state.device)
     check(model, [], [], [], options.settings)

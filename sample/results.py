@@ -18,6 +18,8 @@ from motion_diffusion.skeleton import FPS
 from sample.generate import Settings
 from sample.jobs import Job, Jobs
 
+INDEX = "index.jsonl"
+
 
 @dataclass(frozen=True)
 class Results:
@@ -31,7 +33,7 @@ class Results:
     @property
     def index(self) -> Path:
         """One line a job."""
-        return self.out / "index.jsonl"
+        return self.out / INDEX
 
     def file(self, job: Job) -> Path:
         """Of its motion."""

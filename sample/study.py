@@ -20,13 +20,16 @@ from tqdm.auto import tqdm
 from data_loaders.clip import Clip
 from guidance.methods import Method, parse_methods
 from motion_diffusion.errors import InputError
+from motion_diffusion.files import check_place
+from motion_diffusion.locks import locked
 from motion_diffusion.model import MotionModel
+from motion_diffusion.ranges import Range, check_ranges
 from motion_diffusion.skeleton import FPS, KEY_JOINTS
-from sample.generate import Settings
+from sample.generate import Settings, check_settings
 from sample.judge import ActionJudge
 from sample.study_rows import REAL, Cell, Row, Rows, key_of
 from sample.study_table import ERROR, OFF, Line, as_text, write_tables
-from sample.trials import Setup, Trial, check_positive, draw, figures, make, of_split, train_judge
+from sample.trials import MotionCount, Setup, Trial, draw, figures, make, of_split, train_judge
 from visualize.plots.drawing import draw as draw_figures
 
 VERSION = 1
@@ -55,15 +58,15 @@ class StudyOptions(Setup):
     """Shipped models or run directories; of the same longest motion."""
     methods: tuple[str, ...] = ("none", "classifier", "imputation", "projection")
     """Ways of guiding, each as in --guidance of python -m sample: a+b is one way. Always with none."""
-    densities: tuple[float, ...] = (0.01, 0.02, 0.05, 0.25, 1.0)
+    densities: Annotated[tuple[float, ...], Range(0, 1, above=True)] = (0.01, 0.02, 0.05, 0.25, 1.0)
     """Shares of the frames that are given, above 0 and up to 1; at least one frame is."""
     joints: tuple[str, ...] = ("pelvis", "feet", "wrists", "head", "all")
     """Which joints are given at these frames: pelvis, feet, wrists, head, all (of these)."""
-    judge_steps: int = 1500
+    judge_steps: Annotated[int, Range(1, 1_000_000)] = 1500
     """Training steps of the judge of actions."""
-    num: int = 32
+    num: Annotated[int, Range(1, 100_000)] = 32
     """Motions a cell, one for each of so many clips of the test split (repeated if there are fewer)."""
-    noise_num: int | None = None
+    noise_num: MotionCount = None
     """Motions a cell where the noise is sought, which is slow; the first ones of --num."""
     out: Path = Path("out/study")
     """Folder for the results."""
@@ -71,16 +74,13 @@ class StudyOptions(Setup):
     """Of sampling."""
 
     def check(self) -> None:
-        """InputError for lists that are empty or have something unknown in them, and for numbers below 1."""
-        check_positive(num=self.num, judge_steps=self.judge_steps, noise_num=self.noise_num)
+        """InputError for lists that are empty or have something unknown in them, and for numbers out of range."""
+        check_ranges(self)
         for name in ("models", "methods", "densities", "joints"):
             if not getattr(self, name):
                 raise InputError(f"--{name} is empty; give one or more")
         for method in self.methods:
             parse_methods(method)
-        for density in self.densities:
-            if not 0 < density <= 1:
-                raise InputError(f"--densities {density:g}: give shares of the frames, above 0 and up to 1")
         for joints in self.joints:
             if joints not in GIVEN:
                 raise InputError(f"--joints {joints}: choose from {', '.join(GIVEN)}")
@@ -196,7 +196,7 @@ def grid(options: StudyOptions, models: Sequence[MotionModel]) -> Iterator[tuple
 
 
 def load_models(options: StudyOptions) -> list[MotionModel]:
-    """The models. InputError unless all make whole bodies, of the same length."""
+    """The models. InputError unless all make whole bodies, of the same length, in so many steps."""
     models = [MotionModel.load(name) for name in dict.fromkeys(options.models)]
     for model in models:
         if not model.representation.whole_body:
@@ -204,15 +204,20 @@ def load_models(options: StudyOptions) -> list[MotionModel]:
         if model.config.max_frames != models[0].config.max_frames:
             lengths = [f"{m.name} {m.config.max_frames / FPS:g} s" for m in (models[0], model)]
             raise InputError(f"motions last up to: {', '.join(lengths)}; compare models of the same length")
-        most = model.times(1)[0]
-        if not 1 <= options.settings.steps <= most:
-            raise InputError(f"{options.settings.steps} steps: choose --steps from 1 to {most}")
+        for method in options.methods:
+            check_settings(model, dataclasses.replace(options.settings, guidance=method))
     return models
 
 
 def study(options: StudyOptions) -> str:
     """Make what is missing of the grid, and write tables and the figure; the table as plain text."""
     options.check()
+    check_place(options.out / "rows.jsonl")
+    with locked(options.out, "--out"):
+        return _studied(options)
+
+
+def _studied(options: StudyOptions) -> str:
     models = load_models(options)
     bench = Bench(options, options.clips(), models[0].config.max_frames)
     rows = Rows(options.out / "rows.jsonl")

@@ -23,11 +23,14 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.heading import to_origin
 from motion_diffusion.metrics import bone_length_error, fastest_root, foot_skating_ratio, joint_jitter, root_jitter
 from motion_diffusion.model import MotionModel
+from motion_diffusion.ranges import SEED, Range, Seed
 from motion_diffusion.skeleton import JOINTS
-from sample.generate import Settings, generate
+from sample.generate import BatchSize, Settings, generate
 from sample.judge import ActionJudge
 
 MIN_FRAMES = 40
+MotionCount = Annotated[int | None, Range(1, 100_000)]
+"""Motions that are measured together; None for the usual number."""
 
 FIGURES: dict[str, Callable[[Tensor], float]] = {
     "foot skating ratio": foot_skating_ratio,
@@ -46,23 +49,15 @@ class Setup:
     data: DatasetName = "bandai"
     data_root: Path | None = None
     """Folder with the clips, or a store that was prepared from them."""
-    batch: int = 16
-    seed: int = 0
+    batch: BatchSize = 16
+    seed: Seed = 0
     settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
 
     def clips(self) -> list[Clip]:
-        """All clips of the data set. InputError without a folder, or for a batch below 1."""
-        check_positive(batch=self.batch)
+        """All clips of the data set. InputError without a folder."""
         if self.data == "procedural":
             raise InputError("--data procedural has no clips to judge by; give another data set")
         return list(load_clips(self.data, self.data_root).clips)
-
-
-def check_positive(**numbers: int | None) -> None:
-    """InputError for an option that is given and below 1."""
-    for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise InputError(f"--{name.replace('_', '-')} {number}: give 1 or more")
 
 
 @dataclass(frozen=True)
@@ -170,7 +165,7 @@ def make(
     progress: bool = False,
     on_batch: Callable[[int], object] = lambda size: None,
 ) -> Made:
-    """A motion for each task, the first with this seed, the next with the one after it."""
+    """A motion for each task, the first with this seed, the next with the one after it; after the last comes 0."""
     made = Made([], [], [])
     for start in range(0, len(tasks), batch):
         some = tasks[start : start + batch]
@@ -181,7 +176,7 @@ def make(
             [task.text for task in some],
             [len(task.joints) for task in some],
             goals=goals,
-            seeds=[seed + start + i for i in range(len(some))],
+            seeds=[(seed + start + i) % (int(SEED.most) + 1) for i in range(len(some))],
             settings=settings,
             progress=progress,
         )

@@ -2,10 +2,14 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +23,9 @@ from motion_diffusion.skeleton import KEY_JOINTS
 from sample.measuring import of_errors, of_motions, units_of
 from sample.protocol import PROTOCOLS, Condition
 from sample.trials import draw
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 @dataclass(frozen=True)
@@ -91,11 +98,8 @@ def test_two_processes_give_what_one_gives(evaluate, tmp_path):
     evaluate(*arguments, "--out", "one")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sample.evaluate"]
     words = [*launcher, *map(str, evaluate.args[1:]), *map(str, arguments), "--out", "two"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.path.abspath(
-        os.path.join(os.path.dirname(command.__file__), os.pardir)
-    )}  # fmt: skip
     done = subprocess.run(
-        [sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *words], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     one, two = (json.loads((tmp_path / out / "figures.json").read_text())["figures"] for out in ("one", "two"))
@@ -156,9 +160,15 @@ def test_tasks_are_cuts_of_clips_with_their_captions(clips):
     ("arguments", "said"),
     [
         (("--motions", 8), "--motions 8: R-precision needs 32"),
-        (("--replications", 0), "--replications 0"),
-        (("--multimodality", -1), "--multimodality -1"),
-        (("--batch", 0), "--batch 0"),
+        (("--motions", 10**9), "--motions 1000000000: give 1 to 100,000"),
+        (("--replications", 0), "--replications 0: give 1 to 1,000"),
+        (("--multimodality", -1), "--multimodality -1: give 0 to 10,000"),
+        (("--batch", 0), "--batch 0: give 1 to 65,536"),
+        (("--seed", 2**63), "--seed 9223372036854775808: give 0 to 9,223,372,036,854,775,807"),
+        (("--text-scale", "nan"), "--text-scale nan: give -100 to 100"),
+        (("--guidance", "masks"), "not trained with masks"),
+        (("--steps", 1001), "--steps 1001: give 1 to 1,000"),
+        (("--out", "m/config.json"), "m/config.json/table.md cannot be written (Not a directory)"),
         (("--evaluator", "nowhere"), "no matcher 'nowhere'"),
         (("--data", "bandai"), "prepared from humanml3d"),
         (("--data", "procedural"), "no clips to judge by"),
@@ -173,6 +183,51 @@ def test_bad_requests(evaluate, tmp_path, capsys, arguments, said):
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "o").exists()
+
+
+def test_a_damaged_unit_is_told_before_anything_is_measured(evaluate, tmp_path, capsys):
+    arguments = ("--motions", 32, "--replications", 1, "--out", "o")
+    evaluate(*arguments)
+    units = sorted((tmp_path / "o" / "units").iterdir())
+    whole = units[0].read_text()
+    units[1].unlink()
+    for content in ("", whole[:40], '{"unit": {}}', "[]"):
+        units[0].write_text(content)
+        capsys.readouterr()
+        with pytest.raises(SystemExit, match="2"):
+            evaluate(*arguments)
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said.startswith(f"error: o/units/{units[0].name}: ")
+        assert said.endswith("; remove this file, and the same command measures it again")
+        assert not units[1].exists()
+    units[0].unlink()
+    evaluate(*arguments)
+    assert json.loads(units[0].read_text())["unit"] == json.loads(whole)["unit"]
+
+
+def test_the_last_seed_goes_on_at_the_first(evaluate, tmp_path):
+    evaluate("--motions", 32, "--replications", 1, "--seed", 2**63 - 1, "--out", "o")
+    assert len(list((tmp_path / "o" / "units").iterdir())) == 4
+
+
+def test_one_evaluation_in_a_folder_at_a_time(evaluate, tmp_path, capsys):
+    words = [*map(str, evaluate.args[1:]), *map(str, QUICK), "--out", "o"]
+    running = subprocess.Popen([sys.executable, "-m", "sample.evaluate", *words], cwd=tmp_path, env=ENVIRONMENT)
+    try:
+        while running.poll() is None and not list(tmp_path.glob("o/units/*")):
+            time.sleep(0.01)
+        running.send_signal(signal.SIGSTOP)  # so that it has not ended when the next one asks
+        with pytest.raises(SystemExit, match="2"):
+            evaluate(*QUICK, "--out", "o")
+        with pytest.raises(SystemExit, match="2"):
+            evaluate.func(command, "--study", "--models", "m", "--out", "o")
+    finally:
+        running.kill()
+        running.wait()
+    first, second = capsys.readouterr().err.splitlines()
+    for said in (first, second):
+        assert re.match(f"error: o is in use by process {running.pid} on .*; wait for it, or give another --out$", said)
+    evaluate(*QUICK, "--out", "o")  # a kill frees it
 
 
 def test_no_clip_is_long_enough(clips):

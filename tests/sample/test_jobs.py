@@ -112,13 +112,20 @@ def test_how_many_are_sampled_together_does_not_matter(sample, tmp_path):
         torch.testing.assert_close(one[name], four[name], atol=1e-3, rtol=1e-3)
 
 
-def test_a_killed_run_goes_on_to_the_same_motions(sample, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_motions_and_keeps_others_out(sample, tmp_path, capsys):
     arguments = ["--model", "m", "--steps", "40", "--jobs", "jobs.jsonl", "--batch", "3"]
     running = subprocess.Popen(
         [sys.executable, "-m", "sample", *arguments, "--out", "killed"], cwd=tmp_path, env=ENVIRONMENT
     )
     while running.poll() is None and not list(tmp_path.glob("killed/[!.]*.npz")):
         time.sleep(0.005)
+    running.send_signal(signal.SIGSTOP)
+    with pytest.raises(SystemExit, match="2"):
+        sample("--out", "killed")
+    assert re.match(
+        f"error: killed is in use by process {running.pid} on .*; wait for it, or give another --out$",
+        capsys.readouterr().err,
+    )
     running.send_signal(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
     made = {path: path.read_bytes() for path in (tmp_path / "killed").glob("[!.]*.npz")}
@@ -261,7 +268,7 @@ def test_bad_lines_are_refused_before_anything_is_sampled(sample, tmp_path, caps
         (("--batch", 0), "--batch 0: give 1 to 65,536"),
         (("--batch", 10**9), "--batch 1000000000: give 1 to 65,536"),
         (("--text-scale", "nan"), "--text-scale nan: give -100 to 100"),
-        (("--out", "goals.json"), "goals.json is a file"),
+        (("--out", "goals.json"), "goals.json/index.jsonl cannot be written .Not a directory.; choose another place"),
         (("--steps", 0), "--steps 0: give 1 to 100,000"),
         (("--guidance", "walking"), "^error: unknown guidance"),
         (("--guidance", "masks"), "line 1: .* not trained with masks"),
@@ -302,7 +309,7 @@ def test_an_error_in_sampling_stops_nothing_else(sample, tmp_path, capsys, monke
             assert (rows[1]["mean_error_cm"], rows[1]["met"]) == (None, None)
     sample("--out", "r")
     assert {path.name for path in (tmp_path / "r").iterdir()} == {
-        "000001.npz", "000002.npz", "000003.npz", "index.jsonl",
+        ".lock", "000001.npz", "000002.npz", "000003.npz", "index.jsonl",
     }  # fmt: skip
 
 
