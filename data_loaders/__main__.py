@@ -8,6 +8,7 @@ if __name__ == "__main__":
     interruptible_imports()
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Protocol
@@ -104,7 +105,7 @@ class Reading:
 
     data: AnyDataSet
     processes: int = 0
-    """How many read; 0 for as many as there are cores."""
+    """How many read; 0 for as many as pay off, up to one a core."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +194,8 @@ def clips_of(data: DataSet, processes: int) -> tuple[list[Clip], list[str]]:
     if is_store(data.data_root):
         return list(open_store(data.data_root).clips), []
     source = data.source()
-    read = list(read_all(source.entries, processes))
+    with closing(read_all(source.entries, processes)) as clips:
+        read = list(clips)
     lines = [*source.problems, *(line for line in read if isinstance(line, str))]
     return [clip for clip in read if isinstance(clip, Clip)], lines
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 from data_loaders.resampling import FASTEST, SLOWEST, check_length
 from motion_diffusion.errors import InputError
+
+MAX_JOINTS = 2000
+"""Of a file, end sites included."""
 
 _CHANNELS = {f"{axis}{kind}" for axis in "xyz" for kind in ("position", "rotation")}
 _REMEDY = "copy or export the file again"
@@ -99,15 +103,10 @@ def read_bvh(path: str | Path, *, scale: float = 0.01, longest: float | None = N
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no BVH file {path}; check the name")
-    with path.open(encoding="utf-8-sig") as file:
+    with path.open(encoding="utf-8-sig", errors=_latin_1.__name__) as file:
         reader = _Reader(path, file)
-        try:
-            reader.hierarchy()
-            frame_time, values = reader.motion(longest)
-        except RecursionError:
-            raise InputError(f"{path}: its joints are nested too deeply for a body; {_REMEDY}") from None
-        except UnicodeDecodeError:
-            raise InputError(f"{path}: not a text file; {_REMEDY}") from None
+        reader.hierarchy()
+        frame_time, values = reader.motion(longest)
     offsets = np.array(reader.offsets) * scale
     lengths = np.array([name.endswith("position") for channels in reader.channels for name in channels], dtype=bool)
     values[:, lengths] *= scale
@@ -116,106 +115,156 @@ def read_bvh(path: str | Path, *, scale: float = 0.01, longest: float | None = N
     )
 
 
+def _latin_1(error: UnicodeError) -> tuple[str, int]:
+    """What bytes that are not UTF-8 mean in Latin-1, in which older programs write names."""
+    assert isinstance(error, UnicodeDecodeError)
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error(_latin_1.__name__, _latin_1)
+
+
 class _Reader:
-    """Goes through the lines of a file once, and holds no more of them than the next."""
+    """Reads a file once. Words of the hierarchy may be spread over lines in any way; a frame begins on a new line."""
 
     def __init__(self, path: Path, lines: Iterable[str]):
         self.path = path
-        self.lines = ((number, words) for number, line in enumerate(lines, 1) if (words := line.split()))
-        self.next: tuple[int, list[str]] | None = None
+        self.lines = ((number, line) for number, line in enumerate(lines, 1) if not line.isspace())
+        self.number = 0
+        """Of the line that the words are from."""
+        self.words: list[str] = []
+        """The rest of that line, the next word last."""
         self.names: list[str] = []
         self.parents: list[int] = []
         self.offsets: list[list[float]] = []
         self.channels: list[list[str]] = []
 
     def fail(self, what: str, number: int | None = None) -> InputError:
+        if not what.isprintable():
+            return InputError(f"{self.path}: not a text file; {_REMEDY}")
         where = f"line {number}" if number is not None else "its end"
         return InputError(f"{self.path}: {where}: {what}; {_REMEDY}")
 
-    def line(self, expected: str) -> tuple[int, list[str]]:
-        read = self.peek()
-        if read is None:
-            raise self.fail(f"cut off where {expected} should stand")
-        self.next = None
-        return read
+    def misplaced(self, expected: str) -> InputError:
+        """The error if something else comes next than expected."""
+        if not self.peek():
+            return self.fail(f"cut off where {expected} should stand")
+        return self.fail(f"'{' '.join(self.words[::-1])[:40]}' where {expected} should stand", self.number)
 
-    def peek(self) -> tuple[int, list[str]] | None:
-        """The line that `line` will give, its number and words; None at the end."""
-        if self.next is None:
-            self.next = next(self.lines, None)
-        return self.next
+    def peek(self) -> str:
+        """The next word, in upper case; empty at the end."""
+        if not self.words and (read := next(self.lines, None)):
+            self.number, line = read
+            self.words = line.replace("{", " { ").replace("}", " } ").split()[::-1]
+        return self.words[-1].upper() if self.words else ""
 
-    def keyword(self, expected: str, *, words: int | None = None) -> tuple[int, list[str]]:
-        """The next line, which begins with a keyword."""
-        number, tokens = self.line(expected)
-        if tokens[0].lower().rstrip(":") != expected.lower().split()[0] or (words and len(tokens) != words):
-            raise self.fail(f"'{' '.join(tokens)[:40]}' where {expected} should stand", number)
-        return number, tokens
+    def word(self, expected: str) -> str:
+        """Take the next word, whatever it is."""
+        if not self.peek():
+            raise self.misplaced(expected)
+        return self.words.pop()
+
+    def keyword(self, *expected: str) -> str:
+        """Take the next word, one of those."""
+        if (word := self.peek().rstrip(":")) not in expected:
+            raise self.misplaced(" or ".join(expected))
+        self.words.pop()
+        return word
 
     def numbers(self, tokens: list[str], number: int) -> list[float]:
         try:
-            values = [float(token) for token in tokens]
+            values = list(map(float, tokens))
         except ValueError:
             raise self.fail(f"'{' '.join(tokens)[:40]}' is not all numbers", number) from None
-        if not all(map(math.isfinite, values)):
+        if not math.isfinite(sum(values)) and not all(map(math.isfinite, values)):  # the sum is quick
             raise self.fail("not all numbers are finite", number)
         return values
 
     def hierarchy(self) -> None:
         self.keyword("HIERARCHY")
-        while (read := self.peek()) and read[1][0].upper() == "ROOT":
-            self.joint(-1)
-        if not self.names:
+        while not self.names or self.peek() == "ROOT":
             self.keyword("ROOT")
+            self.joint(-1)
+            open_, ends = [len(self.names) - 1], set[int]()  # joints whose braces are not closed yet, and end sites
+            while open_:
+                joint = open_[-1]
+                kind = self.keyword("}") if joint in ends else self.keyword("JOINT", "END", "CHANNELS", "}")
+                if kind == "}":
+                    open_.pop()
+                elif kind == "CHANNELS":
+                    self.channels[joint] = self.channel_names()
+                else:
+                    open_.append(len(self.names))
+                    ends.update(open_[-1:] if kind == "END" else ())
+                    self.joint(joint, end=kind == "END")
 
-    def joint(self, parent: int) -> None:
-        """A ROOT, JOINT or End Site with its braces, and all below it."""
-        number, tokens = self.line("a joint")
-        kind = tokens[0].upper()
-        if kind not in ("ROOT", "JOINT", "END") or len(tokens) < 2:
-            raise self.fail(f"'{' '.join(tokens)[:40]}' where a joint should stand", number)
-        index = len(self.names)
-        self.names.append(f"{self.names[parent]}_end" if kind == "END" else " ".join(tokens[1:]))
+    def joint(self, parent: int, *, end: bool = False) -> None:
+        """The rest of the line of a ROOT, JOINT or End Site, the brace, and the offset."""
+        if len(self.names) == MAX_JOINTS:
+            raise InputError(f"{self.path}: line {self.number}: more than {MAX_JOINTS} joints; give a file of one body")
+        name = []
+        while self.words and self.words[-1] != "{":
+            name.append(self.words.pop())
+        if not name:
+            raise self.misplaced("the name of a joint")
+        self.names.append(f"{self.names[parent]}_end" if end else " ".join(name))
         self.parents.append(parent)
         self.channels.append([])
         self.keyword("{")
-        number, tokens = self.keyword("OFFSET", words=4)
-        self.offsets.append(self.numbers(tokens[1:], number))
-        while True:
-            keyword = read[1][0].upper() if (read := self.peek()) else ""
-            if keyword in ("JOINT", "END") and kind != "END":
-                self.joint(index)
-                continue
-            number, tokens = self.line("'}'")
-            if keyword == "}":
-                return
-            if keyword == "CHANNELS" and kind != "END":
-                names = [token.lower() for token in tokens[2:]]
-                if tokens[1:2] != [str(len(names))] or not set(names) <= _CHANNELS or len(set(names)) != len(names):
-                    raise self.fail("CHANNELS needs a count and as many different names such as Xrotation", number)
-                self.channels[index] = names
-            else:
-                raise self.fail(f"'{' '.join(tokens)[:40]}' where '}}' or a joint should stand", number)
+        self.keyword("OFFSET")
+        number = self.number
+        self.offsets.append(self.numbers([self.word("an offset") for _ in range(3)], number))
+
+    def channel_names(self) -> list[str]:
+        number, count = self.number, self.word("a number of channels")
+        names = [self.word("a channel").lower() for _ in range(int(count))] if re.fullmatch("[0-6]", count) else []
+        if str(len(names)) != count or not set(names) <= _CHANNELS or len(set(names)) != len(names):
+            raise self.fail("CHANNELS needs a count and as many different names such as Xrotation", number)
+        return names
+
+    def header(self, expected: str) -> str:
+        """What the next line says after a title and, mostly, a colon."""
+        if not self.peek():
+            raise self.misplaced(expected)
+        match = re.fullmatch(rf"{expected} ?:? ?(\S+)", " ".join(self.words[::-1]), re.IGNORECASE)
+        if not match:
+            raise self.misplaced(expected)
+        self.words = []
+        return match[1]
 
     def motion(self, longest: float | None) -> tuple[float, NDArray[np.float64]]:
         self.keyword("MOTION")
-        number, tokens = self.keyword("Frames", words=2)
-        if not re.fullmatch("[0-9]{1,9}", tokens[1]) or int(tokens[1]) < 1:
-            raise self.fail(f"'{tokens[1][:40]}' is not a number of frames", number)
-        frames = int(tokens[1])
-        number, tokens = self.keyword("Frame Time", words=3)
-        (frame_time,) = self.numbers(tokens[2:], number)
+        count = self.header("Frames")
+        if not re.fullmatch("[0-9]{1,9}", count) or int(count) < 1:
+            raise self.fail(f"'{count[:40]}' is not a number of frames", self.number)
+        frames = int(count)
+        (frame_time,) = self.numbers([self.header("Frame Time")], self.number)
         if not 1 / FASTEST <= frame_time <= 1 / SLOWEST:
-            raise self.fail(f"the frame time must be {1 / FASTEST:g} to {1 / SLOWEST:g} s", number)
+            raise self.fail(f"the frame time must be {1 / FASTEST:g} to {1 / SLOWEST:g} s", self.number)
         check_length(self.path, frames, 1 / frame_time, longest)
-        columns, found, values = sum(map(len, self.channels)), 0, array("d")
-        for number, tokens in self.lines:
+        found, values = 0, array("d")
+        for number, tokens in self.rows(sum(map(len, self.channels))):
             found += 1
-            if found > frames:
-                continue  # to say how many there are
-            if len(tokens) != columns:
-                raise self.fail(f"{len(tokens)} numbers for {columns} channels", number)
-            values.extend(self.numbers(tokens, number))
+            if found <= frames:  # else to say how many there are
+                values.extend(self.numbers(tokens, number))
         if found != frames:
             raise self.fail(f"{found} frames where {frames} are announced")
-        return frame_time, np.frombuffer(values).reshape(frames, columns)
+        return frame_time, np.frombuffer(values).reshape(frames, -1)
+
+    def rows(self, columns: int) -> Iterator[tuple[int, list[str]]]:
+        """The numbers of each frame, and the line that they begin in; some programs wrap them."""
+        begun, row = 0, list[str]()
+        for number, line in self.lines:
+            tokens = line.split()
+            if len(tokens) == columns and not row:
+                yield number, tokens
+                continue
+            begun = begun if row else number
+            if len(row) + len(tokens) > columns:
+                raise self.fail(f"{len(row or tokens)} numbers for {columns} channels", begun)
+            row += tokens
+            if len(row) == columns:
+                yield begun, row
+                row = []
+        if row:
+            raise self.fail(f"{len(row)} numbers for {columns} channels", begun)

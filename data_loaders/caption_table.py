@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import get_args
@@ -21,6 +21,9 @@ from motion_diffusion.skeleton import FPS
 
 REQUIRED = ("file", "text")
 COLUMNS = (*REQUIRED, "start", "end", "split", "action", "style")
+
+GUESSES = 10
+"""Problems that guess which clip was meant, which takes up to a second among thousands of clips."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,19 @@ def read_table(path: Path, names: Collection[str]) -> tuple[dict[str, Told], lis
     by_last: dict[str, list[str]] = {}
     for name in sorted(names):
         by_last.setdefault(PurePosixPath(name).name, []).append(name)
-    told: dict[str, Told] = {}
-    problems = []
+    labels: dict[str, Told] = {}
+    captions: dict[str, list[Caption]] = {}
+    problems: list[str] = []
     for line, header, fields in _lines(path):
         try:
             row = _row(header, fields)
-            name = _clip(row["file"], names, by_last)
-            told[name] = _added(told.get(name, Told()), row)
+            name = _clip(row["file"], names, by_last, guess=len(problems) < GUESSES)
+            caption = _caption(row)
+            labels[name] = _labelled(labels.get(name, Told()), row)
+            captions.setdefault(name, []).append(caption)
         except InputError as error:
             problems.append(f"{path}: line {line}: {error}")
-    return told, problems
+    return {name: replace(labels[name], captions=tuple(some)) for name, some in captions.items()}, problems
 
 
 def read_text(path: Path) -> Told:
@@ -110,10 +116,8 @@ def _header(path: Path, fields: list[str]) -> list[str]:
     for name in names:
         if name not in COLUMNS:
             close = get_close_matches(name, COLUMNS, n=1)
-            raise InputError(
-                f"{path}: line 1: unknown column {name!r}{f', did you mean {close[0]!r}?' * bool(close)}"
-                f"; there are {', '.join(COLUMNS)}"
-            )
+            guess = f", did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"{path}: line 1: unknown column {name!r}{guess}; there are {', '.join(COLUMNS)}")
         if names.count(name) > 1:
             raise InputError(f"{path}: line 1: column {name!r} is there twice; take one out")
     return names
@@ -127,8 +131,8 @@ def _row(header: list[str], fields: list[str]) -> Mapping[str, str]:
     return dict.fromkeys(COLUMNS, "") | dict(zip(header, values, strict=True))
 
 
-def _clip(file: str, names: Collection[str], by_last: Mapping[str, list[str]]) -> str:
-    """The name of the clip that a file's name means."""
+def _clip(file: str, names: Collection[str], by_last: Mapping[str, list[str]], *, guess: bool) -> str:
+    """The name of the clip that a file's name means. guess: whether the error names the nearest if there is none."""
     given = PurePosixPath(file.replace("\\", "/"))
     for name in [str(given), *([str(given.with_suffix(""))] if given.suffix.lower() in (".bvh", ".npz") else [])]:
         alike = [name] if name in names else by_last.get(name, [])
@@ -136,18 +140,23 @@ def _clip(file: str, names: Collection[str], by_last: Mapping[str, list[str]]) -
             return alike[0]
         if alike:
             raise InputError(f"{file!r} could be {' or '.join(alike)}; give its path")
-    close = get_close_matches(name, names, n=1)
-    guess = f" (did you mean {close[0]!r}?)" if close else ""
-    raise InputError(f"no clip {file!r}{guess}; correct the name or take the line out")
+    close = get_close_matches(name, names, n=1) if guess else ()
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    raise InputError(f"no clip {file!r}{meant}; correct the name or take the line out")
 
 
-def _added(told: Told, row: Mapping[str, str]) -> Told:
-    """One more row on a clip."""
+def _caption(row: Mapping[str, str]) -> Caption:
+    """The caption of a row."""
     if not row["text"]:
         raise InputError("the text is empty; write a caption or take the line out")
     start, end = _seconds(row, "start"), _seconds(row, "end")
     if row["end"] and end <= start and (start or end):  # 0 and 0 are the whole, see Caption
         raise InputError(f"end {end:g} is not after start {start:g}; give seconds of the file")
+    return Caption(row["text"], start, end)
+
+
+def _labelled(told: Told, row: Mapping[str, str]) -> Told:
+    """Labels of a clip with those of one more row."""
     split = row["split"] or None
     if split is not None and split not in get_args(Split):
         raise InputError(f"split {split!r}; choose from {', '.join(get_args(Split))}")
@@ -155,10 +164,9 @@ def _added(told: Told, row: Mapping[str, str]) -> Told:
         if before and row[column] and before != row[column]:
             raise InputError(f"{column} {row[column]!r}, but {before!r} in a line before; a file has one")
     return Told(
-        (*told.captions, Caption(row["text"], start, end)),
-        split or told.split,  # type: ignore[arg-type]
-        row["action"] or told.action,
-        row["style"] or told.style,
+        split=split or told.split,  # type: ignore[arg-type]
+        action=row["action"] or told.action,
+        style=row["style"] or told.style,
     )
 
 

@@ -15,6 +15,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,11 +25,13 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from data_loaders.clip import Clip, Split
+from data_loaders.npy import read_npy
 from data_loaders.source import Entry, Source
 from data_loaders.store import read_all, told
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic
+from motion_diffusion.files import atomic, check_place
 from motion_diffusion.heading import heading
+from motion_diffusion.locks import LOCK, locked
 from motion_diffusion.representation import (
     FEATURES,
     SCALED_TOGETHER,
@@ -67,19 +70,31 @@ def humanml3d_features(joints: NDArray[np.float32]) -> NDArray[np.float32]:
 def write_humanml3d(source: Source, folder: str | Path, *, skip_broken: bool = False, processes: int = 0) -> None:
     """Write a data set's clips into a folder; the same command again goes on where it was stopped.
 
-    processes: how many write, 0 for as many as there are cores. Raises InputError if the folder is there already, or
-    was begun with other clips or options; if the source has problems or broken clips (unless they are to be skipped);
-    or if no clip is left.
+    processes: how many write, 0 for as many as pay off. Raises InputError if the folder exists already, was begun with
+    other clips or options, or is being written by another process; if the source has problems or broken clips (unless
+    they are to be skipped); or if no clip is left.
     """
     folder = Path(folder)
     if source.problems and not skip_broken:
         raise InputError(told(list(source.problems)))
     entries = [_Written(entry, folder) for entry in source.entries]
+    twice = [name for name, count in Counter(entry.name for entry in entries).items() if count > 1]
+    if twice:
+        raise InputError(f"two clips would be called {twice[0]}; rename one")
+    _refuse_others(folder)
+    check_place(folder / JOURNAL)
+    with locked(folder, "--out"):
+        _write(entries, folder, skip_broken=skip_broken, processes=processes)
+    (folder / LOCK).unlink(missing_ok=True)
+
+
+def _write(entries: Sequence[_Written], folder: Path, *, skip_broken: bool, processes: int) -> None:
+    """Write what is not written yet, and the files about all clips."""
     done = _begin(folder, entries)
     broken = []
     pending = [entry for entry in entries if entry.name not in done]
-    with (folder / JOURNAL).open("a", encoding="utf-8") as journal:
-        for clip in read_all(pending, processes):
+    with (folder / JOURNAL).open("a", encoding="utf-8") as journal, closing(read_all(pending, processes)) as clips:
+        for clip in clips:
             if isinstance(clip, str):
                 broken.append(clip)
                 if skip_broken:
@@ -103,20 +118,24 @@ def write_humanml3d(source: Source, folder: str | Path, *, skip_broken: bool = F
     (folder / JOURNAL).unlink()
 
 
+def _refuse_others(folder: Path) -> None:
+    """InputError for a folder with files, unless it was begun here and is not finished."""
+    if (folder / JOURNAL).exists() or not folder.exists():
+        return
+    if not folder.is_dir() or any(path.name[0] != "." for path in folder.iterdir()):
+        raise InputError(f"{folder} exists; give another --out, or remove it")
+
+
 def _begin(folder: Path, entries: Sequence[_Written]) -> dict[str, Split]:
-    """The clips that are in the folder already, and their parts. Makes the folder and its journal if they are new."""
-    twice = [name for name, count in Counter(entry.name for entry in entries).items() if count > 1]
-    if twice:
-        raise InputError(f"two clips would be called {twice[0]}; rename one")
+    """The clips that are in the folder already, and their parts. Makes its journal if it is new."""
+    _refuse_others(folder)  # another process may have finished it before it was locked
     digest = hashlib.sha256("\n".join(repr(entry.entry) for entry in entries).encode()).hexdigest()
     journal = folder / JOURNAL
     if not journal.exists():
-        if folder.exists() and any(path.name[0] != "." for path in folder.iterdir()):
-            raise InputError(f"{folder} exists; give another --out, or remove it")
         with atomic(journal) as path:
             path.write_text(f"{digest}\n", encoding="utf-8")
         return {}
-    begun, *lines = journal.read_text(encoding="utf-8").splitlines(keepends=True)
+    begun, *lines = journal.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) or [""]
     if begun.strip() != digest:
         raise InputError(f"{folder} was begun with other clips or options; give another --out, or remove it")
     whole = [line for line in lines if line.endswith("\n")]
@@ -163,8 +182,9 @@ class _Written:
 def _statistics(folder: Path, names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and std (263,) of all features; features of one kind share the mean of their std, as in HumanML3D."""
     count, total, squares = 0, np.zeros(FEATURES), np.zeros(FEATURES)
+    remedy = f"remove {folder} and export again"
     for name in tqdm(names, desc="mean and std", unit="clip", disable=None):
-        features = np.load(folder / "new_joint_vecs" / f"{name}.npy", allow_pickle=False).astype(np.float64)
+        features = read_npy(folder / "new_joint_vecs" / f"{name}.npy", (None, FEATURES), remedy)
         count, total, squares = count + len(features), total + features.sum(axis=0), squares + (features**2).sum(axis=0)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))

@@ -6,30 +6,36 @@ whole; `clips.json` says which frames are whose, what is said about them and to 
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import sys
-import threading
-from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
 from data_loaders.clip import Caption, Clip, Split
 from data_loaders.source import Entry, Source
+from data_loaders.workers import is_importing_main, map_in_processes, usable_cores
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic, read_json
 from motion_diffusion.skeleton import JOINTS
 
 SHOWN = 10
 """How many of the clips that are broken an error names; `check` names all."""
+
+TRIAL = 2.0
+"""Seconds of reading in one process before others are considered."""
+
+WORTH = 5.0
+"""Seconds of reading that are worth a worker process, whose imports take two or three."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ def _stored(file: Path, row: Row) -> StoredClip:
 
 @lru_cache(maxsize=8)
 def _mapped(file: Path) -> NDArray[np.float32]:
-    return np.load(file, mmap_mode="r", allow_pickle=False)
+    return np.lib.format.open_memmap(file, mode="r")  # never unpickles
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +118,9 @@ def open_store(folder: str | Path) -> Store:
     index = read_json(path, Index, again)
     try:
         joints = _mapped(file)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{file}: {error}; {again}") from None
+    except Exception as error:  # what numpy raises on damaged bytes is open-ended
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        raise InputError(f"{file} is no .npy file, or damaged ({reason}); {again}") from None
     if joints.ndim != 3 or joints.shape[1:] != (len(JOINTS), 3) or joints.dtype != np.float32:
         raise InputError(f"{file} holds {joints.dtype} of shape {joints.shape}, no (N, 22, 3) of float32; {again}")
     if any(row.start < 0 or row.frames < 1 or row.start + row.frames > len(joints) for row in index.clips):
@@ -126,8 +133,8 @@ def open_store(folder: str | Path) -> Store:
 def prepare(name: str, source: Source, folder: str | Path, *, skip_broken: bool = False, processes: int = 0) -> Store:
     """Read all clips of a source into a store; the folder appears when it is complete.
 
-    processes: how many read, 0 for as many as there are cores. Raises InputError if the source has problems or broken
-    clips (unless they are to be skipped; they are told on the way), or no clip at all.
+    processes: how many read, 0 for as many as pay off. Raises InputError if the source has problems or broken clips
+    (unless they are to be skipped; they are told on the way), or no clip at all.
     """
     folder = Path(folder)
     if folder.exists():
@@ -136,7 +143,8 @@ def prepare(name: str, source: Source, folder: str | Path, *, skip_broken: bool 
         raise InputError(told(list(source.problems)))
     with atomic(folder) as temporary:
         temporary.mkdir()
-        rows, broken = _write(read_all(source.entries, processes), temporary)
+        with closing(read_all(source.entries, processes)) as clips:
+            rows, broken = _write(clips, temporary)
         for line in broken if skip_broken else ():
             tqdm.write(f"skipped: {line}", file=sys.stderr)
         if broken and not skip_broken:
@@ -148,28 +156,40 @@ def prepare(name: str, source: Source, folder: str | Path, *, skip_broken: bool 
     return open_store(folder)
 
 
-def read_all(entries: Iterable[Entry], processes: int = 0) -> Iterable[Clip | str]:
-    """The clips of a source in its order, and for each that is broken the line that says why. Shows progress."""
+def read_all(entries: Iterable[Entry], processes: int = 0) -> Generator[Clip | str]:
+    """The clips of a source in its order, and for each that is broken the line that says why. Shows progress.
+
+    processes: how many read, 0 for as many as pay off. Close the generator to end them early.
+    """
+    if is_importing_main():
+        sys.exit(1)
     entries = list(entries)
-    processes = min(processes or os.cpu_count() or 1, max(len(entries), 1))
-    bar = {"total": len(entries), "desc": "reading clips", "unit": "clip", "disable": None}
-    if processes == 1:
-        yield from tqdm(map(_read, entries), **bar)
-        return
-    with ProcessPoolExecutor(processes, initializer=_end_with_parent) as pool:
-        yield from tqdm(pool.map(_read, entries, chunksize=16), **bar)
+    bar = tqdm(total=len(entries), desc="reading clips", unit="clip", disable=None)
+    with bar, closing(_read_each(entries, processes)) as clips:
+        for clip in clips:
+            yield clip
+            bar.update()
 
 
-def _end_with_parent() -> None:
-    """Let this process end when the one that began it is killed."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+def _read_each(entries: Sequence[Entry], processes: int) -> Generator[Clip | str]:
+    """Read in this process until it is known that what is left is worth the start of others."""
+    spent = 0.0
+    for index, entry in enumerate(entries):
+        left = len(entries) - index
+        workers = processes
+        if not processes and spent > TRIAL:
+            workers = min(usable_cores(), int(left * spent / index / WORTH))
+        if workers > 1 and left > 1:
+            yield from map_in_processes(_read, entries[index:], workers)
+            return
+        began, threads = monotonic(), torch.get_num_threads()
+        torch.set_num_threads(1)  # a clip is too small for more
+        try:
+            clip = _read(entry)
+        finally:
+            torch.set_num_threads(threads)
+        spent += monotonic() - began
+        yield clip
 
 
 def _read(entry: Entry) -> Clip | str:
