@@ -23,8 +23,9 @@ from motion_diffusion.files import check_place
 from motion_diffusion.motion import Motion
 from visualize import encode
 from visualize.bodies import Looks, check_looks
-from visualize.film import MOST, Layout, write_film
+from visualize.film import MOST, Layout, check_size, write_film
 from visualize.path import draw_path
+from visualize.rig import FRAME_RATES
 from visualize.sheet import draw_sheet, motion_files
 from visualize.strip import draw_strip
 from visualize.tiles import check_count
@@ -98,6 +99,11 @@ def check(options: Options) -> str:
         raise InputError(f"--body and --gender are of films and of poses; leave them out for {options.out}")
     if options.page != 1 and (options.view == "path" or options.single):
         raise InputError("--page is of a sheet of many motions; leave it out")
+    if options.fps is not None and ending in FILMS:
+        encode.check(options.out, options.fps)
+    elif options.fps is not None:
+        FRAME_RATES.check("--fps", options.fps)
+    check_size(options.size)
     check_looks(options.looks)
     return ending
 

@@ -28,7 +28,9 @@ def check(path: str | Path, fps: float) -> str:
     if ending not in ENDINGS:
         raise InputError(f"{path}: a film ends in {' or '.join(ENDINGS)}; choose another name")
     if not 1 <= fps <= FASTEST[ending]:
-        raise InputError(f"a {ending} of {fps:g} pictures a second cannot be made; give 1 to {FASTEST[ending]:g}")
+        raise InputError(
+            f"a {ending} of {fps:g} pictures a second cannot be made; give 1 to {FASTEST[ending]:g} (--fps)"
+        )
     return ending
 
 

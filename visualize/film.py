@@ -51,8 +51,7 @@ def write_film(
     """
     several = [motions] if isinstance(motions, Motion) else list(motions)
     check_count(len(several), most=MOST[layout])
-    if any(side < 64 or side > 4096 or side % 2 for side in size):
-        raise InputError(f"a film of {size[0]}x{size[1]} pixels cannot be made; give even numbers from 64 to 4096")
+    check_size(size)
     rate = min(several[0].fps, FASTEST.get(Path(path).suffix.lower(), np.inf)) if fps is None else fps
     check(path, rate)
     for motion in several:
@@ -77,6 +76,14 @@ def write_film(
         else:
             seen = _told(times.tolist(), progress)
         encode(film(panels, seen), path, size=whole, fps=rate, samples=samples)
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """InputError for a width and height in pixels that no picture of a film has."""
+    if any(side < 64 or side > 4096 or side % 2 for side in size):
+        raise InputError(
+            f"a film of {size[0]}x{size[1]} pixels cannot be made; give even numbers from 64 to 4096 (--size)"
+        )
 
 
 def _told(times: Sequence[float], progress: Callable[[float], None]) -> Iterator[float]:

@@ -16,8 +16,8 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from data_loaders.floor import BALL_HEIGHT
-from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
+from motion_diffusion.ranges import Range
 from motion_diffusion.rotations import in_the_world, orientations, relative_to_parents
 from motion_diffusion.skeleton import JOINTS, PARENTS, forward_kinematics
 
@@ -29,7 +29,8 @@ STIFFNESS = 1e-4
 """m²: what a turn of one radian costs in a round: turns that move no joint, a bone's about itself, are not made."""
 BATCH = 500
 """Frames at once."""
-MOST_FPS = 1000.0
+FRAME_RATES = Range(0, 1000, above=True)
+"""Frames a second."""
 REST = forward_kinematics(torch.eye(3, dtype=torch.float64).expand(len(JOINTS), 3, 3), torch.zeros(3).double())
 """(22, 3) the joints in the T-pose, the pelvis at the origin, metres."""
 STANDING = BALL_HEIGHT - float(REST[:, 1].min())
@@ -76,12 +77,11 @@ class Rig:
         """The same motion with so many frames a second, from its first frame to the last that it reaches.
 
         Rotations turn evenly from one frame to the next about one axis (Shoemake 1985); the pelvis goes along a cubic
-        spline. Raises InputError for an fps that is not a positive number, or above MOST_FPS.
+        spline. Raises InputError for an fps that is not of FRAME_RATES.
         """
         import roma
 
-        if not 0 < fps <= MOST_FPS:
-            raise InputError(f"fps is {fps:g}; give a positive number of frames a second, at most {MOST_FPS:g}")
+        FRAME_RATES.check("--fps", fps)
         last, ratio = len(self.root) - 1, self.fps / fps
         place = torch.arange(int(last / ratio + 1e-6) + 1, dtype=torch.float64) * ratio
         index = place.long().clamp(max=max(last - 1, 0))

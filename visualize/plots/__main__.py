@@ -15,6 +15,7 @@ from typing import Annotated
 import tyro
 
 from motion_diffusion.errors import InputError, command, parse_arguments
+from motion_diffusion.files import check_place
 from visualize.plots.drawing import ENDINGS, Ending, draw
 
 
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError("nothing to draw: give CSV files, metrics.jsonl, figures.json, or folders that hold them")
     if not options.endings:
         raise InputError(f"--endings without any draws nothing; give {' or '.join(ENDINGS)}, or leave it out")
+    check_place(options.out / "figure")
     for path in draw(options.files, options.out, options.endings):
         print(path)
 
