@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from visualize.targets import due
 EDGE, LINE = 18, 21
 """Units from the edge of a picture to its words, and from one line of a caption to the next."""
 _MANY = 12  # with more goals than this they are not labelled
+_NARROW = 0.25  # of their height: the width of the narrowest letters
 
 
 def paint_labels(canvas: Canvas, camera: Camera, scenes: Sequence[Scene], time: float, unit: float) -> None:
@@ -67,15 +69,19 @@ def missed(mark: Mark, scenes: Sequence[Scene]) -> str:
     return f"{', '.join(miss)} cm off"
 
 
-def lines_of(words: str, room: float, *, size: float, bold: bool = False, most: int = 1) -> list[str]:
+@lru_cache(maxsize=256)
+def lines_of(words: str, room: float, *, size: float, bold: bool = False, most: int = 1) -> tuple[str, ...]:
     """Words `size` pixels high in up to `most` lines, none longer than `room` pixels; "…" is for what does not fit."""
     words = " ".join(words.split())
+    fits = int(most * room / (_NARROW * size)) + 1
+    if len(words) > fits:  # measuring takes as long as words are
+        words = f"{words[:fits]} …"
     if (wide := width_of(words, size=size, bold=bold)) <= room:
-        return [words] if words else []
-    return textwrap.wrap(words, max(8, int(0.95 * room / wide * len(words))), max_lines=most, placeholder=" …")
+        return (words,) if words else ()
+    return tuple(textwrap.wrap(words, max(8, int(0.95 * room / wide * len(words))), max_lines=most, placeholder=" …"))
 
 
-def caption_lines(canvas: Canvas, text: str, unit: float) -> list[str]:
+def caption_lines(canvas: Canvas, text: str, unit: float) -> tuple[str, ...]:
     """The up to three lines of a caption."""
     return lines_of(text, canvas.size[0] - 2 * EDGE * unit, size=16 * unit, most=3)
 

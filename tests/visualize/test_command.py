@@ -1,10 +1,14 @@
 """python -m visualize: what it writes, and the one line that it says of what it cannot."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +39,22 @@ def test_the_command_draws_the_goals_that_the_motion_had(visualize, tmp_path):
     assert film_of(tmp_path / "c.mp4")[1][0].shape == (120, 320, 3)
     visualize("m.npz", "m.npz", "--out", "d.gif", "--fps", 5, "--size", 160, 120, "--layout", "overlay")
     assert film_of(tmp_path / "d.gif")[1][0].shape == (120, 160, 3)
+
+
+def test_what_a_killed_film_leaves_is_removed_by_the_next_one(visualize, tmp_path):
+    arguments = [sys.executable, "-m", "visualize", "m.npz", "--out", "a.mp4", "--size", "64", "64", "--fps"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([*arguments, "240"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as running:
+        while running.poll() is None and not list(tmp_path.glob(".half-*/.half.mp4")):
+            time.sleep(0.01)
+        running.kill()
+    assert list(tmp_path.glob(".half-*"))
+    users = [".half-notes", ".half-0123abcd", ".a-20240101.mp4"]
+    for name in users:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mark").write_text("mine")
+    subprocess.run([*arguments, "2"], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"m.npz", "a.mp4", *users}
 
 
 def test_goals_that_are_given_are_of_all(visualize, tmp_path):

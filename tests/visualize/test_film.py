@@ -1,6 +1,7 @@
 """Films: what is in them, how they are written, and that they hold no more than a few pictures."""
 
 import re
+import time
 import weakref
 from dataclasses import replace
 
@@ -35,6 +36,16 @@ def test_mp4_is_what_players_play(motion, tmp_path):
     write_film(motion, tmp_path / "a.mp4", size=(160, 120), fps=5)
     stream, _ = film_of(tmp_path / "a.mp4")
     assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+
+
+def test_a_film_of_endless_words_takes_no_longer(motion, tmp_path):
+    def seconds(text):
+        started = time.perf_counter()
+        write_film(replace(motion, text=text), tmp_path / "a.mp4", size=(160, 120), fps=5)
+        return time.perf_counter() - started
+
+    seconds("a person walks")  # warms up
+    assert seconds("a person walks " * 7000) < 2 * seconds("a person walks") + 1  # it took 4 s a picture
 
 
 def test_gif_has_the_colours_of_its_pictures(tmp_path):

@@ -1,5 +1,6 @@
 """What is drawn is where it should be: colours are looked for at the pixels where geometry says they are."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -239,8 +240,20 @@ def test_lines_fit_whatever_they_say():
         lines = lines_of(words, 300, size=16, bold=True, most=3)
         assert 0 < len(lines) <= 3
         assert max(width_of(line, size=16, bold=True) for line in lines) <= 300
-    assert lines_of("a\nb", 300, size=16) == ["a b"]
-    assert lines_of("", 300, size=16) == []
+    assert lines_of("a\nb", 300, size=16) == ("a b",)
+    assert lines_of("", 300, size=16) == ()
+
+
+@pytest.mark.parametrize("words", ["a person walks ", "i", "i ", "W", "人"])
+def test_of_endless_words_only_the_beginning_is_looked_at(words):
+    started = time.perf_counter()
+    lines = lines_of(words * 100_000, 300, size=16, most=3)
+    assert time.perf_counter() - started < 0.5  # measuring all of them takes seconds
+    assert len(lines) == 3
+    assert lines[-1].endswith("…")
+    assert max(width_of(line, size=16) for line in lines) <= 300
+    said = "".join(lines).replace(" ", "").removesuffix("…")
+    assert (words * 600).replace(" ", "").startswith(said)
 
 
 @pytest.mark.filterwarnings("error")
