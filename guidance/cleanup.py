@@ -1,10 +1,13 @@
 """Clean-up of a finished motion: feet that stand keep still, bones have their lengths, and goals stay exact.
 
+The floor is at height 0, or lower where goals are. Where the lowest toe hangs above it for longer than a jump lasts,
+the motion is lowered as a whole, and one with both feet below the floor is lifted, unless goals fix heights. No joint
+is left below.
 A foot that stands is held where it stands on average, at its own height: it is lifted out of the floor, and never
 pushed down to it, which is what makes people walk on tip-toe. Its leg moves along; the body does not travel, but may
 sink a little where a leg is too short. What is left of wrong bone lengths is closed by position-based dynamics (Müller,
 Heidelberger, Hennix, Ratcliff 2007), in which what stands and what is a goal is not moved, or hardly, shortly before
-and after.
+and after, and what is below the floor is put onto it in every sweep.
 """
 
 from __future__ import annotations
@@ -14,11 +17,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool1d, pad
 
 from guidance.displacement import Displacement, tree_kernel
 from guidance.goals import Goals
 from guidance.observation import Observation
-from guidance.stands import Stand, find_stands
+from guidance.stands import DEEP, Stand, both_feet, find_stands, own_floor
 from motion_diffusion.heading import gaussian
 from motion_diffusion.metrics import TOES, bone_length_errors, foot_skating_ratio
 from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
@@ -36,8 +40,14 @@ HEAVY, TORSO = (0, 1, 2, 3, 6, 9), 0.3
 """Pelvis, hips and spine, and their mobility; that of all others is 1."""
 GIVE = 0.02
 """Of a bone, at least, so that it is not moved far by an axis that hardly changes its length."""
+UP = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
 PASSES = 6
 """At most: a motion that has moved may stand longer, and its goals may want something else of it."""
+HANGS, STANDING = 0.07, 0.05
+"""m: a motion whose lowest toe stays higher than the first is lowered to the second. In each of 500 real clips the
+lowest toe is 3.9 to 5.6 cm above the floor, and never higher than 6.8 cm for as long as `FLIGHT`."""
+FLIGHT = 20
+"""Frames, one second: no jump lasts longer."""
 SETTLED = 1e-3
 """m: a pass that moves joints by less is the last, and bones that are off by less are right."""
 
@@ -47,13 +57,18 @@ class CleanUp:
     """What a clean-up did."""
 
     stands: int
-    """How many times a foot stands."""
+    """How many times a foot stands, after it."""
     largest_move_cm: float
     largest_move_joint: str
     largest_move_time: float
     """Seconds."""
     mean_move_cm: float
     """Over all joints and frames."""
+    lifted_cm: float
+    """The motion as a whole, at most; negative for one that hung above the floor."""
+    lowest_toe_before_cm: float
+    """Above height 0, of both toes and all frames."""
+    lowest_toe_after_cm: float
     skating_before: float
     skating_after: float
     """See `motion_diffusion.metrics.foot_skating_ratio`."""
@@ -67,6 +82,10 @@ class CleanUp:
 
     def lines(self) -> list[str]:
         """For people."""
+        whole = ""
+        if abs(self.lifted_cm) >= 0.05:
+            way = "lifted" if self.lifted_cm > 0 else "lowered"
+            whole = f"; the motion was {way} by up to {abs(self.lifted_cm):.1f} cm as a whole"
         return [
             f"feet stand {self.stands} times; they slide in {self.skating_after:.1%} of the steps, "
             f"{self.skating_before:.1%} before",
@@ -74,6 +93,8 @@ class CleanUp:
             f"goals by up to {self.goal_error_after_cm:.2f} cm",
             f"joints moved by {self.mean_move_cm:.2f} cm on average, at most by {self.largest_move_cm:.1f} cm: "
             f"{self.largest_move_joint} at {self.largest_move_time:.2f} s",
+            f"the lowest toe is {self.lowest_toe_after_cm:z.1f} cm high, {self.lowest_toe_before_cm:z.1f} cm before"
+            f"{whole}",
             *self.unsettled,
         ]
 
@@ -88,19 +109,47 @@ def clean_up(joints: Tensor, goals: Goals, *, tolerance: float = 0.01) -> tuple[
     asked = goals.nearest(given)
     left = asked.mask & (((given - asked.values).square() * asked.mask).sum(-1, keepdim=True).sqrt() > tolerance)
     cleaned, wanted = given, Observation(asked.values, asked.mask & ~left, asked.weights)
+    lifted = torch.zeros(len(given), dtype=given.dtype)
     for _ in range(PASSES):
         before = cleaned
-        cleaned = _settle(before, find_stands(before), wanted)
+        fixed = torch.where(wanted.mask, wanted.values, before)[..., 1][asked.mask[..., 1]]
+        if len(fixed):
+            lift, floor = torch.zeros_like(lifted), min(0.0, own_floor(before), fixed.min().item())
+        else:
+            lift, floor = _lift(before), 0.0
+        lifted, grounded = lifted + lift, before + lift[:, None, None] * UP
+        cleaned = _settle(grounded, find_stands(grounded, floor), wanted, floor)
         asked = goals.nearest(cleaned)
         wanted = wanted.updated(Observation(asked.values, asked.mask & ~left, asked.weights))
         if (cleaned - before).norm(dim=-1).max() < SETTLED:
             break
     cleaned = cleaned.to(joints)
-    return cleaned, _report(given, cleaned.to(given), goals, tolerance)
+    return cleaned, _report(given, cleaned.to(given), lifted, goals, tolerance)
 
 
-def _settle(joints: Tensor, stands: list[Stand], wanted: Observation) -> Tensor:
-    """Joints (F, 22, 3) moved onto what is wanted, then feet to where they stand, then bones to their lengths."""
+def _lift(joints: Tensor) -> Tensor:
+    """(F,) metres by which a motion (F, 22, 3) is to be lifted as a whole, negative where it is to be lowered.
+
+    The level at which it hangs is the morphological opening of its lowest toe's height over the duration of a jump.
+    Toes count only while they are the lowest joints, which excludes lying and hand stands, and up to `DEEP` above 0,
+    since what is higher stands on something else.
+    """
+    if (level := both_feet(joints)) < 0:
+        return torch.full_like(joints[:, 0, 0], -level)
+    toe = joints[:, TOES, 1].amin(1)
+    height = torch.where((toe > joints[..., 1].amin(1)) | (toe > DEEP), 0.0, toe)[None]
+    grounded_outside = pad(height, (FLIGHT // 2, FLIGHT // 2))
+    opened = max_pool1d(-max_pool1d(-grounded_outside, FLIGHT + 1, 1), FLIGHT + 1, 1, FLIGHT // 2)
+    lower = torch.where(opened > HANGS, opened - STANDING, 0.0)
+    lower = -max_pool1d(-lower, 2 * RAMP + 1, 1, RAMP)  # so that its smooth beginning and end are within
+    return -gaussian(lower.T, RAMP / 4)[:, 0]
+
+
+def _settle(joints: Tensor, stands: list[Stand], wanted: Observation, floor: float) -> Tensor:
+    """Joints (F, 22, 3) moved onto what is wanted, then feet to where they stand, then bones to their lengths.
+
+    None is left below the floor (height in m).
+    """
     moved, mask = joints, wanted.mask
     if mask.any():
         moved = joints + Displacement(mask)(torch.where(mask, wanted.values - joints, 0.0))
@@ -115,8 +164,8 @@ def _settle(joints: Tensor, stands: list[Stand], wanted: Observation) -> Tensor:
     moved = moved + _along(places - moved, held)
     free = torch.ones_like(joints)
     free[:, HEAVY] = TORSO
-    settled = _bones(moved, _mobility(free, held), joints)
-    return _bones(settled, _mobility(free, mask), joints)  # feet give way where legs do not reach them
+    settled = _bones(moved, _mobility(free, held), joints, floor)
+    return _bones(settled, _mobility(free, mask), joints, floor)  # feet give way where legs do not reach them
 
 
 def _along(moves: Tensor, held: Tensor) -> Tensor:
@@ -148,10 +197,14 @@ def _mobility(free: Tensor, held: Tensor) -> Tensor:
     return free * (1 - share)
 
 
-def _bones(joints: Tensor, mobility: Tensor, bends_like: Tensor) -> Tensor:
-    """Joints (F, 22, 3) moved so that bones have their lengths, by Gauss-Seidel sweeps of position-based dynamics."""
+def _bones(joints: Tensor, mobility: Tensor, bends_like: Tensor, floor: float) -> Tensor:
+    """Joints (F, 22, 3) moved so that bones have their lengths and no joint is below the floor (height in m).
+
+    By Gauss-Seidel sweeps of position-based dynamics.
+    """
     at, free = list(joints.unbind(1)), mobility.unbind(1)
     order = list(range(1, len(JOINTS)))
+    bottom = torch.tensor([-torch.inf, floor, -torch.inf], dtype=joints.dtype)
     for sweep in range(SWEEPS):
         for joint in order if sweep % 2 else reversed(order):
             parent = PARENTS[joint]
@@ -162,6 +215,7 @@ def _bones(joints: Tensor, mobility: Tensor, bends_like: Tensor) -> Tensor:
             step = (length - BONE_LENGTHS[joint]) / give.clamp_min(GIVE) * along
             at[joint] = at[joint] - free[joint] * step
             at[parent] = at[parent] + free[parent] * step
+        at = [joint.clamp_min(bottom) for joint in at]
     return _bent(torch.stack(at, 1), mobility, bends_like)
 
 
@@ -183,23 +237,29 @@ def _bend(joints: Tensor, limb: tuple[int, int, int]) -> Tensor:
     return middle - start - ((middle - start) * along).sum(-1, keepdim=True) * along
 
 
-def _report(before: Tensor, after: Tensor, goals: Goals, tolerance: float) -> CleanUp:
-    stands = find_stands(before)
+def _report(before: Tensor, after: Tensor, lifted: Tensor, goals: Goals, tolerance: float) -> CleanUp:
     move, stretch = (after - before).norm(dim=-1), bone_length_errors(after)
     frame, joint = divmod(int(move.argmax()), len(JOINTS))
     missed = goals.nearest(after).errors(after)
     return CleanUp(
-        stands=sum(stand.joint in TOES for stand in stands),
+        stands=sum(stand.joint in TOES for stand in find_stands(after)),
         largest_move_cm=100 * move.max().item(),
         largest_move_joint=JOINTS[joint],
         largest_move_time=frame / FPS,
         mean_move_cm=100 * move.mean().item(),
+        lifted_cm=100 * lifted[lifted.abs().argmax()].item(),
+        lowest_toe_before_cm=100 * before[:, TOES, 1].min().item(),
+        lowest_toe_after_cm=100 * after[:, TOES, 1].min().item(),
         skating_before=foot_skating_ratio(before),
         skating_after=foot_skating_ratio(after),
         bone_error_before_cm=100 * bone_length_errors(before).max().item(),
         bone_error_after_cm=100 * stretch.max().item(),
         goal_error_after_cm=100 * missed.max().item() if len(missed) else 0.0,
-        unsettled=(*_missed(after, goals, tolerance), *_gave_way(after, stands, tolerance), *_stretched(stretch)),
+        unsettled=(
+            *_missed(after, goals, tolerance),
+            *_gave_way(after, find_stands(before), tolerance),
+            *_stretched(stretch),
+        ),
     )
 
 

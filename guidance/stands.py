@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from motion_diffusion.metrics import TOES
 from motion_diffusion.skeleton import BONE_LENGTHS, FPS
 
 FEET = ((7, 10), (8, 11))
@@ -48,7 +49,7 @@ GAP = 3
 STILL = 0.1
 """m/s: where a foot stands is a mean in which frames count half that are as fast as this."""
 DEEP = 0.3
-"""m below 0: a motion whose lowest toes are deeper has a floor of its own at their level."""
+"""m below 0: a motion whose feet are deeper has a floor of its own at their level."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,29 @@ class Stand:
     place: Tensor
 
 
-def find_stands(joints: Tensor) -> list[Stand]:
-    """When and where toes stand in a motion (F, 22, 3), and ankles above toes that stand."""
-    lowest = {j: joints[:, pair, 1].amin(1).quantile(LEVEL).item() for pair in zip(*FEET, strict=True) for j in pair}
+def both_feet(joints: Tensor) -> float:
+    """Height (m) below which each toe of a motion (F, 22, 3) is for a quarter of the time; one foot alone may err."""
+    return joints[:, TOES, 1].quantile(0.25, dim=0).max().item()
+
+
+def own_floor(joints: Tensor) -> float:
+    """Height (m) of the floor under a motion (F, 22, 3): 0, or that of both feet where they are `DEEP` below it."""
+    level = both_feet(joints)
+    return 0.0 if level > -DEEP else level
+
+
+def find_stands(joints: Tensor, floor: float | None = None) -> list[Stand]:
+    """When and where toes stand in a motion (F, 22, 3), and ankles above toes that stand.
+
+    Toes that stand are lifted onto the floor (height in m, by default `own_floor`), and no joint below it says how low
+    the others stand.
+    """
+    if floor is None:
+        floor = own_floor(joints)
+    heights = joints[..., 1].clamp_min(floor)
+    lowest = {j: heights[:, pair].amin(1).quantile(LEVEL).item() for pair in zip(*FEET, strict=True) for j in pair}
     stands = []
     for ankle, toe in FEET:
-        floor = 0.0 if lowest[toe] > -DEEP else lowest[toe]
         for start, end in _stretches(joints[:, toe], lowest[toe], TOE):
             place = _place(joints[start:end, toe])
             lifted = (floor - place[1]).clamp_min(0.0)

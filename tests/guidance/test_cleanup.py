@@ -6,12 +6,14 @@ import json
 import pytest
 import torch
 
-from guidance.cleanup import LIMBS_THAT_BEND, clean_up
+from guidance.cleanup import HANGS, LIMBS_THAT_BEND, STANDING, clean_up
 from guidance.goals import Contact, Goals, Joint, Loop, Waypoint
 from guidance.stands import find_stands
 from motion_diffusion.heading import gaussian
 from motion_diffusion.metrics import TOES, foot_skating_ratio, joint_jitter
+from motion_diffusion.model import MotionModel
 from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS, forward_kinematics
+from sample.generate import generate
 
 NONE = Goals()
 WALKS = range(0, 40, 5)
@@ -182,6 +184,109 @@ def test_foot_at_its_own_height_is_lifted_and_not_pushed_down():
     assert cleaned[5:55, 10].diff(dim=0).norm(dim=-1).max() < 1e-3
     cleaned, _ = clean_up(joints - 0.045 * torch.tensor([0.0, 1.0, 0.0]), NONE)
     assert cleaned[:, TOES, 1].min() > -2e-3
+
+
+def raised(joints, height):
+    """A motion (F, 22, 3) that is higher by height (F,) or a number, m."""
+    return joints + torch.as_tensor(height, dtype=torch.float64)[..., None, None] * torch.tensor([0.0, 1.0, 0.0])
+
+
+def test_foot_that_a_long_bone_puts_below_the_floor_is_pulled_out_and_the_other_stands():
+    """As in "a person dances", seed 3: only one foot tells where the floor is."""
+    joints = standing()
+    joints[:, TOES[1], 1] = torch.linspace(-0.17, 0.1, 60)
+    joints[:, [7, 10]] += 0.02 * torch.sin(torch.arange(60) / 6)[:, None, None] * torch.tensor([1.0, 0.0, 0.0])
+    cleaned, report = clean_up(joints, NONE)
+    assert cleaned[..., 1].min() > -1e-6
+    assert stretch(cleaned).max() < 1e-3
+    assert cleaned[5:55, TOES[0]].diff(dim=0).norm(dim=-1).max() < 1e-3
+    assert (cleaned[:, TOES[0], 1] - joints[:, TOES[0], 1]).abs().max() < 2e-3
+    assert report.lifted_cm == 0
+    assert report.lines()[3] == f"the lowest toe is {report.lowest_toe_after_cm:.1f} cm high, -17.0 cm before"
+
+
+@pytest.mark.parametrize("i", WALKS)
+def test_no_joint_of_a_walk_that_sinks_in_the_end_is_left_below_the_floor(walks, i):
+    walk = walks[i].double().clone()
+    walk[-15:, [7, 8, 10, 11], 1] -= torch.linspace(0, 0.12, 15, dtype=torch.float64)[:, None]
+    assert walk[:, TOES, 1].min() < -0.09
+    cleaned, report = clean_up(walk, NONE)
+    assert cleaned[..., 1].min() > -1e-6
+    assert stretch(cleaned).max() < 1e-3
+    assert (cleaned - walk)[:-20].norm(dim=-1).max() < 0.05
+    assert report.lowest_toe_before_cm < -9
+
+
+@pytest.mark.parametrize("height", [-0.6, -0.1, 0.08, 0.25])
+def test_motion_that_sinks_or_hangs_as_a_whole_is_put_onto_the_floor(height):
+    joints = standing()
+    cleaned, report = clean_up(raised(joints, height), NONE)
+    toe = 0.0 if height < 0 else STANDING
+    assert (cleaned - raised(joints, toe - joints[..., 1].min())).abs().max() < 2e-3
+    way = "lifted" if height < 0 else "lowered"
+    assert f"; the motion was {way} by up to {abs(report.lifted_cm):.1f} cm as a whole" in report.lines()[3]
+    assert report.lifted_cm == pytest.approx(100 * (toe - height - joints[..., 1].min().item()), abs=0.1)
+
+
+def hop(seconds, *, high=0.12, frames=100):
+    """(F,) heights of a body that goes up within 0.2 s, stays up and comes down."""
+    time = torch.arange(frames, dtype=torch.float64) / FPS - 1
+    return high * torch.minimum(time / 0.2, (seconds - time) / 0.2).clamp(0, 1)
+
+
+def test_what_is_up_for_longer_than_a_jump_is_lowered_while_it_is():
+    joints = standing(100)
+    for_a_jump, for_long = (raised(joints, hop(seconds)) for seconds in (0.9, 2.0))
+    assert (clean_up(for_a_jump, NONE)[0] - for_a_jump).abs().max() < 0.01
+    cleaned, report = clean_up(for_long, NONE)
+    assert cleaned[32:48, TOES, 1].max() < HANGS
+    assert (cleaned - for_long)[:20].abs().max() < 0.01
+    assert joint_jitter(cleaned[:, :1]) < 1.5 * joint_jitter(for_long[:, :1])
+    assert report.lifted_cm < -5
+
+
+@pytest.mark.parametrize("frames", [10, 20])
+def test_what_is_too_short_to_tell_from_a_jump_is_not_lowered(frames):
+    up = raised(standing(frames), 0.2)
+    assert (clean_up(up, NONE)[0] - up).abs().max() < 2e-3
+
+
+def test_who_stands_on_hands_or_lies_is_not_lowered():
+    upright = standing()
+    lying = raised(upright[..., [0, 2, 1]], 0.1 - upright[..., 2].min())
+    on_hands = upright * torch.tensor([1.0, -1.0, -1.0])
+    for joints in (lying, raised(on_hands, 0.1 - on_hands[..., 1].min())):
+        assert clean_up(joints, NONE)[1].lifted_cm == 0
+
+
+@pytest.mark.parametrize("height", [-1.0, 0.15])
+def test_goals_that_fix_heights_keep_a_motion_where_it_is(height):
+    """In a pit, or on a step."""
+    joints = raised(standing(), height)
+    goals = Goals(goals=[Joint(frame=f, joint="left_foot", position=joints[f, 10].tolist()) for f in (10, 40)])
+    cleaned, report = clean_up(joints, goals)
+    assert (cleaned - joints).abs().max() < 2e-3
+    assert report.goal_error_after_cm < 1e-2
+    assert report.lifted_cm == 0
+
+
+def test_goal_above_the_floor_leaves_no_foot_below_it():
+    joints = standing()
+    joints[:, [8, 11]] += torch.tensor([0.0, -0.1, 0.0])
+    joints[:, [8, 11], 2] += 0.3 * torch.sin(torch.arange(60, dtype=torch.float64) / 3)[:, None]  # it does not stand
+    goals = Goals(goals=[Joint(frame=30, joint="head", position=joints[30, 15].tolist())])
+    cleaned, report = clean_up(joints, goals)
+    assert cleaned[..., 1].min() > -1e-6
+    assert report.goal_error_after_cm < 1e-2
+
+
+def test_dance_of_a_shipped_model_is_put_onto_the_floor():
+    """Its right foot is 17 cm below the floor, which once hid that the left one stands."""
+    (dance,) = generate(MotionModel.load("v-masks"), ["a person dances"], [100], seeds=[3])
+    assert dance.joints[:, TOES, 1].min() < -0.05
+    cleaned, report = clean_up(dance.joints, NONE)
+    assert -0.02 < cleaned[:, TOES, 1].min() < 0.056  # as of real clips
+    assert report.stands > 0
 
 
 def test_leg_that_does_not_reach_lets_its_foot_go():
