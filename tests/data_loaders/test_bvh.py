@@ -1,6 +1,8 @@
 """The reader against scipy's rotations, on random skeletons; and what it says of files that are broken."""
 
 import os
+import re
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -65,7 +67,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text(write):
 
 def test_few_joints_of_many_take_little_memory(write, monkeypatch):
     """Joints that nobody asks for, as many as there are, and frames block by block."""
-    more = "".join(f"    JOINT x{k}\n    {{\n        OFFSET 1 2 3\n    }}\n" for k in range(2000))
+    more = "".join(f"    JOINT x{k}\n    {{\n        OFFSET 1 2 3\n    }}\n" for k in range(1997))
     text = FILE.replace("}\nMOTION", f"{more}}}\nMOTION").replace("Frames: 2", "Frames: 1000")
     bvh = read_bvh(write(text + FILE[FILE.index("1 2 3 0") :] * 499))
     tracemalloc.start()
@@ -159,6 +161,10 @@ def test_a_file_cut_after_any_line_gets_one_line(write, kept):
     [
         ("1 2 3 0 0 0 0 0 0", "1 2 3 0 0 0 0 0", "line 19: 8 numbers for 9 channels"),
         ("1 2 3 0 0 0 0 0 0", "1 2 3 0 0 0 0 0 0 0", "line 19: 10 numbers for 9 channels"),
+        ("1 2 3 0 0 0 0 0 0", "1 2 3 0\n0 0 0 0", "line 19: 8 numbers for 9 channels"),
+        ("1 2 3 0 0 0 0 0 0", "1 2 3 0 0\n0 0 0 0 0", "line 19: 5 numbers for 9 channels"),
+        ("6 90 0 0 0 90 0", "6 90\n0 0 0", "line 20: 7 numbers for 9 channels"),
+        ("6 90 0 0 0 90 0", "6 90 0 0 0 \0 0", "not a text file"),
         ("4 5 6", "4 x 6", "line 20"),
         ("4 5 6", "4 nan 6", "line 20: not all numbers are finite"),
         ("Frames: 2", "Frames: 3", "2 frames where 3"),
@@ -173,8 +179,13 @@ def test_a_file_cut_after_any_line_gets_one_line(write, kept):
             "Zrotation Zrotation Yrotation\n        End",
             "line 9: CHANNELS",
         ),
-        ("OFFSET 10 0 0", "OFFSET 10 0", "line 8"),
-        ("JOINT Leg", "BONE Leg", "line 6"),
+        ("OFFSET 10 0 0", "OFFSET 10 0", "line 8: '10 0 CHANNELS' is not all numbers"),
+        ("JOINT Leg", "BONE Leg", "line 6: 'BONE Leg' where JOINT or END or CHANNELS or } should stand"),
+        ("JOINT Leg", "JOINT", "line 7: '{' where the name of a joint should stand"),
+        ("CHANNELS 3", "CHANNELS", "line 9: CHANNELS"),
+        ("CHANNELS 3", "CHANNELS 99999999", "line 9: CHANNELS"),
+        ("0 -80 0", "0 -80 0\nCHANNELS 0", "line 13: 'CHANNELS 0' where } should stand"),
+        ("MOTION", "}\nMOTION", "line 16: '}' where MOTION should stand"),
         ("HIERARCHY", "SOMETHING", "line 1"),
     ],
 )
@@ -184,13 +195,54 @@ def test_broken_files_name_the_line(write, old, new, said):
         read_bvh(write(FILE.replace(old, new)))
 
 
-def test_bodies_are_no_chains_of_a_thousand_joints(write):
-    with pytest.raises(InputError, match="nested too deeply"):
-        read_bvh(write("HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\n" + "JOINT b\n{\nOFFSET 0 0 0\n" * 5000))
+@pytest.mark.parametrize("closed", ["", "}\n"])
+def test_bodies_have_no_thousands_of_joints(write, closed):
+    """Neither one on the other nor side by side; so it is said before the rest is read."""
+    joint = "JOINT b\n{\nOFFSET 0 0 0\n"
+    path = write("HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\n" + (joint + closed) * 300_000)
+    began = time.process_time()
+    with pytest.raises(InputError, match=r"a\.bvh: line [0-9]+: more than 2000 joints; give a file of one body"):
+        read_bvh(path)
+    assert time.process_time() - began < 1
+    chain = f"HIERARCHY\nROOT a\n{{\nOFFSET 0 0 0\nCHANNELS 1 Xrotation\n{joint * 1999}{'}' * 2000}\n"
+    assert len(read_bvh(write(chain + "MOTION\nFrames: 1\nFrame Time: 0.1\n0\n")).names) == 2000
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        re.sub(r"\n *\{", " {", FILE),
+        " ".join(FILE[: FILE.index("MOTION")].split()) + "\n" + FILE[FILE.index("MOTION") :],
+        FILE.replace("Frames: 2", "Frames:2").replace("Frame Time: 0", "Frame Time:0"),
+        FILE.replace("Frames: 2", "FRAMES : 2").replace("Frame Time: 0", "frame   time\t0").replace("JOINT", "Joint"),
+        FILE.replace("4 5 6 ", "4 5\n6\n\n").replace("2 3 0 0", "2 3\n0 0"),
+        FILE.replace("\n", "\r"),
+    ],
+    ids=["brace on the line", "hierarchy on one line", "no blank", "other case", "wrapped rows", "returns"],
+)
+def test_files_as_other_programs_write_them(write, other):
+    assert other != FILE
+    wanted, found = read_bvh(write(FILE)), read_bvh(write(other))
+    assert (found.names, found.parents, found.channels) == (wanted.names, wanted.parents, wanted.channels)
+    assert found.frame_time == wanted.frame_time
+    np.testing.assert_array_equal(found.values, wanted.values)
+    np.testing.assert_array_equal(found.world(), wanted.world())
+
+
+def test_names_in_latin_1_and_with_blanks(write):
+    path = write("")
+    for encoding in ("latin-1", "utf-8"):
+        path.write_bytes(FILE.replace("Leg", "linke  Hüfte").replace("Hips", "Hanche gênée").encode(encoding))
+        bvh = read_bvh(path)
+        assert bvh.names == ("Hanche gênée", "linke Hüfte", "linke Hüfte_end")
+        np.testing.assert_array_equal(bvh.world(), read_bvh(write(FILE)).world())
 
 
 def test_not_text_and_not_there(tmp_path):
     (tmp_path / "a.bvh").write_bytes(bytes(range(256)))
+    with pytest.raises(InputError, match="not a text file"):
+        read_bvh(tmp_path / "a.bvh")
+    (tmp_path / "a.bvh").write_bytes(FILE.encode("utf-16"))
     with pytest.raises(InputError, match="not a text file"):
         read_bvh(tmp_path / "a.bvh")
     with pytest.raises(FileNotFoundError, match="check the name"):

@@ -2,10 +2,12 @@
 
 import json
 import pickle
+import time
 
 import pytest
 
 from data_loaders.bvh_folder import BvhFolder
+from data_loaders.caption_table import GUESSES
 from data_loaders.clip import Caption, split_of
 from data_loaders.mapping import Mapping, fitting, load_mapping, shipped
 from data_loaders.retarget import NEEDED
@@ -141,6 +143,8 @@ def test_rows_that_cannot_be_used_are_problems(told, root, table, said):
         ("file;text\nwalk;walks\n", "line 1: no column file and text"),
         ("file,caption\n", "line 1: no column text"),
         ("file,text,spilt\n", "line 1: unknown column 'spilt', did you mean 'split'?"),
+        ("file,text,mood\n", "line 1: unknown column 'mood'; there are file, text, start"),
+        ("file,text,\n", "line 1: unknown column ''; there are file, text, start"),
         ("file,text,text\n", "line 1: column 'text' is there twice"),
         ('file,text\nrun,runs\nwalk,"walks\n', "line 3: "),
         ("file,text\nwalk,müde\n".encode("latin-1"), "not UTF-8"),
@@ -151,6 +155,20 @@ def test_tables_that_are_none(told, root, text, said):
         told(text)
     assert str(caught.value).startswith(f"{root / 'captions.csv'}: {said}")
     assert "\n" not in str(caught.value)
+
+
+def test_many_captions_take_no_longer_than_their_number(told):
+    text = "file,text\n" + "".join(f"walk,walks {number}\n" for number in range(40_000))
+    began = time.process_time()
+    source = told(text)
+    assert time.process_time() - began < 4
+    assert next(len(entry.told.captions) for entry in source.entries if entry.name == "walk") == 40_000
+
+
+def test_what_was_meant_is_guessed_for_some_lines_only(told):
+    """Each guess is compared with all clips."""
+    problems = told("file,text\n" + "wlak,walks\n" * 30).problems
+    assert [sum(said in line for line in problems) for said in ("did you mean", "no clip 'wlak'")] == [GUESSES, 30]
 
 
 def test_captions_beyond_the_end(told, root):

@@ -17,6 +17,7 @@ from data_loaders.procedural import ProceduralWalks
 from data_loaders.source import Source
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import MARK
+from motion_diffusion.locks import locked
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test", "train", "train", "test")
 
@@ -139,13 +140,14 @@ def test_what_is_written_is_read_again(tmp_path):
     assert names["train"] == ["walks_00", "walks_03", "walks_04"]
     assert names["train_val"] == ["walks_00", "walks_01", "walks_03", "walks_04"]
     assert len(names["all"]) == 6
+    assert not list(folder.glob(".*"))
 
 
 def test_killed_at_any_moment_it_goes_on(tmp_path):
     """Killed after some clips, the same command leaves the files that an uninterrupted one does; none is made twice."""
     write_humanml3d(walks(), tmp_path / "whole", processes=1)
     folder, source = tmp_path / "stopped", walks(slow=0.1)
-    process = multiprocessing.get_context("fork").Process(
+    process = multiprocessing.get_context("spawn").Process(
         target=write_humanml3d, args=(source, folder), kwargs={"processes": 1}
     )
     process.start()
@@ -191,3 +193,35 @@ def test_folders_that_cannot_be_written(tmp_path):
     write_humanml3d(Source([Walk(0), Walk(1, 1)], False, "", []), folder, processes=1, skip_broken=True)
     with pytest.raises(InputError, match="exists; give another --out"):
         write_humanml3d(walks(), folder, processes=1)
+
+
+def test_a_folder_that_is_being_written_is_refused(tmp_path):
+    folder = tmp_path / "out"
+    with locked(folder, "--out"), pytest.raises(InputError, match=r"out is in use by .*give another --out"):
+        write_humanml3d(walks(), folder, processes=1)
+    assert not folder.exists()
+    write_humanml3d(walks(), folder, processes=1)
+    before = files(folder)
+    with pytest.raises(InputError, match="exists; give another --out"):
+        write_humanml3d(walks(), folder, processes=1)
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\x93NUMPY\x01\0\x02\0{\n")]
+)
+def test_features_that_were_damaged_since_are_told(tmp_path, damage):
+    """Those that an export which was stopped has written already."""
+    folder = tmp_path / "out"
+    with pytest.raises(InputError, match="1 broken"):
+        write_humanml3d(Source([Walk(0), Walk(1, 1)], False, "", []), folder, processes=1)
+    damage(folder / "new_joint_vecs" / "walks_00.npy")
+    with pytest.raises((InputError, FileNotFoundError), match=r"walks_00\.npy.*; remove .*out and export again"):
+        write_humanml3d(Source([Walk(0), Walk(1, 1)], False, "", []), folder, processes=1, skip_broken=True)
+
+
+def test_an_empty_journal_is_of_other_clips(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / JOURNAL).write_text("")
+    with pytest.raises(InputError, match="was begun with other clips"):
+        write_humanml3d(walks(), tmp_path / "out", processes=1)

@@ -1,5 +1,12 @@
 """The command: prepare, check, export and show, on a folder of clips."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -93,3 +100,84 @@ def test_export_can_be_read_again(run, tmp_path, capsys):
 @pytest.mark.parametrize("name", ["bandai", "humanml3d", "kit", "bvh"])
 def test_no_folder(run, capsys, name):
     assert "no folder nowhere" in refused(run, capsys, "check", name, "--data-root", "nowhere")
+
+
+# ---- in processes of its own, with as many threads as there are
+
+
+@pytest.fixture
+def start(tmp_path):
+    """start(*arguments): the command as it runs when typed in tmp_path, in a process group of its own."""
+    running = []
+
+    def start(*arguments):
+        command = [sys.executable, "-m", "data_loaders", *map(str, arguments)]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        running.append(subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True, **pipes))
+        return running[-1]
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+@pytest.fixture
+def many(root):
+    """A data root whose clips, all the same, take long to read."""
+    folder = root.with_name("many")
+    folder.mkdir()
+    for number in range(6000):
+        (folder / f"dataset-1_walk_normal_{number:03d}.bvh").symlink_to(root / "dataset-1_walk_normal_003.bvh")
+    return folder
+
+
+def wait_for(process, condition):
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def test_workers_do_not_wait_for_threads_that_their_parent_had(start, root):
+    process = start("check", "bandai", "--data-root", "data", "--processes", 2)
+    said, error = process.communicate(timeout=90)
+    assert (process.returncode, error) == (0, "")
+    assert said.splitlines()[-1].startswith("test ")
+
+
+def test_ended_with_all_its_group_prepare_leaves_one_line(start, many, tmp_path):
+    """Its pipes close, which they do not as long as a worker lives."""
+    process = start("prepare", "bandai", "--data-root", "many", "--out", "store", "--processes", 2)
+    wait_for(process, lambda: any(path.stat().st_size for path in tmp_path.glob(".half-*/.half/joints.npy")))
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.communicate(timeout=20) == ("", "stopped\n")
+    assert process.returncode == 128 + signal.SIGTERM
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "many"}
+
+
+def test_export_to_a_folder_in_use_is_refused_and_ctrl_c_leaves_one_line(start, many, tmp_path):
+    arguments = ("export", "bandai", "--data-root", "many", "--out", "files", "--processes", 2)
+    process, journal = start(*arguments), tmp_path / "files" / ".unfinished"
+    wait_for(process, lambda: journal.is_file() and len(journal.read_bytes().splitlines()) > 1)
+    second = start(*arguments)
+    said, error = second.communicate(timeout=60)
+    assert (second.returncode, said, error.count("\n")) == (2, "", 1)
+    assert error.startswith(f"error: files is in use by process {process.pid} on ")
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=20) == ("", "stopped\n")
+    assert process.returncode == 128 + signal.SIGINT
+    assert not list((tmp_path / "files").rglob(".half*"))
+
+
+def test_what_a_killed_prepare_leaves_the_next_one_removes(start, many, tmp_path):
+    process = start("prepare", "bandai", "--data-root", "many", "--out", "store", "--processes", 2)
+    wait_for(process, lambda: any(path.stat().st_size for path in tmp_path.glob(".half-*/.half/joints.npy")))
+    process.kill()
+    assert process.communicate(timeout=20) == ("", "")  # so its workers have ended too
+    assert list(tmp_path.glob(".half-*"))
+    process = start("prepare", "bandai", "--data-root", "data", "--out", "store")
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "many", "store"}

@@ -193,7 +193,7 @@ def save_member(path, **changes):
 BAD = {
     "none.bvh": (lambda path: None, "no file"),
     "m.txt": (lambda path: path.write_text("x"), "motions are read from .npz, .bvh, .npy"),
-    "empty.npz": (lambda path: path.write_bytes(b""), "not a whole .npz"),
+    "empty.npz": (lambda path: path.write_bytes(b""), "is no .npz file"),
     "fast.npz": (lambda path: Motion(torch.zeros(3, 22, 3), fps=1e5).save(path), "100000 frames a second"),
     "slow.npz": (lambda path: Motion(torch.zeros(3, 22, 3), fps=1e-5).save(path), "1e-05 frames a second"),
     "other.npz": (lambda path: np.savez(path, x=np.zeros(3)), "joint_names"),

@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from data_loaders.clip import Caption, Clip
 from data_loaders.source import Source
-from data_loaders.store import is_store, open_store, prepare
+from data_loaders.store import is_store, open_store, prepare, read_all
 from motion_diffusion.errors import InputError
 
 
@@ -34,6 +35,26 @@ class Given:
         return self.clip
 
 
+@dataclass(frozen=True)
+class Signed(Given):
+    """An entry whose clip has the number of the process that reads it as its style."""
+
+    def read(self):
+        return replace(self.clip, style=str(os.getpid()))
+
+
+@dataclass(frozen=True)
+class Overtaken(Given):
+    """An entry that is read while another process writes the store."""
+
+    store: Path = Path()
+
+    def read(self):
+        self.store.mkdir()
+        (self.store / "clips.json").write_text("theirs")
+        return self.clip
+
+
 @pytest.fixture
 def source(clips):
     captions = (Caption("a person walks"), Caption("someone stops", 1.0, 2.5, ("someone/NOUN", "stop/VERB")))
@@ -42,9 +63,8 @@ def source(clips):
     return Source(entries, mirrored=False, licence="ours", files=())
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_what_goes_in_comes_out(source, tmp_path, processes):
-    store = prepare("made-up", source, tmp_path / "store", processes=processes)
+def test_what_goes_in_comes_out(source, tmp_path):
+    store = prepare("made-up", source, tmp_path / "store", processes=1)
     assert (store.data, store.mirrored, store.licence) == ("made-up", False, "ours")
     wanted = sorted((entry.clip for entry in source.entries), key=lambda clip: clip.name)
     for clip, given in zip(store.clips, wanted, strict=True):
@@ -101,7 +121,8 @@ class Slow:
         print("reading", flush=True)
         time.sleep(60)
 
-prepare("slow", Source([Slow("a"), Slow("b")], True, "", ()), Path(sys.argv[1]), processes=2)
+if __name__ == "__main__":
+    prepare("slow", Source([Slow("a"), Slow("b")], True, "", ()), Path(sys.argv[1]), processes=2)
 """
 
 
@@ -111,9 +132,49 @@ def test_readers_end_with_the_process_that_began_them(tmp_path):
     command = [sys.executable, str(tmp_path / "slow.py"), str(tmp_path / "store")]
     root = str(Path(__file__).parents[2])
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": root}) as process:
-        assert process.stdout.readline() == b"reading\n"
+        assert process.stdout.read(7) == b"reading"
         process.kill()
         process.communicate(timeout=20)
+
+
+def test_a_script_without_a_guard_gets_one_line(tmp_path):
+    """Each worker would run all of it once more."""
+    (tmp_path / "slow.py").write_text(SLOW.replace('if __name__ == "__main__":', "if True:"))
+    command = [sys.executable, str(tmp_path / "slow.py"), str(tmp_path / "store")]
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": root}, timeout=90)
+    assert done.returncode == 1
+    assert done.stderr.count("Traceback") == 1
+    assert 'without if __name__ == "__main__"' in done.stderr.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["slow.py"]
+
+
+@pytest.mark.parametrize("worth", [1e-9, 1e9])
+def test_workers_start_if_what_is_left_is_worth_it(source, monkeypatch, worth):
+    """Clips tell by which process they were read."""
+    monkeypatch.setattr("data_loaders.store.TRIAL", 0.0)
+    monkeypatch.setattr("data_loaders.store.WORTH", worth)
+    monkeypatch.setattr("data_loaders.store.usable_cores", lambda: 2)
+    with closing(read_all([Signed(entry.clip) for entry in source.entries])) as read:
+        clips = list(read)
+    for clip, entry in zip(clips, source.entries, strict=True):
+        assert clip.name == entry.name
+        np.testing.assert_array_equal(clip.joints, entry.clip.joints)
+    readers = [clip.style for clip in clips]
+    assert readers[0] == str(os.getpid())
+    assert (readers[0] in readers[1:]) == (worth > 1)
+
+
+def test_two_at_a_time_the_second_loses_in_one_line(source, tmp_path):
+    """Another process' store appears while this one reads."""
+    folder = tmp_path / "store"
+    entries = [Overtaken(source.entries[0].clip, store=folder), *source.entries[1:]]
+    with pytest.raises(InputError) as error:
+        prepare("made-up", replace(source, entries=entries), folder, processes=1)
+    assert str(error.value).startswith(f"{folder} cannot be written (")
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == [folder]
+    assert (folder / "clips.json").read_text() == "theirs"
 
 
 def test_what_cannot_be_prepared(source, tmp_path):
@@ -146,8 +207,8 @@ def test_damaged_stores_are_refused(source, tmp_path):
             open_store(folder)
         change(folder / "clips.json", **index | {"version": 1})
     open_store(folder)
-    for array in (np.zeros((5, 21, 3), np.float32), np.array([{}], dtype=object)):
-        other = tmp_path / f"other{array.ndim}"
+    for number, array in enumerate([np.zeros((5, 21, 3), np.float32), np.array([{}], dtype=object)]):
+        other = tmp_path / f"other{number}"
         other.mkdir()
         (other / "clips.json").write_bytes((folder / "clips.json").read_bytes())
         np.save(other / "joints.npy", array)
@@ -155,3 +216,27 @@ def test_damaged_stores_are_refused(source, tmp_path):
             open_store(other)
     with pytest.raises(FileNotFoundError, match="prepare"):
         open_store(tmp_path)
+
+
+@pytest.mark.parametrize("header", ["{'descr': '<f4', 'shape': (", "'" * 3, "[" * 9000, "\0", "{'descr': 3}", "a b"])
+def test_headers_that_are_damaged_get_one_line(source, tmp_path, header):
+    """numpy passes on what Python's parser raises, and that is open-ended."""
+    text = header.encode() + b"\n"
+    bytes_ = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(1000)
+    assert_refused(source, tmp_path, bytes_)
+
+
+def test_an_archive_in_the_place_of_joints_is_refused(source, tmp_path):
+    np.savez(tmp_path / "a.npz", joints=np.zeros((100, 22, 3), np.float32))
+    assert_refused(source, tmp_path, (tmp_path / "a.npz").read_bytes())
+
+
+def assert_refused(source, tmp_path, joints):
+    """A store whose joints.npy has these bytes is refused, in one line."""
+    prepare("made-up", source, tmp_path / "store", processes=1)
+    folder = (tmp_path / "store").rename(tmp_path / "moved")  # where no file has been opened before
+    (folder / "joints.npy").write_bytes(joints)
+    with pytest.raises(InputError) as error:
+        open_store(folder)
+    assert str(error.value).startswith(f"{folder / 'joints.npy'} is no .npy file, or damaged (")
+    assert "\n" not in str(error.value)
