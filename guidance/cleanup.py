@@ -1,13 +1,13 @@
 """Clean-up of a finished motion: feet that stand keep still, bones have their lengths, and goals stay exact.
 
-The floor is at height 0, or lower where goals are. Where the lowest toe hangs above it for longer than a jump lasts,
+The floor is at height 0, or lower where goals are. Where the lowest toe floats above it for longer than a jump lasts,
 the motion is lowered as a whole, and one with both feet below the floor is lifted, unless goals fix heights. No joint
-is left below.
+stays below the floor.
 A foot that stands is held where it stands on average, at its own height: it is lifted out of the floor, and never
 pushed down to it, which is what makes people walk on tip-toe. Its leg moves along; the body does not travel, but may
 sink a little where a leg is too short. What is left of wrong bone lengths is closed by position-based dynamics (Müller,
 Heidelberger, Hennix, Ratcliff 2007), in which what stands and what is a goal is not moved, or hardly, shortly before
-and after, and what is below the floor is put onto it in every sweep.
+and after, and the floor is a unilateral constraint: joints below it are projected onto it after every sweep.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn.functional import max_pool1d, pad
 from guidance.displacement import Displacement, tree_kernel
 from guidance.goals import Goals
 from guidance.observation import Observation
-from guidance.stands import DEEP, Stand, both_feet, find_stands, own_floor
+from guidance.stands import DEEP, Stand, feet_level, find_stands, floor_height
 from motion_diffusion.heading import gaussian
 from motion_diffusion.metrics import TOES, bone_length_errors, foot_skating_ratio
 from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
@@ -43,11 +43,11 @@ GIVE = 0.02
 UP = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
 PASSES = 6
 """At most: a motion that has moved may stand longer, and its goals may want something else of it."""
-HANGS, STANDING = 0.07, 0.05
-"""m: a motion whose lowest toe stays higher than the first is lowered to the second. In each of 500 real clips the
-lowest toe is 3.9 to 5.6 cm above the floor, and never higher than 6.8 cm for as long as `FLIGHT`."""
-FLIGHT = 20
-"""Frames, one second: no jump lasts longer."""
+FLOATING, STANDING = 0.07, 0.05
+"""Heights in metres: a lowest toe above the first for longer than `MAX_FLIGHT` floats and is lowered to the second. In
+each of 500 real clips the lowest toe is 3.9 to 5.6 cm high, and never above 6.8 cm for that long."""
+MAX_FLIGHT = 20
+"""Frames of a jump, one second."""
 SETTLED = 1e-3
 """m: a pass that moves joints by less is the last, and bones that are off by less are right."""
 
@@ -65,9 +65,9 @@ class CleanUp:
     mean_move_cm: float
     """Over all joints and frames."""
     lifted_cm: float
-    """The motion as a whole, at most; negative for one that hung above the floor."""
+    """Largest shift of the whole motion in any frame; negative if it floated and was lowered."""
     lowest_toe_before_cm: float
-    """Above height 0, of both toes and all frames."""
+    """Height over both toes and all frames."""
     lowest_toe_after_cm: float
     skating_before: float
     skating_after: float
@@ -114,7 +114,7 @@ def clean_up(joints: Tensor, goals: Goals, *, tolerance: float = 0.01) -> tuple[
         before = cleaned
         fixed = torch.where(wanted.mask, wanted.values, before)[..., 1][asked.mask[..., 1]]
         if len(fixed):
-            lift, floor = torch.zeros_like(lifted), min(0.0, own_floor(before), fixed.min().item())
+            lift, floor = torch.zeros_like(lifted), min(0.0, floor_height(before), fixed.min().item())
         else:
             lift, floor = _lift(before), 0.0
         lifted, grounded = lifted + lift, before + lift[:, None, None] * UP
@@ -128,27 +128,27 @@ def clean_up(joints: Tensor, goals: Goals, *, tolerance: float = 0.01) -> tuple[
 
 
 def _lift(joints: Tensor) -> Tensor:
-    """(F,) metres by which a motion (F, 22, 3) is to be lifted as a whole, negative where it is to be lowered.
+    """Metres (F,) to lift a whole motion (F, 22, 3) by in each frame; negative where it floats and must be lowered.
 
-    The level at which it hangs is the morphological opening of its lowest toe's height over the duration of a jump.
-    Toes count only while they are the lowest joints, which excludes lying and hand stands, and up to `DEEP` above 0,
-    since what is higher stands on something else.
+    It floats at the morphological opening of the height of its lowest toe over `MAX_FLIGHT`. Toes count only while they
+    are the lowest joints, which excludes lying and hand stands, and up to `DEEP`, since above that the motion stands on
+    something else.
     """
-    if (level := both_feet(joints)) < 0:
+    if (level := feet_level(joints)) < 0:
         return torch.full_like(joints[:, 0, 0], -level)
     toe = joints[:, TOES, 1].amin(1)
     height = torch.where((toe > joints[..., 1].amin(1)) | (toe > DEEP), 0.0, toe)[None]
-    grounded_outside = pad(height, (FLIGHT // 2, FLIGHT // 2))
-    opened = max_pool1d(-max_pool1d(-grounded_outside, FLIGHT + 1, 1), FLIGHT + 1, 1, FLIGHT // 2)
-    lower = torch.where(opened > HANGS, opened - STANDING, 0.0)
-    lower = -max_pool1d(-lower, 2 * RAMP + 1, 1, RAMP)  # so that its smooth beginning and end are within
+    padded = pad(height, (MAX_FLIGHT // 2, MAX_FLIGHT // 2))
+    opened = max_pool1d(-max_pool1d(-padded, MAX_FLIGHT + 1, 1), MAX_FLIGHT + 1, 1, MAX_FLIGHT // 2)
+    lower = torch.where(opened > FLOATING, opened - STANDING, 0.0)
+    lower = -max_pool1d(-lower, 2 * RAMP + 1, 1, RAMP)  # the smoothing below stays within
     return -gaussian(lower.T, RAMP / 4)[:, 0]
 
 
 def _settle(joints: Tensor, stands: list[Stand], wanted: Observation, floor: float) -> Tensor:
     """Joints (F, 22, 3) moved onto what is wanted, then feet to where they stand, then bones to their lengths.
 
-    None is left below the floor (height in m).
+    No joint stays below the floor (height in metres).
     """
     moved, mask = joints, wanted.mask
     if mask.any():
@@ -198,7 +198,7 @@ def _mobility(free: Tensor, held: Tensor) -> Tensor:
 
 
 def _bones(joints: Tensor, mobility: Tensor, bends_like: Tensor, floor: float) -> Tensor:
-    """Joints (F, 22, 3) moved so that bones have their lengths and no joint is below the floor (height in m).
+    """Joints (F, 22, 3) moved so that bones have their lengths and no joint is below the floor (height in metres).
 
     By Gauss-Seidel sweeps of position-based dynamics.
     """

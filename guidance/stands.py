@@ -62,25 +62,28 @@ class Stand:
     place: Tensor
 
 
-def both_feet(joints: Tensor) -> float:
-    """Height (m) below which each toe of a motion (F, 22, 3) is for a quarter of the time; one foot alone may err."""
+def feet_level(joints: Tensor) -> float:
+    """Height in metres of the feet of a motion (F, 22, 3): the higher of the two toes' lower quartiles over time.
+
+    A single foot below the floor, as with a bone that is too long, does not lower it.
+    """
     return joints[:, TOES, 1].quantile(0.25, dim=0).max().item()
 
 
-def own_floor(joints: Tensor) -> float:
-    """Height (m) of the floor under a motion (F, 22, 3): 0, or that of both feet where they are `DEEP` below it."""
-    level = both_feet(joints)
+def floor_height(joints: Tensor) -> float:
+    """Height in metres of the floor of a motion (F, 22, 3): 0, or `feet_level` if that is `DEEP` or more below 0."""
+    level = feet_level(joints)
     return 0.0 if level > -DEEP else level
 
 
 def find_stands(joints: Tensor, floor: float | None = None) -> list[Stand]:
     """When and where toes stand in a motion (F, 22, 3), and ankles above toes that stand.
 
-    Toes that stand are lifted onto the floor (height in m, by default `own_floor`), and no joint below it says how low
-    the others stand.
+    Places of toes below the floor (height in metres, by default `floor_height`) are lifted onto it, and joints below
+    it do not lower the level that heights are measured from.
     """
     if floor is None:
-        floor = own_floor(joints)
+        floor = floor_height(joints)
     heights = joints[..., 1].clamp_min(floor)
     lowest = {j: heights[:, pair].amin(1).quantile(LEVEL).item() for pair in zip(*FEET, strict=True) for j in pair}
     stands = []

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from guidance.cleanup import HANGS, LIMBS_THAT_BEND, STANDING, clean_up
+from guidance.cleanup import FLOATING, LIMBS_THAT_BEND, STANDING, clean_up
 from guidance.goals import Contact, Goals, Joint, Loop, Waypoint
 from guidance.stands import find_stands
 from motion_diffusion.heading import gaussian
@@ -218,7 +218,7 @@ def test_no_joint_of_a_walk_that_sinks_in_the_end_is_left_below_the_floor(walks,
 
 
 @pytest.mark.parametrize("height", [-0.6, -0.1, 0.08, 0.25])
-def test_motion_that_sinks_or_hangs_as_a_whole_is_put_onto_the_floor(height):
+def test_motion_that_sinks_or_floats_as_a_whole_is_put_onto_the_floor(height):
     joints = standing()
     cleaned, report = clean_up(raised(joints, height), NONE)
     toe = 0.0 if height < 0 else STANDING
@@ -239,7 +239,7 @@ def test_what_is_up_for_longer_than_a_jump_is_lowered_while_it_is():
     for_a_jump, for_long = (raised(joints, hop(seconds)) for seconds in (0.9, 2.0))
     assert (clean_up(for_a_jump, NONE)[0] - for_a_jump).abs().max() < 0.01
     cleaned, report = clean_up(for_long, NONE)
-    assert cleaned[32:48, TOES, 1].max() < HANGS
+    assert cleaned[32:48, TOES, 1].max() < FLOATING
     assert (cleaned - for_long)[:20].abs().max() < 0.01
     assert joint_jitter(cleaned[:, :1]) < 1.5 * joint_jitter(for_long[:, :1])
     assert report.lifted_cm < -5
