@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_loaders.npz import read_members
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import cache_folder
+from motion_diffusion.npz import read_members
 from motion_diffusion.skeleton import JOINTS, PARENTS
 
 Kind = Literal["smplh", "smplx"]

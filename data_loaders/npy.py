@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from data_loaders.resampling import check_length
 from motion_diffusion.errors import InputError
+from motion_diffusion.npz import MAX_UNPACKED
 from motion_diffusion.skeleton import FPS
 
 Shape = tuple[int | None, ...]
@@ -25,8 +26,10 @@ def read_npy(
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; {remedy}")
-    if path.stat().st_size == 0:
+    if (size := path.stat().st_size) == 0:
         raise InputError(f"{path} is empty; {remedy}")
+    if size > MAX_UNPACKED:
+        raise InputError(f"{path} has {size / 2**20:.0f} MB, and {MAX_UNPACKED // 2**20} MB are read at most; {remedy}")
     try:
         with path.open("rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)

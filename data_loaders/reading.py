@@ -23,12 +23,12 @@ from data_loaders.bvh_clip import read_bvh_joints
 from data_loaders.humanml3d import BODY
 from data_loaders.mapping import Axis, load_mapping
 from data_loaders.npy import read_npy
-from data_loaders.npz import read_members
 from data_loaders.resampling import FASTEST, SLOWEST, check_length, resampled
 from data_loaders.t2m_clip import agree, decoded
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import to_origin
-from motion_diffusion.motion import Motion
+from motion_diffusion.motion import MAX_SECONDS, Motion
+from motion_diffusion.npz import read_members
 from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
 
 ENDINGS = (".npz", ".bvh", ".npy")
@@ -47,7 +47,7 @@ def read_motion(
     body_models: Path | None = None,
     from_origin: bool = False,
     own_rate: bool = False,
-    longest: float | None = None,
+    longest: float = MAX_SECONDS,
 ) -> Motion:
     """Read a motion, on the floor and upright, and where the file has it.
 
@@ -56,7 +56,7 @@ def read_motion(
     `body_model.usual_folder`. from_origin: whether a motion from elsewhere, whose place says nothing here, is moved to
     begin at the origin and face +z; one of this project stays where it is. own_rate: whether a motion of this project
     keeps its frame rate, to be shown or taken away, for models know 20 frames a second only. longest: seconds that it
-    may last, which is looked at before much is made of it.
+    may last, by default as long as any, which is looked at before much is made of it.
 
     Raises FileNotFoundError, or InputError with the file's name for one that is damaged, cannot be told what it is, or
     has joints in other units than metres.
@@ -108,8 +108,8 @@ def _in_metres(path: Path, motion: Motion) -> Motion:
     return motion
 
 
-def _of_ours(path: Path, *, own_rate: bool, longest: float | None) -> Motion:
-    if longest is not None:
+def _of_ours(path: Path, *, own_rate: bool, longest: float) -> Motion:
+    if longest < MAX_SECONDS:
         _check_unread(path, longest)
     motion = Motion.load(path)
     if not SLOWEST <= motion.fps <= FASTEST:
@@ -129,7 +129,7 @@ def _check_unread(path: Path, longest: float) -> None:
             check_length(path, arrays["joints"].size // (3 * len(JOINTS)), fps, longest)
 
 
-def _amass(path: Path, body_models: Path, longest: float | None) -> NDArray[np.float64]:
+def _amass(path: Path, body_models: Path, longest: float) -> NDArray[np.float64]:
     """Joints (F, 22, 3) of a recording of AMASS."""
     try:
         return read_amass_joints(path, body_models, longest=longest)
@@ -137,7 +137,7 @@ def _amass(path: Path, body_models: Path, longest: float | None) -> NDArray[np.f
         raise InputError(f"{path}: {error}, or say with --body-models or $BODY_MODELS which folder has it") from None
 
 
-def _humanml3d(path: Path, longest: float | None) -> NDArray[np.float64]:
+def _humanml3d(path: Path, longest: float) -> NDArray[np.float64]:
     """Joints (F, 22, 3) of a file of HumanML3D."""
     remedy = "give joints or features of HumanML3D, as its scripts leave them"
     numbers = read_npy(path, (None, BODY.joints, 3), remedy, or_shape=(None, BODY.features), longest=longest)

@@ -11,12 +11,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from torch import Tensor
 
 from guidance.observation import Observation
+from motion_diffusion.motion import MAX_SECONDS
 from motion_diffusion.skeleton import FPS, JOINTS
 
 # Strict: JSON's true, "1" and 1.0 are no frame, and true and "1" are no metres.
 _FINITE = {"strict": True, "allow_inf_nan": False}
-LONGEST = 3600.0
-"""Seconds that a motion, or a segment of one, lasts at most: an hour."""
+LONGEST = MAX_SECONDS
+"""Seconds that a motion, or a segment of one, lasts at most."""
 Seconds = Annotated[float, Field(ge=0, le=5e7, **_FINITE)]
 Duration = Annotated[float, Field(gt=0, le=LONGEST, **_FINITE)]
 Frame = Annotated[int, Field(ge=0, le=10**9, strict=True)]

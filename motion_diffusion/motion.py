@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,12 +17,17 @@ from torch import Tensor
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic
+from motion_diffusion.npz import read_members
 from motion_diffusion.representation import encode
 from motion_diffusion.rotations import orientations, relative_to_parents
 from motion_diffusion.skeleton import FPS, JOINTS
 
 VERSION = 1
 """Of the file format."""
+MAX_SECONDS = 3600.0
+"""That a motion lasts at most: an hour."""
+MAX_FPS = 1000.0
+"""Frames a second, at most; beyond, files are damaged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +120,8 @@ class Motion:
         joints, fps = entries["joints"], _scalar(path, entries, "fps")
         if joints.dtype.kind not in "fiu" or not isinstance(fps, int | float):
             raise InputError(f"{path}: joints and fps must be numbers; write the file again")
+        if joints.size // (3 * len(JOINTS)) > MAX_SECONDS * min(max(fps, 1), MAX_FPS):  # before more is made of it
+            raise InputError(f"{path} lasts more than {MAX_SECONDS:g} s; give a shorter motion, or cut it")
         try:
             provenance = json.loads(str(_scalar(path, entries, "provenance")))
         except (ValueError, RecursionError) as error:
@@ -133,19 +139,10 @@ class Motion:
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     """The entries of an .npz file that a motion is made from."""
     wanted = ("version", "joints", "fps", "joint_names", "text", "provenance")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            present = {name.removesuffix(".npy") for name in archive.namelist()}
-        missing = [name for name in wanted if name not in present]
-        if missing:
-            raise InputError(f"{path}: {', '.join(missing)} missing; give an .npz file that this project wrote")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: np.asarray(file[name]) for name in wanted}
-    except InputError:
-        raise
-    except Exception as error:  # what zipfile and numpy raise on damaged bytes is open-ended
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path} is not a whole .npz motion ({reason}); copy or make it again") from None
+    entries = read_members(path, wanted, "copy or make it again")
+    if missing := [name for name in wanted if name not in entries]:
+        raise InputError(f"{path}: {', '.join(missing)} missing; give an .npz file that this project wrote")
+    return entries
 
 
 def _scalar(path: Path, entries: Mapping[str, NDArray[Any]], name: str) -> int | float | str:

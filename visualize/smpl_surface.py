@@ -17,8 +17,8 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from data_loaders.body_model import load_body_model, smplx_lbs
-from data_loaders.npz import read_members
 from motion_diffusion.errors import InputError
+from motion_diffusion.npz import read_members
 from motion_diffusion.skeleton import JOINTS, PARENTS
 from visualize.frames import frame_at
 from visualize.prints import prints_of

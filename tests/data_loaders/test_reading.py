@@ -204,6 +204,11 @@ BAD = {
     "none.npy": (lambda path: np.save(path, np.zeros((0, 263))), "has shape"),
     "nan.npy": (lambda path: np.save(path, np.full((3, 22, 3), np.nan)), "frame 0 is not all finite"),
     "huge.npy": (lambda path: np.save(path, np.full((3, 22, 3), 1e300)), "joints of frame 0 are not all finite"),
+    "sparse.npy": (lambda path: (path.touch(), os.truncate(path, 6 * 2**30)), "has 6144 MB, .* 1024 MB"),
+    "hours.npy": (
+        lambda path: np.save(path, np.zeros((72_001, 22, 3), "u1")),
+        "hours.npy lasts 3600 s; give one of up",
+    ),
     "scaled.npy": (lambda path: np.save(path, np.ones((9, 263)) * np.arange(263)), "velocities disagree"),
     "trap.npy": (lambda path: np.save(path, pickled(path.parent / "ran"), allow_pickle=True), "pickle"),
 }

@@ -149,7 +149,7 @@ def test_a_foreign_npz_is_refused_by_name(saved: Path, changes: dict[str, Any], 
 def test_what_is_no_npz_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.npz"
     path.write_bytes(content)
-    assert "not a whole .npz" in refusal(path)
+    assert "is no .npz file" in refusal(path)
 
 
 def test_a_truncated_file_is_refused_wherever_it_ends(saved: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -138,6 +139,7 @@ def test_files_of_others_are_shown_too(visualize, tmp_path):
         ((".", "--out", "link.npz", "--overwrite"), "link.npz is a motion that is to be shown"),
         (("none.npz", "m.npz", "--out", "a.mp4"), "none.npz"),
         (("nan.npz", "--out", "a.mp4"), "nan.npz: joints of frame 3 are not all finite"),
+        (("bomb.npz", "--out", "a.gif"), "bomb.npz unpacks to 6144 MB, and 1024 MB are read at most"),
         (("void.npz", "--out", "a.gif"), r"void.npz: joints have shape \(0, 22, 3\)"),
         (
             ("odd.npz", "--out", "a.png"),
@@ -157,6 +159,10 @@ def test_bad_input_gets_one_line(visualize, tmp_path, motion, capsys, arguments,
     np.savez(tmp_path / "nan.npz", **(arrays | {"joints": bad}))
     np.savez(tmp_path / "void.npz", **(arrays | {"joints": bad[:0]}))
     Motion(motion.joints, provenance={"goals": {"goals": 3}}).save(tmp_path / "odd.npz")
+    shutil.copy(tmp_path / "m.npz", tmp_path / "bomb.npz")
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "a") as archive:
+        archive.getinfo("joints.npy").file_size = 6 * 2**30
+        archive.comment = b"changed"  # so that the directory is written again
     before = {path.name for path in tmp_path.iterdir()}
     with pytest.raises(SystemExit, match="2"):
         visualize(*arguments)

@@ -19,6 +19,7 @@ from data_loaders.reading import read_motion
 from guidance.goals import Goal, Goals, explain, once
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
+from motion_diffusion.npz import unpacked
 from visualize.studio.making import Take
 from visualize.studio.work import Watch
 
@@ -90,8 +91,7 @@ def _check_size(content: bytes) -> None:
 def _check_unpacked(name: str, content: bytes) -> None:
     """InputError for an archive that would fill the memory."""
     try:
-        with zipfile.ZipFile(BytesIO(content)) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
+        size = unpacked(BytesIO(content))
     except zipfile.BadZipFile:
         return  # whoever reads it says so
     if size > UNPACKED:
