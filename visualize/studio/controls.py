@@ -14,6 +14,8 @@ from visualize.studio.signs import colour
 Act = Callable[[Bench, Any], None]
 QUIET = colour(style.TILE)
 """Of buttons that do not call out."""
+MAX_NUMBER = 1e18
+"""In a widget; larger ones are no times or places."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class Controls:
 
         async def updated(event: Any) -> None:
             if event.client is not None:
-                self.do(lambda bench: act(bench, widget.value))
+                self.do(lambda bench: _with_value(widget, bench, act))
 
         widget.on_update(updated)
         return widget
@@ -41,7 +43,7 @@ class Controls:
 
         async def clicked(event: Any) -> None:
             if event.client is not None:
-                self.do(lambda bench: act(bench, button.value))
+                self.do(lambda bench: _with_value(button, bench, act))
 
         button.on_click(clicked)
         return button
@@ -76,6 +78,15 @@ class Controls:
                 self.refresh()
 
         self.desk.post(run)
+
+
+def _with_value(widget: Any, bench: Bench, act: Act) -> None:
+    """Do something with the value that a widget has now, unless it is one that no page of ours gives."""
+    value, options = widget.value, getattr(widget, "options", None)
+    numbers = value if isinstance(value, tuple) else (value,)
+    sane = all(abs(n) <= MAX_NUMBER for n in numbers if isinstance(n, int | float))  # NaN is not
+    if sane and (options is None or value in options):
+        act(bench, value)
 
 
 def put(widget: Any, field: str, value: Any) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from queue import Empty, Queue
+
+from visualize.studio import problems
 
 Task = Callable[[], None]
 PILE = 1000
@@ -29,7 +29,7 @@ class Desk:
     def post(self, task: Task) -> bool:
         """Have something done, if not too much waits. Whether it will be."""
         if self._tasks.qsize() >= PILE:
-            print("a person's clicks come faster than they can be followed; some are dropped", file=sys.stderr)
+            problems.once("a person's clicks come faster than they can be followed; some are dropped")
             return False
         self._tasks.put(task)
         return True
@@ -70,8 +70,8 @@ class Desk:
                 return
             try:
                 task()
-            except Exception:
-                traceback.print_exc(file=sys.stderr)
+            except Exception as error:
+                problems.failed(error)
 
 
 def _nothing() -> None:

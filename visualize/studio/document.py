@@ -16,6 +16,7 @@ from guidance.goals import Goal, Goals, Segment, explain
 from guidance.methods import parse_methods
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
+from motion_diffusion.ranges import SEED
 from motion_diffusion.skeleton import FPS
 from sample.editing import Part
 from sample.generate import Settings, check_words, words
@@ -29,6 +30,8 @@ PARTS, GOALS, COUNT, STEPS, WORDS = 12, 100, 8, 200, 400
 """At most: parts, goals, takes at once, steps of sampling, letters of a prompt."""
 ENTRIES = 3000
 """Points of a path, or poses of a goal, at most."""
+MAX_SEED = 2**53 - COUNT
+"""Of the first take: a browser knows whole numbers up to 2^53 exactly."""
 T = TypeVar("T")
 
 
@@ -76,7 +79,7 @@ class Document(BaseModel):
     goals: Annotated[tuple[Goal, ...], Field(max_length=GOALS)] = ()
     model: Annotated[str, Field(max_length=200)] = "v-masks"
     guidance: Annotated[str, Field(max_length=100)] = "projection"
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Annotated[int, Field(ge=SEED.least, le=MAX_SEED)] = 0
     count: Annotated[int, Field(ge=1, le=COUNT)] = 2
     """How many takes are made at once, with seeds one after the other."""
     steps: Annotated[int, Field(ge=1, le=STEPS)] = 50

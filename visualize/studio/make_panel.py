@@ -6,7 +6,7 @@ from sample.generate import Settings
 from visualize.studio import words
 from visualize.studio.bench import Bench
 from visualize.studio.controls import QUIET, Act, Controls, put
-from visualize.studio.document import COUNT, STEPS, Document
+from visualize.studio.document import COUNT, MAX_SEED, STEPS, Document
 from visualize.studio.editor import Report
 
 WAYS = (
@@ -39,7 +39,7 @@ class MakePanel:
         )
         with gui.add_folder("More", expand_by_default=False):
             self._seed = controls.changed(
-                gui.add_number("Seed", 0, min=0, max=2**31 - 1 - COUNT, step=1, hint="of the first take"),
+                gui.add_number("Seed", 0, min=0, max=MAX_SEED, step=1, hint="of the first take"),
                 field("seed", "seed"),
             )
             self._steps = controls.changed(

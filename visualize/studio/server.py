@@ -26,6 +26,7 @@ from viser import _messages
 
 from motion_diffusion.errors import InputError
 from visualize import style
+from visualize.studio import problems
 from visualize.studio.files import LARGEST
 from visualize.studio.models import Models
 from visualize.studio.page import Page
@@ -113,6 +114,7 @@ class Studio:
         if self._server.get_port() != address.port:  # taken in between
             self._server.stop()
             raise InputError(f"port {address.port} is in use; close what uses it, or give another --port")
+        problems.quiet()
         self._furnish()
         self._server._websock_server.on_client_connect(self._at_the_door)
         self._server._websock_server.on_client_disconnect(self._leave)
@@ -127,6 +129,7 @@ class Studio:
         for page in pages:
             page.close()
         self._work.close()
+        problems.quiet(False)
         with contextlib.redirect_stdout(io.StringIO()):
             self._server.stop()
 

@@ -6,16 +6,15 @@ wants that, is gone, or the time is up. What became of it is told once, whatever
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
 from motion_diffusion.errors import InputError
+from visualize.studio import problems
 
 SECONDS = 300.0
 """That a job may take, so that nobody waits for ever."""
@@ -163,8 +162,8 @@ class Work:
                 outcome = Outcome(stopped=True)
             except (InputError, OSError) as error:
                 outcome = Outcome(error=" ".join(str(error).split()))
-            except Exception:
-                traceback.print_exc(file=sys.stderr)
+            except Exception as error:
+                problems.failed(error)
                 outcome = Outcome(error="something went wrong inside; the terminal that runs the studio says what")
             _tell(job, Outcome(stopped=True) if job.watch.stopped else outcome)
 
@@ -173,5 +172,5 @@ def _tell(job: Job, outcome: Outcome) -> None:
     """Say what became of a job; whoever hears it cannot stop the work of others."""
     try:
         job.done(outcome)
-    except Exception:
-        traceback.print_exc(file=sys.stderr)
+    except Exception as error:
+        problems.failed(error)

@@ -8,12 +8,19 @@ from queue import Empty, Queue
 import pytest
 
 from guidance.goals import SCHEMA, load_goals
+from visualize.studio import problems
 from visualize.studio.bench import Bench
 from visualize.studio.models import Models
 from visualize.studio.work import Work
 
 PATIENCE = 120.0
 """Seconds: other work may have the processor."""
+
+
+@pytest.fixture(autouse=True)
+def untold(monkeypatch):
+    """Problems are told once in a process; here, once in a test."""
+    monkeypatch.setattr(problems, "_told", set())
 
 
 @pytest.fixture

@@ -117,6 +117,8 @@ def test_anything_else_is_refused(text):
         ("count", 9),
         ("count", 0),
         ("seed", -1),
+        ("seed", 2**53),
+        ("seed", 10**26),
         ("steps", 10**6),
         ("text_scale", float("nan")),
         ("guidance", "magic"),

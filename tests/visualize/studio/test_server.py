@@ -1,15 +1,21 @@
 """The door of the studio: where it listens, who is let in, and what it says when it cannot begin."""
 
 import builtins
+import gc
+import math
+import re
 import socket
 import time
+from contextlib import suppress
 
 import pytest
 
 import visualize.studio.__main__ as command
 
 pytest.importorskip("viser")
+import msgspec
 import viser
+import zstandard
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -160,6 +166,74 @@ def test_only_its_own_pages_are_listened_to(free, monkeypatch):
         for door in (second, third):
             door.ping().wait(30)  # they are still there
             door.close()
+    finally:
+        studio.close()
+
+
+class Page:
+    """A page without a browser: it knows the widgets by their labels, and sends values of them."""
+
+    def __init__(self, port):
+        self.door, self.widgets = knock(port, f"http://127.0.0.1:{port}"), {}
+        self.send(
+            type="ViewerCameraMessage", wxyz=[1, 0, 0, 0], position=[0, 0, 0], fov=1.0, near=0.1, far=9.0,
+            image_height=100, image_width=100, look_at=[0, 0, 1], up_direction=[0, 1, 0],
+        )  # fmt: skip
+        while "Look from" not in self.widgets:  # the last
+            self.listen()
+
+    def send(self, **message):
+        self.door.send(msgspec.msgpack.encode(message))
+
+    def listen(self):
+        sent = self.door.recv(timeout=30)
+        packed = int.from_bytes(sent[8:16], "little")
+        unpacked = zstandard.ZstdDecompressor().decompressobj().decompress(sent[16 : 16 + packed])
+        for message in msgspec.msgpack.decode(unpacked)["messages"]:
+            if message["type"] == "LocalStorageGetItemRequestMessage":
+                asked = message["request_uuid"]
+                self.send(type="LocalStorageGetItemResponseMessage", value=None, error=None, request_uuid=asked)
+            elif message["type"].startswith("Gui") and "props" in message:
+                self.widgets[message["props"].get("label") or message["uuid"]] = message["uuid"]
+
+    def put(self, widget, **updates):
+        self.send(type="GuiUpdateMessage", uuid=widget, updates=updates)
+
+
+HOSTILE = [
+    None, True, "x", "", -1, 1e308, math.nan, math.inf, 2**63, -(2**63), [], [1], ["a"], {"a": 1}, b"x", [[1]],
+    [math.nan] * 3, ["x"] * 50,
+]  # fmt: skip
+
+
+def test_whatever_widgets_are_given_takes_few_lines_on_the_terminal(free, capsys):
+    studio = Studio(Address("127.0.0.1", free))
+    try:
+        page, lines = Page(free), []
+        (bench,) = (of.bench for of in studio._pages.values())
+        for steps in (10, 15):
+            for widget in page.widgets.values():
+                for value in HOSTILE:
+                    page.put(widget, value=value)
+                page.put(widget, nothing=1)
+            until = time.monotonic() + 60
+            while bench.plan.steps != steps and time.monotonic() < until:  # it goes on all the same
+                page.put(page.widgets["Steps"], value=steps)
+                time.sleep(0.2)
+            assert bench.plan.steps == steps
+            gc.collect()  # of tasks whose errors nobody asked for
+            lines.append(capsys.readouterr().err.splitlines())
+        assert 0 < len(lines[0]) < 20
+        assert all(re.match(r"studio: \w+Error at \w+\.py:\d+, from \w+\.py:\d+: ?", line) for line in lines[0])
+        assert lines[1] == []  # all has been said
+        page.door.close()
+        spoilt = knock(free, f"http://127.0.0.1:{free}")
+        spoilt.send(b"no message")
+        with suppress(ConnectionClosed):
+            while True:
+                spoilt.recv(timeout=30)
+        (said,) = capsys.readouterr().err.splitlines()
+        assert re.match(r"studio: \w+Error at _messages.py", said)
     finally:
         studio.close()
 
