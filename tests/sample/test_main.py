@@ -1,8 +1,12 @@
 """The command: what it writes and prints, and what it says about bad input."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -111,7 +115,12 @@ def test_every_kind_of_goal_has_a_row(walks):
         (("walk", "--up", "z"), "--up goes with"),
         (("walk", "--goals", "against.json"), "goal 1 .*goal 2 .*take one out"),
         (("walk", "--guidance", "imputation+projection"), "do not go together"),
-        (("walk", "--out", "goals.json"), "goals.json"),
+        (
+            ("walk", "--out", "goals.json"),
+            r"^error: goals.json/motion.npz cannot be written \(Not a directory\); choose",
+        ),
+        (("walk", "--out", "goals.json/a/b"), r"b/motion.npz cannot be written \(Not a directory\); choose another"),
+        (("walk", "--out", "odd", "--overwrite"), r"odd/motion.mp4 cannot be written \(Is a directory\); choose"),
         (("walk", "--model", "cut"), "model.safetensors"),
     ],
 )
@@ -128,6 +137,7 @@ def test_bad_input_gets_one_line_and_writes_nothing(sample, tmp_path, capsys, ma
     make_model().save(tmp_path / "cut")
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
+    (tmp_path / "odd" / "motion.mp4").mkdir(parents=True)
     there = {path: path.is_dir() or path.read_bytes() for path in tmp_path.rglob("*")}
     with pytest.raises(SystemExit, match="2"):
         sample(*SHORT, "--out", "r", *arguments)
@@ -137,6 +147,18 @@ def test_bad_input_gets_one_line_and_writes_nothing(sample, tmp_path, capsys, ma
     assert last.startswith("error: ")
     assert re.search(said, last)
     assert {path: path.is_dir() or path.read_bytes() for path in tmp_path.rglob("*")} == there
+
+
+@pytest.mark.parametrize("argument", [("--noise.rounds", "0"), ("--out", "file")])
+def test_a_fresh_process_says_it_too(tmp_path, argument):
+    """Before the model is looked for, which is not there."""
+    (tmp_path / "file").write_text("")
+    words = [sys.executable, "-m", "sample", "walk", "--model", "nowhere", *argument]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.fullmatch(f"error: ({argument[0]} {argument[1]}: give .*|file/motion.npz cannot be .*)\n", done.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_impossible_goals_are_warned_about(sample, tmp_path, capsys):
