@@ -30,8 +30,6 @@ from data_loaders.store import is_store, open_store, prepare, read_all
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import FPS
-from visualize.film import write_film
-from visualize.strip import draw_strip
 
 
 class DataSet(Protocol):
@@ -179,6 +177,9 @@ class Show:
             raise InputError(f"{self.out}: key poses end in .png, a film in .mp4; choose another --out")
         if self.out.exists() and not self.overwrite:
             raise InputError(f"{self.out} exists; give another --out, or --overwrite to replace it")
+        from visualize.film import write_film  # here, since the other verbs need not wait a second for it
+        from visualize.strip import draw_strip
+
         clip = chosen(self.data, self.clip)
         text = clip.captions[0].text if clip.captions else clip.name
         motion = Motion(torch.from_numpy(np.array(clip.joints)), text=text)

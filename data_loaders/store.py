@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from time import monotonic
+from time import process_time
 from typing import Literal
 
 import numpy as np
@@ -32,10 +32,10 @@ SHOWN = 10
 """How many of the clips that are broken an error names; `check` names all."""
 
 TRIAL = 2.0
-"""Seconds of reading in one process before others are considered."""
+"""CPU seconds of reading in one process before others are considered."""
 
 WORTH = 5.0
-"""Seconds of reading that are worth a worker process, whose imports take two or three."""
+"""CPU seconds of reading that are worth a worker process, whose imports take two or three."""
 
 
 @dataclass(frozen=True)
@@ -182,13 +182,13 @@ def _read_each(entries: Sequence[Entry], processes: int) -> Generator[Clip | str
         if workers > 1 and left > 1:
             yield from map_in_processes(_read, entries[index:], workers)
             return
-        began, threads = monotonic(), torch.get_num_threads()
+        began, threads = process_time(), torch.get_num_threads()
         torch.set_num_threads(1)  # a clip is too small for more
         try:
             clip = _read(entry)
         finally:
             torch.set_num_threads(threads)
-        spent += monotonic() - began
+        spent += process_time() - began
         yield clip
 
 

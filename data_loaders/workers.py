@@ -10,7 +10,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +17,6 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from time import monotonic
-from types import FrameType
 from typing import TypeVar
 
 import torch
@@ -32,8 +30,8 @@ MAX_CHUNK = 16
 """Items that a worker gets at once; neighbours often share what it has read already."""
 
 _ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-_GRACE = 1.0
-"""Seconds that workers have to remove what they have half-written."""
+_GRACE = 5.0
+"""Seconds that workers have to complete the item at which they are."""
 
 
 def usable_cores() -> int:
@@ -83,7 +81,8 @@ def _results(chunks: Sequence[Sequence[A]], workers: dict[Connection, BaseProces
                 for worker, (number, chunk) in zip(idle, to_do, strict=False):
                     working[worker] = number
                     worker.send(chunk)
-                idle = [worker for worker in wait(list(working)) if isinstance(worker, Connection)]
+                ready = wait(list(working))
+                idle = [worker for worker in working if worker in ready]
                 for worker in idle:
                     done[working.pop(worker)] = worker.recv()
             except (EOFError, ConnectionError):
@@ -122,21 +121,18 @@ def _signals_held() -> Iterator[None]:
 def _work(connection: Connection, function: Callable[[A], B]) -> None:
     """The program of a worker: chunks come through the connection, and lists of results go back."""
     torch.set_num_threads(1)
-    for number in _ENDINGS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else _stop)  # ctrl-c is for the parent
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-c is for the parent, which ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()  # it holds signals for ever
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with suppress(EOFError, ConnectionError, SystemExit):  # no more is wanted
+    with suppress(EOFError, ConnectionError):  # no more is wanted
         while True:
-            connection.send([function(item) for item in connection.recv()])
+            results = []
+            for item in connection.recv():
+                with _signals_held():  # so that no item is half-written
+                    results.append(function(item))
+            connection.send(results)
     os._exit(0)  # at once, without the second that PyTorch takes to clean up
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)
-    sys.exit(128 + number)
 
 
 def _end_with_parent() -> None:

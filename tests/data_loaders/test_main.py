@@ -135,8 +135,10 @@ def many(root):
 
 
 def wait_for(process, condition):
+    deadline = time.monotonic() + 90
     while not condition():
         assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
