@@ -43,8 +43,8 @@ def test_a_motion_of_one_frame(ending):
     [
         ("a.fbx", {}, "'.fbx' is no format .* one of .bvh, .glb, .npz, .csv"),
         ("a", {}, "'' is no format"),
-        ("a.bvh", {"fps": 0.0}, "fps is 0; give a positive"),
-        ("a.glb", {"fps": -1.0}, "fps is -1; give a positive"),
+        ("a.bvh", {"fps": 0.0}, "--fps 0: give more than 0 to 1,000"),
+        ("a.glb", {"fps": -1.0}, "--fps -1: give more than 0 to 1,000"),
         ("a.glb", {"unit": "cm"}, ".glb files are in metres"),
         ("a.npz", {"unit": "cm"}, ".npz files are in metres"),
     ],
