@@ -114,7 +114,10 @@ def parse_arguments(kind: Any, *, prog: str | None = None, **options: Any) -> An
             return tyro.cli(kind, prog=prog, **options)
     except SystemExit as end:
         if end.code == 2:
-            raise InputError(_unboxed(drawn.getvalue())) from None
+            cause = end.__context__
+            while cause is not None and not isinstance(cause, InputError):
+                cause = cause.__context__
+            raise cause or InputError(_unboxed(drawn.getvalue())) from None
         raise
     finally:
         if not isinstance(sys.exc_info()[1], SystemExit | InputError):

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -26,6 +27,9 @@ from motion_diffusion.errors import InputError
 T = TypeVar("T")
 
 MARK = "Temporary folder of motion-diffusion, removed when its file is complete or its writer has ended.\n"
+
+EMPTIED = 60.0
+"""Seconds after which an empty temporary folder is nobody's."""
 
 
 @contextmanager
@@ -56,8 +60,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
             raise  # of another file
         raise _cannot(given, error) from None
     finally:
-        lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder, lock)
 
 
 def _finish(written: Path) -> None:
@@ -70,16 +73,28 @@ def _finish(written: Path) -> None:
             os.fsync(opened.fileno())
 
 
+def _remove(folder: Path, lock: FileLock) -> None:
+    """Remove a temporary folder, its mark at last, so that what a kill leaves of it is known as ours."""
+    for left in folder.glob("[!m]*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    lock.release()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @lru_cache(maxsize=1024)
 def _remove_leftovers(folder: Path) -> None:
     """Remove the temporary folders of `atomic` whose writers were killed; once a process for each folder."""
     for left in folder.glob(".half-*"):
         mark = left / "mark"
+        if not re.fullmatch(r"\.half-[0-9a-f]{8}", left.name):
+            continue
         with suppress(OSError, Timeout, UnicodeDecodeError):
-            if re.fullmatch(r"\.half-[0-9a-f]{8}", left.name) and mark.read_text() == MARK:
+            if mark.exists() and mark.read_text() == MARK:
                 with FileLock(mark, timeout=0):
                     pass  # nobody writes there
                 shutil.rmtree(left, ignore_errors=True)
+            elif time.time() - left.stat().st_mtime > EMPTIED:
+                left.rmdir()  # if it is empty
 
 
 def check_place(path: str | Path) -> None:

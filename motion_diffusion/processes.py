@@ -28,15 +28,15 @@ def processes() -> PartialState:
 
 
 def by_main(work: Callable[[], T]) -> T:
-    """The result of `work`, done by the main process, in all of them; an InputError that it raises likewise."""
-    found: list[T | InputError | None] = [None]
+    """The result of `work`, done by the main process, in all of them; an InputError or OSError of its likewise."""
+    found: list[T | InputError | OSError | None] = [None]
     if processes().is_main_process:
         try:
             found = [work()]
-        except InputError as error:
+        except (InputError, OSError) as error:
             found = [error]
     (result,) = broadcast_object_list(found)
-    if isinstance(result, InputError):
+    if isinstance(result, InputError | OSError):
         raise result
     return result
 

@@ -28,7 +28,8 @@ def main():
     with atomic("a.mp4") as temporary:
         temporary.write_text("half")
         if not os.fork():
-            print(os.getpid(), flush=True)  # Python drops signals that come before
+            time.sleep(0.5)  # until the parent is through with what it does after a fork, where signals are lost
+            print(os.getpid(), flush=True)
         time.sleep(60)
 
 main()
@@ -124,6 +125,20 @@ def test_errors_in_arguments_are_one_line(monkeypatch, given, error, encoding):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding))
     with pytest.raises(InputError, match=f"^{error}$"):
         parse_arguments(Options, prog="x", args=given)
+
+
+@dataclass
+class Particular:
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.seed > 9:
+            raise InputError(f"--seed {self.seed}: give 0 to 1,000 " + "and so on, " * 20)
+
+
+def test_an_error_of_the_options_themselves_keeps_its_words():
+    with pytest.raises(InputError, match="^--seed 10: give 0 to 1,000 (and so on, ){20}$"):
+        parse_arguments(Particular, prog="x", args=["--seed", "10"])
 
 
 @pytest.mark.parametrize(
