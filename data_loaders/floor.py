@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from motion_diffusion.skeleton import FPS, JOINTS
+from motion_diffusion.skeleton import BALL_HEIGHT, FPS, JOINTS
 
 Array = NDArray[np.float64]
-
-BALL_HEIGHT = 0.015
-"""Metres from the floor to the balls of this body's feet when they stand."""
 
 _TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
 _STILL = 0.25  # metres a second, of feet that stand

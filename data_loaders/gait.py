@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve1d, maximum_filter1d, minimum_filter1d, uniform_filter1d
 
-from data_loaders.floor import BALL_HEIGHT
-from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, OFFSETS, PARENTS
+from motion_diffusion.skeleton import BALL_HEIGHT, BONE_LENGTHS, FPS, JOINTS, OFFSETS, PARENTS
 
 Array = NDArray[np.float64]
 

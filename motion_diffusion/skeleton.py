@@ -72,6 +72,9 @@ OFFSETS = _rest_offsets()
 BONE_LENGTHS = OFFSETS.norm(dim=-1)
 """(22,) float64: length of the bone that ends in each joint, metres; 0 for the root."""
 
+BALL_HEIGHT = 0.015
+"""Metres from the floor to the balls of this body's feet when they stand."""
+
 
 def forward_kinematics(rotations: Tensor, root: Tensor) -> Tensor:
     """Joint positions from orientations.

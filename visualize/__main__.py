@@ -21,11 +21,11 @@ from guidance.goals import Goals, load_goals
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.files import check_place
 from motion_diffusion.motion import Motion
+from motion_diffusion.rig import FRAME_RATES
 from visualize import encode
 from visualize.bodies import Looks, check_looks
 from visualize.film import MOST, Layout, check_size, write_film
 from visualize.path import draw_path
-from visualize.rig import FRAME_RATES
 from visualize.sheet import draw_sheet, motion_files
 from visualize.strip import draw_strip
 from visualize.tiles import check_count

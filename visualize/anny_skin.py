@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from motion_diffusion import rig
 from motion_diffusion.rotations import shortest_arc
 from motion_diffusion.skeleton import JOINTS
-from visualize import rig
 from visualize.skin import Skin
 from visualize.style import suit
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from data_loaders.body_model import usual_folder
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
+from motion_diffusion.rig import REST, Rig
 from visualize.frames import frame_at
-from visualize.rig import REST, Rig, rig_of
+from visualize.rig import rig_of
 from visualize.skin import Skin
 
 _TOE = 10

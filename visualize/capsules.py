@@ -12,8 +12,8 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
+from motion_diffusion.rig import REST, STANDING
 from motion_diffusion.skeleton import JOINTS, MIRRORED
-from visualize.rig import REST, STANDING
 from visualize.skin import Skin
 from visualize.style import rgb, side
 

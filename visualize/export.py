@@ -9,11 +9,12 @@ from typing import Literal
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic
 from motion_diffusion.motion import Motion
+from motion_diffusion.rig import Rig
 from visualize.export_bvh import bvh
 from visualize.export_csv import csv
 from visualize.export_glb import glb
 from visualize.export_npz import amass
-from visualize.rig import Rig, rig_of
+from visualize.rig import rig_of
 
 Unit = Literal["m", "cm"]
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from motion_diffusion.rig import Rig
 from motion_diffusion.skeleton import JOINTS, OFFSETS, PARENTS
-from visualize.rig import Rig
 
 Array = NDArray[np.float64]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from motion_diffusion.rig import Rig
 from motion_diffusion.skeleton import JOINTS
-from visualize.rig import Rig
 
 
 def csv(rig: Rig, *, scale: float = 1.0) -> str:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from motion_diffusion.motion import Motion
+from motion_diffusion.rig import REST, STANDING, Rig
 from motion_diffusion.skeleton import JOINTS, OFFSETS, PARENTS
 from visualize.capsules import capsule_skin
-from visualize.rig import REST, STANDING, Rig
 from visualize.skin import Skin
 
 _SHORT, _INTEGER, _FLOAT = 5123, 5125, 5126  # glTF's numbers for types

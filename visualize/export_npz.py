@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from motion_diffusion.motion import Motion
-from visualize.rig import Rig
+from motion_diffusion.rig import Rig
 
 Z_UP = torch.tensor([[-1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
 """From y up to z up by two turns, (x, y, z) → (-x, z, y): the inverse of `data_loaders.amass_recording.y_up`."""

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_diffusion.rig import REST, Rig
 from motion_diffusion.skeleton import JOINTS
-from visualize.rig import REST, Rig
 
 Array = NDArray[np.float64]
 

@@ -19,10 +19,10 @@ from torch import Tensor
 from data_loaders.body_model import load_body_model, smplx_lbs
 from motion_diffusion.errors import InputError
 from motion_diffusion.npz import read_members
+from motion_diffusion.rig import Rig
 from motion_diffusion.skeleton import JOINTS, PARENTS
 from visualize.frames import frame_at
 from visualize.prints import prints_of
-from visualize.rig import Rig
 from visualize.style import suit
 
 _SKIN = ("v_template", "posedirs", "J_regressor", "kintree_table", "weights", "f")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from data_loaders.floor import BALL_HEIGHT, on_the_floor, standing_height
-from motion_diffusion.skeleton import JOINTS
+from data_loaders.floor import on_the_floor, standing_height
+from motion_diffusion.skeleton import BALL_HEIGHT, JOINTS
 
 TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
 

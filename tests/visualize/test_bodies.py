@@ -11,6 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from motion_diffusion.errors import InputError
+from motion_diffusion.rig import REST
 from motion_diffusion.skeleton import OFFSETS, PARENTS
 from tests.data_loaders.amass_files import body_model, skin, write_model
 from tests.visualize.pictures import GOALS, film_of, near, pixels
@@ -21,7 +22,7 @@ from visualize.canvas import Canvas
 from visualize.figure import Solids
 from visualize.film import write_film
 from visualize.prints import prints_of
-from visualize.rig import REST, rig_of
+from visualize.rig import rig_of
 from visualize.smpl_surface import SmplSurface, load_smpl
 from visualize.strip import draw_strip
 

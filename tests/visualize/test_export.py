@@ -9,7 +9,7 @@ import torch
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import JOINTS
-from tests.visualize.rigs import tumbled
+from tests.rigs import tumbled
 from visualize.export import ENDINGS, encoded, export
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from motion_diffusion.skeleton import JOINTS
-from tests.visualize.rigs import tumbled
+from tests.rigs import tumbled
 from visualize.export import export
 
 pytestmark = pytest.mark.skipif(not shutil.which("blender"), reason="needs Blender")

@@ -9,11 +9,11 @@ from scipy.spatial.transform import Rotation
 
 from data_loaders.bvh import read_bvh
 from motion_diffusion.motion import Motion
+from motion_diffusion.rig import Rig
 from motion_diffusion.skeleton import JOINTS, OFFSETS
-from tests.visualize.rigs import tumbled
+from tests.rigs import tumbled
 from visualize.export import export
 from visualize.export_bvh import ENDS, bvh, euler_angles
-from visualize.rig import Rig
 
 
 def ours(path, scale):

@@ -12,13 +12,13 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 from motion_diffusion.motion import Motion
+from motion_diffusion.rig import REST, STANDING, Rig
 from motion_diffusion.skeleton import JOINTS
-from tests.visualize.rigs import tumbled, tumbling
+from tests.rigs import tumbled, tumbling
 from visualize import style
 from visualize.capsules import capsule_skin
 from visualize.export import encoded, export
 from visualize.export_glb import glb, quaternions
-from visualize.rig import REST, STANDING, Rig
 
 VALIDATE = """
 const bytes = new Uint8Array(require("fs").readFileSync(process.argv[1]));

@@ -7,11 +7,11 @@ import trimesh
 from scipy.spatial import cKDTree
 from smplx import lbs
 
+from motion_diffusion.rig import REST, STANDING, Rig
 from motion_diffusion.skeleton import JOINTS, MIRRORED, PARENTS
-from tests.visualize.rigs import tumbling
+from tests.rigs import tumbling
 from visualize import style
 from visualize.capsules import capsule_skin
-from visualize.rig import REST, STANDING, Rig
 
 
 def parts(skin):

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
-from visualize.rig import Rig
+from motion_diffusion.rig import Rig
 from visualize.studio import files, making
 from visualize.studio.desk import Task
 from visualize.studio.document import Document, plan_of

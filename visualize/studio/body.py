@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from motion_diffusion.rig import REST, Rig
 from motion_diffusion.skeleton import JOINTS
 from visualize.frames import frame_at
-from visualize.rig import REST, Rig
 
 Array = NDArray[np.float64]
 

@@ -14,12 +14,13 @@ from guidance.methods import parse_methods
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
+from motion_diffusion.rig import REST, STANDING, Rig
 from motion_diffusion.skeleton import FPS
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
 from sample.segments import woven
 from visualize.frames import frame_at
-from visualize.rig import REST, STANDING, Rig, rig_of
+from visualize.rig import rig_of
 from visualize.studio import timing
 from visualize.studio.document import Base, Document, Said
 from visualize.studio.watched import Watched

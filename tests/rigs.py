@@ -5,8 +5,9 @@ import roma
 import torch
 
 from motion_diffusion.motion import Motion
+from motion_diffusion.rig import Rig
 from motion_diffusion.skeleton import JOINTS
-from visualize.rig import Rig, rig_of
+from visualize.rig import rig_of
 
 
 def tumbling(frames=40, fps=20.0, seed=0, reach=1.2):
