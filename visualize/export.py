@@ -34,7 +34,7 @@ def encoded(motion: Motion, ending: str, *, fps: float | None = None, unit: Unit
 
     ending: one of `ENDINGS`. fps: frames a second, by default the motion's own (see `Rig.at`). unit: of lengths, metres
     or centimetres. t_pose: begin with one frame of the rest pose, as retargeting programs like it.
-    Joints are those of `rig_of(motion)`: bones of constant length, as near to the motion's joints as these allow.
+    Joints are those of `rig_of(motion)`: bones of constant length, goals met, as near to the motion as these allow.
     Raises InputError for another ending, for centimetres where the format is in metres, and for an impossible fps.
     """
     if ending not in ENDINGS:

@@ -6,14 +6,14 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from guidance.goals import Goals
-from motion_diffusion.body_fit import PINNED, Pulls, fit_frames, fit_motion, no_pulls
+from motion_diffusion.body_fit import PINNED, Pulls, fit_frames, fit_motion
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
 from motion_diffusion.rig import Rig
 
 
 def rig_of(motion: Motion) -> Rig:
-    """The rig whose joints and bones are nearest to a motion's, and which meets the goals that the motion was made for.
+    """The rig whose joints and bones are nearest to a motion's, and which meets the goals that the motion meets.
 
     Positions that a network made stretch their bones, so no rotations can put every joint where it was: what the motion
     reaches with a longer arm the rig reaches by bending, leaning and stretching (see `motion_diffusion.body_fit`).
@@ -24,17 +24,14 @@ def rig_of(motion: Motion) -> Rig:
         return near
 
     def wanted(joints: Tensor) -> Pulls:
-        try:
-            asked = goals.nearest(joints)
-        except InputError:  # of another motion: they speak of times beyond this one
-            return no_pulls(joints)
+        asked = goals.nearest(joints)
         return Pulls(asked.values, PINNED * asked.mask.to(joints))
 
     return fit_motion(near, wanted=wanted)
 
 
 def _goals_of(motion: Motion) -> Goals:
-    """Those in its provenance that it meets; none if that says nothing of goals."""
+    """Those in its provenance that it meets; none if that has none, or another motion's."""
     try:
         goals = Goals.model_validate(motion.provenance.get("goals", {}))
         met = [residual.met for residual in goals.residuals(motion.joints)]
