@@ -25,8 +25,8 @@ have it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -452,8 +452,15 @@ def _turned(vectors: Tensor) -> Tensor:
 _pools: list[ThreadpoolController] = []
 
 
-def _one_thread() -> AbstractContextManager[object]:
-    """Let BLAS work with one thread: for such bands more of them only wait for each other."""
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let PyTorch and BLAS work with one thread: for matrices as small as these, more only wait for each other."""
     if not _pools:
         _pools.append(ThreadpoolController())
-    return _pools[0].limit(limits=1, user_api="blas")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _pools[0].limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(threads)

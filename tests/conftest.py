@@ -25,6 +25,13 @@ settings.load_profile("repeatable")
 GROUPS = ("root", "positions", "velocities", "contacts")
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Commands that a test runs may ask for more threads, which the next test would have."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def walks() -> list[torch.Tensor]:
     """Forty procedural walks (F, 22, 3)."""
