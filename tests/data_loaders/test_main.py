@@ -113,8 +113,9 @@ def start(tmp_path):
     def start(*arguments):
         command = [sys.executable, "-m", "data_loaders", *map(str, arguments)]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        running.append(subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True, **pipes))
+        how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+        how["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # which background jobs ignore
+        running.append(subprocess.Popen(command, cwd=tmp_path, env=environment, **how))
         return running[-1]
 
     yield start
