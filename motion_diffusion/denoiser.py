@@ -65,7 +65,7 @@ class DenoiserConfig:
 
 
 class Sizes(Protocol):
-    """What of a network's sizes tells how large its blocks are."""
+    """Sizes that determine the number of parameters of the blocks."""
 
     @property
     def width(self) -> int: ...

@@ -83,7 +83,7 @@ def read_state(run: Path) -> State | None:
 
 
 def check_steps_left(run: Path, state: State, steps: int) -> None:
-    """InputError for a run that has taken more steps already than it shall take in all."""
+    """Raises InputError for a run whose state is beyond the requested number of steps."""
     if state.step > steps:
         raise InputError(f"{run} has taken {state.step} steps; give --steps {state.step} or more, or another --run")
 
