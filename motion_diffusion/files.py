@@ -29,7 +29,7 @@ T = TypeVar("T")
 MARK = "Temporary folder of motion-diffusion, removed when its file is complete or its writer has ended.\n"
 
 EMPTIED = 60.0
-"""Seconds after which an empty temporary folder is nobody's."""
+"""Seconds after which a temporary folder that is empty, or whose mark is, is nobody's."""
 
 
 @contextmanager
@@ -89,11 +89,13 @@ def _remove_leftovers(folder: Path) -> None:
         if not re.fullmatch(r"\.half-[0-9a-f]{8}", left.name):
             continue
         with suppress(OSError, Timeout, UnicodeDecodeError):
-            if mark.exists() and mark.read_text() == MARK:
+            told = mark.read_text() if mark.exists() else ""
+            if told == MARK:
                 with FileLock(mark, timeout=0):
                     pass  # nobody writes there
                 shutil.rmtree(left, ignore_errors=True)
-            elif time.time() - left.stat().st_mtime > EMPTIED:
+            elif not told and time.time() - left.stat().st_mtime > EMPTIED:
+                mark.unlink(missing_ok=True)
                 left.rmdir()  # if it is empty
 
 

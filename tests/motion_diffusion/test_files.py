@@ -81,7 +81,10 @@ with atomic(sys.argv[1]) as temporary:
 def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     """By the next write beside it, but not what somebody is writing, nor files that look alike."""
     (tmp_path / ".half-0a0b0c0d").mkdir()  # of one that was killed while it was removed
-    os.utime(tmp_path / ".half-0a0b0c0d", (0, 0))
+    (tmp_path / ".half-0a0b0c0e").mkdir()  # and before it wrote its mark
+    (tmp_path / ".half-0a0b0c0e" / "mark").touch()
+    for left in ("0a0b0c0d", "0a0b0c0e"):
+        os.utime(tmp_path / f".half-{left}", (0, 0))
     stays = [tmp_path / name for name in (".half-20240101.npz", ".notes-20240101.txt", ".half-20240101/mark", ".half")]
     for path in stays:
         path.parent.mkdir(exist_ok=True)
@@ -92,7 +95,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     ]
     for writer in writers:
         writer.stdout.readline()
-    assert not (tmp_path / ".half-0a0b0c0d").exists()
+    assert not list(tmp_path.glob(".half-0a0b0c0?"))
     folders = set(tmp_path.glob(".half-????????")) - {tmp_path / ".half-20240101"}
     assert len(folders) == 2
     writers[0].kill()
