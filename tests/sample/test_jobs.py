@@ -159,7 +159,9 @@ def test_two_processes_make_what_one_makes(sample, tmp_path):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sample"]
     arguments = ["--model", "m", "--steps", "3", "--jobs", "jobs.jsonl", "--batch", "3", "--out", "two"]
     env = ENVIRONMENT | {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # other numbers round in another way
-    done = subprocess.run([sys.executable, *launcher, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *launcher, *arguments], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("10 motions") == 1
     sample("--out", "one")
