@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import zipfile
 from pathlib import Path
 
@@ -23,20 +22,14 @@ from data_loaders.bvh_clip import read_bvh_joints
 from data_loaders.humanml3d import BODY
 from data_loaders.mapping import Axis, load_mapping
 from data_loaders.npy import read_npy
-from data_loaders.resampling import FASTEST, SLOWEST, check_length, resampled
+from data_loaders.resampling import FASTEST, SLOWEST, check_length
 from data_loaders.t2m_clip import agree, decoded
 from motion_diffusion.errors import InputError
-from motion_diffusion.heading import to_origin
-from motion_diffusion.motion import MAX_SECONDS, Motion
+from motion_diffusion.motion import MAX_SECONDS, Motion, check_metres
 from motion_diffusion.npz import read_members
-from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
+from motion_diffusion.skeleton import FPS, JOINTS
 
 ENDINGS = (".npz", ".bvh", ".npy")
-TALL = 1.7
-"""Metres, about, of this body."""
-SIZES = (1 / 3, 3.0)
-"""Of a person, beside this body; what is beyond stands in other units."""
-
 
 @np.errstate(over="ignore", invalid="ignore")  # what comes to no finite number is refused in the end
 def read_motion(
@@ -68,19 +61,20 @@ def read_motion(
     if ending not in ENDINGS:
         raise InputError(f"{path}: motions are read from {', '.join(ENDINGS)}; give one of these")
     if ending == ".npz" and "trans" not in _members(path):
-        return _in_metres(path, _of_ours(path, own_rate=own_rate, longest=longest))
+        return _of_ours(path, own_rate=own_rate, longest=longest)
     if ending == ".bvh":
         joints = read_bvh_joints(path, load_mapping(mapping) if mapping else None, up=up, longest=longest)
     elif ending == ".npz":
         joints = _amass(path, body_models or usual_folder(), longest)
     else:
         joints = _humanml3d(path, longest)
-    placed = torch.from_numpy(joints)
+    placed = torch.from_numpy(joints).float()
     try:
-        motion = Motion(to_origin(placed) if from_origin else placed, provenance={"file": path.name})
+        check_metres(placed)
+        motion = Motion(placed, provenance={"file": path.name})
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return _in_metres(path, motion)
+    return motion.from_origin if from_origin else motion
 
 
 def _is_there(path: Path) -> bool:
@@ -99,15 +93,6 @@ def _members(path: Path) -> set[str]:
         return set()
 
 
-def _in_metres(path: Path, motion: Motion) -> Motion:
-    """The motion. InputError if its body is as no person is tall."""
-    bones = (motion.joints[:, 1:] - motion.joints[:, list(PARENTS[1:])]).norm(dim=-1).median(dim=0).values
-    size = float((bones / BONE_LENGTHS[1:]).median())
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise InputError(f"{path}: its body is about {TALL * size:.3g} m tall; give joints in metres")
-    return motion
-
-
 def _of_ours(path: Path, *, own_rate: bool, longest: float) -> Motion:
     if longest < MAX_SECONDS:
         _check_unread(path, longest)
@@ -116,8 +101,7 @@ def _of_ours(path: Path, *, own_rate: bool, longest: float) -> Motion:
         raise InputError(f"{path} has {motion.fps:g} frames a second; {SLOWEST:g} to {FASTEST:g} can be read")
     if own_rate or motion.fps == FPS:
         return motion
-    joints = resampled(motion.joints.double().numpy(), motion.fps)
-    return dataclasses.replace(motion, joints=torch.from_numpy(joints), fps=FPS)
+    return Motion.of(motion.rig.at(FPS), text=motion.text, provenance=motion.provenance)
 
 
 def _check_unread(path: Path, longest: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from itertools import pairwise
 from typing import Annotated, Any
@@ -32,6 +33,25 @@ Place = tuple[Coordinate, Coordinate]
 """x and z on the floor, metres."""
 Position = tuple[Coordinate | None, Coordinate | None, Coordinate | None]
 """x, y and z in metres; null leaves an axis free."""
+
+
+def _has_a_length(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    if not math.hypot(*numbers) > 1e-6:
+        raise ValueError("has no direction: all its numbers are 0; give one that has, such as [0, 0, 1]")
+    return numbers
+
+
+def _is_a_rotation(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    if abs(length := math.hypot(*numbers)) > 0 and abs(length - 1) < 1e-2:
+        return numbers
+    raise ValueError(f"has a length of {length:.3g}; a quaternion [w, x, y, z] that is a rotation has 1")
+
+
+_Number = Annotated[float, Field(**_FINITE)]
+Direction = Annotated[tuple[_Number, _Number, _Number], AfterValidator(_has_a_length)]
+"""x, y and z of any length but 0."""
+Quaternion = Annotated[tuple[_Number, _Number, _Number, _Number], AfterValidator(_is_a_rotation)]
+"""w, x, y and z."""
 
 
 def _known_joint(name: str) -> str:
@@ -90,12 +110,19 @@ class GoalBase(BaseModel):
         """What of that to say first to who moves the rest along: after it the rest may need no saying."""
         return self.nearest(joints)
 
-    def misses(self, joints: Tensor) -> Tensor:
-        """Distances in metres of a motion (F, 22, 3) from what is wanted, one for each entry: (N,)."""
+    def misses(self, joints: Tensor, world: Tensor | None = None) -> Tensor:
+        """Distances in metres of a motion (F, 22, 3) from what is wanted, one for each entry: (N,).
+
+        world: (F, 22, 3, 3) the orientations of its joints, where more is known than their places.
+        """
         return self.nearest(joints).errors(joints)
 
-    def what(self, joints: Tensor) -> str:
-        """ "wanted: done" by a motion (F, 22, 3) in words, where one position does not tell it."""
+    def is_met(self, worst: float) -> bool:
+        """Whether it is, if the largest of its `misses` is so large."""
+        return worst <= self.tolerance
+
+    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
+        """ "wanted: done" by a motion in words, as for `misses`, where one position does not tell it."""
         return ""
 
 

@@ -118,7 +118,7 @@ class Relation(Span):
         mask[at, a] = mask[at, b] = True
         return asking(joints, values, mask)
 
-    def what(self, joints: Tensor) -> str:
+    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
         (a, b), rows = self.pair(), self.within(len(joints))
         apart = (joints[rows.start : rows.stop, a] - joints[rows.start : rows.stop, b]).norm(dim=-1)
         worst = apart[(apart - self.distance).abs().argmax()].item()
@@ -154,5 +154,5 @@ class Loop(GoalBase):
         values[-1], mask[-1] = first[0], True
         return asking(joints, values, mask)
 
-    def what(self, joints: Tensor) -> str:
+    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
         return "last pose as the first"

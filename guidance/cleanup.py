@@ -1,55 +1,41 @@
-"""Clean-up of a finished motion: feet that stand keep still, bones have their lengths, and goals stay exact.
+"""A finished motion becomes that of a body: constant bones, feet that stand and keep still, exact goals, and a floor.
 
 The floor is at height 0, or lower where goals are. Where the lowest toe floats above it for longer than a jump lasts,
 the motion is lowered as a whole, and one with both feet below the floor is lifted, unless goals fix heights. No joint
 stays below the floor.
 A foot that stands is held where it stands on average, at its own height: it is lifted out of the floor, and never
-pushed down to it, which is what makes people walk on tip-toe. Its leg moves along; the body does not travel, but may
-sink a little where a leg is too short. What is left of wrong bone lengths is closed by position-based dynamics (Müller,
-Heidelberger, Hennix, Ratcliff 2007), in which what stands and what is a goal is not moved, or hardly, shortly before
-and after, and the floor is a unilateral constraint: joints below it are projected onto it after every sweep.
+pushed down to it, which is what makes people walk on tip-toe. All that, and the goals, is wanted of the body at once
+(see `motion_diffusion.body_fit`): goals are constraints, and feet give way where legs do not reach them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import max_pool1d, pad
 
-from guidance.displacement import Displacement, tree_kernel
 from guidance.goals import Goals
-from guidance.observation import Observation
+from guidance.orientation import turns_wanted, with_ends
 from guidance.stands import DEEP, Stand, feet_level, find_stands, floor_height
+from motion_diffusion.body_fit import PINNED, Pulls, fit_frames, fit_motion
 from motion_diffusion.heading import gaussian
 from motion_diffusion.metrics import TOES, bone_length_errors, foot_skating_ratio
-from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
+from motion_diffusion.rig import Rig
+from motion_diffusion.skeleton import FPS, JOINTS
 
-LIMBS_THAT_BEND = ((1, 4, 7), (2, 5, 8), (16, 18, 20), (17, 19, 21))
-"""Hip, knee, ankle and shoulder, elbow, wrist."""
-
-FADE = 6.0
-"""Frames over which a leg goes back to where it would be without the stand."""
-SWEEPS = 60
-"""Over all bones, there and back."""
+STAND_WEIGHT = 1e3
+"""Of the place of a foot that stands, against that of a joint's place in the motion."""
 RAMP = 6
-"""Frames before and after a stand or goal over which joints become movable."""
-HEAVY, TORSO = (0, 1, 2, 3, 6, 9), 0.3
-"""Pelvis, hips and spine, and their mobility; that of all others is 1."""
-GIVE = 0.02
-"""Of a bone, at least, so that it is not moved far by an axis that hardly changes its length."""
+"""Frames over which a motion begins to be lifted or lowered."""
 UP = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
-PASSES = 6
-"""At most: a motion that has moved may stand longer, and its goals may want something else of it."""
 FLOATING, STANDING = 0.07, 0.05
 """Heights in metres: a lowest toe above the first for longer than `MAX_FLIGHT` floats and is lowered to the second. In
 each of 500 real clips the lowest toe is 3.9 to 5.6 cm high, and never above 6.8 cm for that long."""
 MAX_FLIGHT = 20
 """Frames of a jump, one second."""
-SETTLED = 1e-3
-"""m: a pass that moves joints by less is the last, and bones that are off by less are right."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +51,15 @@ class CleanUp:
     mean_move_cm: float
     """Over all joints and frames."""
     lifted_cm: float
-    """Largest shift of the whole motion in any frame; negative if it floated and was lowered."""
+    """The motion as a whole, at most; negative for one that hung above the floor."""
     lowest_toe_before_cm: float
-    """Height over both toes and all frames."""
+    """Above height 0, of both toes and all frames."""
     lowest_toe_after_cm: float
     skating_before: float
     skating_after: float
     """See `motion_diffusion.metrics.foot_skating_ratio`."""
     bone_error_before_cm: float
-    bone_error_after_cm: float
-    """The largest of all bones and frames."""
+    """The largest of all bones and frames; afterwards they are those of the body."""
     goal_error_after_cm: float
     """The largest of all goals."""
     unsettled: tuple[str, ...] = ()
@@ -89,8 +74,8 @@ class CleanUp:
         return [
             f"feet stand {self.stands} times; they slide in {self.skating_after:.1%} of the steps, "
             f"{self.skating_before:.1%} before",
-            f"bones are off by up to {self.bone_error_after_cm:.2f} cm, {self.bone_error_before_cm:.2f} cm before; "
-            f"goals by up to {self.goal_error_after_cm:.2f} cm",
+            f"bones were off by up to {self.bone_error_before_cm:.2f} cm; goals are by up to "
+            f"{self.goal_error_after_cm:.2f} cm",
             f"joints moved by {self.mean_move_cm:.2f} cm on average, at most by {self.largest_move_cm:.1f} cm: "
             f"{self.largest_move_joint} at {self.largest_move_time:.2f} s",
             f"the lowest toe is {self.lowest_toe_after_cm:z.1f} cm high, {self.lowest_toe_before_cm:z.1f} cm before"
@@ -99,32 +84,62 @@ class CleanUp:
         ]
 
 
-def clean_up(joints: Tensor, goals: Goals, *, tolerance: float = 0.01) -> tuple[Tensor, CleanUp]:
-    """A motion (F, 22, 3) in metres, y up, with standing feet that stand, right bones and exact goals.
+def clean_up(
+    points: Tensor,
+    goals: Goals,
+    *,
+    exact: bool = True,
+    feet: bool = True,
+    kept: tuple[Rig, Tensor] | None = None,
+    tolerance: float = 0.01,
+) -> tuple[Rig, CleanUp]:
+    """The body of a motion (F, 22, 3) in metres, y up, 20 frames a second, and what was done.
 
-    Entries of goals that are missed by more than tolerance (m) are left alone and reported. InputError if a goal
-    speaks of a time beyond the motion.
+    exact: whether goals are constraints however far they are missed; else entries that are missed by more than
+    tolerance (m) are left alone. feet: whether they stand, and on the floor. kept: a body, and the frames (F,) bool in
+    which the motion is to stay as that is. InputError if a goal speaks of a time beyond the motion.
     """
-    given = joints.detach().to("cpu", torch.float64)
-    asked = goals.nearest(given)
-    left = asked.mask & (((given - asked.values).square() * asked.mask).sum(-1, keepdim=True).sqrt() > tolerance)
-    cleaned, wanted = given, Observation(asked.values, asked.mask & ~left, asked.weights)
-    lifted = torch.zeros(len(given), dtype=given.dtype)
-    for _ in range(PASSES):
-        before = cleaned
-        fixed = torch.where(wanted.mask, wanted.values, before)[..., 1][asked.mask[..., 1]]
-        if len(fixed):
-            lift, floor = torch.zeros_like(lifted), min(0.0, floor_height(before), fixed.min().item())
-        else:
-            lift, floor = _lift(before), 0.0
-        lifted, grounded = lifted + lift, before + lift[:, None, None] * UP
-        cleaned = _settle(grounded, find_stands(grounded, floor), wanted, floor)
-        asked = goals.nearest(cleaned)
-        wanted = wanted.updated(Observation(asked.values, asked.mask & ~left, asked.weights))
-        if (cleaned - before).norm(dim=-1).max() < SETTLED:
-            break
-    cleaned = cleaned.to(joints)
-    return cleaned, _report(given, cleaned.to(given), lifted, goals, tolerance)
+    near = fit_frames(points, FPS, rounds=2)
+    if kept is not None:
+        near = near.with_frames(kept[1], kept[0].frames(kept[1]))
+    places, turns = goals.parted()
+    asked, given = places.nearest(near.joints), points.to(near.joints)
+    missed = ((given - asked.values).square() * asked.mask).sum(-1, keepdim=True).sqrt() > tolerance
+    left = asked.mask & missed & (not exact)
+    heights = asked.values[..., 1][asked.mask[..., 1]]
+    lifted = torch.zeros(len(near.root), dtype=torch.float64)
+    floor = min([0.0, floor_height(near.joints), *heights.tolist()])
+    if feet and kept is None and not len(heights):
+        lifted, floor = _lift(near.joints), 0.0
+    body = replace(near, root=near.root + lifted[:, None] * UP)
+    target = given + lifted[:, None, None] * UP
+    stands: list[Stand] = []
+
+    def wanted(body: Rig) -> Pulls:
+        """The goals, and where these say nothing that feet which are found to stand, now or before, do."""
+        if feet:
+            stands.extend(find_stands(body.joints, floor))
+        standing, asked = _held(stands, len(body.root)), places.nearest(body.joints)
+        mask = asked.mask & ~left
+        weights = torch.where(mask, PINNED, standing.weights)
+        values = torch.where(mask, asked.values, standing.values)
+        return Pulls(values, weights, turns_wanted(turns if exact else [], body))
+
+    fixed = None if kept is None else kept[1]
+    body = fit_motion(target, body, wanted=wanted, floor=floor if feet else None, kept=fixed)
+    if exact:
+        body = with_ends(turns, body, fixed)
+    return body, _report(given, body, lifted, goals, exact=exact, tolerance=tolerance)
+
+
+def _held(stands: list[Stand], frames: int) -> Pulls:
+    """What stands ask of a motion of so many frames; of those that overlap, the first."""
+    values = torch.zeros(frames, len(JOINTS), 3, dtype=torch.float64)
+    weights = torch.zeros_like(values)
+    for stand in reversed(stands):
+        values[stand.start : stand.end, stand.joint] = stand.place
+        weights[stand.start : stand.end, stand.joint] = STAND_WEIGHT
+    return Pulls(values, weights)
 
 
 def _lift(joints: Tensor) -> Tensor:
@@ -145,102 +160,17 @@ def _lift(joints: Tensor) -> Tensor:
     return -gaussian(lower.T, RAMP / 4)[:, 0]
 
 
-def _settle(joints: Tensor, stands: list[Stand], wanted: Observation, floor: float) -> Tensor:
-    """Joints (F, 22, 3) moved onto what is wanted, then feet to where they stand, then bones to their lengths.
-
-    No joint stays below the floor (height in metres).
-    """
-    moved, mask = joints, wanted.mask
-    if mask.any():
-        moved = joints + Displacement(mask)(torch.where(mask, wanted.values - joints, 0.0))
-    places, foot = moved.clone(), torch.zeros_like(mask)
-    for stand in stands:
-        span = slice(stand.start, stand.end), stand.joint
-        said = mask[span].sum(0)
-        place = (moved[span] * mask[span]).sum(0) / said.clamp_min(1)
-        places[span] = torch.where(mask[span], moved[span], torch.where(said > 0, place, stand.place))
-        foot[span] = True
-    held = mask | foot
-    moved = moved + _along(places - moved, held)
-    free = torch.ones_like(joints)
-    free[:, HEAVY] = TORSO
-    settled = _bones(moved, _mobility(free, held), joints, floor)
-    return _bones(settled, _mobility(free, mask), joints, floor)  # feet give way where legs do not reach them
-
-
-def _along(moves: Tensor, held: Tensor) -> Tensor:
-    """What other joints and frames move (F, 22, 3) when those that are held (F, 22, 3) move by so much.
-
-    As in `guidance.displacement`, limbs alone, but with the exponential kernel over time, σ² e^(-|s - t| / `FADE`): its
-    displacements have kinks, yet never grow beyond a stand, whatever the speed at which it begins.
-    """
-    time = torch.arange(len(moves), dtype=moves.dtype)
-    over_time, over_joints = (-(time[:, None] - time).abs() / FADE).exp(), tree_kernel()
-    result = torch.zeros_like(moves)
-    for axis in range(3):
-        frame, joint = (held[..., axis] & (over_joints.diagonal() > 0)).nonzero(as_tuple=True)
-        gram = over_time[frame][:, frame] * over_joints[joint][:, joint]
-        weights = torch.zeros_like(moves[..., axis])
-        weights[frame, joint] = torch.linalg.solve(gram, moves[frame, joint, axis])
-        result[..., axis] = over_time @ weights @ over_joints
-    return torch.where(held, moves, result)
-
-
-def _mobility(free: Tensor, held: Tensor) -> Tensor:
-    """(F, 22, 3) shares in which joints are moved: none where held, all that is free `RAMP` frames from there."""
-    share = held.to(free)
-    for lag in range(1, min(RAMP, len(held))):
-        fade = 1 - lag / RAMP
-        fade = fade * fade * (3 - 2 * fade)
-        share[lag:] = torch.maximum(share[lag:], fade * held[:-lag])
-        share[:-lag] = torch.maximum(share[:-lag], fade * held[lag:])
-    return free * (1 - share)
-
-
-def _bones(joints: Tensor, mobility: Tensor, bends_like: Tensor, floor: float) -> Tensor:
-    """Joints (F, 22, 3) moved so that bones have their lengths and no joint is below the floor (height in metres).
-
-    By Gauss-Seidel sweeps of position-based dynamics.
-    """
-    at, free = list(joints.unbind(1)), mobility.unbind(1)
-    order = list(range(1, len(JOINTS)))
-    bottom = torch.tensor([-torch.inf, floor, -torch.inf], dtype=joints.dtype)
-    for sweep in range(SWEEPS):
-        for joint in order if sweep % 2 else reversed(order):
-            parent = PARENTS[joint]
-            bone = at[joint] - at[parent]
-            length = bone.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-            along = bone / length
-            give = ((free[joint] + free[parent]) * along.square()).sum(-1, keepdim=True)
-            step = (length - BONE_LENGTHS[joint]) / give.clamp_min(GIVE) * along
-            at[joint] = at[joint] - free[joint] * step
-            at[parent] = at[parent] + free[parent] * step
-        at = [joint.clamp_min(bottom) for joint in at]
-    return _bent(torch.stack(at, 1), mobility, bends_like)
-
-
-def _bent(joints: Tensor, mobility: Tensor, like: Tensor) -> Tensor:
-    """Knees and elbows (F, 22, 3) that bend the other way than those of a motion like this, mirrored at their limbs."""
-    joints = joints.clone()
-    for limb in LIMBS_THAT_BEND:
-        bend = _bend(joints, limb)
-        flipped = (bend * gaussian(_bend(like, limb), 2.0)).sum(-1) < 0
-        flipped &= (mobility[:, limb[1]] > 0).all(-1)
-        joints[:, limb[1]] -= 2 * bend * flipped[:, None]
-    return joints
-
-
-def _bend(joints: Tensor, limb: tuple[int, int, int]) -> Tensor:
-    """(F, 3) metres from the line between a limb's ends to its knee or elbow."""
-    start, middle, end = joints[:, limb].unbind(1)
-    along = torch.nn.functional.normalize(end - start, dim=-1)
-    return middle - start - ((middle - start) * along).sum(-1, keepdim=True) * along
-
-
-def _report(before: Tensor, after: Tensor, lifted: Tensor, goals: Goals, tolerance: float) -> CleanUp:
-    move, stretch = (after - before).norm(dim=-1), bone_length_errors(after)
+def _report(given: Tensor, body: Rig, lifted: Tensor, goals: Goals, *, exact: bool, tolerance: float) -> CleanUp:
+    after = body.joints
+    move = (after - given).norm(dim=-1)
     frame, joint = divmod(int(move.argmax()), len(JOINTS))
-    missed = goals.nearest(after).errors(after)
+    residuals = goals.residuals(after, body.world)
+    why = "a body of this size does not reach it beside what else holds it" if exact else "guidance came no nearer"
+    missed = [
+        f"goal {number} ({residual.goal.kind}) is missed by {100 * residual.worst:.1f} cm: {why}"
+        for number, residual in enumerate(residuals, 1)
+        if residual.worst > tolerance
+    ]
     return CleanUp(
         stands=sum(stand.joint in TOES for stand in find_stands(after)),
         largest_move_cm=100 * move.max().item(),
@@ -248,25 +178,14 @@ def _report(before: Tensor, after: Tensor, lifted: Tensor, goals: Goals, toleran
         largest_move_time=frame / FPS,
         mean_move_cm=100 * move.mean().item(),
         lifted_cm=100 * lifted[lifted.abs().argmax()].item(),
-        lowest_toe_before_cm=100 * before[:, TOES, 1].min().item(),
+        lowest_toe_before_cm=100 * given[:, TOES, 1].min().item(),
         lowest_toe_after_cm=100 * after[:, TOES, 1].min().item(),
-        skating_before=foot_skating_ratio(before),
+        skating_before=foot_skating_ratio(given),
         skating_after=foot_skating_ratio(after),
-        bone_error_before_cm=100 * bone_length_errors(before).max().item(),
-        bone_error_after_cm=100 * stretch.max().item(),
-        goal_error_after_cm=100 * missed.max().item() if len(missed) else 0.0,
-        unsettled=(
-            *_missed(after, goals, tolerance),
-            *_gave_way(after, find_stands(before), tolerance),
-            *_stretched(stretch),
-        ),
+        bone_error_before_cm=100 * bone_length_errors(given).max().item(),
+        goal_error_after_cm=100 * max((residual.worst for residual in residuals), default=0.0),
+        unsettled=(*missed, *_gave_way(after, find_stands(given), tolerance)),
     )
-
-
-def _missed(joints: Tensor, goals: Goals, tolerance: float) -> Iterator[str]:
-    for number, goal in enumerate(goals.residuals(joints), 1):
-        if goal.worst > tolerance:
-            yield f"goal {number} ({goal.goal.kind}) is missed by {100 * goal.worst:.1f} cm and was left so"
 
 
 def _gave_way(joints: Tensor, stands: list[Stand], tolerance: float) -> Iterator[str]:
@@ -276,10 +195,3 @@ def _gave_way(joints: Tensor, stands: list[Stand], tolerance: float) -> Iterator
         if stand.joint in TOES and off > tolerance:
             when = f"{stand.start / FPS:.2f}–{(stand.end - 1) / FPS:.2f} s"
             yield f"{JOINTS[stand.joint]} stands at {when}, yet gives way by {100 * off:.1f} cm: its leg does not reach"
-
-
-def _stretched(stretch: Tensor) -> Iterator[str]:
-    for joint in (1 + (stretch > SETTLED).any(0).nonzero()[:, 0]).tolist():
-        worst, frame = (number.item() for number in stretch[:, joint - 1].max(0))
-        bone = f"{JOINTS[PARENTS[joint]]}–{JOINTS[joint]}"
-        yield f"bone {bone} is off by up to {100 * worst:.1f} cm, at {frame / FPS:.2f} s"

@@ -31,7 +31,7 @@ class Heading(Span):
         rows = self.within(len(joints))
         return facing(joints, rows, torch.full((len(rows),), math.radians(self.degrees), dtype=torch.float64))
 
-    def what(self, joints: Tensor) -> str:
+    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
         rows = self.within(len(joints))
         faced = faces(joints[rows.start : rows.stop])
         worst = faced[wrapped(faced - math.radians(self.degrees)).abs().argmax()]

@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from guidance.bonds import Relation
 from guidance.goals import Goals
 from guidance.kinds import Goal
 from guidance.observation import Observation
@@ -24,8 +25,8 @@ HIGHEST = 1.8
 """m of the pelvis: standing it is 0.95 m high, and the best jumps lift it by 0.8 m."""
 LOWEST = -0.2
 """m of any joint: the floor is at 0; goals from captured motion may lie a little lower."""
-STRETCH = 0.2
-"""Share by which a bone may be longer or shorter than this body's."""
+STRETCH = 0.05
+"""Share by which goals may ask for longer or shorter bones than this body's, which it makes up for by bending."""
 
 
 @dataclass
@@ -79,6 +80,9 @@ def reach(a: int, b: int = 0) -> float:
     return float(BONE_LENGTHS[sorted(ways[0] ^ ways[1])].sum())
 
 
+_REACH = torch.tensor([[reach(a, b) for b in range(len(JOINTS))] for a in range(len(JOINTS))])
+
+
 def _name(joint: int) -> str:
     return JOINTS[joint].replace("_", " ")
 
@@ -107,19 +111,25 @@ def _heights(report: _Report, seen: Observation, owner: Tensor) -> None:
         if height < LOWEST:
             report.add("low", goals, -height, f"{_name(joint)} {-height:.2f} m below the floor")
         elif height > highest:
-            line = f"{_name(joint)} {height:.2f} m above the floor; it gets up to {highest:.1f} m"
+            line = f"{_name(joint)} {height:.2f} m above the floor; it gets up to {highest:.1f} m, so "
+            line += f"{height - highest:.1f} m are left"
             report.add("high", goals, height, line)
 
 
 def _reaches(report: _Report, seen: Observation, owner: Tensor) -> None:
-    for frame in seen.mask[:, 0].any(-1).nonzero()[:, 0].tolist():
-        for joint in seen.mask[frame].any(-1).nonzero()[:, 0].tolist():
-            axes = seen.mask[frame, 0] & seen.mask[frame, joint]
-            away, most = _apart(seen.values[frame, 0], seen.values[frame, joint], axes), reach(joint)
-            if joint and away > most * (1 + STRETCH):
-                goals = (int(owner[frame, 0]), int(owner[frame, joint]))
-                line = f"{_name(joint)} {away:.1f} m from the pelvis at {frame / FPS:.4g} s; it reaches {most:.1f} m"
-                report.add("reach", goals, away, line)
+    """Of all pairs of joints that are given in a frame, whether bones lead so far from one to the other."""
+    for frame in (seen.mask.any(-1).sum(1) > 1).nonzero()[:, 0].tolist():
+        given = seen.mask[frame].any(-1).nonzero()[:, 0]
+        axes = seen.mask[frame, given]
+        both = (axes[:, None] & axes).to(seen.values)
+        away = ((seen.values[frame, given][:, None] - seen.values[frame, given]) * both).norm(dim=-1)
+        for i, j in (away > _REACH[given][:, given] * (1 + STRETCH)).triu(1).nonzero().tolist():
+            a, b, far = int(given[i]), int(given[j]), away[i, j].item()
+            if PARENTS[b] == a and both[i, j].all():
+                continue  # a bone, see below
+            most, goals = reach(a, b), (int(owner[frame, a]), int(owner[frame, b]))
+            line = f"{_name(b)} {far:.1f} m from the {_name(a)} at {frame / FPS:.4g} s; it reaches {most:.1f} m"
+            report.add("reach", goals, far / most, f"{line}, so {far - most:.1f} m are left")
 
 
 def _bones(report: _Report, seen: Observation, owner: Tensor) -> None:
@@ -176,9 +186,18 @@ def _headings(goal: Goal, frames: int) -> list[tuple[int, float]]:
 
 
 def _relations(report: _Report, goals: Goals) -> None:
+    asked: dict[tuple[int, int], list[tuple[int, Relation]]] = {}
     for number, goal in enumerate(goals.goals, 1):
         if goal.kind == "relation":
             a, b = goal.pair()
+            before = asked.setdefault((min(a, b), max(a, b)), [])
+            for other, one in before:
+                gap = max(goal.first - one.last, one.first - goal.last, 1) / FPS
+                change = abs(goal.distance - one.distance)
+                if change / gap > SWING:
+                    apart = f"{one.distance:g} m and {goal.distance:g} m apart within {gap:.4g} s"
+                    report.add("at once", (other, number), change, f"{_name(a)} and {_name(b)} {apart}")
+            before.append((number, goal))
             if goal.distance > reach(a, b):
                 line = (
                     f"{_name(a)} and {_name(b)} {goal.distance:.1f} m apart; they get up to {reach(a, b):.1f} m apart"

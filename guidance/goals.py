@@ -28,6 +28,7 @@ from guidance.facing import Heading
 from guidance.kinds import KINDS, Goal
 from guidance.observation import Observation
 from guidance.obstacles import Obstacle
+from guidance.orientation import Orientation
 from guidance.places import Joint, Path_, Waypoint
 from guidance.poses import Pose
 from guidance.residual import Residual
@@ -35,8 +36,9 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.skeleton import FPS, JOINTS
 
 __all__ = [
-    "KINDS", "Contact", "Coordinate", "Goal", "GoalBase", "Goals", "Heading", "Joint", "Loop", "Obstacle", "Path_",
-    "Pose", "Relation", "Residual", "Seconds", "Segment", "Waypoint", "load_goals", "write_schema",
+    "KINDS", "Contact", "Coordinate", "Goal", "GoalBase", "Goals", "Heading", "Joint", "Loop", "Obstacle",
+    "Orientation", "Path_", "Pose", "Relation", "Residual", "Seconds", "Segment", "Waypoint", "load_goals",
+    "write_schema",
 ]  # fmt: skip
 
 _ROUNDS = 12  # times that a goal is asked again, when others hold a part of what it wants
@@ -164,10 +166,17 @@ class Goals(BaseModel):
                 said = replace(wanted, weights=torch.full_like(said.weights, goal.weight)).updated(said)
         return said
 
-    def residuals(self, joints: Tensor) -> list[Residual]:
-        """How well a motion (F, 22, 3) meets each goal."""
+    def parted(self) -> tuple[Goals, list[Orientation]]:
+        """Those of places, and those of how joints are turned."""
+        turns = [goal for goal in self.goals if isinstance(goal, Orientation)]
+        turns += [turn for goal in self.goals if isinstance(goal, Pose) for turn in goal.turns()]
+        places = [goal for goal in self.goals if not isinstance(goal, Orientation)]
+        return self.model_copy(update={"goals": places}), turns
+
+    def residuals(self, joints: Tensor, world: Tensor | None = None) -> list[Residual]:
+        """How well a motion (F, 22, 3) meets each goal; world: (F, 22, 3, 3) orientations of its joints, if known."""
         self._check_times(len(joints))
-        return [Residual.of(goal, joints) for goal in self.goals]
+        return [Residual.of(goal, joints, world) for goal in self.goals]
 
 
 def _free_part(ask: Callable[[Tensor], Observation], joints: Tensor, taken: Tensor) -> Observation:
@@ -264,7 +273,7 @@ def explain(error: ValidationError) -> str:
         place = place[2:]
     if place:
         words.append("field " + ".".join(str(part)[:40] for part in place))
-    return ": ".join([*words, message])
+    return " ".join(": ".join([*words, message]).split())
 
 
 def _shown(value: Any) -> str:

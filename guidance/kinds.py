@@ -9,10 +9,12 @@ from pydantic import Field
 from guidance.bonds import Contact, Loop, Relation
 from guidance.facing import Heading
 from guidance.obstacles import Obstacle
+from guidance.orientation import Orientation
 from guidance.places import Joint, Path_, Waypoint
 from guidance.poses import Pose
 
 Goal = Annotated[
-    Waypoint | Path_ | Joint | Pose | Heading | Obstacle | Contact | Relation | Loop, Field(discriminator="kind")
+    Waypoint | Path_ | Joint | Pose | Heading | Orientation | Obstacle | Contact | Relation | Loop,
+    Field(discriminator="kind"),
 ]
-KINDS = ("waypoint", "path", "joint", "pose", "heading", "obstacle", "contact", "relation", "loop")
+KINDS = ("waypoint", "path", "joint", "pose", "heading", "orientation", "obstacle", "contact", "relation", "loop")

@@ -36,6 +36,9 @@ APART = {
 }
 """Methods that do not go together, and why."""
 
+EXACT = frozenset({"imputation", "projection"})
+"""Methods that put the goals into the predicted motion."""
+
 NOT_WITH_SEGMENTS: dict[str, str] = {
     "masks": "the place of a segment, which they would tell, is found while sampling",
     "stages": "a path is made for one sentence",

@@ -225,12 +225,12 @@ class Obstacle(GoalBase):
             shift = torch.where(inside, high, start).amax(-1)
         return shift
 
-    def misses(self, joints: Tensor) -> Tensor:
+    def misses(self, joints: Tensor, world: Tensor | None = None) -> Tensor:
         """How deep the body is inside the edge at each frame where it is: (N,) metres."""
         distance = self._clearance(joints)
         return -distance[distance < 0]
 
-    def what(self, joints: Tensor) -> str:
+    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
         closest = self._clearance(joints).min().item()
         return f"keep out: {closest:.2f} m away" if closest >= 0 else f"keep out: {-closest:.2f} m inside"
 

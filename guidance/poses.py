@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from pydantic import Field, model_validator
@@ -18,7 +18,9 @@ from guidance.base import (
     JointName,
     Place,
     Position,
+    Quaternion,
     Span,
+    asking,
     during,
     free_as_nan,
     nothing,
@@ -26,13 +28,17 @@ from guidance.base import (
 )
 from guidance.facing import faces
 from guidance.observation import Observation
+from guidance.orientation import Orientation, Turning
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import turn
+from motion_diffusion.rig import Rig
+from motion_diffusion.rotations import from_quaternion, to_quaternion
 from motion_diffusion.skeleton import FPS, JOINTS
 
 _OF_FILE = ("file_frame", "mapping", "up", "at", "degrees")
 """Fields about `file`."""
 
+Rotations22 = Annotated[list[Quaternion], Field(min_length=len(JOINTS), max_length=len(JOINTS))]
 Frame22 = Annotated[list[Position | None], Field(min_length=len(JOINTS), max_length=len(JOINTS))]
 
 
@@ -47,6 +53,11 @@ class Pose(Span):
     """Positions by the name of the joint: {"left_wrist": [x, y, z], ...}, metres, null for free axes."""
     motion: Annotated[list[Frame22], Field(min_length=1)] | None = None
     """Frames, 20 a second, each with 22 positions [x, y, z] in the order of the skeleton; null for what is free."""
+    rotations: Rotations22 | None = None
+    """22 quaternions [w, x, y, z] in the order of the skeleton, each relative to its parent and the first in the world,
+    as SMPL has them: all 1, 0, 0, 0 is the T-pose that looks to +z. Held all the time."""
+    root: Position | None = None
+    """Where the pelvis of `rotations` is, metres; null for axes along which it stays where the motion has it."""
     file: str | None = None
     """A motion: .npz of this project or of AMASS, .bvh, or HumanML3D's .npy; its path from the folder of the goal file.
     One from elsewhere is moved to begin at (0, 0) and to face +z."""
@@ -65,12 +76,14 @@ class Pose(Span):
 
     @model_validator(mode="after")
     def _one_source(self) -> Pose:
-        if [self.joints, self.motion, self.file].count(None) != 2:
-            raise ValueError("give one of 'joints', 'motion' and 'file'")
+        if [self.joints, self.motion, self.rotations, self.file].count(None) != 3:
+            raise ValueError("give one of 'joints', 'motion', 'rotations' and 'file'")
+        if self.root is not None and self.rotations is None:
+            raise ValueError("'root' goes with 'rotations'; take it out")
         if self.file is None and any(getattr(self, name) is not None for name in _OF_FILE):
             raise ValueError(f"{', '.join(map(repr, _OF_FILE))} go with 'file'; take them out")
         if self.joints is not None and self.only is not None:
-            raise ValueError("'only' goes with 'motion' or 'file'; name fewer 'joints'")
+            raise ValueError("'only' goes with 'motion', 'rotations' or 'file'; name fewer 'joints'")
         if self.joints is not None and all(axis is None for place in self.joints.values() for axis in place):
             raise ValueError("'joints' leaves every axis free; give at least one number")
         if self.motion is not None and self.is_interval and len(self.motion) < self.frames:
@@ -91,6 +104,39 @@ class Pose(Span):
     def last(self) -> int:
         return self.first + self.frames - 1
 
+    @property
+    def depends(self) -> bool:
+        return self.rotations is not None and None in self._root
+
+    @property
+    def _root(self) -> Position:
+        return self.root or (None, None, None)
+
+    def _body(self) -> Rig:
+        """Of `rotations`, the pelvis at the origin."""
+        turns = from_quaternion(torch.tensor(self.rotations, dtype=torch.float64))[None]
+        return Rig(turns, torch.zeros(1, 3, dtype=torch.float64), FPS)
+
+    def turns(self) -> list[Orientation]:
+        """How `rotations` turn the joints, of which their places tell a part."""
+        if self.rotations is None or self.only is not None:
+            return []
+        world, when = self._body().world[0], {name: getattr(self, name) for name in ("time", "frame", "start", "end")}
+        names: tuple[Turning, ...] = get_args(Turning)
+        return [Orientation(joint=name, rotation=to_quaternion(world[JOINTS.index(name)]), **when) for name in names]
+
+    def nearest(self, joints: Tensor) -> Observation:
+        if self.rotations is None:
+            return super().nearest(joints)
+        rows = self.within(len(joints))
+        values, mask = joints.double().clone(), torch.zeros_like(joints, dtype=torch.bool)
+        at = slice(rows.start, rows.stop)
+        root = torch.tensor(free_as_nan(self._root), dtype=torch.float64)
+        root = torch.where(root.isnan(), values[at, :1], root)
+        values[at] = root + self._body().joints
+        mask[at] = ~torch.tensor([name not in (self.only or JOINTS) for name in JOINTS])[:, None]
+        return asking(joints, values, mask)
+
     def observe(self, frames: int) -> Observation:
         if self.file is not None:
             raise InputError(f"the pose of {self.file} has not been read yet; use load_goals, or Goals.resolved")
@@ -100,6 +146,11 @@ class Pose(Span):
             for name, position in self.joints.items():
                 values[0, JOINTS.index(name)] = torch.tensor(free_as_nan(position), dtype=torch.float64)
             return wanting(frames, rows, values)
+        if self.rotations is not None:
+            values = self._body().joints + torch.tensor(free_as_nan(self._root), dtype=torch.float64)
+            if self.only is not None:
+                values[:, [joint for joint, name in enumerate(JOINTS) if name not in self.only]] = torch.nan
+            return wanting(frames, rows, values)
         free: Position = (None, None, None)
         poses = [[free_as_nan(place or free) for place in pose] for pose in (self.motion or [])[: len(rows)]]
         values = torch.tensor(poses, dtype=torch.float64).reshape(-1, len(JOINTS), 3)
@@ -107,8 +158,8 @@ class Pose(Span):
             values[:, [joint for joint, name in enumerate(JOINTS) if name not in self.only]] = torch.nan
         return wanting(frames, rows, values)
 
-    def what(self, joints: Tensor) -> str:
-        entries = int(self.observe(len(joints)).mask.any(-1).any(0).sum())
+    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
+        entries = int(self.nearest(joints).mask.any(-1).any(0).sum())
         return f"{entries} joints, {self.frames} frame{'s' * (self.frames > 1)}" if entries > 1 else ""
 
     def resolved(self, folder: Path) -> Pose:

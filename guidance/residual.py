@@ -23,9 +23,9 @@ class Residual(BaseModel):
     """"wanted: done" in words, where there is no one position."""
 
     @staticmethod
-    def of(goal: Goal, joints: Tensor) -> Residual:
-        """How well a motion (F, 22, 3) meets a goal."""
-        misses, what = goal.misses(joints), goal.what(joints)
+    def of(goal: Goal, joints: Tensor, world: Tensor | None = None) -> Residual:
+        """How well a motion (F, 22, 3) meets a goal; world: (F, 22, 3, 3) orientations of its joints, if known."""
+        misses, what = goal.misses(joints, world), goal.what(joints, world)
         wanted, reached = (None, None) if what else _last_place(goal.nearest(joints), joints)
         worst = misses.max().item() if len(misses) else 0.0
         return Residual(
@@ -34,7 +34,7 @@ class Residual(BaseModel):
             reached=reached,
             error=misses.mean().item() if len(misses) else 0.0,
             worst=worst,
-            met=worst <= goal.tolerance,
+            met=goal.is_met(worst),
             what=what,
         )
 

@@ -6,20 +6,18 @@ nearest to its points x:
     ‖p(θ) − x‖²_W + priors and limits of the rotations
 
 where ‖·‖²_W adds the squared lengths of the joints' differences and of the bones'. (Joints alone are not enough: short
-limbs buckle to reach them.) Then, if more is wanted of the motion, that of all frames together that comes nearest to
-these bodies' joints q:
+limbs buckle to reach them.) From there all frames together:
 
-    Σ_t ‖d_t‖²_W + BEND · Σ_t ‖d_{t−1} − 2 d_t + d_{t+1}‖²_W    d = p(θ) − q
+    Σ_t ‖d_t‖²_W + BEND · Σ_t ‖d_{t−1} − 2 d_t + d_{t+1}‖²_W    d = p(θ) − x
     + Σ w · (p(θ) − y)²                                         pulls: goals, standing feet, the floor
 
-The second differences spread what a goal changes smoothly over the frames around it, as a spline would, with a length
-of some BEND^(1/4) frames, and leave the accelerations of the rest as they are.
+The second differences keep the accelerations of the points, and spread what a goal or a stretched limb changes smoothly
+over the frames around it, as a spline would, with a length of some BEND^(1/4) frames.
 
-Unknowns are, in each frame, the root's move, a turn of every joint that carries others (a vector in radians in its
-parent's frame, three numbers), and one angle for knees and elbows, which are hinges. A frame's joints depend on its own
-unknowns alone, so the normal equations couple a frame with the two on either side: a matrix of bandwidth 3·46, whose
-Cholesky factor costs some milliseconds a second of motion (LAPACK's pbsv). Steps are damped as Levenberg and Marquardt
-have it.
+Unknowns are, in each frame, the root's move, a turn of every joint that carries others (three angles about the axes of
+its parent's frame), and one angle for knees and elbows, which are hinges. A frame's joints depend on its own unknowns
+alone, so the normal equations couple a frame with the two on either side: a matrix of bandwidth 3·46, whose Cholesky
+factor costs some milliseconds a second of motion (LAPACK's pbsv). Steps are damped as Levenberg and Marquardt have it.
 """
 
 from __future__ import annotations
@@ -38,33 +36,52 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from motion_diffusion.rig import Rig
-from motion_diffusion.rotations import orientations, relative_to_parents, shortest_arc
+from motion_diffusion.rotations import orientations, relative_to_parents, rotation_vectors, shortest_arc, turned
 from motion_diffusion.skeleton import JOINTS, OFFSETS, PARENTS
 
 BEND = 100.0
 """Weight of second differences over frames against that of positions."""
+TREMBLING = 0.015
+"""Metres: second differences of the points that no body can have count less where they are larger than that."""
 PINNED = 1e7
 """Weight of a goal: what soft terms pull it away by is some micrometres."""
 SOFTER = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Parts of the weight of goals, one after the other: a narrow valley is entered from a wide one."""
 NEARLY = 0.02
 """Metres by which goals are missed that are held at once."""
-ROUNDS = 8
-"""Of Gauss–Newton, at most, for each of them."""
+ROUNDS, ALTOGETHER = 8, 40
+"""Of Gauss–Newton, at most: for each of them, and for all, if goals are not met by then or joints below the floor."""
 PIECE, OVERLAP = 600, 40
 """Frames that are fitted at once, and how many more on either side."""
-SETTLED = 1e-3
-"""Share of the energy by which a round that is the last lowers it, at most."""
+SETTLED = (1e-3, 3e-2)
+"""Share of the energy by which a round that is the last lowers it, at most: of frames by themselves, of a motion."""
+TURNED = 1e-3
+"""Radians likewise."""
+BENT = 5e-3
+"""Radians by which hinges bend the wrong way likewise."""
+SUNK = 1e-3
+"""Metres by which joints are below the floor, at most, where no more rounds are needed."""
+MET = 5e-5
+"""Metres by which goals are missed, at most, where no more rounds are needed."""
+STUCK = 1e-4
+"""Likewise, where it has not what it must."""
 REST_WEIGHT = 1e-6
 """m²/rad²: weight of a joint's rotation away from the rest pose, where no point says how it turns."""
 STEADY_WEIGHT = 1e-3
 """m²/rad²: weight of a joint's turn from frame to frame."""
-LIMIT_WEIGHT = 100.0
+LIMIT_WEIGHT = 1e4
 """m²/rad²: weight of a hinge's angle beyond its limit."""
+NEAR_LIMIT = 0.05
+"""Radians from its limit at which a hinge is."""
 FLOOR_WEIGHT = 1e6
 """Of how far joints are below the floor."""
 DAMPING = (1e-4, 1e-4, 1e2)
 """Least, first and largest damping, m²."""
+TRIES = 7
+"""Steps of a round, at most, each with ten times the damping of the one before."""
+
+FARTHEST = 1.0
+"""Radians that a step turns a joint by, at most: what turns farther does not follow the tangent any more."""
 
 HINGES = {"left_knee": (1.0, 0.0, 0.0), "right_knee": (1.0, 0.0, 0.0),
           "left_elbow": (0.0, -1.0, 0.0), "right_elbow": (0.0, 1.0, 0.0)}  # fmt: skip
@@ -74,19 +91,25 @@ _COUNT = len(JOINTS)
 _CHILDREN = [[j for j, parent in enumerate(PARENTS) if parent == joint] for joint in range(_COUNT)]
 _HINGES = {JOINTS.index(name): torch.tensor(axis, dtype=torch.float64) for name, axis in HINGES.items()}
 _BALLS = [joint for joint in range(_COUNT) if _CHILDREN[joint] and joint not in _HINGES]
-_TURNS = 3 * len(_BALLS)
-SIZE = _TURNS + len(_HINGES) + 3
-"""Unknowns a frame."""
 _NECK, _HEAD = JOINTS.index("neck"), JOINTS.index("head")
+_EYE = torch.eye(3, dtype=torch.float64)
+_TURNING = torch.tensor([joint for joint in _BALLS for _ in range(3)] + list(_HINGES))
+"""The joint that each angle turns."""
+_AXES = torch.cat([_EYE.repeat(len(_BALLS), 1), torch.stack(list(_HINGES.values()))])
+"""(angles, 3) about which axis of its parent's frame."""
+SIZE = len(_TURNING) + 3
+"""Unknowns a frame."""
+_PARENTS = torch.tensor([max(parent, 0) for parent in PARENTS])
 _ONES = torch.eye(_COUNT, dtype=torch.float64)
-_CARRIES = _ONES.clone()
+_CARRIED = _ONES.clone()
 for _joint in reversed(range(1, _COUNT)):
-    _CARRIES[PARENTS[_joint]] += _CARRIES[_joint]
-_CARRIES -= _ONES  # (22, 22): 1 where a row's turn moves a column's joint
+    _CARRIED[PARENTS[_joint]] += _CARRIED[_joint]
+_CARRIED -= _ONES  # (22, 22): 1 where a row's turn moves a column's joint
+_MOVES = _CARRIED[_TURNING].mT[:, None]
+"""(22, 1, angles): 1 where an angle moves a joint."""
 _BONES = _ONES[1:] - _ONES[list(PARENTS[1:])]
 _METRIC = _ONES + _BONES.mT @ _BONES
 """W (22, 22), the same for each axis."""
-_EYE = torch.eye(3, dtype=torch.float64)
 
 
 def _straight(joint: int, axis: Tensor) -> float:
@@ -97,6 +120,15 @@ def _straight(joint: int, axis: Tensor) -> float:
 
 LIMITS = {joint: _straight(joint, axis) for joint, axis in _HINGES.items()}
 """Least angle of each hinge, radians."""
+_LEAST = torch.tensor(list(LIMITS.values()), dtype=torch.float64)
+
+
+class Turns(NamedTuple):
+    """How joints should be turned: orientations in the world (F, 22, 3, 3), with weights (F, 22, 3, 3) of the turns (as
+    vectors in the world) that are missing, m²/rad², 0 for what is free."""
+
+    values: Tensor
+    weights: Tensor
 
 
 class Pulls(NamedTuple):
@@ -104,59 +136,100 @@ class Pulls(NamedTuple):
 
     values: Tensor
     weights: Tensor
+    turns: Turns | None = None
+
+    def frames(self, some: slice) -> Pulls:
+        """Some of its frames."""
+        turns = None if self.turns is None else Turns(*(part[some] for part in self.turns))
+        return Pulls(self.values[some], self.weights[some], turns)
 
 
-Wanted = Callable[[Tensor], Pulls]
-"""What joints (F, 22, 3) are pulled to, asked again in every round: it may depend on where they are."""
+Wanted = Callable[[Rig], Pulls]
+"""What a body is pulled to, asked again in every round: it may depend on where it is."""
 
 
-def no_pulls(joints: Tensor) -> Pulls:
+def no_pulls(body: Rig) -> Pulls:
     """Nothing is wanted but to be near the points."""
-    return Pulls(torch.zeros_like(joints), torch.zeros_like(joints))
+    return Pulls(torch.zeros_like(body.joints), torch.zeros_like(body.joints))
 
 
-def fit_frames(points: Tensor, fps: float, *, wanted: Wanted = no_pulls, start: Rig | None = None) -> Rig:
-    """The body nearest to points (F, 22, 3) in metres, each frame by itself.
+def fit_frames(points: Tensor, fps: float, *, rounds: int = ROUNDS) -> Rig:
+    """The body nearest to points (F, 22, 3) in metres, each frame by itself, after so many rounds at most.
 
-    In one round from `start`, a body of similar points, or in some from nothing. The points may be those of several
-    motions, one after the other.
+    The points may be those of several motions, one after the other.
     """
     points = points.detach().to("cpu", torch.float64)
-    body = Rig(_upright(points), points[:, 0], fps) if start is None else start
+    body = Rig(_upright(points), points[:, 0], fps)
+    damping = torch.full((len(points),), DAMPING[1], dtype=torch.float64)
+    active = torch.arange(len(points))
     with _one_thread():
-        body = _Problem(points).solve(body, wanted, 1.0, 1 if start is not None else ROUNDS)
+        for _ in range(rounds):
+            body, gain = _step_of_each(points, body, active, damping)
+            active = active[gain > SETTLED[0]]
+            if not len(active):
+                break
     return replace(body, rotations=_with_ends(body.rotations))
 
 
-def fit_motion(body: Rig, *, wanted: Wanted, floor: float | None = None, kept: Tensor | None = None) -> Rig:
-    """The motion nearest to that of a body that has what is wanted of it, and no joint below the floor (height in m).
+def _step_of_each(points: Tensor, body: Rig, active: Tensor, damping: Tensor) -> tuple[Rig, Tensor]:
+    """The body after a step of the active frames (indices), and by which share it lowered the energy of each.
 
-    Weights of `wanted` at or above PINNED are goals: they enter the problem by the parts `SOFTER` of their weight, one
-    after the other. kept: (F,) bool, frames that stay as they are. Long motions are fitted piece by piece, each with
-    the end of the one before kept.
+    damping (F,) becomes that of the next step.
     """
-    near, frames = body.joints, len(body.root)
+    problem, now = _Problem(points[active]), body.frames(active)
+    pulls = no_pulls(now)
+    before = problem.energy(now, pulls)
+    (normal,), gradient = problem.normal(now, pulls)
+    gain, left = torch.zeros_like(before), torch.arange(len(active))
+    while len(left):
+        lambdas = damping[active[left], None, None] * torch.eye(SIZE, dtype=torch.float64)
+        factor, _ = torch.linalg.cholesky_ex(normal[left] + lambdas)
+        moved = _moved(now.frames(left), torch.cholesky_solve(-gradient[left, :, None], factor)[..., 0])
+        after = _Problem(problem.points[left]).energy(moved, no_pulls(moved))
+        better = after < before[left]
+        done = left[better]
+        body = body.with_frames(active[done], moved.frames(better))
+        gain[done] = 1 - after[better] / before[done]
+        damping[active[left]] *= torch.where(better, 0.1, 10.0)
+        left = left[~better & (damping[active[left]] <= DAMPING[2])]
+    damping.clamp_(min=DAMPING[0])
+    return body, gain
+
+
+def fit_motion(
+    points: Tensor, start: Rig, *, wanted: Wanted = no_pulls, floor: float | None = None, kept: Tensor | None = None
+) -> Rig:
+    """The motion nearest to points (F, 22, 3) that has what is wanted of it, no joint below the floor (a height, m).
+
+    start: a body near the points, e.g. that of `fit_frames`. Weights of `wanted` at or above PINNED are goals: where
+    these are far, they enter the problem by the parts `SOFTER` of their weight, one after the other. kept: (F,) bool,
+    frames that stay as they are in `start`. Long motions are fitted piece by piece, each with the end of the one before
+    kept.
+    """
+    points, frames = points.detach().to("cpu", torch.float64), len(points)
     done = torch.zeros(frames, dtype=torch.bool) if kept is None else kept.clone()
-    moved = body
+    moved = start
     for first in range(0, frames, PIECE):
         piece = slice(max(first - OVERLAP, 0), first + PIECE + OVERLAP)
 
-        def of_piece(joints: Tensor, piece: slice = piece, moved: Rig = moved) -> Pulls:
-            whole = moved.joints.clone()
-            whole[piece] = joints
-            return Pulls(*(part[piece] for part in wanted(whole)))
+        def of_piece(body: Rig, piece: slice = piece, moved: Rig = moved) -> Pulls:
+            return wanted(moved.with_frames(piece, body)).frames(piece)
 
         fitted = moved.frames(piece)
-        problem = _Problem(near[piece], bend=BEND, floor=floor, kept=done[piece])
-        asked = of_piece(fitted.joints)
-        missed = ((fitted.joints - asked.values).abs() * (asked.weights >= PINNED)).max()
+        bend = BEND * min(1.0, TREMBLING / _trembling(fitted.joints - points[piece])) ** 2
+        problem = _Problem(points[piece], bend=bend, floor=floor, kept=done[piece])
         with _one_thread():
-            for part in SOFTER if missed > NEARLY else (1.0,):
-                fitted = problem.solve(fitted, of_piece, part, ROUNDS)
+            asked = of_piece(fitted)
+            if _miss(fitted.joints, asked) <= NEARLY:
+                fitted = problem.solve(fitted, of_piece, 1.0)
+                asked = problem.said
+            if not problem.has_what_it_must(fitted, asked):
+                for part in SOFTER:
+                    fitted = problem.solve(fitted, of_piece, part)
         moved = moved.with_frames(piece, fitted)
         done[: first + PIECE] = True
     moved = replace(moved, rotations=_with_ends(moved.rotations))
-    return moved if kept is None else moved.with_frames(kept, body.frames(kept))
+    return moved if kept is None else moved.with_frames(kept, start.frames(kept))
 
 
 class _Problem:
@@ -172,121 +245,175 @@ class _Problem:
     ) -> None:
         """bend: weight of second differences, or None if nothing couples one frame to the next; others as above."""
         self.points, self.floor, self.coupled = points, floor, bend is not None
-        self.said = no_pulls(points)
+        self.said = Pulls(torch.zeros_like(points), torch.zeros_like(points))
         """What was wanted so far: what is held on one side of a place would else be let go as soon as it is there."""
-        self.over_time = _smoothness(len(points), bend or 0.0)
-        self.free = torch.ones(len(points), dtype=torch.float64) if kept is None else 1.0 - kept.double()
+        self.below = torch.zeros(points.shape[:2], dtype=torch.bool)
+        """What was below the floor so far, likewise."""
+        self.over_time = smoothness(len(points), bend or 0.0)
+        self.kept, self.damping, self.left = kept, DAMPING[1], ALTOGETHER
 
-    def solve(self, body: Rig, wanted: Wanted, part: float, rounds: int) -> Rig:
-        """The body after some rounds. Frames that nothing couples are damped, and settle, each for itself."""
+    def solve(self, body: Rig, wanted: Wanted, part: float) -> Rig:
+        """The motion after some rounds, with a part of the weight of goals."""
         least, first, _ = DAMPING
-        groups = 1 if self.coupled else len(self.points)
-        damping = torch.full((groups,), first, dtype=torch.float64)
-        settled = torch.zeros(groups, dtype=torch.bool)
-        for _ in range(rounds):
+        gain, last = 1.0, self.left if part == 1 else min(self.left, ROUNDS)
+        for number in range(last + 1):
             joints = body.joints
-            self.said = _updated(self.said, wanted(joints))
-            if self.floor is not None:
-                self.said = _with_floor(joints, self.said, self.floor)
+            self.said = _updated(self.said, wanted(body))
             pulls = _softened(self.said, part)
-            before = self.energy(body, joints, pulls)
-            body, damping, gain = self._step(body, self._normal(body, joints, pulls), pulls, before, damping, settled)
-            settled |= gain < SETTLED * before
-            damping = (damping / 10).clamp_min(least)
-            if settled.all():
+            if self.floor is not None:
+                self.below |= joints[..., 1] < self.floor
+                pulls = _with_floor(pulls, self.below, self.floor)
+            enough = gain < SETTLED[1] or number >= ROUNDS
+            if gain < STUCK or (enough and (part < 1 or self.has_what_it_must(body, pulls))) or number == last:
                 break
+            body, gain = self._step(body, pulls)
+            self.left -= 1
+            self.damping = first if gain == 0 else max(self.damping, least)
         return body
 
-    def _step(
-        self,
-        body: Rig,
-        normal: tuple[list[Tensor], Tensor],
-        pulls: Pulls,
-        before: Tensor,
-        damping: Tensor,
-        settled: Tensor,
-    ) -> tuple[Rig, Tensor, Tensor]:
-        """The body after a step that lowers the energy wherever it has not settled, the damping that this took, and by
-        how much it did: 0 where none does."""
-        taken, gain = settled.clone(), torch.zeros_like(before)
-        result = body
-        while not taken.all() and damping[~taken].min() <= DAMPING[-1]:
-            moved = _moved(body, _solved(*normal, damping))
-            after = self.energy(moved, moved.joints, pulls)
-            better = (after < before) & ~taken
-            result = result.with_frames(better, moved.frames(better)) if not self.coupled else moved if better else body
-            gain = torch.where(better, before - after, gain)
-            taken = taken | better
-            damping = torch.where(taken, damping, 10 * damping)
-        return result, damping, gain
+    def _step(self, body: Rig, pulls: Pulls) -> tuple[Rig, float]:
+        """The motion after a step that lowers its energy, and by which share; the same and 0 if there is none."""
+        before, normal = self.energy(body, pulls).sum(), self.normal(body, pulls)
+        for tried in range(TRIES):
+            moved = _moved(body, _banded_step(*normal, self.damping))
+            gain = 1 - (self.energy(moved, pulls).sum() / before).item()
+            if gain > 0:
+                self.damping /= 1 if tried else 10
+                return moved, gain
+            self.damping *= 10
+        return body, 0.0
 
-    def energy(self, body: Rig, joints: Tensor, pulls: Pulls) -> Tensor:
-        """E of a body, m²: of each frame, or where they are coupled of all together, (1,)."""
+    def has_what_it_must(self, body: Rig, pulls: Pulls) -> bool:
+        """Whether goals are met, the floor is below, and hinges bend one way."""
+        deep = 0.0 if self.floor is None else (self.floor - body.joints[..., 1]).clamp(max=SUNK).max().item()
+        turn = 0.0 if pulls.turns is None else (_turn_energy(body.world, pulls.turns).max() / PINNED).sqrt().item()
+        bent = -_beyond(_angles(body.rotations)).min().item()
+        return _miss(body.joints, pulls) < MET and turn < TURNED and deep < SUNK and bent < BENT
+
+    def energy(self, body: Rig, pulls: Pulls) -> Tensor:
+        """E of each frame of a body, (F,) m²; what couples two frames counts for one of them."""
+        joints = body.joints
         away = joints - self.points
         total = (away * _measured(_along(self.over_time, away))).sum((1, 2))
         total += (pulls.weights * (joints - pulls.values).square()).sum((1, 2))
-        logs = _logs(body.rotations)[:, 1:]
-        total += REST_WEIGHT * logs.square().sum((1, 2)) + LIMIT_WEIGHT * _beyond(body.rotations).square().sum(1)
-        if not self.coupled:
-            return total
-        return (total.sum() + STEADY_WEIGHT * logs.diff(dim=0).square().sum())[None]
+        if pulls.turns is not None:
+            total += _turn_energy(body.world, pulls.turns)
+        angles = _angles(body.rotations)
+        total += REST_WEIGHT * angles.square().sum(1) + LIMIT_WEIGHT * _beyond(angles).square().sum(1)
+        if self.coupled:
+            total[1:] += STEADY_WEIGHT * angles.diff(dim=0).square().sum(1)
+        return total
 
-    def _normal(self, body: Rig, joints: Tensor, pulls: Pulls) -> tuple[list[Tensor], Tensor]:
-        """The blocks (F - k, n, n) of JᵀJ that couple frames k apart, and the gradient (F, n), halved both."""
-        rows = _jacobian(body.world, joints) * self.free[:, None, None]  # (F, 66, n)
+    def normal(self, body: Rig, pulls: Pulls) -> tuple[list[Tensor], Tensor]:
+        """The blocks (F - k, n, n) of JᵀJ that couple frames k apart, and the gradient (F, n), halved both.
+
+        With JᵀJ is what Gauss and Newton leave out of the second derivatives, where that adds to them: a limb that is
+        pulled at by its end turns less easily, as a pendulum does.
+        """
+        joints = body.joints
+        rows = _jacobian(body.world, joints)  # (F, 66, n)
+        if self.kept is not None:
+            rows[self.kept] = 0.0
         away = joints - self.points
-        measured = torch.einsum("ij,fjcn->ficn", _METRIC, rows.unflatten(1, (-1, 3))).flatten(1, 2)
-        gradient = _times(rows, _measured(_along(self.over_time, away)) + pulls.weights * (joints - pulls.values))
-        blocks = [self.over_time[0][:, None, None] * (rows.mT @ measured)]
+        pulled = _measured(_along(self.over_time, away)) + pulls.weights * (joints - pulls.values)
+        gradient = (rows.mT @ pulled.flatten(1)[..., None])[..., 0]
+        measured = (_METRIC @ rows.unflatten(1, (_COUNT, 3)).flatten(2)).view_as(rows)
+        over = self.over_time[:, :, None, None]
+        blocks = [rows.mT @ torch.addcmul(over[0] * measured, pulls.weights.flatten(1)[..., None], rows)]
         for apart in (1, 2) if self.coupled else ():
-            weights = self.over_time[apart][:-apart, None, None]
-            blocks.append(weights * (rows[:-apart].mT @ measured[apart:]))
-        blocks[0] += (rows * pulls.weights.flatten(1)[..., None]).mT @ rows
+            blocks.append(rows[:-apart].mT @ (over[apart, :-apart] * measured[apart:]))
+        inward = ((_CARRIED @ pulled) * joints).sum(-1) - (pulled * joints).sum(-1) @ _CARRIED.mT
+        blocks[0].diagonal(dim1=-2, dim2=-1)[:, :-3] += inward.clamp_min(0.0)[:, _TURNING]
+        if pulls.turns is not None:
+            _add_turns(body.world, pulls.turns, blocks[0], gradient)
         _add_rotations(body.rotations, blocks, gradient, STEADY_WEIGHT if self.coupled else 0.0)
-        held = (1 - self.free)[:, None] * torch.ones(SIZE, dtype=torch.float64)
-        blocks[0] += torch.diag_embed(1e9 * held)
-        return blocks, gradient * self.free[:, None]
+        if self.kept is not None:
+            blocks[0][self.kept] += 1e9 * torch.eye(SIZE, dtype=torch.float64)
+            gradient[self.kept] = 0.0
+        return blocks, gradient
+
+
+def _turn_energy(world: Tensor, turns: Turns) -> Tensor:
+    """(F,) of what is missing of the turns."""
+    _, missing, weights = _missing(world, turns)
+    return (missing[..., None, :] @ weights @ missing[..., None]).sum((1, 2, 3))
+
+
+def _missing(world: Tensor, turns: Turns) -> tuple[list[int], Tensor, Tensor]:
+    """The joints of which any turn is wanted, the turns in the world that they miss (F, j, 3), and these weights."""
+    some = turns.weights.abs().amax((0, 2, 3)).nonzero()[:, 0].tolist()
+    return some, rotation_vectors(turns.values[:, some] @ world[:, some].mT), turns.weights[:, some]
+
+
+def _add_turns(world: Tensor, turns: Turns, block: Tensor, gradient: Tensor) -> None:
+    """Their JᵀJ and gradient, in place: a joint turns with every joint that carries it, and with itself."""
+    axes = _axes(world)
+    some, missed, held = _missing(world, turns)
+    for joint, missing, weights in zip(some, missed.unbind(1), held.unbind(1), strict=True):
+        rows = axes * (_CARRIED + _ONES)[_TURNING, joint]
+        weighted = rows.mT @ weights  # (F, angles, 3)
+        block[:, :-3, :-3] += weighted @ rows
+        gradient[:, :-3] -= (weighted @ missing[..., None])[..., 0]
 
 
 def _add_rotations(rotations: Tensor, blocks: list[Tensor], gradient: Tensor, steady: float) -> None:
-    """Priors, steadiness and limits, in place.
+    """Priors, steadiness and limits, in place: the gradient of them, and JᵀJ as if turns were small.
 
-    A joint's turn changes the logarithm of its rotation by as much, to first order where that is small.
+    A hinge that is pushed at its limit counts as beyond it.
     """
-    hinges = slice(_TURNS, _TURNS + len(_HINGES))
-    logs, beyond = _logs(rotations), _beyond(rotations)
-    bent = torch.stack([logs[:, joint] @ axis for joint, axis in _HINGES.items()], dim=-1)
-    values = torch.cat([logs[:, _BALLS[1:]].flatten(1), bent], dim=-1)
-    own = torch.full((len(rotations), 1), REST_WEIGHT, dtype=torch.float64)
-    pull, change = REST_WEIGHT * values, steady * values.diff(dim=0)
+    angles, hinges = _angles(rotations), slice(-len(_HINGES), None)
+    beyond, turned = _beyond(angles), slice(3, SIZE - 3)
+    own = torch.full_like(angles, REST_WEIGHT)
+    pushed = (angles[:, hinges] < _LEAST + NEAR_LIMIT) & (gradient[:, turned][:, hinges] > 0)
+    own[:, hinges] += LIMIT_WEIGHT * (pushed | (beyond < 0)).double()
+    pull, change = REST_WEIGHT * angles, steady * angles.diff(dim=0)
+    pull[:, hinges] += LIMIT_WEIGHT * beyond
     for side, sign in ((slice(1, None), 1), (slice(None, -1), -1)):
         own[side] += steady
         pull[side] += sign * change
-    turned = slice(3, hinges.stop)
     blocks[0].diagonal(dim1=-2, dim2=-1)[:, turned] += own
     if len(blocks) > 1:
         blocks[1].diagonal(dim1=-2, dim2=-1)[:, turned] -= steady
-    blocks[0].diagonal(dim1=-2, dim2=-1)[:, hinges] += LIMIT_WEIGHT * (beyond < 0).double()
-    gradient[:, turned] += pull
-    gradient[:, hinges] += LIMIT_WEIGHT * beyond
+    balls = slice(0, -len(_HINGES))
+    back = _pulled_back(angles[:, balls].unflatten(1, (-1, 3)), pull[:, balls].unflatten(1, (-1, 3)))
+    gradient[:, turned] += torch.cat([back.flatten(1), pull[:, hinges]], dim=1)
 
 
-def _beyond(rotations: Tensor) -> Tensor:
+def _angles(rotations: Tensor) -> Tensor:
+    """(F, angles - 3) radians: the rotation vectors of ball joints but the pelvis, and how far hinges bend."""
+    hinges = [_angle(rotations[:, joint], axis) for joint, axis in _HINGES.items()]
+    return torch.cat([rotation_vectors(rotations[:, _BALLS[1:]]).flatten(1), torch.stack(hinges, dim=-1)], dim=-1)
+
+
+def _beyond(angles: Tensor) -> Tensor:
     """(F, hinges) radians by which hinges bend the wrong way, 0 or less."""
-    angles = [_angle(rotations[:, joint], axis) - LIMITS[joint] for joint, axis in _HINGES.items()]
-    return torch.stack(angles, dim=-1).clamp(max=0)
+    return (angles[:, -len(_HINGES) :] - _LEAST).clamp(max=0)
+
+
+def _pulled_back(vectors: Tensor, pull: Tensor) -> Tensor:
+    """The gradient with respect to a small turn ω, (..., 3), of what has a gradient `pull` with respect to a rotation's
+    vector v: log(exp ω · exp v) = v + (1 − [v]/2 + c [v]²) ω to first order, for c = (1 − θ/2 · cot θ/2) / θ²."""
+    half = (vectors.norm(dim=-1, keepdim=True) / 2).clamp_min(1e-4)
+    c = (1 - half / half.tan()) / (4 * half.square())
+    once = torch.linalg.cross(vectors, pull)
+    return pull + once / 2 + c * torch.linalg.cross(vectors, once)
 
 
 def _moved(body: Rig, step: Tensor) -> Rig:
-    """A body after a step (F, n)."""
+    """A body after a step (F, n), shortened in frames in which a joint would turn farther than `FARTHEST`."""
+    step = step / (step[:, :-3].abs().amax(1, keepdim=True) / FARTHEST).clamp_min(1.0)
     turns = torch.zeros(len(step), _COUNT, 3, dtype=torch.float64)
-    turns[:, _BALLS] = step[:, :_TURNS].unflatten(1, (-1, 3))
-    for i, (joint, axis) in enumerate(_HINGES.items()):
-        turns[:, joint] = step[:, _TURNS + i, None] * axis
-    return replace(body, rotations=_turned(turns) @ body.rotations, root=body.root + step[:, -3:])
+    turns.index_add_(1, _TURNING, step[:, :-3, None] * _AXES)
+    return replace(body, rotations=turned(turns) @ body.rotations, root=body.root + step[:, -3:])
 
 
-def _smoothness(frames: int, bend: float) -> Tensor:
+def _trembling(away: Tensor) -> float:
+    """Metres: root mean square of second differences over frames (F, 22, 3), that of the median frame."""
+    second = away.diff(n=2, dim=0)
+    return max(second.square().mean((1, 2)).median().sqrt().item(), 1e-9) if len(second) else 1e-9
+
+
+def smoothness(frames: int, bend: float) -> Tensor:
     """(3, F): what couples a frame to itself, the next and the next but one in 1 + bend · D₂ᵀD₂."""
     result = torch.zeros(3, frames, dtype=torch.float64)
     result[0] = 1.0
@@ -299,7 +426,7 @@ def _smoothness(frames: int, bend: float) -> Tensor:
 
 
 def _along(over_time: Tensor, values: Tensor) -> Tensor:
-    """The banded matrix of `_smoothness` times values (F, 22, 3)."""
+    """The banded matrix of `smoothness` times values (F, 22, 3)."""
     result = over_time[0][:, None, None] * values
     for apart in (1, 2):
         weights = over_time[apart][:-apart, None, None]
@@ -313,34 +440,30 @@ def _measured(values: Tensor) -> Tensor:
     return torch.einsum("ij,fjc->fic", _METRIC, values)
 
 
-def _times(rows: Tensor, values: Tensor) -> Tensor:
-    """Jᵀ values: (F, 66, n) and (F, 22, 3) → (F, n)."""
-    return (rows.mT @ values.flatten(1)[..., None])[..., 0]
-
-
 def _jacobian(world: Tensor, joints: Tensor) -> Tensor:
     """(F, 66, n): how the joints' coordinates change with the unknowns.
 
-    A joint's turn ω in its parent's frame P moves those that it carries, at r from it, by Pω × r.
+    A turn about the axis a in the world moves the joints that it carries, at r from its own, by a × r.
     """
-    arms = (joints[:, None] - joints[:, :, None]) * _CARRIES[..., None]  # (F, turning, moved, 3)
-    x, y, z = arms[:, _BALLS].unbind(-1)
+    axes = _axes(world)
+    x, y, z = joints.unbind(-1)
     none = torch.zeros_like(x)
-    crossed = torch.stack([none, z, -y, -z, none, x, y, -x, none], dim=-1).unflatten(-1, (3, 3))
-    frames = torch.cat([_EYE.expand(len(world), 1, 3, 3), world[:, [PARENTS[joint] for joint in _BALLS[1:]]]], dim=1)
-    balls = (crossed @ frames[:, :, None]).permute(0, 2, 3, 1, 4).flatten(3)  # (F, moved, 3, 3 · balls)
-    axes = torch.stack([world[:, PARENTS[joint]] @ axis for joint, axis in _HINGES.items()], dim=1)
-    hinges = torch.linalg.cross(axes[:, :, None].expand(-1, -1, _COUNT, -1), arms[:, list(_HINGES)])
+    crossed = torch.stack([none, z, -y, -z, none, x, y, -x, none], dim=-1).view(len(joints), -1, 3)  # a → a × p
+    own = torch.linalg.cross(axes, joints[:, _TURNING].mT, dim=1)
+    turns = ((crossed @ axes).unflatten(1, (_COUNT, 3)) - own[:, None]).mul_(_MOVES)
     moves = _EYE.expand(*joints.shape[:2], 3, 3)
-    return torch.cat([balls, hinges.permute(0, 2, 3, 1), moves], dim=-1).flatten(1, 2)
+    return torch.cat([turns, moves], dim=-1).flatten(1, 2)
 
 
-def _solved(blocks: list[Tensor], gradient: Tensor, damping: Tensor) -> Tensor:
-    """The step (F, n) that solves (JᵀJ + damping) step = −gradient; damping: (F,), or (1,) where frames are coupled."""
+def _axes(world: Tensor) -> Tensor:
+    """(F, 3, angles): the axes of the angles in the world."""
+    frames = torch.cat([_EYE.expand(len(world), 1, 3, 3), world[:, _PARENTS[1:]]], dim=1)
+    return (frames[:, _TURNING] @ _AXES[..., None])[..., 0].mT
+
+
+def _banded_step(blocks: list[Tensor], gradient: Tensor, damping: float) -> Tensor:
+    """The step (F, n) that solves (JᵀJ + damping) step = −gradient."""
     frames, size = gradient.shape
-    if len(blocks) == 1:
-        factor, _ = torch.linalg.cholesky_ex(blocks[0] + damping[:, None, None] * torch.eye(size, dtype=torch.float64))
-        return torch.cholesky_solve(-gradient[..., None], factor)[..., 0]
     columns = torch.zeros(frames, 3 * size, size, dtype=torch.float64)  # below and on the diagonal, block by block
     columns[:, :size] = blocks[0]
     for apart in (1, 2):
@@ -348,31 +471,41 @@ def _solved(blocks: list[Tensor], gradient: Tensor, damping: Tensor) -> Tensor:
     band = np.zeros((frames, size, 3 * size))
     for column in range(size):  # LAPACK's storage has the diagonal first
         band[:, column, : 3 * size - column] = columns[:, column:, column]
-    band[:, :, 0] += damping.item()
+    band[:, :, 0] += damping
     _, step, info = dpbsv(band.reshape(-1, 3 * size).T, -gradient.numpy().ravel(), lower=1, overwrite_ab=1)
     if info:
         return torch.full_like(gradient, torch.nan)
     return torch.from_numpy(step).view_as(gradient)
 
 
+def _miss(joints: Tensor, pulls: Pulls) -> float:
+    """Metres by which goals are missed along an axis, at most."""
+    return ((joints - pulls.values).abs() * (pulls.weights >= PINNED)).max().item()
+
+
 def _updated(pulls: Pulls, new: Pulls) -> Pulls:
     """With new ones in place of those of before."""
     said = new.weights > 0
-    return Pulls(torch.where(said, new.values, pulls.values), torch.where(said, new.weights, pulls.weights))
+    values, weights = torch.where(said, new.values, pulls.values), torch.where(said, new.weights, pulls.weights)
+    return Pulls(values, weights, new.turns)
 
 
 def _softened(pulls: Pulls, part: float) -> Pulls:
     """With a part of the weight of goals."""
-    return Pulls(pulls.values, torch.where(pulls.weights >= PINNED, part * pulls.weights, pulls.weights))
+    weights = torch.where(pulls.weights >= PINNED, part * pulls.weights, pulls.weights)
+    turns = None if pulls.turns is None else pulls.turns._replace(weights=part * pulls.turns.weights)
+    return Pulls(pulls.values, weights, turns)
 
 
-def _with_floor(joints: Tensor, pulls: Pulls, floor: float) -> Pulls:
-    """With the floor, for what is below it and not pulled elsewhere along y."""
-    below = (joints[..., 1] < floor) & (pulls.weights[..., 1] == 0)
+def _with_floor(pulls: Pulls, below: Tensor, floor: float) -> Pulls:
+    """With the floor for joints (F, 22) that were below it, unless goals hold their y: up to it, or to where they are
+    pulled above it."""
+    below = below & (pulls.weights[..., 1] < FLOOR_WEIGHT)
     values, weights = pulls.values.clone(), pulls.weights.clone()
-    values[..., 1] = torch.where(below, floor, values[..., 1])
+    pulled = torch.where(weights[..., 1] > 0, values[..., 1], floor)
+    values[..., 1] = torch.where(below, pulled.clamp_min(floor), values[..., 1])
     weights[..., 1] = torch.where(below, FLOOR_WEIGHT, weights[..., 1])
-    return Pulls(values, weights)
+    return pulls._replace(values=values, weights=weights)
 
 
 def _upright(points: Tensor) -> Tensor:
@@ -387,10 +520,10 @@ def _upright(points: Tensor) -> Tensor:
         right = (bend * usual).sum(-1, keepdim=True) > 0
         hinge = _square(torch.where(right, bend, usual), upper)
         twist = torch.atan2((torch.linalg.cross(usual, hinge) * upper).sum(-1), (usual * hinge).sum(-1))
-        world[:, parent] = _turned(twist[:, None] * upper) @ world[:, parent]
+        world[:, parent] = turned(twist[:, None] * upper) @ world[:, parent]
         rest, below = OFFSETS[end], world[:, parent].mT @ lower[..., None]
         angle = _about(axis, rest.expand(len(below), 3), below[..., 0]).clamp(min=LIMITS[joint])
-        world[:, joint] = world[:, parent] @ _turned(angle[:, None] * axis)
+        world[:, joint] = world[:, parent] @ turned(angle[:, None] * axis)
         for last in _CHILDREN[end]:
             foot = normalize(points[:, last] - points[:, end], dim=-1)
             ahead = normalize(world[:, joint] @ OFFSETS[last], dim=-1)
@@ -406,7 +539,7 @@ def _with_ends(rotations: Tensor) -> Tensor:
     """
     rotations = rotations.clone()
     rotations[:, [joint for joint in range(_COUNT) if not _CHILDREN[joint]]] = _EYE
-    rotations[:, _HEAD] = _turned(_logs(rotations[:, _NECK]) / -2)
+    rotations[:, _HEAD] = turned(rotation_vectors(rotations[:, _NECK]) / -2)
     return rotations
 
 
@@ -432,21 +565,6 @@ def _angle(rotation: Tensor, axis: Tensor) -> Tensor:
         dim=-1,
     )
     return torch.atan2(across @ axis, rotation.diagonal(dim1=-2, dim2=-1).sum(-1) - 1)
-
-
-def _logs(rotations: Tensor) -> Tensor:
-    import roma  # here, since it brings PyTorch's compiler: 0.7 s that most commands need not wait for
-
-    vectors: Tensor = roma.rotmat_to_rotvec(rotations)
-    return vectors
-
-
-def _turned(vectors: Tensor) -> Tensor:
-    """Rotations (..., 3, 3) about vectors (..., 3), by as many radians as they are long."""
-    import roma
-
-    rotations: Tensor = roma.rotvec_to_rotmat(vectors)
-    return rotations
 
 
 _pools: list[ThreadpoolController] = []

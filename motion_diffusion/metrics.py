@@ -54,3 +54,9 @@ def bone_length_errors(joints: Tensor) -> Tensor:
 def bone_length_error(joints: Tensor) -> float:
     """Mean over the 21 bones and frames of |length − that of the skeleton|, metres."""
     return bone_length_errors(joints).mean().item()
+
+
+def bone_length_range(joints: Tensor) -> float:
+    """Metres by which the length of any of the 21 bones varies within a motion (F, 22, 3), at most: 0 for a body."""
+    lengths = (joints[:, 1:] - joints[:, PARENTS[1:]]).norm(dim=-1)
+    return (lengths.amax(0) - lengths.amin(0)).max().item()

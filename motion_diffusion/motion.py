@@ -1,4 +1,4 @@
-"""A motion: where 22 joints are in every frame, what was said about it, and where it came from."""
+"""A motion of the body: joints and rotations in every frame, what was said about it, and where it came from."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from motion_diffusion.body_fit import fit_frames
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic
+from motion_diffusion.heading import heading, turn
 from motion_diffusion.npz import read_members
 from motion_diffusion.representation import encode
-from motion_diffusion.rotations import orientations, relative_to_parents
-from motion_diffusion.skeleton import FPS, JOINTS
+from motion_diffusion.rig import Rig
+from motion_diffusion.rotations import about_y
+from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
 
 VERSION = 1
 """Of the file format."""
@@ -28,11 +31,31 @@ MAX_SECONDS = 3600.0
 """That a motion lasts at most: an hour."""
 MAX_FPS = 1000.0
 """Frames a second, at most; beyond, files are damaged."""
+TALL = 1.7
+"""Metres, about, of this body."""
+SIZES = (1 / 3, 3.0)
+"""Of a person, beside this body; what is beyond stands in other units."""
+AGREE = 1e-5
+"""Metres between joints and where the rotations lead, at most."""
+
+
+def disagreement(joints: Tensor, rotations: Tensor) -> float:
+    """Metres between joints (frames, 22, 3) and where rotations (frames, 22, 3, 3) lead, at most, beyond what float32
+    cannot tell apart there; inf if they are no rotations of as many joints and frames."""
+    turns = rotations.double()
+    if turns.shape != (*joints.shape, 3) or not (turns @ turns.mT - torch.eye(3)).abs().max() < 1e-4:
+        return math.inf
+    away = (Rig(turns, joints[:, 0].double(), 1.0).joints - joints).norm(dim=-1).max().item()
+    return away - 2 * torch.finfo(torch.float32).eps * joints.abs().max().item()
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """A motion of the 22 joints. Raises InputError if joints are not finite numbers of shape (frames, 22, 3)."""
+    """A motion of the body, whose bones have the lengths of `skeleton.OFFSETS`.
+
+    Given joints alone, it is that of the body nearest to them (`body_fit.fit_frames`), and its joints are those of the
+    body. Raises InputError if joints or rotations are not finite numbers of their shape, or do not agree to 0.01 mm.
+    """
 
     joints: Tensor
     """(frames, 22, 3) float32: positions in metres, y up."""
@@ -41,6 +64,13 @@ class Motion:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """What it takes to make it again, and how well it was met, all JSON: model and its hash, seed, sampler and guidance
     settings, goals and the residual of each."""
+    rotations: Tensor = None  # type: ignore[assignment]
+    """(frames, 22, 3, 3) float32: SMPL's pose, each joint relative to its parent and the pelvis in the world."""
+
+    @staticmethod
+    def of(rig: Rig, *, text: str = "", provenance: Mapping[str, Any] | None = None) -> Motion:
+        """The motion of a rig."""
+        return Motion(rig.joints, rig.fps, text, provenance or {}, rig.rotations)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "joints", self.joints.detach().to("cpu", torch.float32))
@@ -51,6 +81,14 @@ class Motion:
             raise InputError(f"joints of frame {frame} are not all finite numbers; a motion needs positions in metres")
         if not (math.isfinite(self.fps) and self.fps > 0):
             raise InputError(f"fps is {self.fps}; a motion needs a positive number of frames a second")
+        if self.rotations is None:
+            rig = fit_frames(self.joints, self.fps)
+            object.__setattr__(self, "joints", rig.joints.float())
+            object.__setattr__(self, "rotations", rig.rotations.float())
+        else:
+            object.__setattr__(self, "rotations", self.rotations.detach().to("cpu", torch.float32))
+            if (away := disagreement(self.joints, self.rotations)) > AGREE:
+                raise InputError(f"rotations lead {1000 * away:.3g} mm away from the joints; leave them out")
 
     @property
     def frames(self) -> int:
@@ -68,9 +106,18 @@ class Motion:
         return encode(self.joints)
 
     @cached_property
-    def rotations(self) -> Tensor:
-        """(frames, 22, 3, 3): SMPL's pose, each joint relative to its parent and the pelvis in the world."""
-        return relative_to_parents(orientations(self.joints))
+    def rig(self) -> Rig:
+        """The same as root and rotations, float64."""
+        return Rig(self.rotations.double(), self.joints[:, 0].double(), self.fps)
+
+    @cached_property
+    def from_origin(self) -> Motion:
+        """The same, moved and turned so that it begins at x = z = 0 and faces +z. Heights stay."""
+        angle, floor = heading(self.joints[:1].double(), smooth=False), torch.tensor([1.0, 0.0, 1.0])
+        rotations = self.rig.rotations.clone()
+        rotations[:, 0] = about_y(angle) @ rotations[:, 0]
+        root = turn((self.rig.root - self.rig.root[:1] * floor)[:, None], angle)[:, 0]
+        return Motion.of(Rig(rotations, root, self.fps), text=self.text, provenance=self.provenance)
 
     @property
     def provenance_json(self) -> str:
@@ -102,7 +149,7 @@ class Motion:
     def load(path: str | Path) -> Motion:
         """Read what `save` wrote; nothing in the file is executed.
 
-        Rotations and features follow from the joints and are not read. Raises FileNotFoundError, or InputError for
+        Features follow from the joints and are not read. Raises FileNotFoundError, or InputError for
         a file that is not a whole motion of this project.
         """
         path = Path(path)
@@ -128,21 +175,41 @@ class Motion:
             raise InputError(f"{path}: provenance is not JSON ({error}); write the file again") from None
         if not isinstance(provenance, dict):
             raise InputError(f"{path}: provenance is not a JSON object; write the file again")
+        text, placed = str(_scalar(path, entries, "text")), torch.from_numpy(joints.astype(np.float32))
+        rotations: Any = _rotations(entries, placed)
         try:
-            return Motion(
-                torch.from_numpy(joints.astype(np.float32)), float(fps), str(_scalar(path, entries, "text")), provenance
-            )
+            if rotations is None:
+                check_metres(placed)
+            return Motion(placed, float(fps), text, provenance, rotations)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+
+
+def check_metres(joints: Tensor) -> None:
+    """InputError if the body of joints (frames, 22, 3) is as no person is tall; others are for `Motion` to refuse."""
+    if joints.shape[1:] != (len(JOINTS), 3) or not len(joints) or not joints.isfinite().all():
+        return
+    bones = (joints[:, 1:] - joints[:, list(PARENTS[1:])]).norm(dim=-1).median(dim=0).values
+    size = float((bones / BONE_LENGTHS[1:]).median())
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise InputError(f"its body is about {TALL * size:.3g} m tall; give joints in metres")
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     """The entries of an .npz file that a motion is made from."""
     wanted = ("version", "joints", "fps", "joint_names", "text", "provenance")
-    entries = read_members(path, wanted, "copy or make it again")
+    entries = read_members(path, (*wanted, "rotations"), "copy or make it again")
     if missing := [name for name in wanted if name not in entries]:
         raise InputError(f"{path}: {', '.join(missing)} missing; give an .npz file that this project wrote")
     return entries
+
+
+def _rotations(entries: Mapping[str, NDArray[Any]], joints: Tensor) -> Tensor | None:
+    """Those of a file, if they lead to its joints: in files of older versions, whose bones vary, they do not."""
+    if "rotations" not in entries or entries["rotations"].dtype.kind != "f" or joints.ndim != 3:
+        return None
+    rotations = torch.from_numpy(entries["rotations"].astype(np.float32))
+    return rotations if disagreement(joints, rotations) <= AGREE else None
 
 
 def _scalar(path: Path, entries: Mapping[str, NDArray[Any]], name: str) -> int | float | str:

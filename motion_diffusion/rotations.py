@@ -60,6 +60,38 @@ def from_6d(numbers: Tensor) -> Tensor:
     return rotations
 
 
+def from_quaternion(quaternions: Tensor) -> Tensor:
+    """(..., 4) w, x, y, z of any length → rotations (..., 3, 3)."""
+    import roma
+
+    rotations: Tensor = roma.unitquat_to_rotmat(normalize(quaternions, dim=-1).roll(-1, -1))
+    return rotations
+
+
+def to_quaternion(rotation: Tensor) -> tuple[float, float, float, float]:
+    """The inverse for one rotation (3, 3)."""
+    import roma
+
+    w, x, y, z = roma.rotmat_to_unitquat(rotation).roll(1, -1).tolist()
+    return w, x, y, z
+
+
+def rotation_vectors(rotations: Tensor) -> Tensor:
+    """(..., 3, 3) → (..., 3): the axis, as long as the angle in radians."""
+    import roma
+
+    vectors: Tensor = roma.rotmat_to_rotvec(rotations)
+    return vectors
+
+
+def turned(vectors: Tensor) -> Tensor:
+    """The inverse: rotations (..., 3, 3) about vectors (..., 3), by as many radians as they are long."""
+    import roma
+
+    rotations: Tensor = roma.rotvec_to_rotmat(vectors)
+    return rotations
+
+
 def bone_rotations(joints: Tensor, turn: Tensor) -> Tensor:
     """HumanML3D's rotations of the 21 bones, each relative to the one before it in its chain: (..., 21, 3, 3).
 

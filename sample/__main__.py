@@ -155,8 +155,8 @@ def main() -> None:
         print(table(residuals))
     if "part" in motion.provenance:
         print(f"what is made fits what is kept to within {motion.provenance['part']['seam_cm']:.3f} cm")
-    if options.settings.clean_up:
-        print("\n".join(CleanUp(**motion.provenance["clean_up"]).lines()))
+    for line in CleanUp(**motion.provenance["clean_up"]).unsettled:
+        print(f"warning: {line}", file=sys.stderr)
     print(f"{motion.seconds:g} s of motion: {', '.join(str(options.out / name) for name in RESULTS)}")
 
 

@@ -18,6 +18,7 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
 from motion_diffusion.ranges import SEED
+from motion_diffusion.rig import Rig
 from motion_diffusion.skeleton import FPS, JOINTS
 from sample.generate import Request, Settings, check_settings, check_words, known_by, provenance, steps_of, words
 from sample.segments import lengths_of, windows
@@ -84,8 +85,22 @@ class Part:
     @property
     def joints(self) -> Tensor:
         """(N, 22, 3) of the whole; where there is nothing yet, the last pose."""
-        joints = self.motion.joints
-        return torch.cat([joints, joints[-1:].expand(self.frames - len(joints), -1, -1)])
+        return self._held(self.motion.joints)
+
+    @property
+    def rotations(self) -> Tensor:
+        """(N, 22, 3, 3) likewise."""
+        return self._held(self.motion.rotations)
+
+    def _held(self, values: Tensor) -> Tensor:
+        return torch.cat([values, values[-1:].expand(self.frames - len(values), *values.shape[1:])])
+
+    @property
+    def kept(self) -> tuple[Rig, Tensor]:
+        """The body of the whole, and the frames (N,) bool that stay as they are."""
+        frames = torch.ones(self.frames, dtype=torch.bool)
+        frames[self.start : self.end] = False
+        return (Rig(self.rotations.double(), self.joints[:, 0].double(), FPS), frames)
 
     @property
     def window(self) -> slice:
@@ -136,12 +151,12 @@ def edited(
     SEED.check("--seed", seed)
     request = _request(model, text, part, goals, seed)
     with tqdm(total=steps_of(settings), desc="sampling", unit="step", disable=not progress or None) as bar:
-        ((joints, report),) = request.sample(parse_methods(settings.guidance), functions, settings, bar)
+        ((points, rig, report),) = request.sample(parse_methods(settings.guidance), functions, settings, bar)
     given, made = part.joints, slice(part.start, part.end)
-    off = (joints - given)[part.window].norm(dim=-1)
+    off = (points - given)[part.window].norm(dim=-1)
     off[part.start - part.window.start : part.end - part.window.start] = 0
-    whole = given.clone()
-    whole[made] = joints[made]
+    whole, rotations = given.clone(), part.rotations.clone()
+    whole[made], rotations[made] = rig.joints[made].float(), rig.rotations[made].float()
     said, source = words(text, goals), part.motion
     if source.text:
         within = part.start < source.frames
@@ -153,8 +168,9 @@ def edited(
         "seam_cm": 100 * off.max().item(),
         "of": {"text": source.text, "provenance": dict(source.provenance)},
     }
-    comes_from = provenance(whole, goals, seed, settings, known_by(model), report)
-    return Motion(whole, text=said, provenance={**comes_from, "part": about})
+    body = Rig(rotations.double(), whole[:, 0].double(), FPS)
+    comes_from = provenance(body, goals, seed, settings, known_by(model), report)
+    return Motion(whole, text=said, provenance={**comes_from, "part": about}, rotations=rotations)
 
 
 def check_edit(
@@ -194,4 +210,4 @@ def _request(model: MotionModel, text: str, part: Part, goals: Goals, seed: int)
     of = windows(longer, model.config.max_frames)
     timeline = Spliced(Woven(model.representation, of.starts, of.lengths), part.joints, window.start)
     pinned = goals.model_copy(update={"goals": [*goals.goals, *part.poses]})
-    return Request(model, of.texts, of.lengths, of.seeds(seed), [pinned], timeline)
+    return Request(model, of.texts, of.lengths, of.seeds(seed), [pinned], timeline, part.kept)

@@ -34,7 +34,7 @@ from sample.study import StudyOptions, study
 from sample.study_rows import key_of
 from sample.trials import MIN_FRAMES, MotionCount, Setup
 
-VERSION = 1
+VERSION = 2
 """Of what is measured and how; part of every result's name."""
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from guidance.base import LONGEST
 from guidance.cleanup import CleanUp, clean_up
 from guidance.goals import Goals, Waypoint
-from guidance.methods import Guidance, Method, MethodOptions, Strength, check_segments, parse_methods
+from guidance.methods import EXACT, Guidance, Method, MethodOptions, Strength, check_segments, parse_methods
 from guidance.stages import check_stages, with_paths
 from guidance.task import Function, Task
 from guidance.timeline import Separate, Timeline, Woven
@@ -24,6 +24,7 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel, Steps
 from motion_diffusion.motion import Motion
 from motion_diffusion.ranges import SEED, Range
+from motion_diffusion.rig import Rig
 from motion_diffusion.samplers import Estimate, SamplerName
 from motion_diffusion.skeleton import FPS
 from sample.segments import said, windows
@@ -49,8 +50,8 @@ class Settings(MethodOptions):
     steps: Steps = 50
     """Denoising steps, 1 to 1000."""
     sampler: SamplerName = "ancestral"
-    clean_up: bool = False
-    """After the last step, let feet stand where they stand and bones have their lengths (see `guidance.cleanup`)."""
+    clean_up: bool = True
+    """After the last step, let feet stand where they stand, on the floor (see `guidance.cleanup`)."""
 
 
 def generate(
@@ -93,9 +94,9 @@ def generate(
                 model, _some(texts, chosen), _some(frames, chosen), _some(goals, chosen), _some(seeds, chosen)
             )
             sampled = asked.sample(methods if guided else (), functions, settings, bar)
-            for i, (joints, report) in zip(chosen, sampled, strict=True):
-                came = provenance(joints, goals[i], seeds[i], settings, known, report)
-                made[i] = Motion(joints, text=words(texts[i], goals[i]), provenance=came)
+            for i, (_, rig, report) in zip(chosen, sampled, strict=True):
+                came = provenance(rig, goals[i], seeds[i], settings, known, report)
+                made[i] = Motion.of(rig, text=words(texts[i], goals[i]), provenance=came)
     return [made[i] for i in range(len(texts))]
 
 
@@ -174,6 +175,14 @@ def check_words(text: str, goals: Goals) -> None:
             )
 
 
+class Sampled(NamedTuple):
+    """What the network made, joints (F, 22, 3), the body of it, and what was done to make it one."""
+
+    points: Tensor
+    rig: Rig
+    report: CleanUp
+
+
 @dataclass(frozen=True, eq=False)
 class Request:
     """Windows for the model to make, with a text, frames and a seed each, and the motions they are to become."""
@@ -185,6 +194,8 @@ class Request:
     goals: Sequence[Goals]
     """Of each motion."""
     timeline: Timeline
+    kept: tuple[Rig, Tensor] | None = None
+    """Of a motion that is there: its body, and the frames (F,) bool that stay as they are."""
 
     @staticmethod
     def of_motions(
@@ -207,8 +218,8 @@ class Request:
 
     def sample(
         self, methods: tuple[Method, ...], functions: Sequence[Function], settings: Settings, bar: tqdm
-    ) -> list[tuple[Tensor, CleanUp | None]]:
-        """The joints (N, 22, 3) of each motion, and what a clean-up did, if that is set."""
+    ) -> list[Sampled]:
+        """Every motion."""
         model, lengths, goals = self.model, self.timeline.lengths, self.goals
         if "stages" in methods:
             goals = with_paths(goals, self.texts, lengths, self.seeds, settings.stages)
@@ -236,9 +247,11 @@ class Request:
         if not methods:
             joints = joints - joints[:, :1, :1] * torch.tensor([1.0, 0.0, 1.0])
         motions = [motion[:n] for motion, n in zip(joints, lengths.tolist(), strict=True)]
-        if not settings.clean_up:
-            return [(motion, None) for motion in motions]
-        return [clean_up(motion, wanted) for motion, wanted in zip(motions, self.goals, strict=True)]
+        exact = bool(EXACT & set(methods))
+        return [
+            Sampled(motion, *clean_up(motion, wanted, exact=exact, feet=settings.clean_up, kept=self.kept))
+            for motion, wanted in zip(motions, self.goals, strict=True)
+        ]
 
 
 def from_the_origin(goals: Goals, frames: int) -> Goals:
@@ -258,14 +271,16 @@ def known_by(model: MotionModel) -> dict[str, str]:
 
 
 def provenance(
-    joints: Tensor, goals: Goals, seed: int, settings: Settings, model: dict[str, str], report: CleanUp | None
+    body: Rig, goals: Goals, seed: int, settings: Settings, model: dict[str, str], report: CleanUp
 ) -> dict[str, Any]:
-    """Where a motion (N, 22, 3) comes from, and how well it meets its goals; model: what that is known by."""
+    """Where a motion comes from, and how well it meets its goals; model: what that is known by."""
     return {
         "model": model,
         "settings": dataclasses.asdict(settings),
         "seed": seed,
         "goals": goals.model_dump(exclude_none=True),
-        "clean_up": report and dataclasses.asdict(report),
-        "residuals": [residual.model_dump(exclude={"goal"}) for residual in goals.residuals(joints)],
+        "clean_up": dataclasses.asdict(report),
+        "residuals": [
+            residual.model_dump(exclude={"goal"}) for residual in goals.residuals(body.joints.float(), body.world)
+        ],
     }

@@ -58,4 +58,5 @@ class Source:
         start, end = self.keep
         if not (0 <= start < end <= motion.seconds and round(start * FPS) < round(end * FPS)):
             raise InputError(f"--keep {start:g} {end:g}: {path} lasts {motion.seconds:g} s; give two of its seconds")
-        return dataclasses.replace(motion, joints=motion.joints[round(start * FPS) : round(end * FPS)])
+        some = slice(round(start * FPS), round(end * FPS))
+        return dataclasses.replace(motion, joints=motion.joints[some], rotations=motion.rotations[some])

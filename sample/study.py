@@ -32,7 +32,7 @@ from sample.study_table import ERROR, OFF, Line, as_text, write_tables
 from sample.trials import MotionCount, Setup, Trial, draw, figures, make, of_split, train_judge
 from visualize.plots.drawing import draw as draw_figures
 
-VERSION = 1
+VERSION = 2
 """Of what is measured and how; part of every row's key."""
 
 GIVEN = {

@@ -15,6 +15,7 @@ from guidance.analysis.output import columns
 from guidance.analysis.runs import confidence, ratio
 from motion_diffusion.files import atomic
 from sample.study_rows import Cell, Row
+from sample.trials import BONE_RANGE
 
 ERROR, OFF = "average error, cm", "entries off by 20 cm"
 SKATING, JITTER, ALL_JITTER = "foot skating ratio", "root jitter, m/s3", "joint jitter, m/s3"
@@ -33,6 +34,7 @@ SHOWN = {
     ALL_JITTER: ("joint jitter, m/s³", 1, 0),
     MORE_ALL_JITTER: ("/ unguided", 1, 2),
     "bone length error, cm": ("bones off, cm", 1, 2),
+    BONE_RANGE: ("bone range, mm", 1, 2),
     "action recognised": ("action, %", 100, 0),
     "fastest root, m/s": ("fastest root, m/s", 1, 2),
     SECONDS: ("s a motion", 1, 2),
@@ -57,7 +59,10 @@ class Line:
     @cached_property
     def numbers(self) -> dict[str, Number]:
         """All figures by name."""
-        result = {name: interval(*confidence(values), len(values)) for name, values in self.tensors(self.row).items()}
+        figures = self.tensors(self.row)
+        result = {name: interval(*confidence(values), len(values)) for name, values in figures.items()}
+        if BONE_RANGE in figures:
+            result[BONE_RANGE] = figures[BONE_RANGE].max().item(), None  # the largest: a mean would hide it
         if self.row.seconds:
             seconds = _seconds(self.row)
             result[SECONDS] = interval(*seconds, len(self.row.seconds))

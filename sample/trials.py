@@ -19,12 +19,20 @@ from data_loaders.captions import motion_facts, true_caption
 from data_loaders.clip import Caption, Clip, Split
 from data_loaders.datasets import DatasetName, load_clips
 from guidance.goals import Goals, Pose
+from motion_diffusion.body_fit import fit_frames
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import to_origin
-from motion_diffusion.metrics import bone_length_error, fastest_root, foot_skating_ratio, joint_jitter, root_jitter
+from motion_diffusion.metrics import (
+    bone_length_error,
+    bone_length_range,
+    fastest_root,
+    foot_skating_ratio,
+    joint_jitter,
+    root_jitter,
+)
 from motion_diffusion.model import MotionModel
 from motion_diffusion.ranges import SEED, Range, Seed
-from motion_diffusion.skeleton import JOINTS
+from motion_diffusion.skeleton import FPS, JOINTS
 from sample.generate import BatchSize, Settings, generate
 from sample.judge import ActionJudge
 
@@ -32,11 +40,14 @@ MIN_FRAMES = 40
 MotionCount = Annotated[int | None, Range(1, 100_000)]
 """Motions that are measured together; None for the usual number."""
 
+BONE_RANGE = "range of a bone's length, mm"
+
 FIGURES: dict[str, Callable[[Tensor], float]] = {
     "foot skating ratio": foot_skating_ratio,
     "root jitter, m/s3": root_jitter,
     "joint jitter, m/s3": joint_jitter,
     "bone length error, cm": lambda joints: 100 * bone_length_error(joints),
+    BONE_RANGE: lambda joints: 1000 * bone_length_range(joints),
     "fastest root, m/s": fastest_root,
 }
 """What is measured on a motion (F, 22, 3) by itself."""
@@ -81,12 +92,13 @@ class Trial:
 
     @cached_property
     def goals(self) -> Goals:
-        """The given joints where the clip has them."""
+        """The given joints where the body has them that comes nearest to the clip: what is wanted, a body can do."""
         motion: list[list[tuple[float | None, float | None, float | None] | None]]
         motion = [[None] * len(JOINTS) for _ in self.joints]
-        for k in self.key_frames.tolist():
+        bodies = fit_frames(self.joints[self.key_frames], FPS).joints.tolist() if len(self.key_frames) else []
+        for k, pose in zip(self.key_frames.tolist(), bodies, strict=True):
             for joint in map(JOINTS.index, self.given):
-                x, y, z = self.joints[k, joint].tolist()
+                x, y, z = pose[joint]
                 motion[k][joint] = (x, y if joint or self.height else None, z)
         return Goals(goals=[Pose(frame=0, motion=motion)])
 

@@ -7,7 +7,6 @@ import torch
 from motion_diffusion.motion import Motion
 from motion_diffusion.rig import Rig
 from motion_diffusion.skeleton import JOINTS
-from visualize.rig import rig_of
 
 
 def tumbling(frames=40, fps=20.0, seed=0, reach=1.2):
@@ -25,5 +24,5 @@ def tumbling(frames=40, fps=20.0, seed=0, reach=1.2):
 
 def tumbled(**choices):
     """A motion with this body's bones, and the rig of it."""
-    motion = Motion(tumbling(**choices).joints, choices.get("fps", 20.0), "a person “tumbles” – 転ぶ", {"seed": 3})
-    return motion, rig_of(motion)
+    motion = Motion.of(tumbling(**choices), text="a person “tumbles” – 転ぶ", provenance={"seed": 3})
+    return motion, motion.rig

@@ -7,9 +7,10 @@ foot stands:
     velocity (eq. 5)  1/(N−1) Σ |(p_{i+1} − p_i) − (p̂_{i+1} − p̂_i)|²
     foot     (eq. 4)  1/(N−1) Σ |(p̂_{i+1} − p̂_i)·f_i|²
     jerk              1/(N−3) Σ |Δ³(p_i − p̂_i)|², with Δ the difference from frame to frame
+    bone              1/N Σ (|b_i| − |b̂_i|)², with b the differences of joints from their parents
 
-each averaged over the joints it is about. Jerk is not MDM's: it is what trembling is, which counts next to nothing in
-positions.
+each averaged over the joints (bones) it is about. Jerk and bone are not MDM's: they are what trembling and stretching
+are, which count next to nothing in positions.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.representation import Representation
-from motion_diffusion.skeleton import FEET
+from motion_diffusion.skeleton import FEET, PARENTS
 
 STILL = 0.01
 """A true foot stands from one frame to the next if its joint moves by less than this, m: 0.2 m/s, and not the 0.9 m/s
@@ -37,15 +38,19 @@ class Geometric:
     velocity: float = 0.0
     foot: float = 0.0
     jerk: float = 0.0
+    bone: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.foot and not self.representation.whole_body:
-            raise InputError("--foot-weight is for models of the whole body, and this one is of the root; leave it out")
+        for name, weight in (("foot", self.foot), ("bone", self.bone)):
+            if weight and not self.representation.whole_body:
+                raise InputError(
+                    f"--{name}-weight is for models of the whole body, and this one is of the root; leave it out"
+                )
 
     @property
     def any(self) -> bool:
         """Whether there is anything to compute."""
-        return bool(self.position or self.velocity or self.foot or self.jerk)
+        return bool(self.position or self.velocity or self.foot or self.jerk or self.bone)
 
     def __call__(self, x0_hat: Tensor, joints: Tensor, lengths: Tensor) -> Tensor:
         """(B,) of normalised features x̂0 (B, F, D), for true joints (B, F, 22, 3) and lengths (B,).
@@ -64,7 +69,16 @@ class Geometric:
             feet = list(FEET)
             stands = true[..., feet, :].diff(dim=1).norm(dim=-1) < STILL
             total = total + self.foot * _mean(read[..., feet, :].diff(dim=1).square().sum(-1) * stands, frames[:, 1:])
+        if self.bone:
+            length, real = (_bones(positions) for positions in (read, true))
+            total = total + self.bone * _mean((length - real).square(), frames)
         return total
+
+
+def _bones(joints: Tensor) -> Tensor:
+    """Lengths (B, F, 21) of the bones, m; their gradient is finite where one has none."""
+    between = joints[..., 1:, :] - joints[..., PARENTS[1:], :]
+    return (between.square().sum(-1) + 1e-12).sqrt()
 
 
 def _mean(values: Tensor, frames: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ class Objective:
             velocity=options.velocity_weight,
             foot=options.foot_weight,
             jerk=options.jerk_weight,
+            bone=options.bone_weight,
         )
 
     def __call__(self, batch: Batch, t: Tensor, importance: Tensor) -> Losses:

@@ -85,6 +85,8 @@ class TrainingOptions:
     """Weight of the squared steps of feet that should stand, m² (MDM, eq. 4)."""
     jerk_weight: Weight = 0.0
     """Weight of the squared error of joints' third differences from frame to frame, m²: against trembling."""
+    bone_weight: Weight = 0.0
+    """Weight of the squared error of the bones' lengths, m²: against stretching."""
     times: TimeSamplerName = "stratified"
     """How the noise levels of a batch are drawn."""
     window: Count = 16

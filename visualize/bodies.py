@@ -15,7 +15,6 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.motion import Motion
 from motion_diffusion.rig import REST, Rig
 from visualize.frames import frame_at
-from visualize.rig import rig_of
 from visualize.skin import Skin
 
 _TOE = 10
@@ -98,7 +97,7 @@ def surface_of(motion: Motion, looks: Looks, *, fps: float) -> Surface | None:
     check_looks(looks)
     if looks.body == "stick":
         return None
-    rig = rig_of(motion)
+    rig = motion.rig
     rig = rig if fps == rig.fps else rig.at(fps)
     if looks.body == "capsules":
         from visualize.capsules import capsule_skin

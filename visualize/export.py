@@ -14,7 +14,6 @@ from visualize.export_bvh import bvh
 from visualize.export_csv import csv
 from visualize.export_glb import glb
 from visualize.export_npz import amass
-from visualize.rig import rig_of
 
 Unit = Literal["m", "cm"]
 
@@ -34,14 +33,14 @@ def encoded(motion: Motion, ending: str, *, fps: float | None = None, unit: Unit
 
     ending: one of `ENDINGS`. fps: frames a second, by default the motion's own (see `Rig.at`). unit: of lengths, metres
     or centimetres. t_pose: begin with one frame of the rest pose, as retargeting programs like it.
-    Joints are those of `rig_of(motion)`: bones of constant length, goals met, as near to the motion as these allow.
+    Joints are those of `motion.rig`: bones of constant length, as near to the motion's joints as these allow.
     Raises InputError for another ending, for centimetres where the format is in metres, and for an impossible fps.
     """
     if ending not in ENDINGS:
         raise InputError(f"'{ending}' is no format to export to; choose one of {', '.join(ENDINGS)}")
     if unit == "cm" and ending in IN_METRES:
         raise InputError(f"{ending} files are in metres; leave the unit out, or write .bvh or .csv")
-    rig = rig_of(motion)
+    rig = motion.rig
     rig = rig if fps is None else rig.at(fps)
     return ENDINGS[ending](rig.after_t_pose() if t_pose else rig, motion, 100.0 if unit == "cm" else 1.0)
 

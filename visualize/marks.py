@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from guidance.goals import Contact, Goals, Heading, Joint, Loop, Obstacle, Path_, Pose, Relation
+from guidance.goals import Contact, Goals, Heading, Joint, Loop, Obstacle, Orientation, Path_, Pose, Relation
 from guidance.kinds import Goal
 from motion_diffusion.skeleton import FPS, JOINTS
 from visualize.frames import during, frame_at
@@ -216,6 +216,8 @@ def _sign(goal: Goal, seconds: float) -> Sign | None:
         return Dots(goal.first / FPS, tuple(joints), wanted.numpy()) if joints else None
     if isinstance(goal, Heading):
         return Arrow(goal.first / FPS, goal.last_time, goal.degrees)
+    if isinstance(goal, Orientation):
+        return Mark(goal.first / FPS, goal.index, (np.nan, np.nan, np.nan), goal.last_time)
     if isinstance(goal, Relation):
         return Link(goal.first / FPS, goal.last_time, goal.pair())
     if isinstance(goal, Obstacle):

@@ -40,7 +40,7 @@ class Options:
 def main() -> None:
     options = parse_arguments(Options)
     if options.source is None:
-        settings = Settings(steps=options.steps, clean_up=True)  # bones have their lengths, so nothing is lost
+        settings = Settings(steps=options.steps)
         (motion,) = generate(MotionModel.load("v-masks"), ["a proud person walks"], [80], settings=settings)
     else:
         motion = Motion.load(options.source)

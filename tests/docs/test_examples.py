@@ -85,7 +85,9 @@ def test_export_to_blender(run_example):
     table = np.loadtxt("out/export/walk.csv", delimiter=",", skiprows=1)
     assert len(table) == 3 * 79 + 1
     made = torch.from_numpy(table[2::3, 2:]).reshape(-1, 22, 3).float()  # the file's first frame is the T-pose
-    torch.testing.assert_close(there.joints[1:], made, atol=1e-4, rtol=0)
+    away = (there.joints[1:] - made).norm(dim=-1)  # read as places, to which the body is fitted anew
+    assert away.mean() < 5e-5
+    assert away.max() < 3e-3
 
 
 @pytest.mark.parametrize("kind", ["marginal", "absorbing"])

@@ -31,7 +31,7 @@ def lines(*goals):
         ),
         (
             [Waypoint(time=1, x=0, z=0), Joint(joint="left_wrist", time=1, position=(2.1, None, 0))],
-            "goals 1 and 2: left wrist 2.1 m from the pelvis at 1 s; it reaches 1.1 m",
+            "goals 1 and 2: left wrist 2.1 m from the pelvis at 1 s; it reaches 1.1 m, so 1.0 m are left",
         ),
         (
             [
@@ -50,6 +50,20 @@ def lines(*goals):
         ([Heading(time=1, degrees=0), Heading(time=1.1, degrees=-170)], "goals 1 and 2: 1700°/s between 1 s and 1.1 s"),
         ([Path_(points=[(0, 0), (0, 1), (0, 0)], end=2, face_along=True)], "goal 1: .*°/s"),
         ([Heading(time=1, degrees=0), Heading(time=1, degrees=90)], "goals 1 and 2: .* 0° and 90°"),
+        (
+            [
+                Joint(joint="left_wrist", time=1, position=(1, 1, 0)),
+                Joint(joint="right_wrist", time=1, position=(-1.2, 1, 0)),
+            ],
+            "goals 1 and 2: right wrist 2.2 m from the left wrist at 1 s; it reaches 1.6 m, so 0.6 m are left",
+        ),
+        (
+            [
+                Relation(joints=["left_wrist", "right_wrist"], distance=0.1, start=1, end=2),
+                Relation(joints=["right_wrist", "left_wrist"], distance=1.0, time=1.5),
+            ],
+            "goals 1 and 2: .* 0.1 m and 1 m apart within 0.05 s",
+        ),
         (
             [Relation(joints=["left_wrist", "right_wrist"], distance=3, time=1)],
             "goal 1: .* 3.0 m apart; they get up to",

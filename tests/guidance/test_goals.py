@@ -75,7 +75,7 @@ def of(kind, **fields):
         (goal(time=None, frame=10**30), ["goal 1", "frame"]),
         (goal(weight=0), ["goal 1", "weight", "greater"]),
         (goal(**{"a\nb\u2028c": 1}), ["goal 1", "unknown field"]),
-        (of("pose", time=1), ["goal 1", "pose", "'joints', 'motion' and 'file'"]),
+        (of("pose", time=1), ["goal 1", "pose", "'joints', 'motion', 'rotations' and 'file'"]),
         (of("pose", time=1, joints={"tail": [0, 0, 0]}), ["goal 1", "pose", "joints", "tail"]),
         (of("pose", time=1, joints={}), ["goal 1", "every axis"]),
         (of("pose", time=1, motion=[[[0, 0, 0]] * 21]), ["goal 1", "motion", "22"]),

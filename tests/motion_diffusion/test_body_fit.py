@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from motion_diffusion import body_fit
 from motion_diffusion.body_fit import HINGES, LIMITS, PINNED, Pulls, fit_frames, fit_motion
+from motion_diffusion.heading import gaussian
 from motion_diffusion.rig import Rig
 from motion_diffusion.rotations import relative_to_parents
 from motion_diffusion.skeleton import BONE_LENGTHS, JOINTS, PARENTS, forward_kinematics
@@ -21,7 +22,7 @@ def noise(like, size, seed=0):
 
 def pin(values, mask):
     """Goals that do not depend on the motion."""
-    return lambda joints: Pulls(values, PINNED * mask.double())
+    return lambda body: Pulls(values, PINNED * mask.double())
 
 
 def nothing(points):
@@ -31,7 +32,7 @@ def nothing(points):
 @pytest.fixture(scope="module")
 def points(walks):
     """(60, 22, 3) of a walk, which a network has drawn: it trembles and stretches."""
-    return walks[0][:60].double() + noise(walks[0][:60], 0.02)
+    return walks[0][:60].double() + gaussian(noise(walks[0][:60], 0.04).flatten(1), 1.0).view(60, 22, 3)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_the_joints_of_a_body_come_back(body):
     again = fit_frames(body.joints, 20.0)
     assert again.fps == 20
     np.testing.assert_allclose(again.joints, body.joints, atol=3e-4)
-    same = fit_motion(body, wanted=body_fit.no_pulls)
+    same = fit_motion(body.joints, body)
     np.testing.assert_allclose(same.joints, body.joints, atol=3e-4)
 
 
@@ -88,16 +89,16 @@ def test_the_gradient_is_that_of_the_energy(points, body, bend):
     problem = body_fit._Problem(points, bend=bend)
     start = fit_frames(points + noise(points, 0.05, seed=1), 20.0)
     pulls = Pulls(points + 0.1, noise(points, 1.0, seed=2).abs())
-    _, gradient = problem._normal(start, start.joints, pulls)
+    _, gradient = problem.normal(start, pulls)
     for seed in range(4):
         way = noise(gradient, 1e-6, seed)
 
         def energy(sign, way=way):
             moved = body_fit._moved(start, sign * way)
-            return problem.energy(moved, moved.joints, pulls)
+            return problem.energy(moved, pulls)
 
         slope = (energy(1) - energy(-1)).sum().item() / 2
-        assert slope == pytest.approx(2 * (gradient * way).sum().item(), rel=2e-2)
+        assert slope == pytest.approx(2 * (gradient * way).sum().item(), rel=1e-2)
 
 
 def test_a_banded_step_is_that_of_the_full_matrix():
@@ -110,17 +111,16 @@ def test_a_banded_step_is_that_of_the_full_matrix():
             full[i, :, j] *= float(abs(i - j) <= 2) * (1.0 if i == j else 0.05)
     blocks = [torch.stack([full[t, :, t + k] for t in range(frames - k)]) for k in range(3)]
     gradient = torch.randn(frames, n, generator=draws, dtype=torch.float64)
-    step = body_fit._solved(blocks, gradient, torch.tensor([3.0], dtype=torch.float64))
+    step = body_fit._banded_step(blocks, gradient, 3.0)
     square = full.reshape(frames * n, -1) + 3 * torch.eye(frames * n, dtype=torch.float64)
     np.testing.assert_allclose(step.flatten(), torch.linalg.solve(square, -gradient.flatten()), rtol=1e-8)
 
 
-def test_nothing_is_nearer(walks):
+def test_nothing_is_nearer(walks, monkeypatch):
     """scipy's optimiser, from the pose that was found and from others, finds none that is nearer to a frame."""
     wanted = walks[2][10].double() + noise(walks[2][10], 0.05)
-    found = fit_frames(wanted[None], 20.0)
-    for _ in range(4):
-        found = fit_frames(wanted[None], 20.0, start=found)
+    monkeypatch.setattr(body_fit, "SETTLED", (0.0, 0.0))
+    found = fit_frames(wanted[None], 20.0, rounds=100)
     turning = [joint for joint in range(22) if joint in PARENTS]
 
     def difference(numbers):
@@ -159,8 +159,8 @@ def test_goals_are_met(points, body, seed):
         frame, joint = (int(torch.randint(n, (), generator=draws)) for n in (60, 22))
         mask[frame, joint] = torch.rand(3, generator=draws) > 0.2
     free = fit_frames(points, 20.0)
-    rig = fit_motion(free, wanted=pin(values, mask))
-    assert ((rig.joints - values).abs() * mask).max() < 1e-5
+    rig = fit_motion(points, free, wanted=pin(values, mask))
+    assert ((rig.joints - values).abs() * mask).max() < 5e-5
     bends = lambda joints: joints.diff(n=2, dim=0).norm(dim=-1).max()  # noqa: E731
     assert bends(rig.joints) < 2 * bends(free.joints) + 0.05
 
@@ -172,7 +172,7 @@ def test_what_is_out_of_reach_is_reached_as_far_as_the_body_goes(points):
     values[30, pelvis] = torch.tensor([0.0, 0.9, 0.0], dtype=torch.float64)
     values[30, foot] = torch.tensor([-0.1, 3.0, 0.0], dtype=torch.float64)
     mask[30, [pelvis, foot]] = True
-    rig = fit_motion(fit_frames(points, 20.0), wanted=pin(values, mask))
+    rig = fit_motion(points, fit_frames(points, 20.0), wanted=pin(values, mask))
     way = rig.joints[30, foot] - rig.joints[30, JOINTS.index("right_hip")]
     leg = BONE_LENGTHS[[JOINTS.index(f"right_{name}") for name in ("knee", "ankle", "foot")]].sum()
     assert way.norm() > 0.9 * leg
@@ -186,7 +186,7 @@ def test_frames_that_are_kept_stay_to_the_bit(points, body):
     kept[:20] = kept[45:] = True
     values, mask = body.joints.clone(), nothing(points)[1]
     values[30, 0], mask[30, 0] = values[30, 0] + 0.1, True
-    rig = fit_motion(body, wanted=pin(values, mask), kept=kept)
+    rig = fit_motion(body.joints, body, wanted=pin(values, mask), kept=kept)
     assert torch.equal(rig.rotations[kept], body.rotations[kept])
     assert torch.equal(rig.root[kept], body.root[kept])
     np.testing.assert_allclose(rig.joints[30, 0], values[30, 0], atol=1e-5)
@@ -194,26 +194,27 @@ def test_frames_that_are_kept_stay_to_the_bit(points, body):
 
 def test_nothing_goes_through_the_floor(points):
     sunk = points - torch.tensor([0.0, 0.15, 0.0])
-    body = fit_motion(fit_frames(sunk, 20.0), wanted=body_fit.no_pulls, floor=0.0)
+    body = fit_motion(sunk, fit_frames(sunk, 20.0), floor=0.0)
     assert body.joints[..., 1].min() > -0.01
     assert sunk[..., 1].min() < -0.1
 
 
 def test_long_motions_are_fitted_in_pieces(points, monkeypatch):
-    start, wanted = fit_frames(points - torch.tensor([0.0, 0.1, 0.0]), 20.0), body_fit.no_pulls
-    whole = fit_motion(start, wanted=wanted, floor=0.0)
+    sunk = points - torch.tensor([0.0, 0.1, 0.0])
+    start = fit_frames(sunk, 20.0)
+    whole = fit_motion(sunk, start, floor=0.0)
     monkeypatch.setattr(body_fit, "PIECE", 20)
     monkeypatch.setattr(body_fit, "OVERLAP", 15)
-    pieces = fit_motion(start, wanted=wanted, floor=0.0)
-    np.testing.assert_allclose(pieces.joints, whole.joints, atol=0.1)
+    pieces = fit_motion(sunk, start, floor=0.0)
+    np.testing.assert_allclose(pieces.joints, whole.joints, atol=0.15)
     bends = [rig.joints.diff(n=2, dim=0).norm(dim=-1)[17:42].max() for rig in (pieces, whole)]
     assert bends[0] < 1.3 * bends[1]
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3])
 def test_short_motions(points, frames):
-    body = fit_motion(fit_frames(points[:frames], 20.0), wanted=body_fit.no_pulls, floor=0.0)
-    assert (body.joints - points[:frames]).norm(dim=-1).max() < 0.1
+    body = fit_motion(points[:frames], fit_frames(points[:frames], 20.0), floor=0.0)
+    assert (body.joints - points[:frames]).norm(dim=-1).max() < 0.2
 
 
 def test_a_twist_of_the_arm_follows_the_plane_in_which_it_bends():

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from motion_diffusion.metrics import bone_length_error, fastest_root, foot_skating_ratio, joint_jitter, root_jitter
+from motion_diffusion.metrics import (
+    bone_length_error,
+    bone_length_range,
+    fastest_root,
+    foot_skating_ratio,
+    joint_jitter,
+    root_jitter,
+)
 from motion_diffusion.skeleton import FPS, JOINTS, OFFSETS, forward_kinematics
 
 LEFT, RIGHT = JOINTS.index("left_foot"), JOINTS.index("right_foot")
@@ -80,5 +87,7 @@ def test_bones_have_their_lengths_or_not():
     assert bone_length_error(joints) == pytest.approx(0.0, abs=1e-12)
     head = JOINTS.index("head")
     joints[0, head] += 0.05 * joints[0, head].sub(joints[0, JOINTS.index("neck")]) / OFFSETS[head].norm()
+    assert bone_length_range(joints) == pytest.approx(0.05)
+    assert bone_length_range(1.1 * joints[1:]) == pytest.approx(0.0, abs=1e-12)
     assert bone_length_error(joints) == pytest.approx(0.05 / (5 * 21))  # one bone is 5 cm too long in one of 5 frames
     assert bone_length_error(1.1 * joints[1:]) == pytest.approx(0.1 * OFFSETS[1:].norm(dim=-1).mean().item())

@@ -70,7 +70,7 @@ def test_there_is_no_seam(make_model, source, seconds):
 def test_wherever_the_motion_is_the_same_is_made(make_model, source):
     """What is sampled begins at the origin: a motion that is moved and turned goes on just so, moved and turned."""
     model, part = make_model(), Part.after(source, 1.0)
-    moved = dataclasses.replace(source, joints=to_origin(source.joints))
+    moved = Motion(to_origin(source.joints), text=source.text, provenance=source.provenance)
     here, there = (
         edited(model, "a person runs", dataclasses.replace(part, motion=motion), settings=QUICK).joints
         for motion in (source, moved)
@@ -94,18 +94,17 @@ def test_other_guidance_that_holds_it(make_model, source, guidance):
     motion = edited(make_model(), "a person turns", Part.after(source, 2.0), goals=goals, settings=settings)
     assert torch.equal(motion.joints[:60], source.joints)
     assert motion.provenance["part"]["seam_cm"] < (2.0 if settings.clean_up else 0.05)
-    assert bool(motion.provenance["clean_up"]) is settings.clean_up
 
 
 def test_a_motion_far_away_goes_on(make_model, source):
-    far = dataclasses.replace(source, joints=source.joints + torch.tensor([0.0, 0.0, 500.0]))
+    far = Motion(source.joints + torch.tensor([0.0, 0.0, 500.0]), text=source.text)
     motion = edited(make_model(), "a person walks", Part.after(far, 1.0), settings=QUICK)
     assert torch.equal(motion.joints[:60], far.joints)
     assert motion.provenance["part"]["seam_cm"] < 0.05
 
 
 def test_one_pose_goes_on(make_model, source):
-    pose = dataclasses.replace(source, joints=source.joints[:1])
+    pose = Motion(source.joints[:1], text=source.text)
     motion = edited(make_model(), "a person walks", Part.after(pose, 2.0), settings=QUICK)
     assert motion.frames == 41
     assert torch.equal(motion.joints[:1], pose.joints)
@@ -121,7 +120,7 @@ def test_one_pose_goes_on(make_model, source):
         (lambda motion: Part.between(motion, 1.0, 1.01), "from 1 to 1.01 s: .*lasts 0.05 s or more"),
         (lambda motion: Part.between(motion, float("nan"), 2.0), "from nan to 2 s"),
         (lambda motion: Part.after(motion, 0.01), "0.01 s are less than a frame"),
-        (lambda motion: Part.after(dataclasses.replace(motion, joints=motion.joints + 1e4), 1.0), "from the origin"),
+        (lambda motion: Part.after(Motion(motion.joints + 1e4), 1.0), "from the origin"),
         (lambda motion: Part(motion, 60, MOST + 1), "keep less of the motion"),
         (lambda motion: Part(dataclasses.replace(motion, fps=30.0), 10, 20), "30 frames a second"),
     ],

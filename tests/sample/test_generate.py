@@ -8,6 +8,7 @@ from guidance.goals import Goals, Joint, Waypoint
 from guidance.noise import NoiseOptions
 from guidance.stages import StagesOptions
 from motion_diffusion.errors import InputError
+from motion_diffusion.model import MotionModel
 from sample.generate import Settings, check, generate
 from sample.segments import OVERLAP, frames_of, windows
 
@@ -47,8 +48,8 @@ def test_a_goal_for_the_first_frame_takes_precedence(make_model):
 
 
 @pytest.mark.parametrize("guidance", ["none", "classifier", "imputation", "projection"])
-def test_a_motion_does_not_depend_on_its_batch(make_model, guidance):
-    model = make_model("eps")
+def test_a_motion_does_not_depend_on_its_batch(guidance):
+    model = MotionModel.load("eps-small")  # where feet stand is no question of rounding
     (alone,) = run(model, guidance=guidance, seeds=(5,))
     batch = run(model, (Goals(), GOALS), ("bow", "a person walks"), (44, 36), (1, 5), guidance=guidance)
     torch.testing.assert_close(batch[1].joints, alone.joints, atol=1e-3, rtol=1e-3)
@@ -202,11 +203,10 @@ def test_functions_of_the_joints_are_goals_too(make_model):
 
 
 def test_clean_up_is_told(make_model):
-    (motion,) = run(make_model(), clean_up=True)
-    assert motion.provenance["clean_up"]["bone_error_after_cm"] < motion.provenance["clean_up"]["bone_error_before_cm"]
+    (motion,) = run(make_model())
+    assert motion.provenance["clean_up"]["bone_error_before_cm"] > 1
     assert max(residual.error for residual in GOALS.residuals(motion.joints)) < 1e-3
     assert motion.joints[0, 0, [0, 2]].abs().max() < 1e-4
-    assert run(make_model())[0].provenance["clean_up"] is None
 
 
 def test_masks_make_motions(make_model):

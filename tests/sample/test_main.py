@@ -181,10 +181,9 @@ def test_segments_need_no_prompt_and_say_how_long(sample, tmp_path):
 
 
 def test_clean_up_is_reported(sample, tmp_path, capsys):
-    sample("walk", "--goals", "goals.json", "--out", "r", "--clean-up", *SHORT)
-    assert "bones are off by up to" in capsys.readouterr().out
+    sample("walk", "--goals", "goals.json", "--out", "r", *SHORT)
     report = json.loads((tmp_path / "r" / "adherence.json").read_text())
-    assert report["clean_up"]["bone_error_after_cm"] < report["clean_up"]["bone_error_before_cm"]
+    assert report["clean_up"]["bone_error_before_cm"] > 1
     assert report["goals"][0]["error_cm"] < 0.01
 
 
@@ -205,11 +204,12 @@ def test_a_bvh_goes_on_to_a_goal(sample, tmp_path, capsys, walks, write_bandai):
 
 
 def test_a_part_is_made_anew(sample, tmp_path, walks):
-    Motion(walks[0][:60], text="a person walks").save(tmp_path / "a.npz")
+    source = Motion(walks[0][:60], text="a person walks")
+    source.save(tmp_path / "a.npz")
     sample("a person waves", "--regenerate", "a.npz", "--between", 1, 2, "--out", "r", *SHORT)
     motion = Motion.load(tmp_path / "r" / "motion.npz")
     assert motion.text == "a person walks; from 1 to 2 s a person waves"
-    same = (motion.joints == walks[0][:60]).flatten(1).all(1)
+    same = (motion.joints == source.joints).flatten(1).all(1)
     assert same.nonzero()[:, 0].tolist() == [*range(20), *range(40, 60)]
 
 

@@ -14,6 +14,7 @@ import sample.evaluate as command
 from data_loaders.clip import split_of
 from data_loaders.procedural import ProceduralWalks
 from motion_diffusion.model import MotionModel
+from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import JOINTS
 from sample.generate import Settings, generate
 from sample.study import GIVEN, Bench, StudyOptions, identity_of
@@ -123,7 +124,8 @@ def test_rows_are_what_generate_gives(study, tmp_path):
     settings = Settings(guidance="none", steps=2)
     motions = generate(MotionModel.load("v"), texts, frames, goals=goals, seeds=[0, 1, 2], settings=settings)
     wrists = [JOINTS.index("left_wrist"), JOINTS.index("right_wrist")]
-    errors = [(m.joints - t.joints)[:, wrists].norm(dim=-1) for m, t in zip(motions, trials, strict=True)]
+    bodies = [Motion(t.joints).joints for t in trials]  # what is wanted, a body can do
+    errors = [(m.joints - body)[:, wrists].norm(dim=-1) for m, body in zip(motions, bodies, strict=True)]
     assert unguided["average error, cm"] == pytest.approx([100 * e.mean().item() for e in errors], rel=1e-3)
     assert unguided["entries off by 20 cm"] == pytest.approx([(e > 0.2).double().mean().item() for e in errors])
     (cell,) = [
@@ -163,18 +165,18 @@ def test_ratios_by_hand():
     assert numbers["seconds a motion"][0] == numbers["seconds / unguided"][0] == pytest.approx(3.0)
 
 
-def test_what_is_given():
+def test_what_is_given(walks):
     """Frames are the first of a random order, so that fewer are among more; the pelvis' height is left free."""
-    joints = torch.arange(40 * 22 * 3).view(40, 22, 3) / 100
+    joints = Motion(walks[0][:40]).joints
     trial = Trial(joints, "a person walks", "walk", torch.randperm(40, generator=torch.Generator().manual_seed(0)))
     few, more = (trial.giving(n, GIVEN["all"]) for n in (4, 9))
     assert set(few.key_frames.tolist()) < set(more.key_frames.tolist())
     wanted = few.goals.observe(40)
     assert wanted.mask.sum() == 4 * (2 + 5 * 3)
     assert torch.equal(wanted.mask.any(-1).any(-1).nonzero()[:, 0], few.key_frames)
-    assert few.errors(joints).abs().max() == 0
+    assert few.errors(joints).abs().max() < 1e-3
     moved = joints + torch.tensor([0.0, 0.1, 0.0])
-    assert few.errors(moved).sort().values.tolist() == pytest.approx([0.0] * 4 + [0.1] * 20, abs=1e-5)
+    assert few.errors(moved).sort().values.tolist() == pytest.approx([0.0] * 4 + [0.1] * 20, abs=1e-3)
 
 
 def test_several_models_and_fewer_motions_where_noise_is_sought(study, tmp_path):

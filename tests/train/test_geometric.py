@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from motion_diffusion.representation import Representation, encode
-from motion_diffusion.skeleton import FEET
+from motion_diffusion.skeleton import FEET, JOINTS
 from train.geometric import STILL, Geometric
 
 LENGTHS = torch.tensor([50, 40])
@@ -32,7 +32,7 @@ def moved(representation, joints, shift):
 
 def test_the_truth_costs_nothing(representation, truth):
     joints, x0 = truth
-    assert losses(representation, x0, joints, position=1, velocity=1, jerk=1).max() < 1e-8
+    assert losses(representation, x0, joints, position=1, velocity=1, jerk=1, bone=1).max() < 1e-8
     resting = losses(representation, x0, joints, foot=1)
     assert (resting < STILL**2).all()
 
@@ -46,7 +46,7 @@ def test_a_motion_that_is_elsewhere_or_slides(representation, truth):
     torch.testing.assert_close(
         losses(representation, x0_hat, joints, position=2), torch.full((2,), 0.5), rtol=1e-3, atol=0
     )
-    assert losses(representation, x0_hat, joints, velocity=1, jerk=1).max() < 1e-6
+    assert losses(representation, x0_hat, joints, velocity=1, jerk=1, bone=1).max() < 1e-6
     drift = torch.arange(50)[:, None] * torch.tensor([0.0, 0.0, 0.02])
     x0_hat = moved(representation, joints, drift)
     velocity, foot = (losses(representation, x0_hat, joints, **{name: 1}) for name in ("velocity", "foot"))
@@ -71,10 +71,23 @@ def test_jerk(representation, truth):
         torch.testing.assert_close(jerk, torch.full((2,), expected), rtol=2e-2, atol=1e-11)
 
 
+def test_bones(representation, truth):
+    """A wrist that is moved along its forearm by c makes one bone of 21 longer by c."""
+    joints, _ = truth
+    representation = dataclasses.replace(representation, extent=10 * representation.extent)
+    wrist, elbow = JOINTS.index("left_wrist"), JOINTS.index("left_elbow")
+    arm = joints[..., wrist, :] - joints[..., elbow, :]
+    longer = joints.clone()
+    longer[..., wrist, :] += 0.1 * arm / arm.norm(dim=-1, keepdim=True)
+    x0_hat = representation.normalise(encode(longer, lengths=LENGTHS))
+    bone = losses(representation, x0_hat, joints, bone=1)
+    torch.testing.assert_close(bone, torch.full((2,), 0.01 / 21), rtol=1e-3, atol=0)
+
+
 def test_what_does_not_exist_does_not_count(representation, truth):
     joints, x0 = truth
     x0_hat = x0 + 0.1 * torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
-    weights = {"position": 1, "velocity": 2, "foot": 3, "jerk": 4}
+    weights = {"position": 1, "velocity": 2, "foot": 3, "jerk": 4, "bone": 5}
     whole = losses(representation, x0_hat, joints, **weights)
     x0_hat[1, 40:], joints[1, 40:] = 5.0, 7.0
     torch.testing.assert_close(losses(representation, x0_hat, joints, **weights), whole)
@@ -85,7 +98,7 @@ def test_the_sum_has_a_gradient_within_the_range_of_the_data(representation, tru
     x0_hat = (x0 + 0.1).requires_grad_()
     with torch.no_grad():
         x0_hat[0, 3, 7] = 1e6  # as ε's x̂0 near T
-    losses(representation, x0_hat, joints, position=1, velocity=1, foot=1).sum().backward()
+    losses(representation, x0_hat, joints, position=1, velocity=1, foot=1, bone=1).sum().backward()
     assert x0_hat.grad.isfinite().all()
     assert x0_hat.grad[0, 3, 7] == 0
     assert (x0_hat.grad[0, 3] != 0).any()

@@ -119,7 +119,7 @@ def test_hidden_words_and_known_positions(make_model, tmp_path):
             assert parts[0].known.any() != bool(share)
 
 
-@pytest.mark.parametrize("name", ["position_weight", "velocity_weight", "foot_weight", "jerk_weight"])
+@pytest.mark.parametrize("name", ["position_weight", "velocity_weight", "foot_weight", "jerk_weight", "bone_weight"])
 def test_geometric_losses_are_added(make_model, tmp_path, name):
     """By their weights, to the loss without them."""
     losses = []
@@ -133,10 +133,11 @@ def test_geometric_losses_are_added(make_model, tmp_path, name):
     torch.testing.assert_close(losses[2] - losses[1], losses[1] - losses[0], rtol=1e-3, atol=1e-6)
 
 
-def test_feet_need_a_body(make_model, tmp_path):
+def test_feet_and_bones_need_a_body(make_model, tmp_path):
     model = make_model(groups=("root",))
-    with pytest.raises(InputError, match="--foot-weight is for models of the whole body"):
-        Trainer(model, EXAMPLES, HELD_OUT, tmp_path, options(foot_weight=1.0))
+    for name in ("foot", "bone"):
+        with pytest.raises(InputError, match=f"--{name}-weight is for models of the whole body"):
+            Trainer(model, EXAMPLES, HELD_OUT, tmp_path, options(**{f"{name}_weight": 1.0}))
 
 
 def test_a_loss_that_is_no_number_stops_the_run(make_model, tmp_path):

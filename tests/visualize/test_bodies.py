@@ -22,7 +22,6 @@ from visualize.canvas import Canvas
 from visualize.figure import Solids
 from visualize.film import write_film
 from visualize.prints import prints_of
-from visualize.rig import rig_of
 from visualize.smpl_surface import SmplSurface, load_smpl
 from visualize.strip import draw_strip
 
@@ -96,7 +95,7 @@ def test_capsules_move_as_the_rig_does(motion, fps):
     pytest.importorskip("pyvista")
     surface = surface_of(motion, Looks(body="capsules"), fps=fps)
     assert isinstance(surface, Skinned)
-    joints = rig_of(motion).joints.numpy()
+    joints = motion.rig.joints.numpy()
     for time in (0.0, 1.0, 99.0):
         vertices = surface.at(time)
         apart = np.linalg.norm(vertices[:, None] - joints[min(round(20 * time), 59)], axis=-1).min(axis=0)
@@ -184,7 +183,7 @@ def write_body(folder, kind, **changes):
 def test_skins_are_those_of_smplx(motion, tmp_path, kind):
     path = write_body(tmp_path, kind)
     path.rename(tmp_path / kind / f"{kind.upper()}_NEUTRAL.npz")
-    rig = rig_of(motion)
+    rig = motion.rig
     surface = SmplSurface.of(rig, kind, "neutral", tmp_path)
     choices = {"use_pca": False, "flat_hand_mean": False, "num_betas": 10, "ext": "npz"}
     theirs = smplx.create(str(tmp_path), kind, gender="neutral", **choices)
@@ -199,7 +198,7 @@ def test_skins_are_those_of_smplx(motion, tmp_path, kind):
 def test_feet_stand_where_the_motions_do(motion, tmp_path, kind):
     """The bones are up to a fifth longer or shorter than ours: the pelvis is elsewhere, but standing feet are not."""
     write_body(tmp_path, kind)
-    rig = rig_of(motion)
+    rig = motion.rig
     surface = SmplSurface.of(rig, kind, "neutral", tmp_path)
     world, rest = rig.world.numpy(), surface.model.rest.double().numpy()
     feet = np.repeat(surface.pelvis[:, None], 22, axis=1)
@@ -225,7 +224,7 @@ def test_our_own_bones_leave_the_pelvis_where_it_is(motion, tmp_path):
         vertices, weights = np.arange(10) + 10 * joint, arrays["J_regressor"][joint, 10 * joint : 10 * joint + 10]
         arrays["v_template"][vertices] += rest[joint] - weights @ arrays["v_template"][vertices]
     write_model(tmp_path, "smplh", "neutral", **arrays)
-    rig = rig_of(motion)
+    rig = motion.rig
     surface = SmplSurface.of(rig, "smplh", "neutral", tmp_path)
     np.testing.assert_allclose(surface.pelvis, rig.root.numpy(), atol=1e-5)
     assert surface.colours.shape == arrays["v_template"].shape

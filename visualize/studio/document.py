@@ -84,7 +84,7 @@ class Document(BaseModel):
     """How many takes are made at once, with seeds one after the other."""
     steps: Annotated[int, Field(ge=1, le=STEPS)] = 50
     text_scale: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = Settings.text_scale
-    clean_up: bool = False
+    clean_up: bool = True
     base: Base | None = Field(default=None, exclude=True)
     """What it goes on from; not saved."""
 

@@ -20,7 +20,6 @@ from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
 from sample.segments import woven
 from visualize.frames import frame_at
-from visualize.rig import rig_of
 from visualize.studio import timing
 from visualize.studio.document import Base, Document, Said
 from visualize.studio.watched import Watched
@@ -54,7 +53,7 @@ class Take:
     def residuals(self) -> list[Residual]:
         """How well it meets each goal of its plan; none if it is another motion than that plan's."""
         try:
-            return Goals(goals=list(self.plan.goals)).residuals(self.motion.joints)
+            return Goals(goals=list(self.plan.goals)).residuals(self.motion.joints, self.motion.rig.world)
         except InputError:  # goals beyond its end
             return []
 
@@ -65,7 +64,7 @@ class Take:
 
 def rig_shown(motion: Motion) -> Rig:
     """The rig of a motion at `SMOOTH` frames a second; not at once, since rotations are found for it."""
-    return rig_of(motion).at(SMOOTH)
+    return motion.rig.at(SMOOTH)
 
 
 def check_plan(plan: Document, model: MotionModel) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from guidance.goals import Contact, Goal, Heading, Joint, Obstacle, Path_, Pose, Relation, Residual
+from guidance.goals import Contact, Goal, Heading, Joint, Obstacle, Orientation, Path_, Pose, Relation, Residual
 from motion_diffusion.skeleton import FPS
 from visualize import style
 from visualize.studio.document import Document
@@ -46,6 +46,8 @@ def called(goal: Goal) -> str:
         return f"{_plain(goal.joint)} at {', '.join('–' if a is None else f'{a:.2f}' for a in goal.position)}"
     if isinstance(goal, Heading):
         return f"face {goal.degrees:.0f}°"
+    if isinstance(goal, Orientation):
+        return f"{_plain(goal.joint)} {'turned' if goal.facing is None else 'faces'} as it is said"
     if isinstance(goal, Contact):
         return f"{_plain(goal.joint)} stays"
     if isinstance(goal, Relation):

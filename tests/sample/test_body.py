@@ -1,0 +1,116 @@
+"""What `generate` returns is one motion of a body, whatever is asked: constant bones, joints where rotations lead,
+goals that are met, and the same in every file, as other people's readers see it."""
+
+import math
+
+import numpy as np
+import pybvh
+import pytest
+import torch
+
+from guidance.goals import Goals, load_goals
+from motion_diffusion.body_fit import HINGES, LIMITS
+from motion_diffusion.directory import ASSETS
+from motion_diffusion.metrics import bone_length_range
+from motion_diffusion.model import MotionModel
+from motion_diffusion.motion import AGREE, Motion, disagreement
+from motion_diffusion.rig import Rig
+from motion_diffusion.rotations import relative_to_parents
+from motion_diffusion.skeleton import JOINTS
+from sample.generate import Settings, generate
+from tests.visualize.test_export_glb import Glb
+from visualize.export import export
+
+KINDS = {
+    "wrist out of reach while standing": [
+        {"kind": "joint", "joint": "left_wrist", "time": 2.5, "position": [0.3, 0.1, 2.0]}
+    ],
+    "head low": [{"kind": "joint", "joint": "head", "time": 2, "position": [None, 0.9, None]}],
+    "wrist high": [{"kind": "joint", "joint": "right_wrist", "time": 2.5, "position": [None, 1.9, None]}],
+    "foot up": [{"kind": "joint", "joint": "right_foot", "time": 2.5, "position": [None, 0.6, None]}],
+    "way-points": [
+        {"kind": "waypoint", "time": 2, "x": 0.5, "z": 1.8},
+        {"kind": "waypoint", "time": 4, "x": -1, "z": 3},
+    ],
+    "path": [{"kind": "path", "points": [[0, 0], [0.5, 1], [0, 2]], "start": 0, "end": 3}],
+    "hands together": [
+        {"kind": "relation", "joints": ["left_wrist", "right_wrist"], "distance": 0.1, "start": 2, "end": 3}
+    ],
+    "contact": [{"kind": "contact", "joint": "left_foot", "start": 1, "end": 2}],
+    "heading": [{"kind": "heading", "time": 3, "degrees": 90}],
+    "loop": [{"kind": "loop", "in_place": False}],
+}
+
+
+@pytest.fixture(scope="module")
+def motions():
+    """Motions of the default model by the name of what they were asked."""
+    wanted = {name: Goals.model_validate({"goals": goals}) for name, goals in KINDS.items()}
+    wanted |= {"nothing": Goals(), "everything": load_goals(ASSETS / "goals" / "key-frames.json")}
+    frames = [120 if name == "everything" else 90 for name in wanted]
+    made = generate(
+        MotionModel.load("v-masks"),
+        ["a person walks"] * len(wanted),
+        frames,
+        goals=list(wanted.values()),
+        seeds=[0] * len(wanted),
+        settings=Settings(steps=20),
+    )
+    return dict(zip(wanted, zip(made, wanted.values(), strict=True), strict=True))
+
+
+@pytest.mark.parametrize("name", [*KINDS, "nothing", "everything"])
+def test_a_motion_is_that_of_a_body(motions, name, tmp_path):
+    motion, goals = motions[name]
+    assert bone_length_range(motion.joints) < 1e-5
+    assert disagreement(motion.joints, motion.rotations) < AGREE
+    for hinge, axis in HINGES.items():
+        turns = np.array([math.atan2(*_sine_and_cosine(r, axis)) for r in motion.rotations[:, JOINTS.index(hinge)]])
+        assert turns.min() > LIMITS[JOINTS.index(hinge)] - math.radians(1)
+    assert motion.joints[..., 1].min() > -0.02
+    assert all(residual.worst < 1e-4 for residual in goals.residuals(motion.joints))
+    motion.save(tmp_path / "motion.npz")
+    again = Motion.load(tmp_path / "motion.npz")
+    assert torch.equal(again.joints, motion.joints)
+    assert torch.equal(again.rotations, motion.rotations)
+
+
+def _sine_and_cosine(rotation, axis):
+    skew = (rotation - rotation.mT)[[2, 0, 1], [1, 2, 0]] @ torch.tensor(axis)
+    return skew.item(), (rotation.trace() - 1).item()
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+def test_goals_hold_in_a_bvh_as_others_read_it(motions, name, tmp_path):
+    motion, goals = motions[name]
+    export(motion, tmp_path / "a.bvh")
+    file = pybvh.read_bvh_file(tmp_path / "a.bvh")
+    read = torch.from_numpy(file.joint_positions()[:, [file.joint_names.index(joint) for joint in JOINTS]]).float()
+    assert (read - motion.joints).norm(dim=-1).max() < 1e-4
+    assert all(residual.worst < 1e-4 for residual in goals.residuals(read))
+
+
+@pytest.mark.parametrize("name", ["wrist out of reach while standing", "foot up"])
+def test_goals_hold_in_a_glb(motions, name, tmp_path):
+    """Its nodes' rotations and the root's path, composed by the rules of glTF."""
+    motion, goals = motions[name]
+    export(motion, tmp_path / "a.glb")
+    file = Glb((tmp_path / "a.glb").read_bytes())
+    (skin,) = file.json["skins"]
+    frames = [file.globals(frame)[skin["joints"], :3, 3] for frame in range(motion.frames)]
+    joints = torch.from_numpy(np.stack(frames)[:, : len(JOINTS)]).float()
+    assert (joints - motion.joints).norm(dim=-1).max() < 1e-4
+    assert all(residual.worst < 1e-4 for residual in goals.residuals(joints))
+
+
+def test_points_become_a_body_and_a_body_stays_itself(walks):
+    stretched = walks[0] * torch.tensor([1.1, 1.0, 1.0])
+    motion = Motion(stretched)
+    assert bone_length_range(stretched) > 0.01
+    assert bone_length_range(motion.joints) < 1e-5
+    rig = motion.rig
+    assert (
+        torch.equal(Motion.of(rig).joints, motion.joints) or (Motion.of(rig).joints - motion.joints).abs().max() < 1e-6
+    )
+    world = Rig(motion.rotations.double(), motion.joints[:, 0].double(), 20.0).world
+    torch.testing.assert_close(relative_to_parents(world), motion.rotations.double(), atol=1e-6, rtol=0)
