@@ -31,6 +31,7 @@ from motion_diffusion.skeleton import FPS, JOINTS
 
 ENDINGS = (".npz", ".bvh", ".npy")
 
+
 @np.errstate(over="ignore", invalid="ignore")  # what comes to no finite number is refused in the end
 def read_motion(
     path: str | Path,

@@ -60,6 +60,26 @@ def test_bones_keep_their_lengths_and_hinges_bend_one_way_whatever_the_points_ar
         assert (turns @ np.array(axis)).min() > LIMITS[JOINTS.index(name)] - math.radians(0.5 if size < 0.1 else 3)
 
 
+def test_ball_joints_keep_to_their_ranges(walks, monkeypatch):
+    """Softly: whatever the points are, they go less far beyond, and walks do not come there."""
+    wild = walks[1][:40].double() + noise(walks[1][:40], 0.3)
+    within = fit_frames(wild, 20.0)
+    monkeypatch.setattr(body_fit, "RANGE_WEIGHT", 0.0)
+    free, walking = fit_frames(wild, 20.0), fit_frames(walks[1][:40], 20.0)
+    beyond = [
+        body_fit._out_of_range(body_fit._angles(rig.rotations)).square().mean() for rig in (within, free, walking)
+    ]
+    assert beyond[0] < 0.5 * beyond[1]
+    assert beyond[2] == 0
+
+
+def test_the_ranges_of_right_joints_are_mirrored():
+    """A reflection in x turns a rotation vector (x, y, z) into (x, −y, −z)."""
+    left, right = (body_fit._range(JOINTS.index(f"{side}_hip")) for side in ("left", "right"))
+    assert left[0].tolist() == right[0].tolist()
+    assert (-right[1:]).flip(1).tolist() == left[1:].tolist()
+
+
 def test_hinges_are_straight_at_their_limits():
     """A limb of two bones is longest there, among the angles of its hinge."""
     for name in HINGES:
@@ -120,6 +140,7 @@ def test_nothing_is_nearer(walks, monkeypatch):
     """scipy's optimiser, from the pose that was found and from others, finds none that is nearer to a frame."""
     wanted = walks[2][10].double() + noise(walks[2][10], 0.05)
     monkeypatch.setattr(body_fit, "SETTLED", (0.0, 0.0))
+    monkeypatch.setattr(body_fit, "RANGE_WEIGHT", 0.0)
     found = fit_frames(wanted[None], 20.0, rounds=100)
     turning = [joint for joint in range(22) if joint in PARENTS]
 
