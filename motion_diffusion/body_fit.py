@@ -57,8 +57,6 @@ SETTLED = (1e-3, 3e-2)
 """Share of the energy by which a round that is the last lowers it, at most: of frames by themselves, of a motion."""
 TURNED = 1e-3
 """Radians likewise."""
-BENT = 5e-3
-"""Radians by which hinges bend the wrong way likewise."""
 SUNK = 1e-3
 """Metres by which joints are below the floor, at most, where no more rounds are needed."""
 MET = 5e-5
@@ -69,8 +67,8 @@ REST_WEIGHT = 1e-6
 """m²/rad²: weight of a joint's rotation away from the rest pose, where no point says how it turns."""
 STEADY_WEIGHT = 1e-3
 """m²/rad²: weight of a joint's turn from frame to frame."""
-LIMIT_WEIGHT = 1e4
-"""m²/rad²: weight of a hinge's angle beyond its limit."""
+HELD_WEIGHT = 1e4
+"""m²/rad²: against turns of a hinge that is pushed at its limit."""
 RANGE_WEIGHT = 0.3
 """m²/rad²: weight of what a ball joint turns beyond its range."""
 NEAR_LIMIT = 0.05
@@ -138,6 +136,8 @@ def _straight(joint: int, axis: Tensor) -> float:
 
 LIMITS = {joint: _straight(joint, axis) for joint, axis in _HINGES.items()}
 """Least angle of each hinge, radians."""
+MOST_BENT = math.radians(160)
+"""Largest angle of a hinge."""
 _LEAST = torch.tensor(list(LIMITS.values()), dtype=torch.float64)
 
 
@@ -314,11 +314,10 @@ class _Problem:
         return body, 0.0
 
     def has_what_it_must(self, body: Rig, pulls: Pulls) -> bool:
-        """Whether goals are met, the floor is below, and hinges bend one way."""
+        """Whether goals are met and the floor is below."""
         deep = 0.0 if self.floor is None else (self.floor - body.joints[..., 1]).clamp(max=SUNK).max().item()
         turn = 0.0 if pulls.turns is None else (_turn_energy(body.world, pulls.turns).max() / PINNED).sqrt().item()
-        bent = -_beyond(_angles(body.rotations)).min().item()
-        return _miss(body.joints, pulls) < MET and turn < TURNED and deep < SUNK and bent < BENT
+        return _miss(body.joints, pulls) < MET and turn < TURNED and deep < SUNK
 
     def energy(self, body: Rig, pulls: Pulls) -> Tensor:
         """E of each frame of a body, (F,) m²; what couples two frames counts for one of them."""
@@ -329,8 +328,7 @@ class _Problem:
         if pulls.turns is not None:
             total += _turn_energy(body.world, pulls.turns)
         angles = _angles(body.rotations)
-        total += REST_WEIGHT * angles.square().sum(1) + LIMIT_WEIGHT * _beyond(angles).square().sum(1)
-        total += RANGE_WEIGHT * _out_of_range(angles).square().sum(1)
+        total += REST_WEIGHT * angles.square().sum(1) + RANGE_WEIGHT * _out_of_range(angles).square().sum(1)
         if self.coupled:
             total[1:] += STEADY_WEIGHT * angles.diff(dim=0).square().sum(1)
         return total
@@ -388,19 +386,17 @@ def _add_turns(world: Tensor, turns: Turns, block: Tensor, gradient: Tensor) -> 
 
 
 def _add_rotations(rotations: Tensor, blocks: list[Tensor], gradient: Tensor, steady: float) -> None:
-    """Priors, steadiness and limits, in place: the gradient of them, and JᵀJ as if turns were small.
+    """Priors, steadiness and ranges, in place: the gradient of them, and JᵀJ as if turns were small.
 
-    A hinge that is pushed at its limit counts as beyond it.
+    A hinge that is pushed at its limit is held there.
     """
-    angles, hinges = _angles(rotations), slice(-len(_HINGES), None)
-    beyond, turned = _beyond(angles), slice(3, SIZE - 3)
+    angles, hinges, balls = _angles(rotations), slice(-len(_HINGES), None), slice(0, -len(_HINGES))
+    out, turned = _out_of_range(angles), slice(3, SIZE - 3)
     own = torch.full_like(angles, REST_WEIGHT)
-    pushed = (angles[:, hinges] < _LEAST + NEAR_LIMIT) & (gradient[:, turned][:, hinges] > 0)
-    own[:, hinges] += LIMIT_WEIGHT * (pushed | (beyond < 0)).double()
-    pull, change = REST_WEIGHT * angles, steady * angles.diff(dim=0)
-    pull[:, hinges] += LIMIT_WEIGHT * beyond
-    balls, out = slice(0, -len(_HINGES)), _out_of_range(angles)
     own[:, balls] += RANGE_WEIGHT * (out != 0).double()
+    pushed = (angles[:, hinges] < _LEAST + NEAR_LIMIT) & (gradient[:, turned][:, hinges] > 0)
+    own[:, hinges] += HELD_WEIGHT * pushed.double()
+    pull, change = REST_WEIGHT * angles, steady * angles.diff(dim=0)
     pull[:, balls] += RANGE_WEIGHT * out
     for side, sign in ((slice(1, None), 1), (slice(None, -1), -1)):
         own[side] += steady
@@ -416,11 +412,6 @@ def _angles(rotations: Tensor) -> Tensor:
     """(F, angles - 3) radians: the rotation vectors of ball joints but the pelvis, and how far hinges bend."""
     hinges = [_angle(rotations[:, joint], axis) for joint, axis in _HINGES.items()]
     return torch.cat([rotation_vectors(rotations[:, _BALLS[1:]]).flatten(1), torch.stack(hinges, dim=-1)], dim=-1)
-
-
-def _beyond(angles: Tensor) -> Tensor:
-    """(F, hinges) radians by which hinges bend the wrong way, 0 or less."""
-    return (angles[:, -len(_HINGES) :] - _LEAST).clamp(max=0)
 
 
 def _out_of_range(angles: Tensor) -> Tensor:
@@ -439,11 +430,17 @@ def _pulled_back(vectors: Tensor, pull: Tensor) -> Tensor:
 
 
 def _moved(body: Rig, step: Tensor) -> Rig:
-    """A body after a step (F, n), shortened in frames in which a joint would turn farther than `FARTHEST`."""
+    """A body after a step (F, n), shortened in frames in which a joint would turn farther than `FARTHEST`; hinges stop
+    at their limits."""
     step = step / (step[:, :-3].abs().amax(1, keepdim=True) / FARTHEST).clamp_min(1.0)
+    balls = slice(0, -len(_HINGES) - 3)
     turns = torch.zeros(len(step), _COUNT, 3, dtype=torch.float64)
-    turns.index_add_(1, _TURNING, step[:, :-3, None] * _AXES)
-    return replace(body, rotations=turned(turns) @ body.rotations, root=body.root + step[:, -3:])
+    turns.index_add_(1, _TURNING[: -len(_HINGES)], step[:, balls, None] * _AXES[: -len(_HINGES)])
+    rotations = turned(turns) @ body.rotations
+    for i, (joint, axis) in enumerate(_HINGES.items(), -len(_HINGES)):
+        angle = (_angle(body.rotations[:, joint], axis) + step[:, i - 3]).clamp(LIMITS[joint], MOST_BENT)
+        rotations[:, joint] = turned(angle[:, None] * axis)
+    return replace(body, rotations=rotations, root=body.root + step[:, -3:])
 
 
 def _trembling(away: Tensor) -> float:

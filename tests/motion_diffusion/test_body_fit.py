@@ -1,7 +1,5 @@
 """Bodies fitted to points: against bodies that are known, finite differences, and somebody else's optimiser."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -57,7 +55,7 @@ def test_bones_keep_their_lengths_and_hinges_bend_one_way_whatever_the_points_ar
     for name, axis in HINGES.items():
         turns = Rotation.from_matrix(rig.rotations[:, JOINTS.index(name)].numpy()).as_rotvec()
         np.testing.assert_allclose(np.cross(turns, axis), 0, atol=1e-9)
-        assert (turns @ np.array(axis)).min() > LIMITS[JOINTS.index(name)] - math.radians(0.5 if size < 0.1 else 3)
+        assert (turns @ np.array(axis)).min() > LIMITS[JOINTS.index(name)] - 1e-9
 
 
 def test_ball_joints_keep_to_their_ranges(walks, monkeypatch):
@@ -108,6 +106,9 @@ def test_the_gradient_is_that_of_the_energy(points, body, bend):
     """Of all terms together, by central differences along random directions."""
     problem = body_fit._Problem(points, bend=bend)
     start = fit_frames(points + noise(points, 0.05, seed=1), 20.0)
+    bent = torch.zeros(len(points), body_fit.SIZE, dtype=torch.float64)
+    bent[:, -3 - len(HINGES) : -3] = 0.2  # away from their limits, at which hinges stop
+    start = body_fit._moved(start, bent)
     pulls = Pulls(points + 0.1, noise(points, 1.0, seed=2).abs())
     _, gradient = problem.normal(start, pulls)
     for seed in range(4):
@@ -118,7 +119,7 @@ def test_the_gradient_is_that_of_the_energy(points, body, bend):
             return problem.energy(moved, pulls)
 
         slope = (energy(1) - energy(-1)).sum().item() / 2
-        assert slope == pytest.approx(2 * (gradient * way).sum().item(), rel=1e-2)
+        assert slope == pytest.approx(2 * (gradient * way).sum().item(), rel=1e-4)
 
 
 def test_a_banded_step_is_that_of_the_full_matrix():
