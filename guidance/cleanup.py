@@ -65,24 +65,6 @@ class CleanUp:
     unsettled: tuple[str, ...] = ()
     """What could not be settled, a line each."""
 
-    def lines(self) -> list[str]:
-        """For people."""
-        whole = ""
-        if abs(self.lifted_cm) >= 0.05:
-            way = "lifted" if self.lifted_cm > 0 else "lowered"
-            whole = f"; the motion was {way} by up to {abs(self.lifted_cm):.1f} cm as a whole"
-        return [
-            f"feet stand {self.stands} times; they slide in {self.skating_after:.1%} of the steps, "
-            f"{self.skating_before:.1%} before",
-            f"bones were off by up to {self.bone_error_before_cm:.2f} cm; goals are by up to "
-            f"{self.goal_error_after_cm:.2f} cm",
-            f"joints moved by {self.mean_move_cm:.2f} cm on average, at most by {self.largest_move_cm:.1f} cm: "
-            f"{self.largest_move_joint} at {self.largest_move_time:.2f} s",
-            f"the lowest toe is {self.lowest_toe_after_cm:z.1f} cm high, {self.lowest_toe_before_cm:z.1f} cm before"
-            f"{whole}",
-            *self.unsettled,
-        ]
-
 
 def clean_up(
     points: Tensor,

@@ -213,7 +213,8 @@ def test_foot_that_a_long_bone_puts_below_the_floor_is_pulled_out_and_the_other_
     assert cleaned[5:55, TOES[0]].diff(dim=0).norm(dim=-1).max() < 1e-3
     assert (cleaned[:, TOES[0], 1] - joints[:, TOES[0], 1]).abs().max() < 2e-3
     assert report.lifted_cm == 0
-    assert report.lines()[3] == f"the lowest toe is {report.lowest_toe_after_cm:z.1f} cm high, -17.0 cm before"
+    assert report.lowest_toe_before_cm == pytest.approx(-17)
+    assert report.lowest_toe_after_cm == pytest.approx(100 * cleaned[:, TOES, 1].min().item(), abs=1e-3)
 
 
 @pytest.mark.parametrize("i", WALKS)
@@ -234,8 +235,6 @@ def test_motion_that_sinks_or_floats_as_a_whole_is_put_onto_the_floor(height):
     cleaned, report = clean_up(raised(joints, height), NONE)
     toe = 0.0 if height < 0 else STANDING
     assert (cleaned - raised(joints, toe - joints[..., 1].min())).abs().max() < 2e-3
-    way = "lifted" if height < 0 else "lowered"
-    assert f"; the motion was {way} by up to {abs(report.lifted_cm):.1f} cm as a whole" in report.lines()[3]
     assert report.lifted_cm == pytest.approx(100 * (toe - height - joints[..., 1].min().item()), abs=0.1)
 
 
@@ -332,8 +331,7 @@ def test_same_input_same_output(walks):
     assert torch.equal(clean_up(walk, NONE)[0], clean_up(walk, NONE)[0])
 
 
-def test_report_is_json_and_words(walks):
+def test_report_is_json(walks):
     _, report = clean_up(spoilt(walks[5], seed=1), NONE)
     assert json.loads(json.dumps(dataclasses.asdict(report)))["stands"] == report.stands
-    assert all("\n" not in line and line for line in report.lines())
-    assert report.largest_move_joint in report.lines()[2]
+    assert report.largest_move_joint in JOINTS
