@@ -36,7 +36,7 @@ ARM = 0.1
 """Metres from the joint of the point whose distance tells in metres how far it is turned away: a nose, a finger-tip."""
 NECK, CHEST = JOINTS.index("neck"), JOINTS.index("spine3")
 FROM = {"head": (CHEST, 90.0), "left_wrist": (18, 100.0), "right_wrist": (19, 100.0)}
-"""What a head or a hand is turned from (chest, elbows), and by how many degrees at most: beyond, that turns too."""
+"""The joint (chest, elbow) that a head or a hand turns against, and its largest angle; beyond it, that joint turns."""
 SHARED = 100.0
 """m²/rad²: weight of the half of a head's turn from the chest that the neck takes."""
 HELD = 1e6
@@ -51,7 +51,7 @@ class Orientation(Span):
 
     kind: Literal["orientation"] = "orientation"
     joint: Turning
-    """What is turned: the hands are called by their wrists, the feet by their ankles, and limbs by where they begin."""
+    """The joint that is turned: the wrist for a hand, the ankle for a foot, the hip or the shoulder for a limb."""
     facing: Direction | None = None
     """[x, y, z]: the direction in which pelvis, chest and head look, toes or fingers point, or the front of a limb
     looks; about that, it may roll."""

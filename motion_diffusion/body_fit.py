@@ -175,7 +175,7 @@ class Pulls(NamedTuple):
 
 
 Wanted = Callable[[Rig], Pulls]
-"""What a body is pulled to, asked again in every round: it may depend on where it is."""
+"""The pulls on a body. They may depend on its pose, so they are computed anew in every round."""
 
 
 def no_pulls(body: Rig) -> Pulls:

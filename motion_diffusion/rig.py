@@ -11,7 +11,7 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from motion_diffusion.ranges import Range
-from motion_diffusion.rotations import in_the_world
+from motion_diffusion.rotations import in_the_world, rotation_vectors, turned
 from motion_diffusion.skeleton import BALL_HEIGHT, JOINTS, forward_kinematics
 
 FRAME_RATES = Range(0, 1000, above=True)
@@ -65,13 +65,11 @@ class Rig:
         Rotations turn evenly from one frame to the next about one axis (Shoemake 1985); the pelvis goes along a cubic
         spline. Raises InputError for an fps that is not of FRAME_RATES.
         """
-        import roma
-
         FRAME_RATES.check("--fps", fps)
         last, ratio = len(self.root) - 1, self.fps / fps
         place = torch.arange(int(last / ratio + 1e-6) + 1, dtype=torch.float64) * ratio
         index = place.long().clamp(max=max(last - 1, 0))
         before, after = self.rotations[index], self.rotations[(index + 1).clamp(max=last)]
-        turn = roma.rotmat_to_rotvec(before.mT @ after) * (place - index)[:, None, None]
+        turn = rotation_vectors(before.mT @ after) * (place - index)[:, None, None]
         root = torch.from_numpy(CubicSpline(np.arange(last + 1), self.root)(place)) if last else self.root
-        return replace(self, rotations=before @ roma.rotvec_to_rotmat(turn), root=root, fps=fps)
+        return replace(self, rotations=before @ turned(turn), root=root, fps=fps)

@@ -176,7 +176,7 @@ def check_words(text: str, goals: Goals) -> None:
 
 
 class Sampled(NamedTuple):
-    """What the network made, joints (F, 22, 3), the body of it, and what was done to make it one."""
+    """The joints (F, 22, 3) that the network made, the body that was fitted to them, and the report of the fit."""
 
     points: Tensor
     rig: Rig

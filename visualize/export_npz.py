@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from motion_diffusion.motion import Motion
 from motion_diffusion.rig import Rig
+from motion_diffusion.rotations import rotation_vectors
 
 Z_UP = torch.tensor([[-1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
 """From y up to z up by two turns, (x, y, z) → (-x, z, y): the inverse of `data_loaders.amass_recording.y_up`."""
@@ -23,11 +24,9 @@ Z_UP = torch.tensor([[-1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]], dtype=
 
 def amass(rig: Rig, motion: Motion) -> bytes:
     """The bytes of a file in AMASS's layout for SMPL-X, with the motion's text and provenance (JSON) besides."""
-    import roma  # here, since it brings PyTorch's compiler: 0.7 s that most commands need not wait for
-
     rotations = rig.rotations.clone()
     rotations[:, 0] = Z_UP @ rotations[:, 0]
-    vectors = roma.rotmat_to_rotvec(rotations).flatten(1).numpy()
+    vectors = rotation_vectors(rotations).flatten(1).numpy()
     face_and_hands = np.zeros((len(vectors), 165 - vectors.shape[1]))
     arrays: dict[str, NDArray] = {
         "surface_model_type": np.array("smplx"),

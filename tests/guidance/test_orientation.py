@@ -148,7 +148,7 @@ def test_a_pose_from_rotations(walks):
 
 
 def test_a_pose_from_rotations_says_where(walks):
-    """What the file's root fixes is known before there is a motion."""
+    """With a root, a pose observes positions; without one, they depend on the motion."""
     still = [[1, 0, 0, 0]] * 22
     free, fixed = (Goals(goals=[Pose(frame=3, rotations=still, root=root)]) for root in (None, (0.0, 1.0, 0.5)))
     assert free.depends

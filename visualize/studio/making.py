@@ -63,7 +63,7 @@ class Take:
 
 
 def rig_shown(motion: Motion) -> Rig:
-    """The rig of a motion at `SMOOTH` frames a second; not at once, since rotations are found for it."""
+    """The rig of a motion at `SMOOTH` frames a second."""
     return motion.rig.at(SMOOTH)
 
 
