@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from motion_diffusion.metrics import TOES
 from motion_diffusion.skeleton import BONE_LENGTHS, FPS
+
+Way = NDArray[np.float64]
+"""(F, 3): where a joint is, metres. NumPy's, since its operations on so few numbers cost a fifth of PyTorch's."""
 
 FEET = ((7, 10), (8, 11))
 """Ankle and toe, left and right."""
@@ -84,38 +89,40 @@ def find_stands(joints: Tensor, floor: float | None = None) -> list[Stand]:
     """
     if floor is None:
         floor = floor_height(joints)
-    heights = joints[..., 1].clamp_min(floor)
-    lowest = {j: heights[:, pair].amin(1).quantile(LEVEL).item() for pair in zip(*FEET, strict=True) for j in pair}
+    ways = joints.detach().double().numpy()
+    heights = ways[..., 1].clip(min=floor)
+    lowest = {j: float(np.quantile(heights[:, pair].min(1), LEVEL)) for pair in zip(*FEET, strict=True) for j in pair}
     stands = []
     for ankle, toe in FEET:
-        for start, end in _stretches(joints[:, toe], lowest[toe], TOE):
-            place = _place(joints[start:end, toe])
-            lifted = (floor - place[1]).clamp_min(0.0)
+        for start, end in _stretches(ways[:, toe], lowest[toe], TOE):
+            place = _place(ways[start:end, toe])
+            lifted = max(floor - place[1], 0.0)
             place[1] += lifted
-            stands.append(Stand(toe, start, end, place))
-            way = joints[start:end, ankle] - joints[start:end, toe] + place
-            for first, last in _stretches(way, lowest[ankle] + lifted.item(), ANKLE):
-                bone = torch.nn.functional.normalize(_place(way[first:last]) - place, dim=0)
-                stands.append(Stand(ankle, start + first, start + last, place + BONE_LENGTHS[toe] * bone))
+            stands.append(Stand(toe, start, end, torch.from_numpy(place)))
+            way = ways[start:end, ankle] - ways[start:end, toe] + place
+            for first, last in _stretches(way, lowest[ankle] + lifted, ANKLE):
+                bone = _place(way[first:last]) - place
+                above = place + BONE_LENGTHS[toe].item() * bone / max(np.linalg.norm(bone), 1e-12)
+                stands.append(Stand(ankle, start + first, start + last, torch.from_numpy(above)))
     return stands
 
 
-def _stretches(way: Tensor, lowest: float, limits: Limits) -> Iterator[tuple[int, int]]:
-    """Frames [start, end) in which a joint on its way (F, 3) stands."""
-    height, speed = torch.maximum(way[1:, 1], way[:-1, 1]) - lowest, _speed(way)
-    sure = (height < limits.low) & (speed < limits.slow) & (way[:, 1].diff().abs() * FPS < limits.level)
-    may = torch.nn.functional.pad(((height < limits.high) & (speed < limits.fast)).double(), (1, 1)).diff()
-    for start, end in zip((may > 0).nonzero()[:, 0].tolist(), (may < 0).nonzero()[:, 0].tolist(), strict=True):
+def _stretches(way: Way, lowest: float, limits: Limits) -> Iterator[tuple[int, int]]:
+    """Frames [start, end) in which a joint stands."""
+    height, speed = np.maximum(way[1:, 1], way[:-1, 1]) - lowest, _speed(way)
+    sure = (height < limits.low) & (speed < limits.slow) & (np.abs(np.diff(way[:, 1])) * FPS < limits.level)
+    may = np.diff(np.pad((height < limits.high) & (speed < limits.fast), 1).astype(int))
+    for start, end in zip((may > 0).nonzero()[0].tolist(), (may < 0).nonzero()[0].tolist(), strict=True):
         yield from _narrow(way, sure, start, end + 1, limits.spread)
 
 
-def _narrow(way: Tensor, sure: Tensor, start: int, end: int, spread: float) -> Iterator[tuple[int, int]]:
+def _narrow(way: Way, sure: NDArray[np.bool_], start: int, end: int, spread: float) -> Iterator[tuple[int, int]]:
     """The same from its first sure step to its last, or, where it goes too far, of what is before and after that."""
-    steps = sure[start : max(end - 1, start)].nonzero()[:, 0].tolist()
-    if not steps or steps[-1] + 2 - steps[0] < SHORTEST:
+    steps = sure[start : max(end - 1, start)].nonzero()[0]
+    if not len(steps) or steps[-1] + 2 - steps[0] < SHORTEST:
         return
-    start, end = start + steps[0], start + steps[-1] + 2
-    if (way[start:end] - _place(way[start:end])).norm(dim=-1).max() <= spread:
+    start, end = start + int(steps[0]), start + int(steps[-1]) + 2
+    if np.linalg.norm(way[start:end] - _place(way[start:end]), axis=-1).max() <= spread:
         yield start, end
         return
     fastest = start + int(_speed(way[start:end]).argmax())
@@ -123,14 +130,16 @@ def _narrow(way: Tensor, sure: Tensor, start: int, end: int, spread: float) -> I
     yield from _narrow(way, sure, min(fastest + 1 + GAP, end), end, spread)
 
 
-def _speed(way: Tensor) -> Tensor:
-    """(F - 1,) m/s from frame to frame along a way (F, 3)."""
-    return way.diff(dim=0).norm(dim=-1) * FPS
+def _speed(way: Way) -> NDArray[np.float64]:
+    """(F - 1,) m/s from frame to frame."""
+    speed: NDArray[np.float64] = np.linalg.norm(np.diff(way, axis=0), axis=-1) * FPS
+    return speed
 
 
-def _place(way: Tensor) -> Tensor:
-    """Where a joint on a way (F, 3) stands: the mean, in which frames count more the slower they are."""
+def _place(way: Way) -> NDArray[np.float64]:
+    """Where a joint stands: the mean, in which frames count more the slower they are."""
     speed = _speed(way)
-    slower = torch.minimum(torch.cat([speed[:1], speed]), torch.cat([speed, speed[-1:]]))
+    slower = np.minimum(np.concatenate([speed[:1], speed]), np.concatenate([speed, speed[-1:]]))
     weight = 1 / (1 + (slower / STILL) ** 2)
-    return (way * weight[:, None]).sum(0) / weight.sum()
+    place: NDArray[np.float64] = weight @ way / weight.sum()
+    return place

@@ -26,9 +26,9 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from scipy.linalg.lapack import dpbsv
 from threadpoolctl import ThreadpoolController
@@ -45,7 +45,7 @@ TREMBLING = 0.015
 """Metres: second differences of the points that no body can have count less where they are larger than that."""
 PINNED = 1e7
 """Weight of a goal: what soft terms pull it away by is some micrometres."""
-SOFTER = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+SOFTER = (1e-4, 1e-2, 1.0)
 """Parts of the weight of goals, one after the other: a narrow valley is entered from a wide one."""
 NEARLY = 0.02
 """Metres by which goals are missed that are held at once."""
@@ -53,7 +53,7 @@ ROUNDS, ALTOGETHER = 8, 40
 """Of Gauss–Newton, at most: for each of them, and for all, if goals are not met by then or joints below the floor."""
 PIECE, OVERLAP = 600, 40
 """Frames that are fitted at once, and how many more on either side."""
-SETTLED = (1e-3, 3e-2)
+SETTLED = (1e-3, 5e-2)
 """Share of the energy by which a round that is the last lowers it, at most: of frames by themselves, of a motion."""
 TURNED = 1e-3
 """Radians likewise."""
@@ -106,6 +106,7 @@ a thousandth at either end, and 15 to 50° more.
 _COUNT = len(JOINTS)
 _CHILDREN = [[j for j, parent in enumerate(PARENTS) if parent == joint] for joint in range(_COUNT)]
 _HINGES = {JOINTS.index(name): torch.tensor(axis, dtype=torch.float64) for name, axis in HINGES.items()}
+_HINGE_AXES = torch.stack(list(_HINGES.values()))
 _BALLS = [joint for joint in range(_COUNT) if _CHILDREN[joint] and joint not in _HINGES]
 _NECK, _HEAD = JOINTS.index("neck"), JOINTS.index("head")
 _EYE = torch.eye(3, dtype=torch.float64)
@@ -121,7 +122,7 @@ _CARRIED = _ONES.clone()
 for _joint in reversed(range(1, _COUNT)):
     _CARRIED[PARENTS[_joint]] += _CARRIED[_joint]
 _CARRIED -= _ONES  # (22, 22): 1 where a row's turn moves a column's joint
-_MOVES = _CARRIED[_TURNING].mT[:, None]
+_MOVES = _CARRIED[_TURNING].mT[:, None].float()
 """(22, 1, angles): 1 where an angle moves a joint."""
 _BONES = _ONES[1:] - _ONES[list(PARENTS[1:])]
 _METRIC = _ONES + _BONES.mT @ _BONES
@@ -139,6 +140,7 @@ LIMITS = {joint: _straight(joint, axis) for joint, axis in _HINGES.items()}
 MOST_BENT = math.radians(160)
 """Largest angle of a hinge."""
 _LEAST = torch.tensor(list(LIMITS.values()), dtype=torch.float64)
+_MOST = torch.full_like(_LEAST, MOST_BENT)
 
 
 def _range(joint: int) -> Tensor:
@@ -174,6 +176,15 @@ class Pulls(NamedTuple):
         return Pulls(self.values[some], self.weights[some], turns)
 
 
+class _Body(Rig):
+    """A motion of the body, and by which angles its joints turn."""
+
+    @cached_property
+    def angles(self) -> Tensor:
+        """See `_angles`."""
+        return _angles(self.rotations)
+
+
 Wanted = Callable[[Rig], Pulls]
 """The pulls on a body. They may depend on its pose, so they are computed anew in every round."""
 
@@ -189,41 +200,24 @@ def fit_frames(points: Tensor, fps: float, *, rounds: int = ROUNDS) -> Rig:
     The points may be those of several motions, one after the other.
     """
     points = points.detach().to("cpu", torch.float64)
-    body = Rig(_upright(points), points[:, 0], fps)
-    damping = torch.full((len(points),), DAMPING[1], dtype=torch.float64)
-    active = torch.arange(len(points))
+    body = _Body(_upright(points), points[:, 0], fps)
+    problem, nothing = _Problem(points), no_pulls(body)
+    energy, damping = problem.energy(body, nothing), torch.full((len(points),), DAMPING[1], dtype=torch.float64)
     with _one_thread():
         for _ in range(rounds):
-            body, gain = _step_of_each(points, body, active, damping)
-            active = active[gain > SETTLED[0]]
-            if not len(active):
+            normal, gradient = problem.normal(body, nothing)
+            normal.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
+            factor, _ = torch.linalg.cholesky_ex(normal)
+            moved = _moved(body, torch.cholesky_solve(-gradient[..., None], factor)[..., 0])
+            after = problem.energy(moved, nothing)
+            better = after < energy
+            body = body.with_frames(better, moved.frames(better))
+            damping = (damping * torch.where(better, 0.1, 10.0)).clamp(DAMPING[0], DAMPING[2])
+            settled = after > (1 - SETTLED[0]) * energy
+            energy = torch.where(better, after, energy)
+            if (settled & better).all():
                 break
-    return replace(body, rotations=_with_ends(body.rotations))
-
-
-def _step_of_each(points: Tensor, body: Rig, active: Tensor, damping: Tensor) -> tuple[Rig, Tensor]:
-    """The body after a step of the active frames (indices), and by which share it lowered the energy of each.
-
-    damping (F,) becomes that of the next step.
-    """
-    problem, now = _Problem(points[active]), body.frames(active)
-    pulls = no_pulls(now)
-    before = problem.energy(now, pulls)
-    (normal,), gradient = problem.normal(now, pulls)
-    gain, left = torch.zeros_like(before), torch.arange(len(active))
-    while len(left):
-        lambdas = damping[active[left], None, None] * torch.eye(SIZE, dtype=torch.float64)
-        factor, _ = torch.linalg.cholesky_ex(normal[left] + lambdas)
-        moved = _moved(now.frames(left), torch.cholesky_solve(-gradient[left, :, None], factor)[..., 0])
-        after = _Problem(problem.points[left]).energy(moved, no_pulls(moved))
-        better = after < before[left]
-        done = left[better]
-        body = body.with_frames(active[done], moved.frames(better))
-        gain[done] = 1 - after[better] / before[done]
-        damping[active[left]] *= torch.where(better, 0.1, 10.0)
-        left = left[~better & (damping[active[left]] <= DAMPING[2])]
-    damping.clamp_(min=DAMPING[0])
-    return body, gain
+    return Rig(_with_ends(body.rotations), body.root, fps)
 
 
 def fit_motion(
@@ -238,7 +232,7 @@ def fit_motion(
     """
     points, frames = points.detach().to("cpu", torch.float64), len(points)
     done = torch.zeros(frames, dtype=torch.bool) if kept is None else kept.clone()
-    moved = start
+    moved = _Body(start.rotations, start.root, start.fps)
     for first in range(0, frames, PIECE):
         piece = slice(max(first - OVERLAP, 0), first + PIECE + OVERLAP)
 
@@ -258,8 +252,8 @@ def fit_motion(
                     fitted = problem.solve(fitted, of_piece, part)
         moved = moved.with_frames(piece, fitted)
         done[: first + PIECE] = True
-    moved = replace(moved, rotations=_with_ends(moved.rotations))
-    return moved if kept is None else moved.with_frames(kept, start.frames(kept))
+    result = Rig(_with_ends(moved.rotations), moved.root, moved.fps)
+    return result if kept is None else result.with_frames(kept, start.frames(kept))
 
 
 class _Problem:
@@ -282,7 +276,7 @@ class _Problem:
         self.over_time = smoothness(len(points), bend or 0.0)
         self.kept, self.damping, self.left = kept, DAMPING[1], ALTOGETHER
 
-    def solve(self, body: Rig, wanted: Wanted, part: float) -> Rig:
+    def solve(self, body: _Body, wanted: Wanted, part: float) -> _Body:
         """The motion after some rounds, with a part of the weight of goals."""
         least, first, _ = DAMPING
         gain, last = 1.0, self.left if part == 1 else min(self.left, ROUNDS)
@@ -301,7 +295,7 @@ class _Problem:
             self.damping = first if gain == 0 else max(self.damping, least)
         return body
 
-    def _step(self, body: Rig, pulls: Pulls) -> tuple[Rig, float]:
+    def _step(self, body: _Body, pulls: Pulls) -> tuple[_Body, float]:
         """The motion after a step that lowers its energy, and by which share; the same and 0 if there is none."""
         before, normal = self.energy(body, pulls).sum(), self.normal(body, pulls)
         for tried in range(TRIES):
@@ -319,7 +313,7 @@ class _Problem:
         turn = 0.0 if pulls.turns is None else (_turn_energy(body.world, pulls.turns).max() / PINNED).sqrt().item()
         return _miss(body.joints, pulls) < MET and turn < TURNED and deep < SUNK
 
-    def energy(self, body: Rig, pulls: Pulls) -> Tensor:
+    def energy(self, body: _Body, pulls: Pulls) -> Tensor:
         """E of each frame of a body, (F,) m²; what couples two frames counts for one of them."""
         joints = body.joints
         away = joints - self.points
@@ -327,39 +321,61 @@ class _Problem:
         total += (pulls.weights * (joints - pulls.values).square()).sum((1, 2))
         if pulls.turns is not None:
             total += _turn_energy(body.world, pulls.turns)
-        angles = _angles(body.rotations)
+        angles = body.angles
         total += REST_WEIGHT * angles.square().sum(1) + RANGE_WEIGHT * _out_of_range(angles).square().sum(1)
         if self.coupled:
             total[1:] += STEADY_WEIGHT * angles.diff(dim=0).square().sum(1)
         return total
 
-    def normal(self, body: Rig, pulls: Pulls) -> tuple[list[Tensor], Tensor]:
-        """The blocks (F - k, n, n) of JᵀJ that couple frames k apart, and the gradient (F, n), halved both.
+    def normal(self, body: _Body, pulls: Pulls) -> tuple[Tensor, Tensor]:
+        """JᵀJ, (F, n, 4n), and the gradient (F, n), both halved.
 
-        With JᵀJ is what Gauss and Newton leave out of the second derivatives, where that adds to them: a limb that is
-        pulled at by its end turns less easily, as a pendulum does.
+        A row of JᵀJ has what couples an unknown to those of the same frame, the next, and the next but one; the last n
+        numbers are 0. With it is what Gauss and Newton leave out of the second derivatives, where that adds to them: a
+        limb that is pulled at by its end turns less easily, as a pendulum does.
         """
         joints = body.joints
-        rows = _jacobian(body.world, joints)  # (F, 66, n)
+        rows = _jacobian(body)  # (F, 66, n)
         if self.kept is not None:
             rows[self.kept] = 0.0
         away = joints - self.points
         pulled = _measured(_along(self.over_time, away)) + pulls.weights * (joints - pulls.values)
-        gradient = (rows.mT @ pulled.flatten(1)[..., None])[..., 0]
-        measured = (_METRIC @ rows.unflatten(1, (_COUNT, 3)).flatten(2)).view_as(rows)
-        over = self.over_time[:, :, None, None]
-        blocks = [rows.mT @ torch.addcmul(over[0] * measured, pulls.weights.flatten(1)[..., None], rows)]
-        for apart in (1, 2) if self.coupled else ():
-            blocks.append(rows[:-apart].mT @ (over[apart, :-apart] * measured[apart:]))
+        exact = rows.double()
+        gradient = torch.bmm(pulled.flatten(1)[:, None], exact)[:, 0]
+        result = self._nearness(rows)
+        own = result[..., :SIZE]
+        some = pulls.weights.amax((0, 2)).nonzero()[:, 0]
+        if len(some):
+            held = exact.unflatten(1, (_COUNT, 3))[:, some].flatten(1, 2)
+            own += held.mT @ (pulls.weights[:, some].flatten(1)[..., None] * held)
         inward = ((_CARRIED @ pulled) * joints).sum(-1) - (pulled * joints).sum(-1) @ _CARRIED.mT
-        blocks[0].diagonal(dim1=-2, dim2=-1)[:, :-3] += inward.clamp_min(0.0)[:, _TURNING]
+        own.diagonal(dim1=-2, dim2=-1)[:, :-3] += inward.clamp_min(0.0)[:, _TURNING]
         if pulls.turns is not None:
-            _add_turns(body.world, pulls.turns, blocks[0], gradient)
-        _add_rotations(body.rotations, blocks, gradient, STEADY_WEIGHT if self.coupled else 0.0)
+            _add_turns(body.world, pulls.turns, own, gradient)
+        _add_rotations(body.angles, result, gradient, STEADY_WEIGHT if self.coupled else 0.0)
         if self.kept is not None:
-            blocks[0][self.kept] += 1e9 * torch.eye(SIZE, dtype=torch.float64)
+            own[self.kept] += 1e9 * torch.eye(SIZE, dtype=torch.float64)
             gradient[self.kept] = 0.0
-        return blocks, gradient
+        return result, gradient
+
+    def _nearness(self, rows: Tensor) -> Tensor:
+        """JᵀJ of the distances from the points alone, in float32: what it lacks then is as if they were weighted
+        otherwise by some millionths."""
+        measured = (_METRIC.float() @ rows.unflatten(1, (_COUNT, 3)).flatten(2)).view_as(rows)
+        if not self.coupled:
+            return (measured.mT @ rows).double()
+        coupled, result = self._work_space
+        for apart in range(3):
+            weights = self.over_time[apart, : len(rows) - apart, None, None].float()
+            torch.mul(rows[apart:], weights, out=coupled[: len(rows) - apart, :, apart * SIZE : (apart + 1) * SIZE])
+        result[..., : 3 * SIZE] = measured.mT @ coupled
+        return result
+
+    @cached_property
+    def _work_space(self) -> tuple[Tensor, Tensor]:
+        """Where each round computes JᵀJ: to ask for that much memory anew takes as long as the arithmetic."""
+        frames = len(self.points)
+        return torch.zeros(frames, 3 * _COUNT, 3 * SIZE), torch.zeros(frames, SIZE, 4 * SIZE, dtype=torch.float64)
 
 
 def _turn_energy(world: Tensor, turns: Turns) -> Tensor:
@@ -385,12 +401,12 @@ def _add_turns(world: Tensor, turns: Turns, block: Tensor, gradient: Tensor) -> 
         gradient[:, :-3] -= (weighted @ missing[..., None])[..., 0]
 
 
-def _add_rotations(rotations: Tensor, blocks: list[Tensor], gradient: Tensor, steady: float) -> None:
+def _add_rotations(angles: Tensor, normal: Tensor, gradient: Tensor, steady: float) -> None:
     """Priors, steadiness and ranges, in place: the gradient of them, and JᵀJ as if turns were small.
 
     A hinge that is pushed at its limit is held there.
     """
-    angles, hinges, balls = _angles(rotations), slice(-len(_HINGES), None), slice(0, -len(_HINGES))
+    hinges, balls = slice(-len(_HINGES), None), slice(0, -len(_HINGES))
     out, turned = _out_of_range(angles), slice(3, SIZE - 3)
     own = torch.full_like(angles, REST_WEIGHT)
     own[:, balls] += RANGE_WEIGHT * (out != 0).double()
@@ -401,17 +417,17 @@ def _add_rotations(rotations: Tensor, blocks: list[Tensor], gradient: Tensor, st
     for side, sign in ((slice(1, None), 1), (slice(None, -1), -1)):
         own[side] += steady
         pull[side] += sign * change
-    blocks[0].diagonal(dim1=-2, dim2=-1)[:, turned] += own
-    if len(blocks) > 1:
-        blocks[1].diagonal(dim1=-2, dim2=-1)[:, turned] -= steady
+    normal[..., :SIZE].diagonal(dim1=-2, dim2=-1)[:, turned] += own
+    if steady:
+        normal[:-1, :, SIZE : 2 * SIZE].diagonal(dim1=-2, dim2=-1)[:, turned] -= steady
     back = _pulled_back(angles[:, balls].unflatten(1, (-1, 3)), pull[:, balls].unflatten(1, (-1, 3)))
     gradient[:, turned] += torch.cat([back.flatten(1), pull[:, hinges]], dim=1)
 
 
 def _angles(rotations: Tensor) -> Tensor:
     """(F, angles - 3) radians: the rotation vectors of ball joints but the pelvis, and how far hinges bend."""
-    hinges = [_angle(rotations[:, joint], axis) for joint, axis in _HINGES.items()]
-    return torch.cat([rotation_vectors(rotations[:, _BALLS[1:]]).flatten(1), torch.stack(hinges, dim=-1)], dim=-1)
+    balls = rotation_vectors(rotations[:, _BALLS[1:]]).flatten(1)
+    return torch.cat([balls, _angle(rotations[:, list(_HINGES)], _HINGE_AXES)], dim=1)
 
 
 def _out_of_range(angles: Tensor) -> Tensor:
@@ -429,7 +445,7 @@ def _pulled_back(vectors: Tensor, pull: Tensor) -> Tensor:
     return pull + once / 2 + c * torch.linalg.cross(vectors, once)
 
 
-def _moved(body: Rig, step: Tensor) -> Rig:
+def _moved(body: _Body, step: Tensor) -> _Body:
     """A body after a step (F, n), shortened in frames in which a joint would turn farther than `FARTHEST`; hinges stop
     at their limits."""
     step = step / (step[:, :-3].abs().amax(1, keepdim=True) / FARTHEST).clamp_min(1.0)
@@ -437,9 +453,9 @@ def _moved(body: Rig, step: Tensor) -> Rig:
     turns = torch.zeros(len(step), _COUNT, 3, dtype=torch.float64)
     turns.index_add_(1, _TURNING[: -len(_HINGES)], step[:, balls, None] * _AXES[: -len(_HINGES)])
     rotations = turned(turns) @ body.rotations
-    for i, (joint, axis) in enumerate(_HINGES.items(), -len(_HINGES)):
-        angle = (_angle(body.rotations[:, joint], axis) + step[:, i - 3]).clamp(LIMITS[joint], MOST_BENT)
-        rotations[:, joint] = turned(angle[:, None] * axis)
+    hinges = list(_HINGES)
+    angles = body.angles[:, -len(hinges) :] + step[:, -len(hinges) - 3 : -3]
+    rotations[:, hinges] = turned(torch.minimum(torch.maximum(angles, _LEAST), _MOST)[..., None] * _HINGE_AXES)
     return replace(body, rotations=rotations, root=body.root + step[:, -3:])
 
 
@@ -476,18 +492,18 @@ def _measured(values: Tensor) -> Tensor:
     return torch.einsum("ij,fjc->fic", _METRIC, values)
 
 
-def _jacobian(world: Tensor, joints: Tensor) -> Tensor:
-    """(F, 66, n): how the joints' coordinates change with the unknowns.
+def _jacobian(body: Rig) -> Tensor:
+    """(F, 66, n) float32: how the joints' coordinates change with the unknowns.
 
     A turn about the axis a in the world moves the joints that it carries, at r from its own, by a × r.
     """
-    axes = _axes(world)
+    axes, joints = _axes(body.world).float(), (body.joints - body.root[:, None]).float()
     x, y, z = joints.unbind(-1)
     none = torch.zeros_like(x)
     crossed = torch.stack([none, z, -y, -z, none, x, y, -x, none], dim=-1).view(len(joints), -1, 3)  # a → a × p
     own = torch.linalg.cross(axes, joints[:, _TURNING].mT, dim=1)
     turns = ((crossed @ axes).unflatten(1, (_COUNT, 3)) - own[:, None]).mul_(_MOVES)
-    moves = _EYE.expand(*joints.shape[:2], 3, 3)
+    moves = torch.eye(3).expand(*joints.shape[:2], 3, 3)
     return torch.cat([turns, moves], dim=-1).flatten(1, 2)
 
 
@@ -497,18 +513,13 @@ def _axes(world: Tensor) -> Tensor:
     return (frames[:, _TURNING] @ _AXES[..., None])[..., 0].mT
 
 
-def _banded_step(blocks: list[Tensor], gradient: Tensor, damping: float) -> Tensor:
-    """The step (F, n) that solves (JᵀJ + damping) step = −gradient."""
+def _banded_step(normal: Tensor, gradient: Tensor, damping: float) -> Tensor:
+    """The step (F, n) that solves (JᵀJ + damping) step = −gradient, JᵀJ as (F, n, 4n)."""
     frames, size = gradient.shape
-    columns = torch.zeros(frames, 3 * size, size, dtype=torch.float64)  # below and on the diagonal, block by block
-    columns[:, :size] = blocks[0]
-    for apart in (1, 2):
-        columns[: frames - apart, apart * size : (apart + 1) * size] = blocks[apart].mT
-    band = np.zeros((frames, size, 3 * size))
-    for column in range(size):  # LAPACK's storage has the diagonal first
-        band[:, column, : 3 * size - column] = columns[:, column:, column]
-    band[:, :, 0] += damping
-    _, step, info = dpbsv(band.reshape(-1, 3 * size).T, -gradient.numpy().ravel(), lower=1, overwrite_ab=1)
+    from_diagonal = normal.as_strided((frames, size, 3 * size), (4 * size * size, 4 * size + 1, 1))  # as LAPACK has it
+    band = from_diagonal.clone(memory_format=torch.contiguous_format)
+    band[..., 0] += damping
+    _, step, info = dpbsv(band.view(-1, 3 * size).numpy().T, -gradient.numpy().ravel(), lower=1, overwrite_ab=1)
     if info:
         return torch.full_like(gradient, torch.nan)
     return torch.from_numpy(step).view_as(gradient)
@@ -591,16 +602,9 @@ def _about(axis: Tensor, one: Tensor, other: Tensor) -> Tensor:
 
 
 def _angle(rotation: Tensor, axis: Tensor) -> Tensor:
-    """(F,) radians by which rotations (F, 3, 3) about an axis turn, in (−π, π]."""
-    across = torch.stack(
-        [
-            rotation[:, 2, 1] - rotation[:, 1, 2],
-            rotation[:, 0, 2] - rotation[:, 2, 0],
-            rotation[:, 1, 0] - rotation[:, 0, 1],
-        ],
-        dim=-1,
-    )
-    return torch.atan2(across @ axis, rotation.diagonal(dim1=-2, dim2=-1).sum(-1) - 1)
+    """(...) radians by which rotations (..., 3, 3) about axes (..., 3) turn, in (−π, π]."""
+    across = (rotation - rotation.mT).flatten(-2)[..., [7, 2, 3]]
+    return torch.atan2((across * axis).sum(-1), rotation.diagonal(dim1=-2, dim2=-1).sum(-1) - 1)
 
 
 _pools: list[ThreadpoolController] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -42,11 +43,11 @@ class Rig:
         """(frames, 22, 3): where the joints are."""
         return forward_kinematics(self.world, self.root)
 
-    def frames(self, some: slice | Tensor) -> Rig:
+    def frames(self, some: slice | Tensor) -> Self:
         """Some of its frames."""
         return replace(self, rotations=self.rotations[some], root=self.root[some])
 
-    def with_frames(self, some: slice | Tensor, other: Rig) -> Rig:
+    def with_frames(self, some: slice | Tensor, other: Rig) -> Self:
         """With another one's frames in place of some."""
         rotations, root = self.rotations.clone(), self.root.clone()
         rotations[some], root[some] = other.rotations, other.root

@@ -108,7 +108,7 @@ def test_the_gradient_is_that_of_the_energy(points, body, bend):
     start = fit_frames(points + noise(points, 0.05, seed=1), 20.0)
     bent = torch.zeros(len(points), body_fit.SIZE, dtype=torch.float64)
     bent[:, -3 - len(HINGES) : -3] = 0.2  # away from their limits, at which hinges stop
-    start = body_fit._moved(start, bent)
+    start = body_fit._moved(body_fit._Body(start.rotations, start.root, start.fps), bent)
     pulls = Pulls(points + 0.1, noise(points, 1.0, seed=2).abs())
     _, gradient = problem.normal(start, pulls)
     for seed in range(4):
@@ -130,9 +130,12 @@ def test_a_banded_step_is_that_of_the_full_matrix():
     for i in range(frames):
         for j in range(frames):
             full[i, :, j] *= float(abs(i - j) <= 2) * (1.0 if i == j else 0.05)
-    blocks = [torch.stack([full[t, :, t + k] for t in range(frames - k)]) for k in range(3)]
+    normal = torch.zeros(frames, n, 4 * n, dtype=torch.float64)
+    for t in range(frames):
+        for k in range(min(3, frames - t)):
+            normal[t, :, k * n : (k + 1) * n] = full[t, :, t + k]
     gradient = torch.randn(frames, n, generator=draws, dtype=torch.float64)
-    step = body_fit._banded_step(blocks, gradient, 3.0)
+    step = body_fit._banded_step(normal, gradient, 3.0)
     square = full.reshape(frames * n, -1) + 3 * torch.eye(frames * n, dtype=torch.float64)
     np.testing.assert_allclose(step.flatten(), torch.linalg.solve(square, -gradient.flatten()), rtol=1e-8)
 
