@@ -6,15 +6,19 @@ from collections.abc import Mapping as Named
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from data_loaders.bvh import read_bvh
+from data_loaders.bvh import Bvh, read_bvh
 from data_loaders.floor import on_the_floor
 from data_loaders.mapping import Axis, Floor, Mapping, fitting, shipped
 from data_loaders.resampling import resampled
 from data_loaders.retarget import retarget
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import BONE_LENGTHS, JOINTS, PARENTS
+from motion_diffusion.motion import Motion, check_metres
+from motion_diffusion.rig import Rig
+from motion_diffusion.rotations import relative_to_parents
+from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, OFFSETS, PARENTS
 
 Array = NDArray[np.float64]
 
@@ -45,6 +49,52 @@ def read_bvh_joints(
     the file. longest: seconds that it may last.
     """
     bvh = read_bvh(path, scale=scale or 1.0, longest=longest)
+    return _joints(path, bvh, mapping, scale=scale, up=up, floor=floor)[0]
+
+
+def read_bvh_motion(
+    path: Path, mapping: Mapping | None = None, *, up: Axis | None = None, longest: float | None = None
+) -> Motion:
+    """The same as a motion, in which files of this very skeleton keep their rotations, to the last digits.
+
+    Of another body, whose motion is put on this one, its provenance says {"retargeted": true}.
+    """
+    bvh = read_bvh(path, scale=1.0, longest=longest)
+    if mapping is None and up in (None, "y") and (rig := _rig(bvh)) is not None:
+        return Motion.of(rig, provenance={"file": path.name})
+    joints, own = _joints(path, bvh, mapping, scale=None, up=up, floor=None)
+    return motion_of(path, joints, retargeted=not own)
+
+
+def motion_of(path: Path, joints: Array, **provenance: bool) -> Motion:
+    """Joints (F, 22, 3) that a file has, as a motion. InputError, with its name, if they are in other units."""
+    placed = torch.from_numpy(joints).float()
+    try:
+        check_metres(placed)
+        return Motion(placed, provenance={"file": path.name, **provenance})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _rig(bvh: Bvh) -> Rig | None:
+    """The motion in a file of this very skeleton in any unit, as this project writes them; None of any other."""
+    if any(name not in bvh.names for name in JOINTS):
+        return None
+    places = [bvh.names.index(name) for name in JOINTS]
+    above = [bvh.parents[place] for place in places[1:]]
+    bones, wanted = bvh.offsets[places[1:]], OFFSETS[1:].numpy()
+    metres = (bones * wanted).sum() / max(np.square(bones).sum(), 1e-12)
+    if above != [places[parent] for parent in PARENTS[1:]] or np.abs(metres * bones - wanted).max() > SAME:
+        return None
+    world = torch.from_numpy(bvh.orientations(places))
+    root = torch.from_numpy(metres * bvh.world(places[:1])[:, 0])
+    return Rig(relative_to_parents(world), root, 1 / bvh.frame_time).at(FPS)
+
+
+def _joints(
+    path: Path, bvh: Bvh, mapping: Mapping | None, *, scale: float | None, up: Axis | None, floor: Floor | None
+) -> tuple[Array, bool]:
+    """Joints (F, 22, 3), and whether they are of this very body."""
     try:
         mapping = mapping or shipped()[fitting(bvh.names)]
         found = mapping.indices(bvh.names)
@@ -59,7 +109,7 @@ def read_bvh_joints(
     ours = _of_this_body(source)
     floor = floor or mapping.floor or ("feet" if ours is None else "file")
     joints = retarget(source) if ours is None else ours
-    return on_the_floor(joints) if floor == "feet" else joints
+    return (on_the_floor(joints) if floor == "feet" else joints), ours is not None
 
 
 def _of_this_body(source: Named[str, Array]) -> Array | None:

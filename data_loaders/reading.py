@@ -13,19 +13,18 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from data_loaders.amass import read_amass_joints
 from data_loaders.body_model import NoBodyModel, usual_folder
-from data_loaders.bvh_clip import read_bvh_joints
+from data_loaders.bvh_clip import motion_of, read_bvh_motion
 from data_loaders.humanml3d import BODY
 from data_loaders.mapping import Axis, load_mapping
 from data_loaders.npy import read_npy
 from data_loaders.resampling import FASTEST, SLOWEST, check_length
 from data_loaders.t2m_clip import agree, decoded
 from motion_diffusion.errors import InputError
-from motion_diffusion.motion import MAX_SECONDS, Motion, check_metres
+from motion_diffusion.motion import MAX_SECONDS, Motion
 from motion_diffusion.npz import read_members
 from motion_diffusion.skeleton import FPS, JOINTS
 
@@ -64,17 +63,11 @@ def read_motion(
     if ending == ".npz" and "trans" not in _members(path):
         return _of_ours(path, own_rate=own_rate, longest=longest)
     if ending == ".bvh":
-        joints = read_bvh_joints(path, load_mapping(mapping) if mapping else None, up=up, longest=longest)
+        motion = read_bvh_motion(path, load_mapping(mapping) if mapping else None, up=up, longest=longest)
     elif ending == ".npz":
-        joints = _amass(path, body_models or usual_folder(), longest)
+        motion = motion_of(path, _amass(path, body_models or usual_folder(), longest))
     else:
-        joints = _humanml3d(path, longest)
-    placed = torch.from_numpy(joints).float()
-    try:
-        check_metres(placed)
-        motion = Motion(placed, provenance={"file": path.name})
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        motion = motion_of(path, _humanml3d(path, longest))
     return motion.from_origin if from_origin else motion
 
 

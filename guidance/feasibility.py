@@ -13,6 +13,7 @@ from guidance.bonds import Relation
 from guidance.goals import Goals
 from guidance.kinds import Goal
 from guidance.observation import Observation
+from guidance.poses import Pose
 from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
 
 RUN = 8.0
@@ -65,6 +66,10 @@ def feasibility(goals: Goals, frames: int) -> list[str]:
     _obstacles(report, goals, observation, owner)
     _turns(report, goals, frames)
     _relations(report, goals)
+    for number, goal in enumerate(goals.goals, 1):
+        if isinstance(goal, Pose) and goal.retargeted:
+            line = "the file is of another body; its poses are put on this one by the directions of the bones"
+            report.add("body", (number,), 0.0, line)
     return report.lines()
 
 

@@ -31,6 +31,7 @@ from guidance.observation import Observation
 from guidance.orientation import Orientation, Turning
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import turn
+from motion_diffusion.motion import Motion
 from motion_diffusion.rig import Rig
 from motion_diffusion.rotations import from_quaternion, to_quaternion
 from motion_diffusion.skeleton import FPS, JOINTS
@@ -73,6 +74,9 @@ class Pose(Span):
     """[x, z]: where the pelvis of the first frame from the file is put."""
     degrees: Degrees | None = None
     """Where the first frame from the file faces: 0 is +z, 90 is +x."""
+
+    retargeted: bool = False
+    """Whether `motion` is that of another body, put on this one by the directions of its bones."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Pose:
@@ -166,7 +170,8 @@ class Pose(Span):
         """The same with what its file says, as numbers. InputError for a file that is missing, short or another."""
         if self.file is None:
             return self
-        joints = _read(folder / self.file, None if self.mapping is None else folder / self.mapping, self.up)
+        motion = _read(folder / self.file, None if self.mapping is None else folder / self.mapping, self.up)
+        joints = motion.joints
         first = self.file_frame or 0
         if first + self.frames > len(joints):
             raise InputError(
@@ -182,19 +187,20 @@ class Pose(Span):
             joints = joints + joints.new_tensor([self.at[0], 0.0, self.at[1]])
         if joints.abs().max() > FURTHEST:
             raise InputError(f"{self.file} goes more than {FURTHEST:g} m away; place it with 'at'")
-        kept = self.model_dump(exclude={"file", "motion", *_OF_FILE})
-        return Pose(**kept, motion=joints.tolist())
+        kept = self.model_dump(exclude={"file", "motion", "retargeted", *_OF_FILE})
+        retargeted = bool(motion.provenance.get("retargeted"))
+        return Pose(**kept, motion=joints.tolist(), retargeted=retargeted)
 
     @property
     def when(self) -> str:
         return during(self.first / FPS, self.last_time)
 
 
-def _read(path: Path, mapping: Path | None, up: Literal["x", "y", "z"] | None) -> Tensor:
-    """Joints (F, 22, 3) at 20 frames a second of a motion file. Raises InputError."""
+def _read(path: Path, mapping: Path | None, up: Literal["x", "y", "z"] | None) -> Motion:
+    """A motion file, at 20 frames a second. Raises InputError."""
     from data_loaders.reading import read_motion  # lazily: the loaders lie above this package, which works without them
 
     try:
-        return read_motion(path, mapping=mapping, up=up, from_origin=True).joints
+        return read_motion(path, mapping=mapping, up=up, from_origin=True)
     except OSError as error:
         raise InputError(f"{error}, from the folder of the goal file") from None

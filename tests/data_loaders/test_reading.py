@@ -14,13 +14,17 @@ from data_loaders.amass import Amass
 from data_loaders.bandai import read_clip
 from data_loaders.floor import standing_height
 from data_loaders.reading import read_motion
+from motion_diffusion.body_fit import LIMITS
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import heading, to_origin, turn
 from motion_diffusion.motion import Motion
 from motion_diffusion.representation import encode, to_relative
+from motion_diffusion.rig import Rig
+from motion_diffusion.rotations import turned
 from motion_diffusion.skeleton import FPS, JOINTS, forward_kinematics
 from tests.data_loaders.amass_files import pickled, recording, write_model, write_recording
 from tests.data_loaders.bvh_files import CAPTURE, SKELETONS
+from visualize.export import export
 
 BODY = forward_kinematics(torch.eye(3, dtype=torch.float64).expand(22, 3, 3), torch.zeros(3, dtype=torch.float64))
 """(22, 3) at rest."""
@@ -84,6 +88,7 @@ def test_bvh_files_of_any_skeleton(tmp_path, elsewhere, name):
     chosen = None if name == "character" else mapping
     motion = read_motion(path, mapping=chosen)
     assert motion.fps == FPS
+    assert motion.provenance == {"file": path.name, "retargeted": True}
     assert standing_height(motion.joints.double().numpy()) == pytest.approx(0.015, abs=0.002)
     assert standing(motion.joints) == pytest.approx(standing(elsewhere), abs=0.1)
     moved = read_motion(path, mapping=chosen, from_origin=True)
@@ -91,6 +96,22 @@ def test_bvh_files_of_any_skeleton(tmp_path, elsewhere, name):
     torch.testing.assert_close(moved.joints, to_origin(motion.joints), atol=1e-5, rtol=0)
     wanted = to_origin(elsewhere)[: motion.frames].float()
     assert (moved.joints - wanted).norm(dim=-1).mean() < 0.04
+
+
+@pytest.mark.parametrize("unit", ["m", "cm"])
+def test_bvh_files_of_ours_keep_their_rotations(tmp_path, elsewhere, unit):
+    """Also where points do not tell them: a straight arm that twists, a hand that is turned."""
+    turns = Motion(elsewhere).rotations.double()
+    turns[:, JOINTS.index("left_elbow")] = turned(torch.tensor([0.0, LIMITS[JOINTS.index("left_elbow")], 0.0]).double())
+    turns[:, JOINTS.index("right_wrist")] = turned(torch.linspace(0, 1, len(turns)).double()[:, None] * torch.eye(3)[0])
+    motion = Motion.of(Rig(turns, elsewhere[:, 0].double(), FPS))
+    export(motion, tmp_path / "a.bvh", unit=unit)
+    again = read_motion(tmp_path / "a.bvh")
+    torch.testing.assert_close(again.rotations, motion.rotations, atol=1e-6, rtol=0)
+    torch.testing.assert_close(again.joints, motion.joints, atol=1e-5, rtol=0)
+    export(motion, tmp_path / "b.bvh", fps=60, unit=unit)
+    torch.testing.assert_close(read_motion(tmp_path / "b.bvh").joints, motion.joints, atol=1e-4, rtol=0)
+    assert "retargeted" not in again.provenance
 
 
 def test_what_lasts_too_long_is_refused_before_anything_is_made_of_it(tmp_path):

@@ -11,6 +11,7 @@ from data_loaders.augment import at_times
 from data_loaders.mapping import shipped
 from data_loaders.procedural import ProceduralWalks
 from guidance.facing import faces
+from guidance.feasibility import feasibility
 from guidance.goals import (
     Contact,
     Goals,
@@ -301,6 +302,10 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
     (other,) = Goals(goals=[Pose(**at, file="other.bvh", mapping="mapping.json", up="y")]).resolved(tmp_path).goals
     (plain,) = Goals(goals=[Pose(**at, file="m.bvh")]).resolved(tmp_path).goals
     assert other.mapping is None
+    assert other.retargeted
+    assert plain.retargeted
+    says = "the file is of another body; its poses are put on this one by the directions of the bones"
+    assert feasibility(Goals(goals=[other]), F) == [f"goal 1: {says}"]
     ways = torch.tensor([[*other.motion[0]], [*plain.motion[0]]])
     torch.testing.assert_close(*(way - way[10:12, 1].mean() * torch.tensor([0, 1, 0]) for way in ways))
     Motion(torch.from_numpy(at_times(walk.numpy(), np.arange(0, 59.1, 1 / 3))), fps=60).save(tmp_path / "fast.npz")
@@ -308,6 +313,7 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
     torch.testing.assert_close(torch.tensor(fast.motion[0]), walk[30], atol=1e-4, rtol=0)
     exact = Goals(goals=[Pose(frame=3, file="m.npz", file_frame=59)]).resolved(tmp_path).observe(F).values[3]
     torch.testing.assert_close(exact, walk[59])
+    assert not fast.retargeted
 
 
 @pytest.mark.parametrize(
