@@ -51,6 +51,9 @@ NEARLY = 0.02
 """Metres by which goals are missed that are held at once."""
 ROUNDS, ALTOGETHER = 8, 40
 """Of Gauss–Newton, at most: for each of them, and for all, if goals are not met by then or joints below the floor."""
+STIFF = 16
+"""Rounds after which it no longer counts that limbs turn less easily when they are pulled at: few are not done by then,
+and creep."""
 PIECE, OVERLAP = 600, 40
 """Frames that are fitted at once, and how many more on either side."""
 SETTLED = (1e-3, 5e-2)
@@ -331,8 +334,8 @@ class _Problem:
         """JᵀJ, (F, n, 4n), and the gradient (F, n), both halved.
 
         A row of JᵀJ has what couples an unknown to those of the same frame, the next, and the next but one; the last n
-        numbers are 0. With it is what Gauss and Newton leave out of the second derivatives, where that adds to them: a
-        limb that is pulled at by its end turns less easily, as a pendulum does.
+        numbers are 0. With it, in the first rounds, is what Gauss and Newton leave out of the second derivatives, where
+        that adds to them: a limb that is pulled at by its end turns less easily, as a pendulum does.
         """
         joints = body.joints
         rows = _jacobian(body)  # (F, 66, n)
@@ -349,7 +352,8 @@ class _Problem:
             held = exact.unflatten(1, (_COUNT, 3))[:, some].flatten(1, 2)
             own += held.mT @ (pulls.weights[:, some].flatten(1)[..., None] * held)
         inward = ((_CARRIED @ pulled) * joints).sum(-1) - (pulled * joints).sum(-1) @ _CARRIED.mT
-        own.diagonal(dim1=-2, dim2=-1)[:, :-3] += inward.clamp_min(0.0)[:, _TURNING]
+        if self.left > ALTOGETHER - STIFF:
+            own.diagonal(dim1=-2, dim2=-1)[:, :-3] += inward.clamp_min(0.0)[:, _TURNING]
         if pulls.turns is not None:
             _add_turns(body.world, pulls.turns, own, gradient)
         _add_rotations(body.angles, result, gradient, STEADY_WEIGHT if self.coupled else 0.0)

@@ -44,12 +44,15 @@ KINDS = {
 }
 
 
+FILES = ("key-frames", "everything")
+
+
 @pytest.fixture(scope="module")
 def motions():
     """Motions of the default model by the name of what they were asked."""
     wanted = {name: Goals.model_validate({"goals": goals}) for name, goals in KINDS.items()}
-    wanted |= {"nothing": Goals(), "everything": load_goals(ASSETS / "goals" / "key-frames.json")}
-    frames = [120 if name == "everything" else 90 for name in wanted]
+    wanted |= {"nothing": Goals()} | {name: load_goals(ASSETS / "goals" / f"{name}.json") for name in FILES}
+    frames = [120 if name in FILES else 90 for name in wanted]
     made = generate(
         MotionModel.load("v-masks"),
         ["a person walks"] * len(wanted),
@@ -61,7 +64,7 @@ def motions():
     return dict(zip(wanted, zip(made, wanted.values(), strict=True), strict=True))
 
 
-@pytest.mark.parametrize("name", [*KINDS, "nothing", "everything"])
+@pytest.mark.parametrize("name", [*KINDS, *FILES, "nothing"])
 def test_a_motion_is_that_of_a_body(motions, name, tmp_path):
     motion, goals = motions[name]
     assert bone_length_range(motion.joints) < 1e-5
