@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from time import process_time
@@ -152,6 +152,28 @@ def prepare(name: str, source: Source, folder: str | Path, *, skip_broken: bool 
         if not rows:
             raise InputError(f"{name}: no clip could be read; see python -m data_loaders check")
         index = Index(name, source.mirrored, source.licence, tuple(sorted(rows, key=lambda row: row.name)))
+        (temporary / "clips.json").write_bytes(TypeAdapter(Index).dump_json(index, indent=1, exclude_defaults=True))
+    return open_store(folder)
+
+
+def merge(folders: Sequence[str | Path], folder: str | Path) -> Store:
+    """One store, "mixed", of the clips of several, each called after its data set: "cmu/02_01".
+
+    Raises InputError if one has mirrored copies and another has none, or two clips would have the same name.
+    """
+    folder, stores = Path(folder), [open_store(each) for each in folders]
+    if folder.exists():
+        raise InputError(f"{folder} exists; give another --out, or remove it")
+    if len({store.mirrored for store in stores}) > 1:
+        raise InputError("some stores have mirrored copies of their clips and others have none; merge these apart")
+    clips = [replace(clip, name=f"{store.data}/{clip.name}") for store in stores for clip in store.clips]
+    if len({clip.name for clip in clips}) < len(clips):
+        raise InputError("two clips have the same name; give each store once")
+    with atomic(folder) as temporary:
+        temporary.mkdir()
+        rows, _ = _write(clips, temporary)
+        licence = "; ".join(dict.fromkeys(store.licence for store in stores))
+        index = Index("mixed", stores[0].mirrored, licence, tuple(sorted(rows, key=lambda row: row.name)))
         (temporary / "clips.json").write_bytes(TypeAdapter(Index).dump_json(index, indent=1, exclude_defaults=True))
     return open_store(folder)
 

@@ -14,7 +14,7 @@ import pytest
 
 from data_loaders.clip import Caption, Clip
 from data_loaders.source import Source
-from data_loaders.store import is_store, open_store, prepare, read_all
+from data_loaders.store import is_store, merge, open_store, prepare, read_all
 from motion_diffusion.errors import InputError
 
 
@@ -240,3 +240,27 @@ def assert_refused(source, tmp_path, joints):
         open_store(folder)
     assert str(error.value).startswith(f"{folder / 'joints.npy'} is no .npy file, or damaged (")
     assert "\n" not in str(error.value)
+
+
+def test_stores_are_merged(clips, tmp_path):
+    """Every clip of each comes out, called after its data set, and so do both licences."""
+    for name, some in (("one", clips[:3]), ("two", clips[3:5])):
+        prepare(name, Source([Given(clip) for clip in some], False, f"licence {name}", []), tmp_path / name)
+    store = merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
+    assert store.data == "mixed"
+    assert store.licence == "licence one; licence two"
+    wanted = {f"one/{clip.name}": clip for clip in clips[:3]} | {f"two/{clip.name}": clip for clip in clips[3:5]}
+    assert {clip.name for clip in store.clips} == set(wanted)
+    for clip in store.clips:
+        np.testing.assert_array_equal(clip.joints, wanted[clip.name].joints)
+        assert (clip.action, clip.style, clip.split) == tuple(
+            getattr(wanted[clip.name], name) for name in ("action", "style", "split")
+        )
+    with pytest.raises(InputError, match="two clips have the same name"):
+        merge([tmp_path / "one", tmp_path / "one"], tmp_path / "twice")
+    with pytest.raises(InputError, match="both exists"):
+        merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
+    prepare("mirrored", Source([Given(clips[6])], True, "licence", []), tmp_path / "mirrored")
+    with pytest.raises(InputError, match="mirrored copies"):
+        merge([tmp_path / "one", tmp_path / "mirrored"], tmp_path / "mixed")
+    assert not (tmp_path / "mixed").exists()
