@@ -22,6 +22,8 @@ def test_every_label_has_an_action_and_phrases_of_its_own():
 
 def test_sides_in_phrases_agree_with_the_label():
     for name, label in labels().items():
+        if name.startswith("stop "):  # where 245 degrees to the right are 115 to the left
+            continue
         for side, other in (("left", "right"), ("right", "left")):
             if side in name.split() and other not in name.split():
                 assert not any(other in phrase.split() for phrase in label.phrases), name
