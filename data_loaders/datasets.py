@@ -24,7 +24,7 @@ DatasetName = Literal["procedural", "bandai", "humanml3d", "kit", "amass", "bvh"
 FORMATS: dict[str, Callable[[Path], Source]] = {"bandai": bandai, "humanml3d": humanml3d, "kit": kit}
 """Those whose folders say all there is to know; others need more, and are read by `python -m data_loaders prepare`."""
 
-VERSION = 3
+VERSION = 4
 """Of how clips are read; older stores in the cache are not used any more."""
 
 MIN_FRAMES = 40

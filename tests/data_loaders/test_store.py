@@ -16,6 +16,7 @@ from data_loaders.clip import Caption, Clip
 from data_loaders.source import Source
 from data_loaders.store import is_store, merge, open_store, prepare, read_all
 from motion_diffusion.errors import InputError
+from motion_diffusion.skeleton import BONE_LENGTHS, PARENTS
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,23 @@ def test_what_goes_in_comes_out(source, tmp_path):
     assert (store.data, store.mirrored, store.licence) == ("made-up", False, "ours")
     wanted = sorted((entry.clip for entry in source.entries), key=lambda clip: clip.name)
     for clip, given in zip(store.clips, wanted, strict=True):
-        np.testing.assert_array_equal(clip.joints, given.joints)
+        np.testing.assert_allclose(clip.joints, given.joints, atol=0.01)  # metres; see the next test
         labels = ("name", "split", "captions", "action", "style")
         assert [getattr(clip, name) for name in labels] == [getattr(given, name) for name in labels]
     assert [clip.split for clip in store.of_split("val")] == ["val"] * 5
     assert list(tmp_path.iterdir()) == [tmp_path / "store"]
+
+
+def test_clips_are_brought_onto_the_body(source, tmp_path):
+    """What stretches and shrinks has the body's bones afterwards, and what is a body already stays as it is, to some millimetres (weights of rotations)."""
+    (entry, *_) = source.entries
+    stretched = replace(entry.clip, joints=entry.clip.joints * np.float32([1.05, 1.0, 1.0]))
+    (once,) = prepare("once", Source([Given(stretched)], False, "", []), tmp_path / "once").clips
+    bones = np.linalg.norm(once.joints[:, 1:] - once.joints[:, list(PARENTS[1:])], axis=-1)
+    np.testing.assert_allclose(bones, np.broadcast_to(BONE_LENGTHS[1:], bones.shape), atol=1e-5)
+    (twice,) = prepare("twice", Source([Given(once)], False, "", []), tmp_path / "twice").clips
+    np.testing.assert_allclose(twice.joints, once.joints, atol=0.005)
+    np.testing.assert_allclose(once.joints[0, 0, [0, 2]], 0, atol=1e-6)
 
 
 def test_clips_are_mapped_and_travel_light(source, tmp_path):
@@ -252,7 +265,7 @@ def test_stores_are_merged(clips, tmp_path):
     wanted = {f"one/{clip.name}": clip for clip in clips[:3]} | {f"two/{clip.name}": clip for clip in clips[3:5]}
     assert {clip.name for clip in store.clips} == set(wanted)
     for clip in store.clips:
-        np.testing.assert_array_equal(clip.joints, wanted[clip.name].joints)
+        np.testing.assert_allclose(clip.joints, wanted[clip.name].joints, atol=0.01)
         assert (clip.action, clip.style, clip.split) == tuple(
             getattr(wanted[clip.name], name) for name in ("action", "style", "split")
         )
