@@ -77,7 +77,8 @@ def test_what_goes_in_comes_out(source, tmp_path):
 
 
 def test_clips_are_brought_onto_the_body(source, tmp_path):
-    """What stretches and shrinks has the body's bones afterwards, and what is a body already stays as it is, to some millimetres (weights of rotations)."""
+    """What stretches has the body's bones afterwards; what is a body already moves by some millimetres at most, which
+    is what the weights of its rotations do."""
     (entry, *_) = source.entries
     stretched = replace(entry.clip, joints=entry.clip.joints * np.float32([1.05, 1.0, 1.0]))
     (once,) = prepare("once", Source([Given(stretched)], False, "", []), tmp_path / "once").clips
