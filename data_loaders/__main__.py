@@ -26,7 +26,7 @@ from data_loaders.humanml3d_export import write_humanml3d
 from data_loaders.humanml3d_from_amass import HumanML3DFromAmass
 from data_loaders.kit import kit
 from data_loaders.source import Source
-from data_loaders.store import is_store, open_store, prepare, read_all
+from data_loaders.store import is_store, merge, open_store, prepare, read_all
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import FPS
@@ -161,6 +161,23 @@ class Export(Writing):
 
 
 @dataclass(frozen=True)
+class Merge:
+    """Put several stores together, to train on them with --data mixed --data-root STORE."""
+
+    stores: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Folders that prepare made."""
+    out: Path
+    """Folder to make."""
+
+    def run(self) -> None:
+        """Do it."""
+        if len(self.stores) < 2:
+            raise InputError("one store alone is nothing to merge; give two or more")
+        print(summary(merge(self.stores, self.out).clips))
+        print(f"{self.out}: train on it with --data mixed --data-root {self.out}")
+
+
+@dataclass(frozen=True)
 class Show:
     """Draw a clip with its captions: key poses (.png) or a film (.mp4)."""
 
@@ -232,6 +249,7 @@ def main() -> None:
         Annotated[Prepare, tyro.conf.subcommand("prepare")]
         | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[Export, tyro.conf.subcommand("export")]
+        | Annotated[Merge, tyro.conf.subcommand("merge")]
         | Annotated[Show, tyro.conf.subcommand("show")]
     )
     parse_arguments(verbs, prog="python -m data_loaders", config=CONFIG).run()

@@ -95,14 +95,8 @@ def stitch(a: Array, b: Array, *, overlap: int = 8) -> Array:
     The way from a's last second into b's first second is searched; b is turned and moved to go on from there, and over
     `overlap` frames one fades into the other. Both need more frames than overlap.
     """
-    overlap = min(overlap, len(a) - 2, len(b) - 2)
-    ends = np.arange(max(1, len(a) - overlap - 20), len(a) - overlap)
-    starts = np.arange(1, max(2, min(21, len(b) - overlap)))
-    pose_a, pose_b = _pose(a), _pose(b)
+    overlap, end, start, _ = _seam(a, b, overlap)
     middle = overlap // 2
-    distance = np.linalg.norm(pose_a[ends + middle][:, None] - pose_b[starts + middle - 1][None], axis=-1)
-    row, column = np.unravel_index(int(distance.argmin()), distance.shape)
-    end, start = int(ends[row]), int(starts[column])
     turn = facing(a)[end + middle] - facing(b)[start + middle]
     b = b[start:].copy()
     b[..., [0, 2]] = _turned(b[..., [0, 2]], np.full(1, turn)[:, None])
@@ -113,6 +107,23 @@ def stitch(a: Array, b: Array, *, overlap: int = 8) -> Array:
     share = share**2 * (3 - 2 * share)
     between = with_bone_lengths((1 - share) * a[end : end + overlap] + share * b[:overlap])
     return np.concatenate([a[:end], between, b[overlap:]])
+
+
+def seam(a: Array, b: Array, *, overlap: int = 8) -> float:
+    """How much poses and speeds differ where `stitch` would go over from a to b: the root of summed squares over the
+    joints, metres and fifths of a metre a frame."""
+    return _seam(a, b, overlap)[3]
+
+
+def _seam(a: Array, b: Array, overlap: int) -> tuple[int, int, int, float]:
+    """The overlap that fits, the frames of a and b where it begins, and how much they differ."""
+    overlap = min(overlap, len(a) - 2, len(b) - 2)
+    ends = np.arange(max(1, len(a) - overlap - 20), len(a) - overlap)
+    starts = np.arange(1, max(2, min(21, len(b) - overlap)))
+    middle = overlap // 2
+    distance = np.linalg.norm(_pose(a)[ends + middle][:, None] - _pose(b)[starts + middle - 1][None], axis=-1)
+    row, column = np.unravel_index(int(distance.argmin()), distance.shape)
+    return overlap, int(ends[row]), int(starts[column]), float(distance.min())
 
 
 def _pose(joints: Array) -> Array:

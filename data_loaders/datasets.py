@@ -11,6 +11,7 @@ from data_loaders.captioned import CaptionedClips
 from data_loaders.example import Examples
 from data_loaders.humanml3d import humanml3d
 from data_loaders.kit import kit
+from data_loaders.mixed import MixedClips
 from data_loaders.procedural import ProceduralWalks
 from data_loaders.source import Source, stamp
 from data_loaders.store import Store, is_store, open_store, prepare
@@ -18,12 +19,12 @@ from data_loaders.training import AugmentedClips, RealClips
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import cache_folder
 
-DatasetName = Literal["procedural", "bandai", "humanml3d", "kit", "amass", "bvh"]
+DatasetName = Literal["procedural", "bandai", "humanml3d", "kit", "amass", "bvh", "mixed"]
 
 FORMATS: dict[str, Callable[[Path], Source]] = {"bandai": bandai, "humanml3d": humanml3d, "kit": kit}
 """Those whose folders say all there is to know; others need more, and are read by `python -m data_loaders prepare`."""
 
-VERSION = 3
+VERSION = 4
 """Of how clips are read; older stores in the cache are not used any more."""
 
 MIN_FRAMES = 40
@@ -77,6 +78,12 @@ def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: in
     if name == "bandai":
         return Data(
             AugmentedClips(train, frames, MIN_FRAMES, seed), RealClips(held_out, frames, MIN_FRAMES), store.licence
+        )
+    if name == "mixed":
+        return Data(
+            MixedClips(train, frames, MIN_FRAMES, seed, mirrored=store.mirrored),
+            CaptionedClips(held_out, frames, MIN_FRAMES, part="held-out"),
+            store.licence,
         )
     return Data(
         CaptionedClips(train, frames, MIN_FRAMES, seed, mirrored=store.mirrored),

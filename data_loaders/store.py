@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from time import process_time
@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
-from data_loaders.clip import Caption, Clip, Split
+from data_loaders.clip import Caption, Clip, Split, from_origin
 from data_loaders.source import Entry, Source
 from data_loaders.workers import is_importing_main, map_in_processes, usable_cores
+from motion_diffusion.body_fit import fit_frames, fit_motion
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic, read_json
-from motion_diffusion.skeleton import JOINTS
+from motion_diffusion.skeleton import FPS, JOINTS
 
 SHOWN = 10
 """How many of the clips that are broken an error names; `check` names all."""
@@ -83,6 +84,28 @@ def _stored(file: Path, row: Row) -> StoredClip:
 @lru_cache(maxsize=8)
 def _mapped(file: Path) -> NDArray[np.float32]:
     return np.lib.format.open_memmap(file, mode="r")  # never unpickles
+
+
+@dataclass(frozen=True)
+class OnThisBody:
+    """An entry whose clip is brought onto the body (see `motion_diffusion.body_fit`), which moves joints by some
+    millimetres: what models learn from is then what they can be, joints that rotations lead to."""
+
+    entry: Entry
+
+    @property
+    def name(self) -> str:
+        """That of the entry."""
+        return self.entry.name
+
+    def read(self) -> Clip:
+        """Read it, and fit the body to it."""
+        clip = self.entry.read()
+        if not np.isfinite(clip.joints).all():
+            return clip  # which whoever reads it says
+        points = torch.from_numpy(np.array(clip.joints))
+        body = fit_motion(points, fit_frames(points, FPS, rounds=3))
+        return replace(clip, joints=from_origin(body.joints.numpy()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +166,7 @@ def prepare(name: str, source: Source, folder: str | Path, *, skip_broken: bool 
         raise InputError(told(list(source.problems)))
     with atomic(folder) as temporary:
         temporary.mkdir()
-        with closing(read_all(source.entries, processes)) as clips:
+        with closing(read_all([OnThisBody(entry) for entry in source.entries], processes)) as clips:
             rows, broken = _write(clips, temporary)
         for line in broken if skip_broken else ():
             tqdm.write(f"skipped: {line}", file=sys.stderr)
@@ -152,6 +175,28 @@ def prepare(name: str, source: Source, folder: str | Path, *, skip_broken: bool 
         if not rows:
             raise InputError(f"{name}: no clip could be read; see python -m data_loaders check")
         index = Index(name, source.mirrored, source.licence, tuple(sorted(rows, key=lambda row: row.name)))
+        (temporary / "clips.json").write_bytes(TypeAdapter(Index).dump_json(index, indent=1, exclude_defaults=True))
+    return open_store(folder)
+
+
+def merge(folders: Sequence[str | Path], folder: str | Path) -> Store:
+    """One store, "mixed", of the clips of several, each called after its data set: "cmu/02_01".
+
+    Raises InputError if one has mirrored copies and another has none, or two clips would have the same name.
+    """
+    folder, stores = Path(folder), [open_store(each) for each in folders]
+    if folder.exists():
+        raise InputError(f"{folder} exists; give another --out, or remove it")
+    if len({store.mirrored for store in stores}) > 1:
+        raise InputError("some stores have mirrored copies of their clips and others have none; merge these apart")
+    clips = [replace(clip, name=f"{store.data}/{clip.name}") for store in stores for clip in store.clips]
+    if len({clip.name for clip in clips}) < len(clips):
+        raise InputError("two clips have the same name; give each store once")
+    with atomic(folder) as temporary:
+        temporary.mkdir()
+        rows, _ = _write(clips, temporary)
+        licence = "; ".join(dict.fromkeys(store.licence for store in stores))
+        index = Index("mixed", stores[0].mirrored, licence, tuple(sorted(rows, key=lambda row: row.name)))
         (temporary / "clips.json").write_bytes(TypeAdapter(Index).dump_json(index, indent=1, exclude_defaults=True))
     return open_store(folder)
 

@@ -59,7 +59,7 @@ class AugmentedClips:
         actions = [part.action for i, part in enumerate(parts) if i == 0 or part.action != parts[i - 1].action]
         travels = all(action in LOCOMOTION for action in actions)
         if rng.random() < 0.4:
-            joints = change_pace(joints, _paces(len(joints), rng))
+            joints = change_pace(joints, drifting_pace(len(joints), rng))
         joints = joints[: self.longest]
         if travels and not any("turn" in action for action in actions) and rng.random() < 0.75:
             joints = bend(joints, _turns(joints, rng))
@@ -86,7 +86,7 @@ class AugmentedClips:
         return self._pick(same, rng)
 
 
-def _paces(frames: int, rng: Generator) -> NDArray[np.float64]:
+def drifting_pace(frames: int, rng: Generator) -> NDArray[np.float64]:
     """Frames a new frame: one factor from 0.8 to 1.25 that drifts to another one."""
     low, high = np.log(0.8), np.log(1.25)
     start, end = rng.uniform(low, high, size=2)

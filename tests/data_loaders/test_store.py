@@ -14,8 +14,9 @@ import pytest
 
 from data_loaders.clip import Caption, Clip
 from data_loaders.source import Source
-from data_loaders.store import is_store, open_store, prepare, read_all
+from data_loaders.store import is_store, merge, open_store, prepare, read_all
 from motion_diffusion.errors import InputError
+from motion_diffusion.skeleton import BONE_LENGTHS, PARENTS
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,24 @@ def test_what_goes_in_comes_out(source, tmp_path):
     assert (store.data, store.mirrored, store.licence) == ("made-up", False, "ours")
     wanted = sorted((entry.clip for entry in source.entries), key=lambda clip: clip.name)
     for clip, given in zip(store.clips, wanted, strict=True):
-        np.testing.assert_array_equal(clip.joints, given.joints)
+        np.testing.assert_allclose(clip.joints, given.joints, atol=0.01)  # metres; see the next test
         labels = ("name", "split", "captions", "action", "style")
         assert [getattr(clip, name) for name in labels] == [getattr(given, name) for name in labels]
     assert [clip.split for clip in store.of_split("val")] == ["val"] * 5
     assert list(tmp_path.iterdir()) == [tmp_path / "store"]
+
+
+def test_clips_are_brought_onto_the_body(source, tmp_path):
+    """What stretches has the body's bones afterwards; what is a body already moves by some millimetres at most, which
+    is what the weights of its rotations do."""
+    (entry, *_) = source.entries
+    stretched = replace(entry.clip, joints=entry.clip.joints * np.float32([1.05, 1.0, 1.0]))
+    (once,) = prepare("once", Source([Given(stretched)], False, "", []), tmp_path / "once").clips
+    bones = np.linalg.norm(once.joints[:, 1:] - once.joints[:, list(PARENTS[1:])], axis=-1)
+    np.testing.assert_allclose(bones, np.broadcast_to(BONE_LENGTHS[1:], bones.shape), atol=1e-5)
+    (twice,) = prepare("twice", Source([Given(once)], False, "", []), tmp_path / "twice").clips
+    np.testing.assert_allclose(twice.joints, once.joints, atol=0.005)
+    np.testing.assert_allclose(once.joints[0, 0, [0, 2]], 0, atol=1e-6)
 
 
 def test_clips_are_mapped_and_travel_light(source, tmp_path):
@@ -240,3 +254,27 @@ def assert_refused(source, tmp_path, joints):
         open_store(folder)
     assert str(error.value).startswith(f"{folder / 'joints.npy'} is no .npy file, or damaged (")
     assert "\n" not in str(error.value)
+
+
+def test_stores_are_merged(clips, tmp_path):
+    """Every clip of each comes out, called after its data set, and so do both licences."""
+    for name, some in (("one", clips[:3]), ("two", clips[3:5])):
+        prepare(name, Source([Given(clip) for clip in some], False, f"licence {name}", []), tmp_path / name)
+    store = merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
+    assert store.data == "mixed"
+    assert store.licence == "licence one; licence two"
+    wanted = {f"one/{clip.name}": clip for clip in clips[:3]} | {f"two/{clip.name}": clip for clip in clips[3:5]}
+    assert {clip.name for clip in store.clips} == set(wanted)
+    for clip in store.clips:
+        np.testing.assert_allclose(clip.joints, wanted[clip.name].joints, atol=0.01)
+        assert (clip.action, clip.style, clip.split) == tuple(
+            getattr(wanted[clip.name], name) for name in ("action", "style", "split")
+        )
+    with pytest.raises(InputError, match="two clips have the same name"):
+        merge([tmp_path / "one", tmp_path / "one"], tmp_path / "twice")
+    with pytest.raises(InputError, match="both exists"):
+        merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")
+    prepare("mirrored", Source([Given(clips[6])], True, "licence", []), tmp_path / "mirrored")
+    with pytest.raises(InputError, match="mirrored copies"):
+        merge([tmp_path / "one", tmp_path / "mirrored"], tmp_path / "mixed")
+    assert not (tmp_path / "mixed").exists()

@@ -1,0 +1,146 @@
+"""Sentences about a clip that has a label: what its label says, in other words, and what the clip itself shows."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from data_loaders.augment import facing
+from motion_diffusion.directory import ASSETS
+from motion_diffusion.errors import InputError
+from motion_diffusion.skeleton import FPS, JOINTS
+
+PHRASES = ASSETS / "captions" / "phrases.csv"
+"""A label, the action that it stands for, and what somebody does, in words that follow "a person", separated by ;."""
+
+SENTENCES = 4
+"""About each clip, at most."""
+
+_TOES, _ANKLES = ([JOINTS.index(f"{side}_{name}") for side in ("left", "right")] for name in ("foot", "ankle"))
+_SUBJECTS = ("a person", "a person", "someone", "the person", "a human", "somebody")
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_STANDING_PELVIS = 0.93
+"""m: height of the pelvis of this body when it stands."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a label stands for."""
+
+    action: str
+    phrases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a clip shows: metres of its way, radians that it turns (to the left), m/s, steps, and the lowest and the
+    highest that its pelvis gets, as shares of how high it stands."""
+
+    distance: float
+    turn: float
+    speed: float
+    steps: int
+    lowest: float
+    highest: float
+
+
+@cache
+def labels(path: Path = PHRASES) -> dict[str, Label]:
+    """The table. Raises InputError for a row without an action or phrases."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    result = {}
+    for number, row in enumerate(rows, 2):
+        phrases = tuple(phrase.strip() for phrase in (row["phrases"] or "").split(";") if phrase.strip())
+        if not row["action"] or not phrases:
+            raise InputError(f"{path}: line {number}: give label, action and phrases, separated by ;")
+        result[row["label"]] = Label(row["action"], phrases)
+    return result
+
+
+def shown(joints: NDArray[np.floating]) -> Shown:
+    """Measure joints (F, 22, 3), 20 frames a second, the floor at 0."""
+    path, angle = joints[:, 0, [0, 2]], np.unwrap(facing(joints))
+    distance = float(np.linalg.norm(np.diff(path, axis=0), axis=-1).sum())
+    heights = joints[:, 0, 1] / _STANDING_PELVIS
+    return Shown(
+        distance,
+        float(angle[-1] - angle[0]),
+        distance * FPS / max(len(joints) - 1, 1),
+        count_steps(joints),
+        float(heights.min()),
+        float(heights.max()),
+    )
+
+
+def count_steps(joints: NDArray[np.floating]) -> int:
+    """How often a foot is set down elsewhere: swings of an ankle by 15 cm or more between times that it is slow."""
+    steps = 0
+    for ankle in _ANKLES:
+        way = joints[:, ankle][:, [0, 2]]
+        slow = np.linalg.norm(np.diff(way, axis=0), axis=-1) * FPS < 0.4
+        pieces = np.split(way[:-1], np.flatnonzero(np.diff(slow)) + 1)
+        held = [piece.mean(0) for piece in pieces[0 if slow[0] else 1 :: 2]]
+        steps += sum(bool(np.linalg.norm(b - a) > 0.15) for a, b in pairwise(held))
+    return steps
+
+
+def sentences(label: str, joints: NDArray[np.floating], *, times: int = 0, seed: str = "") -> list[str]:
+    """Two to `SENTENCES` different sentences about joints (F, 22, 3). times: how often it is done, if that is known.
+
+    The same for the same seed. Raises InputError for a label that the table does not have.
+    """
+    known = labels()
+    if label not in known:
+        raise InputError(f"no phrases for the label {label!r}; write some into {PHRASES.name}")
+    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed} {label}".encode()).digest()[:8], "big"))
+    phrases, facts = known[label].phrases, told(known[label].action, shown(joints))
+    often = f" {_NUMBERS[times]} times" if 1 < times < len(_NUMBERS) else ""
+    result = [f"a person {phrases[0]}{often}"]
+    for phrase in rng.permutation(phrases[1:])[: SENTENCES - 2]:
+        result.append(f"{rng.choice(_SUBJECTS)} {phrase}")
+    if facts:
+        result.append(f"{rng.choice(_SUBJECTS)} {rng.choice(phrases[:2])} {_some(facts, rng)}")
+    return list(dict.fromkeys(result))
+
+
+def told(action: str, seen: Shown) -> list[str]:
+    """Words for what the clip shows beside its action, each true of it."""
+    words = []
+    degrees, goes = float(np.degrees(seen.turn)), action.split("-")[0] in ("walk", "run", "sneak", "march", "low")
+    if goes and not any(word in action for word in ("turn", "veer", "spiral", "stop")):
+        if abs(degrees) > 135:
+            words.append("turning around")
+        elif abs(degrees) > 40:
+            words.append(f"turning {'left' if degrees > 0 else 'right'}")
+        elif seen.distance > 2 and abs(degrees) < 12:
+            words.append("in a straight line")
+    if goes and seen.distance > 1:
+        words.append(f"for about {_metres(seen.distance)}")
+    if goes and 1 < seen.steps < len(_NUMBERS):
+        words.append(f"taking {_NUMBERS[seen.steps]} steps")
+    if action.startswith("jump") and seen.highest > 1.25:
+        words.append("high up")
+    if action == "squat":
+        words.append("deeply" if seen.lowest < 0.55 else "slightly")
+    return words
+
+
+def _metres(distance: float) -> str:
+    metres = round(distance)
+    number = _NUMBERS[metres] if metres < len(_NUMBERS) else str(metres)
+    return f"{number} metre{'s' * (metres != 1)}"
+
+
+def _some(words: Sequence[str], rng: Generator) -> str:
+    """One or two of them."""
+    return " ".join(rng.permutation(words)[: 1 + (rng.random() < 0.4)])

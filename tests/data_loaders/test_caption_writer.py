@@ -1,0 +1,87 @@
+"""Sentences from labels: true of what the clip shows."""
+
+import numpy as np
+import pytest
+
+from data_loaders import caption_writer
+from data_loaders.augment import mirror
+from data_loaders.caption_writer import Label, count_steps, labels, sentences, shown, told
+from data_loaders.captions import mirror_words
+from motion_diffusion.errors import InputError
+
+
+def test_every_label_has_an_action_and_phrases_of_its_own():
+    table = labels()
+    assert len(table) > 200
+    for label in table.values():
+        assert len(set(label.phrases)) == len(label.phrases) >= 2
+        assert all(phrase == phrase.strip() and not phrase.endswith(".") for phrase in label.phrases)
+        assert not any(phrase.startswith(("a person", "someone")) for phrase in label.phrases)
+    assert len({label.action for label in table.values()}) > 80
+
+
+def test_sides_in_phrases_agree_with_the_label():
+    for name, label in labels().items():
+        if name.startswith("stop "):  # where 245 degrees to the right are 115 to the left
+            continue
+        for side, other in (("left", "right"), ("right", "left")):
+            if side in name.split() and other not in name.split():
+                assert not any(other in phrase.split() for phrase in label.phrases), name
+
+
+def test_steps_are_counted(walk):
+    """A walk of n steps has n; standing has none; a mirror and another place change nothing."""
+    steps = count_steps(walk)
+    assert 6 <= steps <= 14
+    assert count_steps(mirror(walk)) == steps
+    assert count_steps(walk + [3.0, 0.0, -2.0]) == steps
+    assert count_steps(np.repeat(walk[:1], 60, axis=0)) == 0
+    assert abs(count_steps(walk[:60]) + count_steps(walk[60:]) - steps) <= 2
+
+
+def test_what_is_shown_is_measured(walk):
+    still = shown(np.repeat(walk[:1], 60, axis=0))
+    assert (still.distance, still.turn, still.speed, still.steps) == (0, 0, 0, 0)
+    seen, turned = shown(walk), shown(mirror(walk))
+    assert seen.turn == pytest.approx(-turned.turn, abs=1e-6)
+    assert seen.distance == pytest.approx(np.linalg.norm(np.diff(walk[:, 0, [0, 2]], axis=0), axis=-1).sum())
+    low = walk * [1.0, 0.4, 1.0]
+    assert shown(low).lowest == pytest.approx(0.4 * seen.lowest)
+
+
+def test_facts_are_told_only_where_they_are_true(walk):
+    seen = shown(walk)
+    words = " ".join(told("walk", seen))
+    assert ("left" in words) <= (np.degrees(seen.turn) > 40)
+    assert ("right" in words) <= (np.degrees(seen.turn) < -40)
+    assert f"for about {caption_writer._metres(seen.distance)}" in words
+    assert not told("wave", seen)
+    assert not [word for word in told("walk-turn-left", seen) if word.startswith("turning")]
+
+
+def test_sentences_differ_and_are_the_same_each_time(walk):
+    for label in ("walk", "cartwheel", "sit on high stool, stand up"):
+        some = sentences(label, walk, seed="02_01")
+        assert some == sentences(label, walk, seed="02_01")
+        assert len(set(some)) == len(some) >= 2
+        assert some[0] == f"a person {labels()[label].phrases[0]}"
+    assert sentences("squat", walk, times=3)[0] == "a person squats three times"
+    with pytest.raises(InputError, match="no phrases for the label 'yodel'"):
+        sentences("yodel", walk)
+
+
+def test_a_mirrored_sentence_is_about_a_mirrored_clip(walk):
+    for label in ("walk, veer left", "run turn right"):
+        swapped = {mirror_words(phrase) for phrase in labels()[label].phrases}
+        assert swapped == set(labels()[mirror_words(label)].phrases)
+
+
+def test_a_broken_table_is_refused(tmp_path):
+    path = tmp_path / "phrases.csv"
+    path.write_text("label,action,phrases\nwalk,walk,walks; strolls\nrun,,runs\n")
+    with pytest.raises(InputError, match="line 3: give label, action and phrases"):
+        labels(path)
+    path.write_text("label,action,phrases\nwalk,walk,walks; strolls\n")
+    labels.cache_clear()
+    assert labels(path) == {"walk": Label("walk", ("walks", "strolls"))}
+    labels.cache_clear()
