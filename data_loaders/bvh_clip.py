@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Named
 from pathlib import Path
 
 import numpy as np
@@ -10,26 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from data_loaders.bvh import Bvh, read_bvh
-from data_loaders.floor import on_the_floor
-from data_loaders.mapping import Axis, Floor, Mapping, fitting, shipped
-from data_loaders.resampling import resampled
-from data_loaders.retarget import retarget
-from motion_diffusion.errors import InputError
-from motion_diffusion.motion import Motion, check_metres
+from data_loaders.mapping import Axis, Floor, Mapping
+from data_loaders.skeleton_motion import SAME, motion_of, on_this_body
+from motion_diffusion.motion import Motion
 from motion_diffusion.rig import Rig
 from motion_diffusion.rotations import relative_to_parents
-from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, OFFSETS, PARENTS
+from motion_diffusion.skeleton import FPS, JOINTS, OFFSETS, PARENTS
 
 Array = NDArray[np.float64]
-
-LEGS = (0.4, 1.4)
-"""Lengths from hip to ankle in metres that are taken for a person's."""
-
-SAME = 2e-3
-"""Metres by which bones of the same length may differ."""
-
-_UNITS = (1.0, 0.1, 0.01, 0.001, 0.0254, 0.3048, 0.056444)  # metric, inches, feet, and those of the CMU database
-_AVERAGE = 0.82  # metres, this body's legs
 
 
 def read_bvh_joints(
@@ -49,7 +36,7 @@ def read_bvh_joints(
     the file. longest: seconds that it may last.
     """
     bvh = read_bvh(path, scale=scale or 1.0, longest=longest)
-    return _joints(path, bvh, mapping, scale=scale, up=up, floor=floor)[0]
+    return on_this_body(path, bvh, mapping, scale=scale, up=up, floor=floor)[0]
 
 
 def read_bvh_motion(
@@ -62,18 +49,8 @@ def read_bvh_motion(
     bvh = read_bvh(path, scale=1.0, longest=longest)
     if mapping is None and up in (None, "y") and (rig := _rig(bvh)) is not None:
         return Motion.of(rig, provenance={"file": path.name})
-    joints, own = _joints(path, bvh, mapping, scale=None, up=up, floor=None)
+    joints, own = on_this_body(path, bvh, mapping, up=up)
     return motion_of(path, joints, retargeted=not own)
-
-
-def motion_of(path: Path, joints: Array, **provenance: bool) -> Motion:
-    """Joints (F, 22, 3) that a file has, as a motion. InputError, with its name, if they are in other units."""
-    placed = torch.from_numpy(joints).float()
-    try:
-        check_metres(placed)
-        return Motion(placed, provenance={"file": path.name, **provenance})
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def _rig(bvh: Bvh) -> Rig | None:
@@ -89,80 +66,3 @@ def _rig(bvh: Bvh) -> Rig | None:
     world = torch.from_numpy(bvh.orientations(places))
     root = torch.from_numpy(metres * bvh.world(places[:1])[:, 0])
     return Rig(relative_to_parents(world), root, 1 / bvh.frame_time).at(FPS)
-
-
-def _joints(
-    path: Path, bvh: Bvh, mapping: Mapping | None, *, scale: float | None, up: Axis | None, floor: Floor | None
-) -> tuple[Array, bool]:
-    """Joints (F, 22, 3), and whether they are of this very body."""
-    try:
-        mapping = mapping or shipped()[fitting(bvh.names)]
-        found = mapping.indices(bvh.names)
-        positions = resampled(bvh.world(list(found.values())), 1 / bvh.frame_time)
-        source = dict(zip(found, positions.transpose(1, 0, 2), strict=True))
-        _check_legs(source, scale)
-        given = up or mapping.up
-        source = _upright(source, given or "y", check=given is None)
-        _check_sides(source)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    ours = _of_this_body(source)
-    floor = floor or mapping.floor or ("feet" if ours is None else "file")
-    joints = retarget(source) if ours is None else ours
-    return (on_the_floor(joints) if floor == "feet" else joints), ours is not None
-
-
-def _of_this_body(source: Named[str, Array]) -> Array | None:
-    """Joints (F, 22, 3) in metres of a skeleton whose bones are all as long as this body's, times some unit."""
-    if any(name not in source for name in JOINTS):
-        return None
-    joints = np.stack([source[name] for name in JOINTS], axis=1)
-    lengths = np.linalg.norm(joints[:, 1:] - joints[:, list(PARENTS[1:])], axis=-1)
-    wanted = BONE_LENGTHS[1:].numpy()
-    metres = wanted.sum() / lengths[0].sum()
-    return metres * joints if np.abs(metres * lengths - wanted).max() < SAME else None
-
-
-def _check_legs(source: Named[str, Array], scale: float | None) -> None:
-    """Refuse legs that have no length, and a unit that cannot be right; say which could."""
-    bones = [
-        np.linalg.norm(source[f"{side}_{a}"] - source[f"{side}_{b}"], axis=-1).mean()
-        for side in ("left", "right")
-        for a, b in (("hip", "knee"), ("knee", "ankle"))
-    ]
-    legs = float(sum(bones)) / 2
-    if legs < 1e-9:
-        raise InputError("hips, knees and ankles are in one place; give a mapping that fits")
-    if scale and not LEGS[0] <= legs <= LEGS[1]:
-        wanted = _AVERAGE / legs * scale
-        unit = min(_UNITS, key=lambda unit: abs(np.log(unit / wanted)))
-        fit = unit if abs(np.log(unit / wanted)) < 0.25 else float(f"{wanted:.2g}")
-        raise InputError(f"its legs are {legs:.3g} m long; give --scale {fit:g}")
-
-
-def _upright(source: Named[str, Array], up: Axis, *, check: bool) -> dict[str, Array]:
-    """Axes turned so that y is up. check: refuse a body that stands along another axis of the file."""
-    if check:
-        body = source["head"] - (source["left_ankle"] + source["right_ankle"]) / 2
-        along = (body / np.maximum(np.linalg.norm(body, axis=-1, keepdims=True), 1e-12)).mean(axis=0)
-        axis = "xyz"[int(np.abs(along).argmax())]
-        if axis != up and along.max() > 0.8:
-            raise InputError(f"it stands along {axis}; set up to {axis}, or to {up} if it does lie")
-        if along["xyz".index(up)] < -0.8:
-            raise InputError(f"its head is below its feet; set up to {up} if it does stand on its hands")
-    place = "xyz".index(up)
-    order = [(place + 2) % 3, place, (place + 1) % 3]
-    return {name: positions[:, order] for name, positions in source.items()}
-
-
-def _check_sides(source: Named[str, Array]) -> None:
-    """Refuse a body whose feet point backwards."""
-    hips, shoulders = (source[f"left_{name}"] - source[f"right_{name}"] for name in ("hip", "shoulder"))
-    back = source["neck"] - (source["left_hip"] + source["right_hip"]) / 2
-    forward = np.cross(hips + shoulders, back)
-    feet = source["left_foot"] - source["left_ankle"] + source["right_foot"] - source["right_ankle"]
-    ahead = (feet * forward).sum(axis=-1) / np.maximum(
-        np.linalg.norm(feet, axis=-1) * np.linalg.norm(forward, axis=-1), 1e-12
-    )
-    if ahead.mean() < -0.3:
-        raise InputError("its feet point backwards; left and right are swapped in the mapping or in the file")

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from data_loaders.amass import read_amass_joints
 from data_loaders.body_model import NoBodyModel, usual_folder
-from data_loaders.bvh_clip import motion_of, read_bvh_motion
+from data_loaders.bvh_clip import read_bvh_motion
 from data_loaders.humanml3d import BODY
 from data_loaders.mapping import Axis, load_mapping
 from data_loaders.npy import read_npy
 from data_loaders.resampling import FASTEST, SLOWEST, check_length
+from data_loaders.skeleton_motion import motion_of
 from data_loaders.t2m_clip import agree, decoded
 from motion_diffusion.errors import InputError
 from motion_diffusion.motion import MAX_SECONDS, Motion
