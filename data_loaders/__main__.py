@@ -21,6 +21,8 @@ from data_loaders.amass import Amass
 from data_loaders.bandai import bandai
 from data_loaders.bvh_folder import BvhFolder
 from data_loaders.clip import Clip
+from data_loaders.cmu import Cmu
+from data_loaders.hdm05 import Hdm05
 from data_loaders.humanml3d import humanml3d
 from data_loaders.humanml3d_export import write_humanml3d
 from data_loaders.humanml3d_from_amass import HumanML3DFromAmass
@@ -84,6 +86,8 @@ AnyDataSet = (
     | Annotated[Amass, tyro.conf.subcommand("amass")]
     | Annotated[HumanML3DFromAmass, tyro.conf.subcommand("humanml3d-from-amass")]
     | Annotated[BvhFolder, tyro.conf.subcommand("bvh")]
+    | Annotated[Cmu, tyro.conf.subcommand("cmu")]
+    | Annotated[Hdm05, tyro.conf.subcommand("hdm05")]
 )
 CONFIG = (tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
 NAMES: dict[type, str] = {
@@ -93,6 +97,8 @@ NAMES: dict[type, str] = {
     Amass: "amass",
     HumanML3DFromAmass: "humanml3d",
     BvhFolder: "bvh",
+    Cmu: "cmu",
+    Hdm05: "hdm05",
 }
 """Of the store that is made of each."""
 

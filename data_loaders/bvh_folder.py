@@ -6,13 +6,12 @@ import sys
 from collections.abc import Mapping as Named
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
 from data_loaders.bvh import read_bvh
 from data_loaders.bvh_clip import read_bvh_joints
-from data_loaders.caption_table import Told, read_table, read_text
+from data_loaders.caption_table import Told, lacking, read_table, read_text
 from data_loaders.clip import Clip, Split, from_origin, split_of
 from data_loaders.mapping import MAPPINGS, Axis, Floor, Mapping, fitting, load_mapping
 from data_loaders.source import Source
@@ -66,7 +65,9 @@ class BvhFolder:
             for name, path in named.items()
         ]
         if told or self.captions:
-            problems += self._lacking(entries)
+            where = f"in {self.captions or 'a .txt file beside it'}"
+            clips = [(entry.path, entry.told, entry.split) for entry in entries]
+            problems += lacking(clips, str(self.captions or root), where)
         self._tell(paths[0])
         given = [path for path in (self.captions, self.mapping) if path]
         return Source(entries, mirrored=False, licence=self.licence, files=[*paths, *files, *given], problems=problems)
@@ -85,19 +86,6 @@ class BvhFolder:
             except InputError as error:
                 problems.append(str(error))
         return told, list(texts.values()), problems
-
-    def _lacking(self, entries: list[BvhEntry]) -> list[str]:
-        """Clips without captions, and parts without clips, where there are captions at all."""
-        where = self.captions or "a .txt file beside it"
-        lines = [f"{entry.path}: no caption in {where}; write one" for entry in entries if not entry.told.captions]
-        parts = [entry.split for entry in entries if entry.told.captions]
-        for split in get_args(Split):
-            if split not in parts:
-                lines.append(
-                    f"{self.captions or self.data_root}: no clip with captions is in the part {split}; "
-                    "say in a column split of --captions which clips are train, val and test"
-                )
-        return lines
 
     def _tell(self, path: Path) -> None:
         """Say which joints are taken, if none were told; a file that cannot be read says so itself later."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
@@ -34,6 +34,15 @@ class Told:
     split: Split | None = None
     action: str = ""
     style: str = ""
+
+    def updated(self, other: Told) -> Told:
+        """These, with what the other says in place of what it does not leave out."""
+        return Told(
+            other.captions or self.captions,
+            other.split or self.split,
+            other.action or self.action,
+            other.style or self.style,
+        )
 
     def check(self, path: Path, frames: int) -> None:
         """InputError, with the file's name, if a caption is about a part that a clip of so many frames does not have.
@@ -73,6 +82,23 @@ def read_table(path: Path, names: Collection[str]) -> tuple[dict[str, Told], lis
         except InputError as error:
             problems.append(f"{path}: line {line}: {error}")
     return {name: replace(labels[name], captions=tuple(some)) for name, some in captions.items()}, problems
+
+
+def lacking(clips: Sequence[tuple[Path, Told, Split]], captions: str, where: str) -> list[str]:
+    """Clips without captions, and parts without clips, as one problem a line.
+
+    clips: the file, what is said of it, and its part. captions: the file or folder that says which clip is in which
+    part. where: where captions were looked for, for the lines, such as "in a .txt file beside it".
+    """
+    lines = [f"{path}: no caption {where}; write one" for path, told, _ in clips if not told.captions]
+    parts = {split for _, told, split in clips if told.captions}
+    for split in get_args(Split):
+        if split not in parts:
+            lines.append(
+                f"{captions}: no clip with captions is in the part {split}; "
+                "say in a column split of --captions which clips are train, val and test"
+            )
+    return lines
 
 
 def read_text(path: Path) -> Told:
@@ -134,7 +160,10 @@ def _row(header: list[str], fields: list[str]) -> Mapping[str, str]:
 def _clip(file: str, names: Collection[str], by_last: Mapping[str, list[str]], *, guess: bool) -> str:
     """The name of the clip that a file's name means. guess: whether the error names the nearest if there is none."""
     given = PurePosixPath(file.replace("\\", "/"))
-    for name in [str(given), *([str(given.with_suffix(""))] if given.suffix.lower() in (".bvh", ".npz") else [])]:
+    for name in [
+        str(given),
+        *([str(given.with_suffix(""))] if given.suffix.lower() in (".bvh", ".npz", ".amc") else []),
+    ]:
         alike = [name] if name in names else by_last.get(name, [])
         if len(alike) == 1:
             return alike[0]

@@ -216,7 +216,12 @@ def _is_straight(actions: Sequence[str], facts: Facts) -> bool:
 
 def mirror_words(text: str) -> str:
     """Left and right swapped, in captions and in names of actions; clockwise and counterclockwise too."""
-    return re.sub(r"\b(counterclockwise|clockwise|left|right)\b", lambda match: _SIDES[match[0]], text)
+
+    def other(match: re.Match[str]) -> str:
+        word = _SIDES[match[0].lower()]
+        return word.capitalize() if match[0][0].isupper() else word
+
+    return re.sub(r"\b(counterclockwise|clockwise|left|right)\b", other, text, flags=re.IGNORECASE)
 
 
 def _article(word: str) -> str:

@@ -4,6 +4,7 @@
 |---|---|
 | .npz | a motion of this project, at any frame rate; or a recording of AMASS, by what is in it |
 | .bvh | a motion of any skeleton, see `bvh_clip` |
+| .amc | a motion of any skeleton in ASF/AMC, whose .asf lies beside it, see `formats.amc.find_asf` |
 | .npy | HumanML3D's joints (F, 22, 3), or its features (F, 263), also with GMD's absolute root |
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loaders.amass import read_amass_joints
+from data_loaders.amc_clip import read_amc_motion
 from data_loaders.body_model import NoBodyModel, usual_folder
 from data_loaders.bvh_clip import read_bvh_motion
 from data_loaders.humanml3d import BODY
@@ -29,7 +31,7 @@ from motion_diffusion.motion import MAX_SECONDS, Motion
 from motion_diffusion.npz import read_members
 from motion_diffusion.skeleton import FPS, JOINTS
 
-ENDINGS = (".npz", ".bvh", ".npy")
+ENDINGS = (".npz", ".bvh", ".amc", ".npy")
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what comes to no finite number is refused in the end
@@ -45,8 +47,8 @@ def read_motion(
 ) -> Motion:
     """Read a motion, on the floor and upright, and where the file has it.
 
-    mapping, up: of a .bvh, which joints stand for this body's (a JSON file, see `mapping`) and which axis points up,
-    where that cannot be told. body_models: the folder with those that a recording of AMASS needs; by default
+    mapping, up: of a .bvh or .amc, which joints stand for this body's (a JSON file, see `mapping`) and which axis is
+    up, where that cannot be told. body_models: the folder with those that a recording of AMASS needs; by default
     `body_model.usual_folder`. from_origin: whether a motion from elsewhere, whose place says nothing here, is moved to
     begin at the origin and face +z; one of this project stays where it is. own_rate: whether a motion of this project
     keeps its frame rate, to be shown or taken away, for models know 20 frames a second only. longest: seconds that it
@@ -63,8 +65,9 @@ def read_motion(
         raise InputError(f"{path}: motions are read from {', '.join(ENDINGS)}; give one of these")
     if ending == ".npz" and "trans" not in _members(path):
         return _of_ours(path, own_rate=own_rate, longest=longest)
-    if ending == ".bvh":
-        motion = read_bvh_motion(path, load_mapping(mapping) if mapping else None, up=up, longest=longest)
+    if ending in (".bvh", ".amc"):
+        read = read_bvh_motion if ending == ".bvh" else read_amc_motion
+        motion = read(path, load_mapping(mapping) if mapping else None, up=up, longest=longest)
     elif ending == ".npz":
         motion = motion_of(path, _amass(path, body_models or usual_folder(), longest))
     else:

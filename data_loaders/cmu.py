@@ -1,0 +1,140 @@
+"""The CMU Graphics Lab Motion Capture Database: 2,605 trials of 144 subjects as ASF/AMC, on this project's body.
+
+mocap.cs.cmu.edu; the database was created with funding from NSF EIA-0196217. A trial is `02/02_01.amc`, subject 02 and
+trial 01, and the skeleton of the subject `02/02.asf`, at 120 frames per second. Any part of the database will do, and
+other frame rates are an option.
+
+Descriptions come from an index in the folder: a file with "index" in its name that ends in .txt, .csv or .html, such as
+cmu-mocap-index-text.txt. Its lines are a trial and its description, and may stand under headings of their subjects:
+
+    Subject #2 (various expressions and human behaviors)
+    02_01   walk
+
+A trial whose description is missing or "Unknown" has that of its subject.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_loaders.amc_clip import DEFAULT_FPS
+from data_loaders.amc_folder import amc_files, amc_source
+from data_loaders.caption_table import Told
+from data_loaders.clip import Caption, split_of
+from data_loaders.mapping import Floor
+from data_loaders.source import Source
+from motion_diffusion.errors import InputError
+
+LICENCE = "CMU Graphics Lab Motion Capture Database: free for all uses; the data itself may not be resold"
+
+MAX_INDEX_BYTES = 2**24
+"""Size of an index; that of all trials has 70 kB."""
+
+_TRIAL = re.compile(r"(\d{1,3})_(\d{1,3})")
+_SUBJECT = re.compile(r"subject\s*#?\s*(\d{1,3})\W*\((.*)\)", re.IGNORECASE)
+_ENDINGS = (".txt", ".tsv", ".csv", ".html", ".htm")
+
+
+@dataclass(frozen=True)
+class Cmu:
+    """The CMU motion capture database as ASF/AMC, all of it or a part."""
+
+    data_root: Path
+    """Folder with the .amc files and their skeletons, such as 02/02_01.amc and 02/02.asf, in any subfolders. An index
+    of the trials in it, such as cmu-mocap-index-text.txt, gives their captions."""
+    captions: Path | None = None
+    """CSV file with the columns file,text and, as wanted, start,end (seconds),split,action,style; several lines a file
+    are several captions, in place of the index's; a split in it is in place of that of the subject."""
+    fps: float = DEFAULT_FPS
+    """Frames per second of the files, which these do not say."""
+    floor: Floor | None = None
+    """Where the floor is: under the feet that stand lowest, clip by clip, or at height 0 of the file; feet if not
+    given."""
+
+    def source(self) -> Source:
+        """All trials under the folder. A clip is called by its path without the ending, and a subject is in one part.
+
+        Raises FileNotFoundError or InputError if there is no folder, no trial in it, or something wrong with the
+        options' files.
+        """
+        named = amc_files(self.data_root, "the CMU database, with files such as 02/02_01.amc")
+        indices = sorted(
+            path
+            for path in self.data_root.rglob("*")
+            if "index" in path.stem.lower() and path.suffix.lower() in _ENDINGS and path.is_file()
+        )
+        described: dict[tuple[int, int], str] = {}
+        for path in indices:
+            described = read_index(path) | described
+        told, splits = {}, {}
+        for name, path in named.items():
+            trial = _TRIAL.fullmatch(path.stem)
+            if trial and (text := described.get((int(trial[1]), int(trial[2])))):
+                told[name] = Told((Caption(text),))
+            subject = str(int(trial[1])) if trial else path.stem.partition("_")[0]
+            splits[name] = split_of(f"CMU subject {subject}")
+        return amc_source(
+            self.data_root,
+            named,
+            told,
+            splits,
+            captions=self.captions,
+            fps=self.fps,
+            floor=self.floor,
+            licence=LICENCE,
+            files=indices,
+        )
+
+
+def read_index(path: Path) -> dict[tuple[int, int], str]:
+    """Descriptions of trials in an index, by subject and trial. InputError for a file that is too large or no table."""
+    if path.stat().st_size > MAX_INDEX_BYTES:
+        raise InputError(f"{path}: {path.stat().st_size / 2**20:.0f} MB is no index of trials; move it elsewhere")
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    trials: dict[tuple[int, int], str] = {}
+    subject, about = 0, ""
+    try:
+        rows = list(_rows(text, path.suffix.lower()))
+    except csv.Error as error:
+        raise InputError(f"{path}: {error}; check its quotes and commas, or move it elsewhere") from None
+    for words in rows:
+        heading = _SUBJECT.match(" ".join(words))
+        trial = _TRIAL.fullmatch(words[0].lower().removesuffix(".amc"))
+        if heading:
+            subject, about = int(heading[1]), _sentence(heading[2])
+        elif trial:
+            description = _sentence(words[1]) if len(words) > 1 else ""
+            if description.lower() in ("", "unknown"):
+                description = about if int(trial[1]) == subject else ""
+            if description:
+                trials.setdefault((int(trial[1]), int(trial[2])), description)
+    return trials
+
+
+def _rows(text: str, ending: str) -> Iterator[list[str]]:
+    """The rows of an index, each with its first column and the others as far as they matter."""
+    if ending == ".csv":
+        rows = csv.reader(text.splitlines())
+        yield from ([word.strip() for word in row] for row in rows if row and row[0].strip())
+        return
+    if ending in (".html", ".htm"):
+        text = re.sub(r"(?i)<(?:/tr|/p|/h\d|/li|br)\b[^>]*>", "\0", " ".join(text.split()))
+        text = html.unescape(re.sub(r"<[^>]*>", " ", text)).replace("\0", "\n")
+    for line in text.splitlines():
+        if words := line.split(maxsplit=1):
+            yield words
+
+
+def _sentence(text: str) -> str:
+    """A description without what stands for blanks in names of files, and without their numbers."""
+    words = re.sub(r"[_\s]+", " ", text).strip()
+    return re.sub(r"(?<=[A-Za-z])0\d\d$", "", words)

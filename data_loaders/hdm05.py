@@ -1,0 +1,157 @@
+"""HDM05: 130 classes of short motions by five actors as ASF/AMC, on this project's body.
+
+Müller, Röder, Clausen, Eberhardt, Krüger, Weber 2007, "Documentation Mocap Database HDM05", CG-2007-2, Univ. Bonn;
+resources.mpi-inf.mpg.de/HDM05. A clip is `HDM_bd_depositFloorR_001_120.amc`: actor, class, number, and frames per
+second; `HDM_bd.asf` is the skeleton of its actor. The caption is made from the name of the class, in the words of
+`describe`. Uncut recordings (`HDM_bd_01-01_01_120.amc`) have no class and no caption.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_loaders.amc_folder import amc_files, amc_source
+from data_loaders.caption_table import Told
+from data_loaders.clip import Caption, Split, split_of
+from data_loaders.mapping import Floor
+from data_loaders.source import Source
+from motion_diffusion.errors import InputError
+
+LICENCE = "CC BY-SA 3.0; HDM05, Müller et al. 2007"
+
+SPLITS: dict[str, Split] = {"bd": "train", "bk": "train", "dg": "train", "mm": "val", "tr": "test"}
+"""Of the five actors, each in one part; a hash would leave parts of so few people empty."""
+
+_NAME = re.compile(r"HDM_([A-Za-z]+)_(.+?)(?:_\d+)*", re.IGNORECASE)
+_FIRST = re.compile(r"([LR])([Ee]lbow|[Hh]and)?[Ss]tart")
+_COUNT = re.compile(r"(\d+)(Reps|Steps|[Hh]ops)?")
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z](?![a-z])")
+_SIDES = {"L": "left", "R": "right", "Left": "left", "Right": "right"}
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+_PHRASES = {
+    "cartwheel": "do a cartwheel",
+    "clap": "clap the hands",
+    "clapAboveHead": "clap the hands above the head",
+    "depositFloor": "put something down on the floor with the {side} hand",
+    "depositHigh": "put something down high up with the {side} hand",
+    "depositLow": "put something down low with the {side} hand",
+    "depositMiddle": "put something down at middle height with the {side} hand",
+    "elbowToKnee": "touch a knee with the opposite elbow",
+    "grabFloor": "grab something from the floor with the {side} hand",
+    "grabHigh": "grab something high up with the {side} hand",
+    "grabLow": "grab something low with the {side} hand",
+    "grabMiddle": "grab something at middle height with the {side} hand",
+    "hopBothLegs": "hop on both legs",
+    "hopLeg": "hop on the {side} leg",
+    "jogCircle": "jog in a circle to the {side}",
+    "jogOnPlaceStartAir": "jog on the spot",
+    "jogOnPlaceStartFloor": "jog on the spot",
+    "jumpDown": "jump down",
+    "jumpingJack": "do jumping jacks",
+    "kickFront": "kick forward with the {side} foot",
+    "kickSide": "kick sideways with the {side} foot",
+    "lieDownFloor": "lie down on the floor",
+    "punchFront": "punch forward with the {side} hand",
+    "punchSide": "punch sideways with the {side} hand",
+    "rotateArmsBackward": "rotate the {side} arm backward",
+    "rotateArmsBothBackward": "rotate both arms backward",
+    "rotateArmsBothForward": "rotate both arms forward",
+    "rotateArmsForward": "rotate the {side} arm forward",
+    "runOnPlaceStartAir": "run on the spot",
+    "runOnPlaceStartFloor": "run on the spot",
+    "sitDownChair": "sit down on a chair",
+    "sitDownFloor": "sit down on the floor",
+    "sitDownKneelTieShoes": "kneel down and tie the shoes",
+    "sitDownTable": "sit down on a table",
+    "squat": "squat",
+    "staircaseDown": "walk down stairs",
+    "staircaseUp": "walk up stairs",
+    "standUpKneelToStand": "stand up from kneeling",
+    "standUpLieFloor": "stand up from lying on the floor",
+    "standUpSitChair": "stand up from a chair",
+    "standUpSitFloor": "stand up from sitting on the floor",
+    "standUpSitTable": "stand up from sitting on a table",
+    "throwBasketball": "throw a basketball",
+    "throwFar": "throw something far with the {side} hand",
+    "throwSittingHigh": "throw something high with the {side} hand while sitting",
+    "throwSittingLow": "throw something low with the {side} hand while sitting",
+    "throwStandingHigh": "throw something high with the {side} hand while standing",
+    "throwStandingLow": "throw something low with the {side} hand while standing",
+    "turn": "turn {side}",
+    "walkBackwards": "walk backwards",
+    "walkCircle": "walk in a circle to the {side}",
+    "walkOnPlace": "walk on the spot",
+}
+"""Of classes without sides, counts and first feet. Others are described by the words of their names."""
+
+
+@dataclass(frozen=True)
+class Hdm05:
+    """HDM05 as ASF/AMC, all of it or a part, cut into classes or not."""
+
+    data_root: Path
+    """Folder with the .amc files, in any subfolders, and with the actors' skeletons such as HDM_bd.asf beside them, in
+    a folder above, or in one called asf there."""
+    captions: Path | None = None
+    """CSV file with the columns file,text and, as wanted, start,end (seconds),split,action,style; several lines a file
+    are several captions, in place of the one that is made from its class."""
+    fps: float | None = None
+    """Frames per second of the files, if their names do not say it, such as 30 for copies with every fourth frame."""
+    floor: Floor | None = None
+    """Where the floor is: under the feet that stand lowest, clip by clip, or at height 0 of the file; feet if not
+    given."""
+
+    def source(self) -> Source:
+        """All clips under the folder. A clip is called by its path without the ending, and an actor is in one part.
+
+        Raises FileNotFoundError or InputError if there is no folder, no clip of HDM05 in it, or something wrong with
+        the options' files.
+        """
+        named = amc_files(self.data_root, "HDM05, with files such as HDM_bd_squat1Reps_001_120.amc")
+        told: dict[str, Told] = {}
+        splits: dict[str, Split] = {}
+        for name, path in named.items():
+            match = _NAME.fullmatch(path.stem)
+            if not match:
+                raise InputError(
+                    f"{path} has no name of HDM05, such as HDM_bd_squat1Reps_001_120.amc; move it elsewhere"
+                )
+            actor, action = match[1].lower(), match[2]
+            splits[name] = SPLITS.get(actor) or split_of(f"HDM05 actor {actor}")
+            if not action[0].isdigit():
+                told[name] = Told((Caption(describe(action)),), action=action)
+        return amc_source(
+            self.data_root,
+            named,
+            told,
+            splits,
+            captions=self.captions,
+            fps=self.fps,
+            floor=self.floor,
+            licence=LICENCE,
+            files=[],
+        )
+
+
+def describe(action: str) -> str:
+    """A class in words: "kickLFront2Reps" is "kick forward with the left foot twice"."""
+    first, count = _FIRST.search(action), _COUNT.search(action)
+    words = _WORD.findall(_COUNT.sub("", _FIRST.sub("", action)))
+    sides = [_SIDES[word] for word in words if word in _SIDES]
+    phrase = _PHRASES.get("".join(word for word in words if word not in _SIDES), "")
+    if not phrase or ("{side}" in phrase) != (len(sides) == 1):
+        phrase = " ".join(_SIDES.get(word, word.lower()) for word in words)
+    parts = [phrase.format(side="".join(sides[:1]))]
+    if count:
+        number = int(count[1])
+        word = _NUMBERS[number] if number < len(_NUMBERS) else count[1]
+        if (count[2] or "Steps") == "Steps":
+            parts.append(f"for {word} step{'s' * (number != 1)}")
+        else:
+            parts.append({1: "once", 2: "twice"}.get(number, f"{word} times"))
+    if first:
+        parts.append(f"starting with the {_SIDES[first[1]]} {(first[2] or 'foot').lower()}")
+    return ", ".join([" ".join(parts[: 1 + bool(count)]), *parts[1 + bool(count) :]])
