@@ -77,7 +77,7 @@ class Cmu:
             if trial and (text := described.get((int(trial[1]), int(trial[2])))):
                 told[name] = Told((Caption(text),))
             subject = str(int(trial[1])) if trial else path.stem.partition("_")[0]
-            splits[name] = split_of(f"CMU subject {subject}")
+            splits[name] = split_of(f"CMU {subject}")
         return amc_source(
             self.data_root,
             named,

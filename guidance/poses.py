@@ -60,14 +60,15 @@ class Pose(Span):
     root: Position | None = None
     """Where the pelvis of `rotations` is, metres; null for axes along which it stays where the motion has it."""
     file: str | None = None
-    """A motion: .npz of this project or of AMASS, .bvh, or HumanML3D's .npy; its path from the folder of the goal file.
-    One from elsewhere is moved to begin at (0, 0) and to face +z."""
+    """A motion: .npz of this project or of AMASS, .bvh, .amc, or HumanML3D's .npy; its path from the folder of the goal
+    file. One from elsewhere is moved to begin at (0, 0) and to face +z."""
     file_frame: Frame | None = None
     """The first frame that is taken from the file, at 20 frames a second; 0 if it is not given."""
     mapping: str | None = None
-    """For a .bvh of a skeleton that is not known: a JSON file like those in assets/mappings, as `file` is given."""
+    """For a .bvh or .amc of a skeleton that is not known: a JSON file like those in assets/mappings, as `file` is
+    given."""
     up: Literal["x", "y", "z"] | None = None
-    """For a .bvh: which axis points up, where that cannot be told."""
+    """For a .bvh or .amc: which axis points up, where that cannot be told."""
     only: Annotated[list[JointName], Field(min_length=1)] | None = None
     """Names of the joints that are wanted; the others are free."""
     at: Place | None = None

@@ -19,8 +19,9 @@ class Source:
     """A motion that is there."""
 
     continue_from: Path | None = None
-    """A motion that goes on with the words, for --seconds more: this project's .npz, a .bvh, AMASS's .npz, HumanML3D's
-    .npy. Goals' times are those of the whole; a motion from elsewhere is moved to begin at (0, 0) and to face +z."""
+    """A motion that goes on with the words, for --seconds more: this project's .npz, a .bvh, an .amc, AMASS's .npz,
+    HumanML3D's .npy. Goals' times are those of the whole; a motion from elsewhere is moved to begin at (0, 0) and to
+    face +z."""
     regenerate: Path | None = None
     """A motion, of the same kinds, whose part --between is made anew with the words."""
     between: tuple[float, float] | None = None
@@ -28,9 +29,9 @@ class Source:
     keep: tuple[float, float] | None = None
     """Seconds of the file that are taken, such as 0 4; by default all. Other times count from there."""
     mapping: Path | None = None
-    """For a .bvh of a skeleton that is not known: a JSON file like those in assets/mappings."""
+    """For a .bvh or .amc of a skeleton that is not known: a JSON file like those in assets/mappings."""
     up: Axis | None = None
-    """For a .bvh: which axis points up, where that cannot be told."""
+    """For a .bvh or .amc: which axis points up, where that cannot be told."""
 
     def part(self, seconds: float) -> Part | None:
         """What is to be made, so many seconds if it goes on; None if no motion is given. Raises FileNotFoundError, or

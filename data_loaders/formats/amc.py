@@ -143,9 +143,8 @@ def find_asf(path: Path) -> Path:
     if len(beside) == 1:
         return beside[0]
     some = f"{len(beside)} .asf files, none named" if beside else "no .asf file"
-    raise InputError(
-        f"{path}: {some} for it in {path.parent}; put its skeleton there, {names[-1]}.asf or {names[0]}.asf"
-    )
+    wanted = " or ".join(f"{name}.asf" for name in reversed(names))
+    raise InputError(f"{path}: {some} for it in {path.parent}; put its skeleton there as {wanted}")
 
 
 def read_amc(

@@ -29,7 +29,7 @@ class Options:
     """Make what lies between the first and the last pose of a motion."""
 
     source: Annotated[Path | None, tyro.conf.Positional] = None
-    """A motion (.npz, .bvh, .npy); without one, "a person walks" is made first."""
+    """A motion (.npz, .bvh, .amc, .npy); without one, "a person walks" is made first."""
     text: str = "a person walks"
     model: str = "v-masks"
     steps: int = 50

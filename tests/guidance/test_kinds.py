@@ -324,7 +324,7 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
         ({"file": "m.npz", "file_frame": 60}, "has 60 frames"),
         ({"file": "m.npz", "file_frame": 55, "start": 0, "end": 1}, "frame 55 and the 20 after"),
         ({"file": "broken.npz"}, "is no .npz file"),
-        ({"file": "m.txt"}, "motions are read from .npz, .bvh, .npy"),
+        ({"file": "m.txt"}, "motions are read from .npz, .bvh, .amc, .npy"),
         ({"file": "fast.npz", "file_frame": 20}, "has 20 frames"),
         ({"file": "other.bvh"}, "no mapping in .* fits its joints .*there is no UpperLeg_L"),
         ({"file": "other.bvh", "mapping": "none.json"}, "no mapping file"),

@@ -74,6 +74,8 @@ def read_upload(name: str, content: bytes) -> Motion:
     name = label(name)
     if name.lower().endswith(".npz"):
         _check_unpacked(name, content)
+    if name.lower().endswith(".amc"):
+        raise InputError(f"{name} needs its skeleton, an .asf file, beside it; load a .npz, .bvh or .npy")
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(content)

@@ -27,7 +27,7 @@ def test_goal_files_are_read_or_refused_in_a_line(data):
     assert "\n" not in complaint
 
 
-@given(st.binary(max_size=200), st.sampled_from(["a.npz", "a.bvh", "a.npy", "a"]))
+@given(st.binary(max_size=200), st.sampled_from(["a.npz", "a.bvh", "a.npy", "a.amc", "a"]))
 def test_motions_are_read_or_refused_in_a_line(content, name):
     with pytest.raises(InputError) as refused:
         files.read_upload(name, content)
