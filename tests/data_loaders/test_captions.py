@@ -43,6 +43,7 @@ def test_left_and_right_change_places():
             assert mirror_words(mirror_words(text)) == text
     assert mirror_words("walk-turn-left") == "walk-turn-right"
     assert mirror_words("clockwise, then a left turn") == "counterclockwise, then a right turn"
+    assert mirror_words("Run Turn Left") == "Run Turn Right"
     assert mirror_words("brightly leftover") == "brightly leftover"
 
 

@@ -97,7 +97,7 @@ def test_export_can_be_read_again(run, tmp_path, capsys):
     assert "1 broken or missing" in told.err
 
 
-@pytest.mark.parametrize("name", ["bandai", "humanml3d", "kit", "bvh"])
+@pytest.mark.parametrize("name", ["bandai", "humanml3d", "kit", "bvh", "cmu", "hdm05"])
 def test_no_folder(run, capsys, name):
     assert "no folder nowhere" in refused(run, capsys, "check", name, "--data-root", "nowhere")
 

@@ -220,7 +220,7 @@ def save_member(path, **changes):
 
 BAD = {
     "none.bvh": (lambda path: None, "no file"),
-    "m.txt": (lambda path: path.write_text("x"), "motions are read from .npz, .bvh, .npy"),
+    "m.txt": (lambda path: path.write_text("x"), "motions are read from .npz, .bvh, .amc, .npy"),
     "empty.npz": (lambda path: path.write_bytes(b""), "is no .npz file"),
     "fast.npz": (lambda path: Motion(torch.zeros(3, 22, 3), fps=1e5).save(path), "100000 frames a second"),
     "slow.npz": (lambda path: Motion(torch.zeros(3, 22, 3), fps=1e-5).save(path), "1e-05 frames a second"),
@@ -228,6 +228,10 @@ BAD = {
     "cut.npz": (lambda path: save_member(path, poses=np.zeros((3, 156))), "trans, .* should be numbers"),
     "trap.npz": (lambda path: save_member(path, poses=pickled(path.parent / "ran")), "pickle"),
     "a.bvh": (lambda path: path.write_text("HIERARCHY\n"), "cut off"),
+    "a.amc": (
+        lambda path: path.write_text("1\nroot 0 0 0 0 0 0\n"),
+        "no .asf file for it in .*; put its skeleton there",
+    ),
     "shape.npy": (lambda path: np.save(path, np.zeros((3, 21, 3))), r"where \(frames, 22, 3\) or \(frames, 263\)"),
     "none.npy": (lambda path: np.save(path, np.zeros((0, 263))), "has shape"),
     "nan.npy": (lambda path: np.save(path, np.full((3, 22, 3), np.nan)), "frame 0 is not all finite"),
