@@ -20,6 +20,7 @@ import tyro
 from data_loaders.amass import Amass
 from data_loaders.bandai import bandai
 from data_loaders.bvh_folder import BvhFolder
+from data_loaders.cleaning import CleaningTotal, clean_clip
 from data_loaders.clip import Clip
 from data_loaders.cmu import Cmu
 from data_loaders.hdm05 import Hdm05
@@ -27,6 +28,7 @@ from data_loaders.humanml3d import humanml3d
 from data_loaders.humanml3d_export import write_humanml3d
 from data_loaders.humanml3d_from_amass import HumanML3DFromAmass
 from data_loaders.kit import kit
+from data_loaders.snu import Snu
 from data_loaders.source import Source
 from data_loaders.store import is_store, merge, open_store, prepare, read_all
 from motion_diffusion.errors import InputError, command, parse_arguments
@@ -88,6 +90,7 @@ AnyDataSet = (
     | Annotated[BvhFolder, tyro.conf.subcommand("bvh")]
     | Annotated[Cmu, tyro.conf.subcommand("cmu")]
     | Annotated[Hdm05, tyro.conf.subcommand("hdm05")]
+    | Annotated[Snu, tyro.conf.subcommand("snu")]
 )
 CONFIG = (tyro.conf.CascadeSubcommandArgs, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
 NAMES: dict[type, str] = {
@@ -99,6 +102,7 @@ NAMES: dict[type, str] = {
     BvhFolder: "bvh",
     Cmu: "cmu",
     Hdm05: "hdm05",
+    Snu: "snu",
 }
 """Of the store that is made of each."""
 
@@ -126,6 +130,10 @@ class Writing(Reading):
 class Prepare(Writing):
     """Read all clips of a data set into one memory-mapped store, to train on with --data-root STORE."""
 
+    clean: bool = False
+    """Throw away T-poses and defects such as jumps and sliding feet, cut takes of more than 10 s into clips, and report
+    what was thrown away."""
+
     def run(self) -> None:
         """Do it."""
         store = prepare(
@@ -133,6 +141,7 @@ class Prepare(Writing):
             self.data.source(),
             self.out,
             skip_broken=self.skip_broken,
+            clean=self.clean,
             processes=self.processes,
         )
         print(summary(store.clips))
@@ -143,9 +152,19 @@ class Prepare(Writing):
 class Check(Reading):
     """Read everything, keep nothing, and say what is missing or broken, file by file, and why."""
 
+    clean: bool = False
+    """List what prepare --clean would throw away, too."""
+
     def run(self) -> None:
         """Do it."""
         clips, lines = clips_of(self.data, self.processes)
+        if self.clean:
+            total = CleaningTotal()
+            for cleaned in map(clean_clip, clips):
+                total.add(cleaned)
+                for line in cleaned.report():
+                    print(f"thrown away: {line}")
+            print(total)
         print("\n".join([*lines, summary(clips)]))
         if lines:
             raise InputError(

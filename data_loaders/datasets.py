@@ -19,7 +19,7 @@ from data_loaders.training import AugmentedClips, RealClips
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import cache_folder
 
-DatasetName = Literal["procedural", "bandai", "humanml3d", "kit", "amass", "bvh", "cmu", "hdm05", "mixed"]
+DatasetName = Literal["procedural", "bandai", "humanml3d", "kit", "amass", "bvh", "cmu", "hdm05", "snu", "mixed"]
 
 FORMATS: dict[str, Callable[[Path], Source]] = {"bandai": bandai, "humanml3d": humanml3d, "kit": kit}
 """Those whose folders say all there is to know; others need more, and are read by `python -m data_loaders prepare`."""

@@ -7,13 +7,13 @@ whole; `clips.json` says which frames are whose, what is said about them and to 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from time import process_time
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
+from data_loaders.cleaning import CleanedClip, CleaningTotal, clean_clip
 from data_loaders.clip import Caption, Clip, Split, from_origin
 from data_loaders.source import Entry, Source
 from data_loaders.workers import is_importing_main, map_in_processes, usable_cores
@@ -28,6 +29,8 @@ from motion_diffusion.body_fit import fit_frames, fit_motion
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic, read_json
 from motion_diffusion.skeleton import FPS, JOINTS
+
+T = TypeVar("T")
 
 SHOWN = 10
 """How many of the clips that are broken an error names; `check` names all."""
@@ -86,28 +89,6 @@ def _mapped(file: Path) -> NDArray[np.float32]:
     return np.lib.format.open_memmap(file, mode="r")  # never unpickles
 
 
-@dataclass(frozen=True)
-class OnThisBody:
-    """An entry whose clip is brought onto the body (see `motion_diffusion.body_fit`), which moves joints by some
-    millimetres: what models learn from is then what they can be, joints that rotations lead to."""
-
-    entry: Entry
-
-    @property
-    def name(self) -> str:
-        """That of the entry."""
-        return self.entry.name
-
-    def read(self) -> Clip:
-        """Read it, and fit the body to it."""
-        clip = self.entry.read()
-        if not np.isfinite(clip.joints).all():
-            return clip  # which whoever reads it says
-        points = torch.from_numpy(np.array(clip.joints))
-        body = fit_motion(points, fit_frames(points, FPS, rounds=3))
-        return replace(clip, joints=from_origin(body.joints.numpy()))
-
-
 @dataclass(frozen=True, eq=False)
 class Store:
     """The clips of a prepared folder."""
@@ -153,10 +134,19 @@ def open_store(folder: str | Path) -> Store:
     return Store(index.data, index.mirrored, index.licence, tuple(_stored(file, row) for row in index.clips))
 
 
-def prepare(name: str, source: Source, folder: str | Path, *, skip_broken: bool = False, processes: int = 0) -> Store:
+def prepare(
+    name: str,
+    source: Source,
+    folder: str | Path,
+    *,
+    skip_broken: bool = False,
+    clean: bool = False,
+    processes: int = 0,
+) -> Store:
     """Read all clips of a source into a store; the folder appears when it is complete.
 
-    processes: how many read, 0 for as many as pay off. Raises InputError if the source has problems or broken clips
+    clean: whether clips are cleaned and cut (`cleaning.clean_clip`); what is thrown away is told on the way. processes:
+    how many read, 0 for as many as pay off. Raises InputError if the source has problems or broken clips
     (unless they are to be skipped; they are told on the way), or no clip at all.
     """
     folder = Path(folder)
@@ -166,8 +156,8 @@ def prepare(name: str, source: Source, folder: str | Path, *, skip_broken: bool 
         raise InputError(told(list(source.problems)))
     with atomic(folder) as temporary:
         temporary.mkdir()
-        with closing(read_all([OnThisBody(entry) for entry in source.entries], processes)) as clips:
-            rows, broken = _write(clips, temporary)
+        with closing(_read_with_progress(_read_cleaned if clean else _read_fitted, source.entries, processes)) as read:
+            rows, broken = _write(_pieces(read), temporary)
         for line in broken if skip_broken else ():
             tqdm.write(f"skipped: {line}", file=sys.stderr)
         if broken and not skip_broken:
@@ -206,17 +196,21 @@ def read_all(entries: Iterable[Entry], processes: int = 0) -> Generator[Clip | s
 
     processes: how many read, 0 for as many as pay off. Close the generator to end them early.
     """
+    return _read_with_progress(_read, entries, processes)
+
+
+def _read_with_progress(read: Callable[[Entry], T], entries: Iterable[Entry], processes: int) -> Generator[T]:
     if is_importing_main():
         sys.exit(1)
     entries = list(entries)
     bar = tqdm(total=len(entries), desc="reading clips", unit="clip", disable=None)
-    with bar, closing(_read_each(entries, processes)) as clips:
+    with bar, closing(_read_each(read, entries, processes)) as clips:
         for clip in clips:
             yield clip
             bar.update()
 
 
-def _read_each(entries: Sequence[Entry], processes: int) -> Generator[Clip | str]:
+def _read_each(read: Callable[[Entry], T], entries: Sequence[Entry], processes: int) -> Generator[T]:
     """Read in this process until it is known that what is left is worth the start of others."""
     spent = 0.0
     for index, entry in enumerate(entries):
@@ -225,16 +219,53 @@ def _read_each(entries: Sequence[Entry], processes: int) -> Generator[Clip | str
         if not processes and spent > TRIAL:
             workers = min(usable_cores(), int(left * spent / index / WORTH))
         if workers > 1 and left > 1:
-            yield from map_in_processes(_read, entries[index:], workers)
+            yield from map_in_processes(read, entries[index:], workers)
             return
         began, threads = process_time(), torch.get_num_threads()
         torch.set_num_threads(1)  # a clip is too small for more
         try:
-            clip = _read(entry)
+            clip = read(entry)
         finally:
             torch.set_num_threads(threads)
         spent += process_time() - began
         yield clip
+
+
+def _read_fitted(entry: Entry) -> Clip | str:
+    clip = _read(entry)
+    return clip if isinstance(clip, str) else fitted(clip)
+
+
+def _read_cleaned(entry: Entry) -> CleanedClip | str:
+    """Cleaned and cut, and what is left fitted."""
+    clip = _read(entry)
+    if isinstance(clip, str):
+        return clip
+    cleaned = clean_clip(clip)
+    return replace(cleaned, clips=tuple(fitted(piece) for piece in cleaned.clips))
+
+
+def fitted(clip: Clip) -> Clip:
+    """A clip brought onto the body (see `motion_diffusion.body_fit`), which moves joints by some millimetres: what
+    models learn from is then what they can be, joints that rotations lead to."""
+    points = torch.from_numpy(np.array(clip.joints))
+    body = fit_motion(points, fit_frames(points, FPS, rounds=3))
+    return replace(clip, joints=from_origin(body.joints.numpy()))
+
+
+def _pieces(read: Iterable[Clip | CleanedClip | str]) -> Iterator[Clip | str]:
+    """Clips as they are, or what cleaning left of them; tells what it did not."""
+    total = CleaningTotal()
+    for clip in read:
+        if not isinstance(clip, CleanedClip):
+            yield clip
+            continue
+        total.add(clip)
+        for line in clip.report():
+            tqdm.write(f"thrown away: {line}", file=sys.stderr)
+        yield from clip.clips
+    if total.takes:
+        tqdm.write(str(total), file=sys.stderr)
 
 
 def _read(entry: Entry) -> Clip | str:
