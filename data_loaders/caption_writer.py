@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from data_loaders.augment import facing
+from data_loaders.clip import Caption, Clip
 from motion_diffusion.directory import ASSETS
 from motion_diffusion.errors import InputError
 from motion_diffusion.skeleton import FPS, JOINTS
@@ -111,6 +112,45 @@ def sentences(label: str, joints: NDArray[np.floating], *, times: int = 0, seed:
     if facts:
         result.append(f"{rng.choice(_SUBJECTS)} {rng.choice(phrases[:2])} {_some(facts, rng)}")
     return list(dict.fromkeys(result))
+
+
+def written_out(clip: Clip) -> Clip:
+    """A clip whose captions are labels of the table with sentences in their place, and the action of its label.
+
+    Events that follow a label after a colon are told one after the other: "play basketball: dribble, shoot". Captions
+    that are sentences already stay, and so does an action that comes with a style.
+    """
+    captions: list[Caption] = []
+    for number, caption in enumerate(clip.captions):
+        label, _, events = caption.text.lower().partition(": ")
+        if label not in labels():
+            captions.append(caption)
+            continue
+        end = round(caption.end * FPS) if caption.end else len(clip.joints)
+        part = clip.joints[min(round(caption.start * FPS), len(clip.joints) - 2) : end]
+        some = sentences(label, part if len(part) > 1 else clip.joints, seed=f"{clip.name} {number}")
+        if events:
+            verbs = [third_person(event) for event in events.split(", ")]
+            some.insert(0, f"a person {_listed(list(dict.fromkeys(verbs)))}, playing {label.removeprefix('play ')}")
+        captions += [replace(caption, text=text) for text in some]
+    named = {clip.action.lower(), *(caption.text.lower().partition(": ")[0] for caption in clip.captions)}
+    actions = {labels()[name].action for name in named if name in labels()}
+    action = actions.pop() if len(actions) == 1 and not clip.style else clip.action
+    return replace(clip, captions=tuple(captions), action=action)
+
+
+def third_person(does: str) -> str:
+    """What somebody does, from what to do: "carry a box" is "carries a box"."""
+    verb, _, rest = does.partition(" ")
+    if verb.endswith("y") and verb[-2:-1] not in "aeiou":
+        verb = f"{verb[:-1]}ies"
+    else:
+        verb += "es" if verb.endswith(("s", "sh", "ch", "x", "z", "o")) else "s"
+    return f"{verb} {rest}".strip()
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def told(action: str, seen: Shown) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from data_loaders.amc_folder import amc_files, amc_source
 from data_loaders.caption_table import Told
+from data_loaders.caption_writer import third_person
 from data_loaders.clip import Caption, Split, split_of
 from data_loaders.mapping import Floor
 from data_loaders.source import Source
@@ -122,7 +123,7 @@ class Hdm05:
             actor, action = match[1].lower(), match[2]
             splits[name] = SPLITS.get(actor) or split_of(f"HDM05 actor {actor}")
             if not action[0].isdigit():
-                told[name] = Told((Caption(describe(action)),), action=action)
+                told[name] = Told((Caption(f"a person {third_person(describe(action))}"),), action=stem(action))
         return amc_source(
             self.data_root,
             named,
@@ -136,12 +137,18 @@ class Hdm05:
         )
 
 
+def stem(action: str) -> str:
+    """A class without its sides, counts and first feet: "kickLFront2Reps" is a "kickFront"."""
+    words = _WORD.findall(_COUNT.sub("", _FIRST.sub("", action)))
+    return "".join(word for word in words if word not in _SIDES)
+
+
 def describe(action: str) -> str:
     """A class in words: "kickLFront2Reps" is "kick forward with the left foot twice"."""
     first, count = _FIRST.search(action), _COUNT.search(action)
     words = _WORD.findall(_COUNT.sub("", _FIRST.sub("", action)))
     sides = [_SIDES[word] for word in words if word in _SIDES]
-    phrase = _PHRASES.get("".join(word for word in words if word not in _SIDES), "")
+    phrase = _PHRASES.get(stem(action), "")
     if not phrase or ("{side}" in phrase) != (len(sides) == 1):
         phrase = " ".join(_SIDES.get(word, word.lower()) for word in words)
     parts = [phrase.format(side="".join(sides[:1]))]

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
+from data_loaders.caption_writer import written_out
 from data_loaders.cleaning import CleanedClip, CleaningTotal, clean_clip
 from data_loaders.clip import Caption, Clip, Split, from_origin
 from data_loaders.source import Entry, Source
@@ -156,7 +157,9 @@ def prepare(
         raise InputError(told(list(source.problems)))
     with atomic(folder) as temporary:
         temporary.mkdir()
-        with closing(_read_with_progress(_read_cleaned if clean else _read_fitted, source.entries, processes)) as read:
+        with closing(
+            _read_with_progress(_read_cleaned if clean else _read_prepared, source.entries, processes)
+        ) as read:
             rows, broken = _write(_pieces(read), temporary)
         for line in broken if skip_broken else ():
             tqdm.write(f"skipped: {line}", file=sys.stderr)
@@ -231,26 +234,26 @@ def _read_each(read: Callable[[Entry], T], entries: Sequence[Entry], processes: 
         yield clip
 
 
-def _read_fitted(entry: Entry) -> Clip | str:
+def _read_prepared(entry: Entry) -> Clip | str:
     clip = _read(entry)
-    return clip if isinstance(clip, str) else fitted(clip)
+    return clip if isinstance(clip, str) else prepared(clip)
 
 
 def _read_cleaned(entry: Entry) -> CleanedClip | str:
-    """Cleaned and cut, and what is left fitted."""
+    """Cleaned and cut, and what is left prepared."""
     clip = _read(entry)
     if isinstance(clip, str):
         return clip
     cleaned = clean_clip(clip)
-    return replace(cleaned, clips=tuple(fitted(piece) for piece in cleaned.clips))
+    return replace(cleaned, clips=tuple(prepared(piece) for piece in cleaned.clips))
 
 
-def fitted(clip: Clip) -> Clip:
+def prepared(clip: Clip) -> Clip:
     """A clip brought onto the body (see `motion_diffusion.body_fit`), which moves joints by some millimetres: what
-    models learn from is then what they can be, joints that rotations lead to."""
+    models learn from is then what they can be, joints that rotations lead to. Labels become sentences."""
     points = torch.from_numpy(np.array(clip.joints))
     body = fit_motion(points, fit_frames(points, FPS, rounds=3))
-    return replace(clip, joints=from_origin(body.joints.numpy()))
+    return written_out(replace(clip, joints=from_origin(body.joints.numpy())))
 
 
 def _pieces(read: Iterable[Clip | CleanedClip | str]) -> Iterator[Clip | str]:

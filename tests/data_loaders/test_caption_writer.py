@@ -5,8 +5,9 @@ import pytest
 
 from data_loaders import caption_writer
 from data_loaders.augment import mirror
-from data_loaders.caption_writer import Label, count_steps, labels, sentences, shown, told
+from data_loaders.caption_writer import Label, count_steps, labels, sentences, shown, third_person, told, written_out
 from data_loaders.captions import mirror_words
+from data_loaders.clip import Caption, Clip
 from motion_diffusion.errors import InputError
 
 
@@ -85,3 +86,23 @@ def test_a_broken_table_is_refused(tmp_path):
     labels.cache_clear()
     assert labels(path) == {"walk": Label("walk", ("walks", "strolls"))}
     labels.cache_clear()
+
+
+def test_labels_are_written_out(walk):
+    captions = (Caption("Cartwheel"), Caption("play basketball: dribble, shoot", 1.0, 4.0), Caption("an old man rests"))
+    clip = written_out(Clip("a", walk, captions=captions[:1]))
+    assert [caption.text for caption in clip.captions] == sentences("cartwheel", walk, seed="a 0")
+    assert clip.action == "cartwheel"
+    clip = written_out(Clip("a", walk, captions=captions, action="Cartwheel"))
+    assert clip.captions[-1] == captions[-1]
+    spans = {(caption.start, caption.end) for caption in clip.captions if "basketball" in caption.text}
+    assert spans == {(1.0, 4.0)}
+    assert "a person dribbles and shoots, playing basketball" in [caption.text for caption in clip.captions]
+    kept = Clip("a", walk, captions=captions[2:], action="walk", style="old")
+    assert written_out(kept) == kept or written_out(kept).action == "walk"
+
+
+def test_what_to_do_becomes_what_is_done():
+    assert third_person("kick forward twice") == "kicks forward twice"
+    assert third_person("carry") == "carries"
+    assert [third_person(word) for word in ("pass", "catch", "go", "play")] == ["passes", "catches", "goes", "plays"]
