@@ -3,7 +3,7 @@
 Each check measures one number per frame, of which more is worse, and flags the frames above a limit. The limits are
 chosen by what is measured in clips that are known to be clean, the 3,076 of Bandai-Namco (277,000 frames at 20 frames
 per second), and by the look of what lies above in 5 hours of CMU's and Seoul National University's captures. Beside
-each limit stand quantiles over the frames of the clean clips: the median, the 99.9 % quantile, and the maximum. Three
+each limit stand quantiles over the frames of the clean clips: the median, the 99.9 % quantile, and the maximum. Two
 of these clips have frames above a limit.
 
 All measures are the same for a motion that is mirrored, or turned or shifted along the floor.
@@ -32,7 +32,7 @@ MAX_TURN = 60.0
 has two thirds of that. Clean: 0.8, 13.7, 32.3."""
 MAX_SLIDE = 0.16
 """m/s along the floor of the slower of the feet that are down, the lower quartile over 2 s. Clean: 0.001, 0.088, 0.237
-(the begin of a sprint, and a pivot on one foot are above)."""
+(the beginning of a sprint, and a pivot on one foot are above)."""
 MAX_TREMBLING = 0.25
 """Fourth differences of a joint over its first differences, medians over 1 s; an alternation from frame to frame has
 0.5, white noise on a joint at rest 0.37. Clean: 0, 0.082, 0.327 (a hand that waves very fast is above)."""
