@@ -15,6 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from data_loaders.augment import facing
+from data_loaders.captions import mirror_words
 from data_loaders.clip import Caption, Clip
 from motion_diffusion.directory import ASSETS
 from motion_diffusion.errors import InputError
@@ -56,7 +57,8 @@ class Shown:
 
 @cache
 def labels(path: Path = PHRASES) -> dict[str, Label]:
-    """The table. Raises InputError for a row without an action or phrases."""
+    """The table, and labels that it has for one side only for the other too. Raises InputError for a row without an
+    action or phrases."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     result = {}
@@ -65,7 +67,11 @@ def labels(path: Path = PHRASES) -> dict[str, Label]:
         if not row["action"] or not phrases:
             raise InputError(f"{path}: line {number}: give label, action and phrases, separated by ;")
         result[row["label"]] = Label(row["action"], phrases)
-    return result
+    swapped = {
+        mirror_words(name): Label(mirror_words(label.action), tuple(map(mirror_words, label.phrases)))
+        for name, label in result.items()
+    }
+    return swapped | result
 
 
 def shown(joints: NDArray[np.floating]) -> Shown:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from data_loaders.amc_folder import amc_files, amc_source
 from data_loaders.caption_table import Told
-from data_loaders.caption_writer import third_person
+from data_loaders.caption_writer import labels, third_person
 from data_loaders.clip import Caption, Split, split_of
 from data_loaders.mapping import Floor
 from data_loaders.source import Source
@@ -123,7 +123,7 @@ class Hdm05:
             actor, action = match[1].lower(), match[2]
             splits[name] = SPLITS.get(actor) or split_of(f"HDM05 actor {actor}")
             if not action[0].isdigit():
-                told[name] = Told((Caption(f"a person {third_person(describe(action))}"),), action=stem(action))
+                told[name] = Told(captions_of(action), action=stem(action))
         return amc_source(
             self.data_root,
             named,
@@ -143,15 +143,26 @@ def stem(action: str) -> str:
     return "".join(word for word in words if word not in _SIDES)
 
 
-def describe(action: str) -> str:
-    """A class in words: "kickLFront2Reps" is "kick forward with the left foot twice"."""
-    first, count = _FIRST.search(action), _COUNT.search(action)
+def captions_of(action: str) -> tuple[Caption, ...]:
+    """A sentence with all that the name of a class says, and its label, if that can be written out."""
+    sentence, label = Caption(f"a person {third_person(describe(action))}"), label_of(action)
+    return (sentence, Caption(label)) if label in labels() else (sentence,)
+
+
+def label_of(action: str) -> str:
+    """A class in words, without how often and with which foot first."""
     words = _WORD.findall(_COUNT.sub("", _FIRST.sub("", action)))
     sides = [_SIDES[word] for word in words if word in _SIDES]
     phrase = _PHRASES.get(stem(action), "")
     if not phrase or ("{side}" in phrase) != (len(sides) == 1):
         phrase = " ".join(_SIDES.get(word, word.lower()) for word in words)
-    parts = [phrase.format(side="".join(sides[:1]))]
+    return phrase.format(side="".join(sides[:1]))
+
+
+def describe(action: str) -> str:
+    """A class in words: "kickLFront2Reps" is "kick forward with the left foot twice"."""
+    first, count = _FIRST.search(action), _COUNT.search(action)
+    parts = [label_of(action)]
     if count:
         number = int(count[1])
         word = _NUMBERS[number] if number < len(_NUMBERS) else count[1]
