@@ -206,6 +206,7 @@ def fit_frames(points: Tensor, fps: float, *, rounds: int = ROUNDS) -> Rig:
     body = _Body(_upright(points), points[:, 0], fps)
     problem, nothing = _Problem(points), no_pulls(body)
     energy, damping = problem.energy(body, nothing), torch.full((len(points),), DAMPING[1], dtype=torch.float64)
+    settled = torch.zeros(len(points), dtype=torch.bool)
     with _one_thread():
         for _ in range(rounds):
             normal, gradient = problem.normal(body, nothing)
@@ -213,12 +214,12 @@ def fit_frames(points: Tensor, fps: float, *, rounds: int = ROUNDS) -> Rig:
             factor, _ = torch.linalg.cholesky_ex(normal)
             moved = _moved(body, torch.cholesky_solve(-gradient[..., None], factor)[..., 0])
             after = problem.energy(moved, nothing)
-            better = after < energy
+            better = (after < energy) & ~settled  # each frame as if it were alone
             body = body.with_frames(better, moved.frames(better))
             damping = (damping * torch.where(better, 0.1, 10.0)).clamp(DAMPING[0], DAMPING[2])
-            settled = after > (1 - SETTLED[0]) * energy
+            settled |= better & (after > (1 - SETTLED[0]) * energy)
             energy = torch.where(better, after, energy)
-            if (settled & better).all():
+            if settled.all():
                 break
     return Rig(_with_ends(body.rotations), body.root, fps)
 

@@ -177,11 +177,14 @@ def make(
     progress: bool = False,
     on_batch: Callable[[int], object] = lambda size: None,
 ) -> Made:
-    """A motion for each task, the first with this seed, the next with the one after it; after the last comes 0."""
+    """A motion for each task, the first with this seed, the next with the one after it; after the last comes 0.
+
+    Unguided ones are told no goals, which the clean-up would hold where they happen to be met.
+    """
     made = Made([], [], [])
     for start in range(0, len(tasks), batch):
         some = tasks[start : start + batch]
-        goals = [task.goals for task in some]
+        goals = None if settings.guidance == "none" else [task.goals for task in some]
         started = time.perf_counter()
         motions = generate(
             model,

@@ -140,6 +140,14 @@ def test_a_banded_step_is_that_of_the_full_matrix():
     np.testing.assert_allclose(step.flatten(), torch.linalg.solve(square, -gradient.flatten()), rtol=1e-8)
 
 
+def test_frames_are_fitted_as_if_each_were_alone(walks):
+    """Whatever others there are: easy ones, which settle at once, and ones that no body comes near."""
+    easy, hard = walks[0][:5].double(), walks[1][:5].double() + noise(walks[1][:5], 0.3)
+    together = fit_frames(torch.cat([easy, hard]), 20.0)
+    for alone, part in ((easy, together.joints[:5]), (hard, together.joints[5:])):
+        torch.testing.assert_close(part, fit_frames(alone, 20.0).joints, atol=1e-5, rtol=0)
+
+
 def test_nothing_is_nearer(walks, monkeypatch):
     """scipy's optimiser, from the pose that was found and from others, finds none that is nearer to a frame."""
     wanted = walks[2][10].double() + noise(walks[2][10], 0.05)

@@ -200,7 +200,7 @@ def test_a_bvh_goes_on_to_a_goal(sample, tmp_path, capsys, walks, write_bandai):
     assert motion.frames == 25 + 32
     assert torch.equal(motion.joints[:25], read.joints[5:30])
     assert motion.joints[50, 0, [0, 2]].tolist() == pytest.approx([0.5, 2.0], abs=1e-3)
-    assert motion.provenance["part"]["of"]["provenance"] == {"file": "a.bvh"}
+    assert motion.provenance["part"]["of"]["provenance"] == {"file": "a.bvh", "retargeted": True}
 
 
 def test_a_part_is_made_anew(sample, tmp_path, walks):
