@@ -142,7 +142,7 @@ def written_out(clip: Clip) -> Clip:
     named = {clip.action.lower(), *(caption.text.lower().partition(": ")[0] for caption in clip.captions)}
     actions = {labels()[name].action for name in named if name in labels()}
     action = actions.pop() if len(actions) == 1 and not clip.style else clip.action
-    return replace(clip, captions=tuple(captions), action=action)
+    return replace(clip, captions=tuple(dict.fromkeys(captions)), action=action)
 
 
 def third_person(does: str) -> str:

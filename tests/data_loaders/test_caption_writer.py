@@ -98,6 +98,8 @@ def test_labels_are_written_out(walk):
     spans = {(caption.start, caption.end) for caption in clip.captions if "basketball" in caption.text}
     assert spans == {(1.0, 4.0)}
     assert "a person dribbles and shoots, playing basketball" in [caption.text for caption in clip.captions]
+    twice = written_out(Clip("a", walk, captions=(Caption("a person does a cartwheel"), Caption("cartwheel"))))
+    assert len(set(twice.captions)) == len(twice.captions)
     kept = Clip("a", walk, captions=captions[2:], action="walk", style="old")
     assert written_out(kept) == kept or written_out(kept).action == "walk"
 
