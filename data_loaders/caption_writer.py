@@ -34,6 +34,18 @@ _STANDING_PELVIS = 0.93
 """m: height of the pelvis of this body when it stands."""
 
 
+_LOW, _HIGH = 0.75, 0.85
+"""Shares of its height when it stands below which a pelvis is down, and above which it is up."""
+_CLIMB = 0.3
+"""m that a pelvis rises and falls by who climbs."""
+_DOWN_AND_UP = {
+    "sit-down-and-stand-up": ("sit down on a chair", "stand up from a chair", "sit"),
+    "get-up": ("lie down on the floor", "stand up from lying on the floor", "lie"),
+    "fall": ("falling down", "stand up from lying on the floor", "lie"),
+}
+"""Actions that go down and up again, and labels for parts that only go down, only go up, or stay down."""
+
+
 @dataclass(frozen=True)
 class Label:
     """What a label stands for."""
@@ -120,6 +132,22 @@ def sentences(label: str, joints: NDArray[np.floating], *, times: int = 0, seed:
     return list(dict.fromkeys(result))
 
 
+def label_of_part(label: str, joints: NDArray[np.floating]) -> str:
+    """A label of the table for joints (F, 22, 3) that may be a part of what has that label: who sits down and stands up
+    may only sit down in it, and who climbs may stand before the ladder."""
+    action, heights = labels()[label].action, joints[:, 0, 1] / _STANDING_PELVIS
+    if action in _DOWN_AND_UP:
+        down, up, low = _DOWN_AND_UP[action]
+        if heights.min() > _LOW:
+            return "stand simple"
+        if heights.max() < _HIGH:
+            return low
+        return label if heights[0] > _HIGH and heights[-1] > _HIGH else down if heights[0] > heights[-1] else up
+    if action.startswith("climb") and np.ptp(joints[:, 0, 1]) < _CLIMB:
+        return "walk" if shown(joints).distance > 1 else "stand simple"
+    return label
+
+
 def written_out(clip: Clip) -> Clip:
     """A clip whose captions are labels of the table with sentences in their place, and the action of its label.
 
@@ -127,6 +155,7 @@ def written_out(clip: Clip) -> Clip:
     that are sentences already stay, and so does an action that comes with a style.
     """
     captions: list[Caption] = []
+    named = {clip.action.lower()} & labels().keys()
     for number, caption in enumerate(clip.captions):
         label, _, events = caption.text.lower().partition(": ")
         if label not in labels():
@@ -134,13 +163,16 @@ def written_out(clip: Clip) -> Clip:
             continue
         end = round(caption.end * FPS) if caption.end else len(clip.joints)
         part = clip.joints[min(round(caption.start * FPS), len(clip.joints) - 2) : end]
-        some = sentences(label, part if len(part) > 1 else clip.joints, seed=f"{clip.name} {number}")
+        part = part if len(part) > 1 else clip.joints
+        named.discard(label)
+        label = label_of_part(label, part)
+        named.add(label)
+        some = sentences(label, part, seed=f"{clip.name} {number}")
         if events:
             verbs = [third_person(event) for event in events.split(", ")]
             some.insert(0, f"a person {_listed(list(dict.fromkeys(verbs)))}, playing {label.removeprefix('play ')}")
         captions += [replace(caption, text=text) for text in some]
-    named = {clip.action.lower(), *(caption.text.lower().partition(": ")[0] for caption in clip.captions)}
-    actions = {labels()[name].action for name in named if name in labels()}
+    actions = {labels()[name].action for name in named}
     action = actions.pop() if len(actions) == 1 and not clip.style else clip.action
     return replace(clip, captions=tuple(dict.fromkeys(captions)), action=action)
 

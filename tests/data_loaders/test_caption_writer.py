@@ -5,7 +5,17 @@ import pytest
 
 from data_loaders import caption_writer
 from data_loaders.augment import mirror
-from data_loaders.caption_writer import Label, count_steps, labels, sentences, shown, third_person, told, written_out
+from data_loaders.caption_writer import (
+    Label,
+    count_steps,
+    label_of_part,
+    labels,
+    sentences,
+    shown,
+    third_person,
+    told,
+    written_out,
+)
 from data_loaders.captions import mirror_words
 from data_loaders.clip import Caption, Clip
 from motion_diffusion.errors import InputError
@@ -108,3 +118,23 @@ def test_what_to_do_becomes_what_is_done():
     assert third_person("kick forward twice") == "kicks forward twice"
     assert third_person("carry") == "carries"
     assert [third_person(word) for word in ("pass", "catch", "go", "play")] == ["passes", "catches", "goes", "plays"]
+
+
+def test_parts_are_told_by_what_they_show(walk):
+    """A pelvis that goes down sits down, one that comes up stands up, and nobody climbs who stays on the ground."""
+    label = "sit on high stool, stand up"
+    height = np.interp(np.arange(60), [0, 20, 40, 59], [1.0, 0.5, 0.5, 1.0])[:, None]
+    sits = np.repeat(walk[:1], 60, axis=0) * np.stack([np.ones_like(height), height, np.ones_like(height)], axis=-1)
+    assert label_of_part(label, sits) == label
+    assert label_of_part(label, sits[:30]) == "sit down on a chair"
+    assert label_of_part(label, sits[30:]) == "stand up from a chair"
+    assert label_of_part(label, sits[22:38]) == "sit"
+    assert label_of_part(label, sits[:3]) == "stand simple"
+    assert label_of_part("climb ladder", np.repeat(walk[:1], 60, axis=0)) == "stand simple"
+    assert label_of_part("climb ladder", walk) == "walk"
+    up = walk + np.linspace(0, 1, len(walk))[:, None, None] * [0, 1, 0]
+    assert label_of_part("climb ladder", up) == "climb ladder"
+    assert label_of_part("cartwheel", walk) == "cartwheel"
+    clip = written_out(Clip("a", sits[:30], captions=(Caption(label),), action=label))
+    assert clip.action == "sit-down"
+    assert clip.captions[0].text == "a person sits down on a chair"
