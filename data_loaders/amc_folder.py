@@ -37,25 +37,6 @@ class AmcEntry:
         return Clip(self.name, from_origin(joints), self.split, told.captions, told.action, told.style)
 
 
-def amc_files(root: Path, what: str) -> dict[str, Path]:
-    """The .amc files under a folder by their paths without the ending.
-
-    what: of the data set, for errors. Raises FileNotFoundError or InputError if there is no folder, no such file in
-    it, or two that differ in the ending only.
-    """
-    if not root.is_dir():
-        raise FileNotFoundError(f"no folder {root}; give --data-root the folder of {what}")
-    found = (path for path in root.rglob("*.[aA][mM][cC]") if path.name[0] != "." and path.is_file())
-    paths = sorted(found)
-    if not paths:
-        raise InputError(f"{root} has no .amc files; give --data-root the folder of {what}")
-    named = {path.relative_to(root).with_suffix("").as_posix(): path for path in paths}
-    if len(named) < len(paths):
-        twice = next(path for path in paths if path not in named.values())
-        raise InputError(f"{twice} differs from another file in nothing but its ending; rename one")
-    return named
-
-
 def amc_source(
     root: Path,
     named: Named[str, Path],
@@ -72,7 +53,7 @@ def amc_source(
 
     Args:
         root: its folder.
-        named: its files, see `amc_files`.
+        named: its files, see `source.files_by_name`.
         told: captions and labels by the name of the clip.
         splits: the part that each clip belongs to, by its name.
         captions: CSV file whose rows take the place of `told`, for the clips and columns that it has.

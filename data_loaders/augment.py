@@ -121,7 +121,9 @@ def _seam(a: Array, b: Array, overlap: int) -> tuple[int, int, int, float]:
     ends = np.arange(max(1, len(a) - overlap - 20), len(a) - overlap)
     starts = np.arange(1, max(2, min(21, len(b) - overlap)))
     middle = overlap // 2
-    distance = np.linalg.norm(_pose(a)[ends + middle][:, None] - _pose(b)[starts + middle - 1][None], axis=-1)
+    pose_a = _pose(a[ends[0] + middle :])[ends - ends[0]]
+    pose_b = _pose(b[: starts[-1] + middle + 1])[starts + middle - 1]
+    distance = np.linalg.norm(pose_a[:, None] - pose_b[None], axis=-1)
     row, column = np.unravel_index(int(distance.argmin()), distance.shape)
     return overlap, int(ends[row]), int(starts[column]), float(distance.min())
 

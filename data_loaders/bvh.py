@@ -55,20 +55,11 @@ class Bvh:
 
     def _all_frames(self, joints: Sequence[int] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         wanted = range(len(self.names)) if joints is None else joints
-        way = self._with_ancestors(wanted)
+        way = with_ancestors(self.parents, wanted)
         picked, block = np.searchsorted(way, wanted), max(_BLOCK // len(way), 1)
         blocks = [self._block(self.values[k : k + block], way) for k in range(0, len(self.values), block)]
         positions, rotations = zip(*blocks, strict=True)
         return np.concatenate(positions)[:, picked], np.concatenate(rotations)[:, picked]
-
-    def _with_ancestors(self, joints: Iterable[int]) -> list[int]:
-        """Joints and all on whom they hang, parents first."""
-        found: set[int] = set()
-        for joint in joints:
-            while joint >= 0 and joint not in found:
-                found.add(joint)
-                joint = self.parents[joint]
-        return sorted(found)
 
     def _block(self, values: NDArray[np.float64], joints: list[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Positions (f, j, 3) and rotations (f, j, 3, 3) in some frames, values (f, C), of joints that come with all
@@ -101,6 +92,16 @@ class Bvh:
                 )
                 rotations[:, place] = rotations[:, above] @ local[:, place]
         return positions, rotations
+
+
+def with_ancestors(parents: Sequence[int], joints: Iterable[int]) -> list[int]:
+    """Joints and all on whom they hang, parents first; parents: of each joint, -1 for roots."""
+    found: set[int] = set()
+    for joint in joints:
+        while joint >= 0 and joint not in found:
+            found.add(joint)
+            joint = parents[joint]
+    return sorted(found)
 
 
 def read_bvh(path: str | Path, *, scale: float = 0.01, longest: float | None = None) -> Bvh:

@@ -14,7 +14,7 @@ from data_loaders.bvh_clip import read_bvh_joints
 from data_loaders.caption_table import Told, lacking, read_table, read_text
 from data_loaders.clip import Clip, Split, from_origin, split_of
 from data_loaders.mapping import MAPPINGS, Axis, Floor, Mapping, fitting, load_mapping
-from data_loaders.source import Source
+from data_loaders.source import Source, files_by_name
 from motion_diffusion.errors import InputError
 
 
@@ -45,20 +45,10 @@ class BvhFolder:
         Without captions, motions can be looked at, but no model can be trained on them. Raises FileNotFoundError or
         InputError if there is no folder, no BVH file in it, or something wrong with the options' files.
         """
-        root = self.data_root
-        if not root.is_dir():
-            raise FileNotFoundError(f"no folder {root}; give --data-root the folder of the BVH files")
-        found = (path for path in root.rglob("*.[bB][vV][hH]") if path.name[0] != "." and path.is_file())
-        paths = sorted(found)
-        if not paths:
-            raise InputError(f"{root} has no .bvh files; give --data-root the folder of the BVH files")
+        named = files_by_name(self.data_root, "bvh", "the BVH files")
         if not 0 < self.scale < np.inf:
             raise InputError(f"--scale {self.scale:g}: give the metres in one unit of the files, 0.01 for centimetres")
-        mapping = load_mapping(self.mapping) if self.mapping else None
-        named = {path.relative_to(root).with_suffix("").as_posix(): path for path in paths}
-        if len(named) < len(paths):
-            twice = next(path for path in paths if path not in named.values())
-            raise InputError(f"{twice} differs from another file in nothing but its ending; rename one")
+        mapping, paths = load_mapping(self.mapping) if self.mapping else None, list(named.values())
         told, files, problems = self._captions(named)
         entries = [
             BvhEntry(path, name, told.get(name, Told()), mapping, self.scale, self.up, self.floor)
@@ -67,7 +57,7 @@ class BvhFolder:
         if told or self.captions:
             where = f"in {self.captions or 'a .txt file beside it'}"
             clips = [(entry.path, entry.told, entry.split) for entry in entries]
-            problems += lacking(clips, str(self.captions or root), where)
+            problems += lacking(clips, str(self.captions or self.data_root), where)
         self._tell(paths[0])
         given = [path for path in (self.captions, self.mapping) if path]
         return Source(entries, mirrored=False, licence=self.licence, files=[*paths, *files, *given], problems=problems)

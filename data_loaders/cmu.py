@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_loaders.amc_clip import DEFAULT_FPS
-from data_loaders.amc_folder import amc_files, amc_source
+from data_loaders.amc_folder import amc_source
 from data_loaders.caption_table import Told
 from data_loaders.clip import Caption, split_of
 from data_loaders.mapping import Floor
-from data_loaders.source import Source
+from data_loaders.source import Source, files_by_name
 from motion_diffusion.errors import InputError
 
 LICENCE = "CMU Graphics Lab Motion Capture Database: free for all uses; the data itself may not be resold"
@@ -62,7 +62,7 @@ class Cmu:
         Raises FileNotFoundError or InputError if there is no folder, no trial in it, or something wrong with the
         options' files.
         """
-        named = amc_files(self.data_root, "the CMU database, with files such as 02/02_01.amc")
+        named = files_by_name(self.data_root, "amc", "the CMU database, with files such as 02/02_01.amc")
         indices = sorted(
             path
             for path in self.data_root.rglob("*")

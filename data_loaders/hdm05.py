@@ -12,12 +12,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_loaders.amc_folder import amc_files, amc_source
+from data_loaders.amc_folder import amc_source
 from data_loaders.caption_table import Told
 from data_loaders.caption_writer import labels, third_person
 from data_loaders.clip import Caption, Split, split_of
 from data_loaders.mapping import Floor
-from data_loaders.source import Source
+from data_loaders.source import Source, files_by_name
 from motion_diffusion.errors import InputError
 
 LICENCE = "CC BY-SA 3.0; HDM05, Müller et al. 2007"
@@ -111,7 +111,7 @@ class Hdm05:
         Raises FileNotFoundError or InputError if there is no folder, no clip of HDM05 in it, or something wrong with
         the options' files.
         """
-        named = amc_files(self.data_root, "HDM05, with files such as HDM_bd_squat1Reps_001_120.amc")
+        named = files_by_name(self.data_root, "amc", "HDM05, with files such as HDM_bd_squat1Reps_001_120.amc")
         told: dict[str, Told] = {}
         splits: dict[str, Split] = {}
         for name, path in named.items():

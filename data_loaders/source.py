@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from data_loaders.clip import Clip
+from motion_diffusion.errors import InputError
 
 
 class Entry(Protocol):
@@ -40,6 +41,25 @@ class Source:
     """What the clips come from: if one changes its size or time, they are read anew."""
     problems: Sequence[str] = field(default=())
     """What is wrong with the folder beyond single clips, a line each: captions without a clip, missing splits."""
+
+
+def files_by_name(root: Path, ending: str, what: str) -> dict[str, Path]:
+    """The files under a folder with this ending, in any case, by their paths without it; hidden ones are left out.
+
+    what: of the data set, for errors. Raises FileNotFoundError or InputError if there is no folder, no such file in
+    it, or two that differ in the ending only.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"no folder {root}; give --data-root the folder of {what}")
+    pattern = "".join(f"[{letter}{letter.upper()}]" for letter in ending)
+    paths = sorted(path for path in root.rglob(f"*.{pattern}") if path.name[0] != "." and path.is_file())
+    if not paths:
+        raise InputError(f"{root} has no .{ending} files; give --data-root the folder of {what}")
+    named = {path.relative_to(root).with_suffix("").as_posix(): path for path in paths}
+    if len(named) < len(paths):
+        twice = next(path for path in paths if path not in named.values())
+        raise InputError(f"{twice} differs from another file in nothing but its ending; rename one")
+    return named
 
 
 def stamp(name: str, files: Iterable[Path], version: int) -> str:

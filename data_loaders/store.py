@@ -167,8 +167,7 @@ def prepare(
             raise InputError(told(broken))
         if not rows:
             raise InputError(f"{name}: no clip could be read; see python -m data_loaders check")
-        index = Index(name, source.mirrored, source.licence, tuple(sorted(rows, key=lambda row: row.name)))
-        (temporary / "clips.json").write_bytes(TypeAdapter(Index).dump_json(index, indent=1, exclude_defaults=True))
+        _write_index(temporary, name, source.mirrored, source.licence, rows)
     return open_store(folder)
 
 
@@ -189,8 +188,7 @@ def merge(folders: Sequence[str | Path], folder: str | Path) -> Store:
         temporary.mkdir()
         rows, _ = _write(clips, temporary)
         licence = "; ".join(dict.fromkeys(store.licence for store in stores))
-        index = Index("mixed", stores[0].mirrored, licence, tuple(sorted(rows, key=lambda row: row.name)))
-        (temporary / "clips.json").write_bytes(TypeAdapter(Index).dump_json(index, indent=1, exclude_defaults=True))
+        _write_index(temporary, "mixed", stores[0].mirrored, licence, rows)
     return open_store(folder)
 
 
@@ -298,6 +296,12 @@ def _write(clips: Iterable[Clip | str], folder: Path) -> tuple[list[Row], list[s
         file.seek(0)
         _header(file, total)
     return rows, broken
+
+
+def _write_index(folder: Path, name: str, mirrored: bool, licence: str, rows: Iterable[Row]) -> None:
+    """clips.json, its clips by name."""
+    index = Index(name, mirrored, licence, tuple(sorted(rows, key=lambda row: row.name)))
+    (folder / "clips.json").write_bytes(TypeAdapter(Index).dump_json(index, indent=1, exclude_defaults=True))
 
 
 def _header(file: object, frames: int) -> None:

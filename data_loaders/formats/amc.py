@@ -23,6 +23,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from data_loaders.bvh import with_ancestors
 from data_loaders.resampling import FASTEST, SLOWEST, check_length
 from motion_diffusion.errors import InputError
 
@@ -89,19 +90,10 @@ class Amc:
         The root's end is the root itself.
         """
         wanted = range(len(self.names)) if joints is None else joints
-        chain = self._with_ancestors(wanted)
+        chain = with_ancestors(self.parents, wanted)
         picked, block = np.searchsorted(chain, wanted), max(_BLOCK // len(chain), 1)
         blocks = [self._ends(self.values[k : k + block], chain)[:, picked] for k in range(0, len(self.values), block)]
         return np.concatenate(blocks)
-
-    def _with_ancestors(self, joints: Iterable[int]) -> list[int]:
-        """Indices of the bones and of all bones above them, parents first."""
-        found: set[int] = set()
-        for joint in joints:
-            while joint >= 0 and joint not in found:
-                found.add(joint)
-                joint = self.parents[joint]
-        return sorted(found)
 
     def _ends(self, values: Array, bones: list[int]) -> Array:
         """Ends (f, j, 3) of bones that come with all their ancestors, in some frames, values (f, C)."""
