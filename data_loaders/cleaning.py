@@ -6,6 +6,7 @@ captions that are about them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
@@ -13,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loaders.clip import Caption, Clip, from_origin
-from data_loaders.cutting import MIN_FRAMES, cut, trim
+from data_loaders.cutting import MIN_FRAMES, SHORTEST, cut, trim
 from data_loaders.defects import Defect, find_defects, runs
 from motion_diffusion.skeleton import FPS
 
 MARGIN = 3
 """Frames before and after a defect that are thrown away with it."""
+FLOOR_DEFECTS = ("the body floats, or is on something", "the floor is not level")
+"""None of them in clips whose captions tell of ladders, stairs and stools, which have no floor at y = 0."""
+_RAISED = re.compile(r"\b(?:climb|ladder|stair)|stool")
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Cleaning:
     """What stays of a take, and why the rest does not."""
 
     pieces: tuple[tuple[int, int], ...]
-    """Frames [start, end) of each, 2 to 10 s, in order; without a gap where nothing was thrown away between them."""
+    """Frames [start, end) of each, 1 to 10 s, in order; without a gap where nothing was thrown away between them."""
     dropped: tuple[Defect, ...]
     """What was thrown away; these may overlap."""
 
@@ -79,11 +83,12 @@ class CleaningTotal:
         return "\n".join(lines)
 
 
-def clean(joints: NDArray[np.floating], events: Collection[int] = ()) -> Cleaning:
+def clean(joints: NDArray[np.floating], events: Collection[int] = (), *, level: bool = True) -> Cleaning:
     """Clean and cut a take (F, 22, 3) in metres, y up, 20 frames per second.
 
     T- and A-poses go from both ends, then every defect with a margin, then what is shorter than 2 s between them. What
-    stays is cut at quiet moments, or at events: frames at which something begins or ends.
+    stays is cut at quiet moments, or at events: frames at which something begins or ends. level: whether feet should be
+    on the floor y = 0; on ladders, steps and stools they are not.
     """
     frames = len(joints)
     start, end = trim(joints)
@@ -95,6 +100,7 @@ def clean(joints: NDArray[np.floating], events: Collection[int] = ()) -> Cleanin
     found = [
         replace(defect, start=defect.start + start, end=defect.end + start)
         for defect in (find_defects(joints[start:end]) if start < end else ())
+        if level or defect.reason not in FLOOR_DEFECTS
     ]
     good = np.zeros(frames, dtype=bool)
     good[start:end] = True
@@ -102,8 +108,9 @@ def clean(joints: NDArray[np.floating], events: Collection[int] = ()) -> Cleanin
         good[max(defect.start - MARGIN, 0) : defect.end + MARGIN] = False
     pieces: list[tuple[int, int]] = []
     for first, last in runs(good):
-        if last - first < MIN_FRAMES:
+        if last - first < (SHORTEST if (first, last) == (start, end) else MIN_FRAMES):
             dropped.append(Defect("too short to stay", first, last, (last - first) / FPS, "s"))
+            continue
         inside = [event - first for event in events if first < event < last]
         pieces += [(first + a, first + b) for a, b in cut(joints[first:last], inside)]
     ordered = sorted([*dropped, *found], key=lambda defect: (defect.start, defect.end, defect.reason))
@@ -116,7 +123,9 @@ def clean_clip(clip: Clip) -> CleanedClip:
     Pieces are called NAME_part1, NAME_part2 ... in the order of time; a clip that stays as it is keeps its name.
     """
     spans = [_span(caption, len(clip.joints)) for caption in clip.captions if caption.start or caption.end]
-    cleaning = clean(clip.joints, sorted({round(time * FPS) for span in spans for time in span}))
+    events = sorted({round(time * FPS) for span in spans for time in span})
+    level = not any(_RAISED.search(caption.text.lower()) for caption in clip.captions)
+    cleaning = clean(clip.joints, events, level=level)
     if cleaning.pieces == ((0, len(clip.joints)),):
         return CleanedClip(clip.name, len(clip.joints), (clip,), cleaning.dropped)
     clips = tuple(

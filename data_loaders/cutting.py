@@ -21,8 +21,8 @@ from motion_diffusion.skeleton import FPS, JOINTS
 
 Array = NDArray[np.float64]
 
-MIN_FRAMES, MAX_FRAMES = 40, 200
-"""Of a piece: 2 to 10 s."""
+SHORTEST, MIN_FRAMES, MAX_FRAMES = 20, 40, 200
+"""Of a take that stays whole, 1 s; of a piece of a longer one, 2 to 10 s."""
 
 SEARCHED = 40
 """Frames from either end within which a T-pose is one to be trimmed; then, from the new end, again."""
@@ -72,13 +72,14 @@ def trim(joints: NDArray[np.floating]) -> tuple[int, int]:
 
 
 def cut(joints: NDArray[np.floating], events: Collection[int] = ()) -> list[tuple[int, int]]:
-    """Pieces [start, end) of a take (F, 22, 3), one after the other without a gap, each of 2 to 10 s.
+    """Pieces [start, end) of a take (F, 22, 3), one after the other without a gap.
 
-    A take of up to 10 s is one piece; one of less than 2 s has none. events: frames at which something ends or begins;
-    cuts are there if the lengths allow it, and at quiet moments between them where they do not.
+    A take of 1 to 10 s is one piece, a longer one is cut into some of 2 to 10 s, a shorter one has none. events: frames
+    at which something ends or begins; cuts are there if the lengths allow it, and at quiet moments between them where
+    they do not.
     """
     frames = len(joints)
-    if frames < MIN_FRAMES:
+    if frames < SHORTEST:
         return []
     if frames <= MAX_FRAMES:
         return [(0, frames)]

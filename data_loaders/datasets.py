@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, get_args
 
 from data_loaders.bandai import bandai
 from data_loaders.captioned import CaptionedClips
+from data_loaders.cutting import SHORTEST
 from data_loaders.example import Examples
 from data_loaders.humanml3d import humanml3d
 from data_loaders.kit import kit
@@ -28,7 +29,7 @@ VERSION = 4
 """Of how clips are read; older stores in the cache are not used any more."""
 
 MIN_FRAMES = 40
-"""Shortest clip that is trained on, two seconds."""
+"""Shortest clip that is trained on, two seconds; in mixed data, where short ones are done again, one."""
 
 
 def load_clips(name: DatasetName, root: Path | None, *, cache: Path | None = None) -> Store:
@@ -81,8 +82,8 @@ def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: in
         )
     if name == "mixed":
         return Data(
-            MixedClips(train, frames, MIN_FRAMES, seed, mirrored=store.mirrored),
-            CaptionedClips(held_out, frames, MIN_FRAMES, part="held-out"),
+            MixedClips(train, frames, SHORTEST, seed, mirrored=store.mirrored),
+            CaptionedClips(held_out, frames, SHORTEST, part="held-out"),
             store.licence,
         )
     return Data(

@@ -11,12 +11,12 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from data_loaders.augment import change_pace, cut, mirror, seam, stitch
+from data_loaders.augment import bend, change_pace, cut, mirror, seam, stitch
 from data_loaders.captioned import Passage, passages
-from data_loaders.captions import VERBS, caption, mirror_words, motion_facts
+from data_loaders.captions import LOCOMOTION, VERBS, caption, mirror_words, motion_facts
 from data_loaders.clip import Clip
 from data_loaders.example import Example
-from data_loaders.training import drifting_pace
+from data_loaders.training import drifting_pace, turns
 from motion_diffusion.errors import InputError
 from motion_diffusion.heading import to_origin
 
@@ -25,6 +25,10 @@ TEMPERATURE = 0.5
 alike."""
 STITCHED, CANDIDATES = 0.3, 8
 """Share of the examples that go over into another clip, and clips that are tried for that."""
+AGAIN = 3
+"""Clips of the same action that are tried to go on with."""
+BENT = 0.75
+"""Share of the walks and runs that are bent into curves."""
 NEAR = 0.8
 """Largest difference of poses and speeds at a seam, as `augment.seam` measures it: three quarters of pairs of clips of
 the same action are below, and a quarter of other pairs."""
@@ -32,12 +36,21 @@ the same action are below, and a quarter of other pairs."""
 _SUBJECT = re.compile(r"^(?:a|an|the|some)\b.*?\b(?:person|human|figure|man|woman)\s+|^some(?:one|body)\s+")
 
 
-@dataclass(frozen=True, eq=False)
-class _Said:
-    """A part of an example, before left and right are swapped."""
+_COUNTED = re.compile(
+    r"\b(once|twice|times|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|steps?|metres?|then|and|turns?|"
+    r"turning|stops?|again)\b"
+)
+"""Words that are no longer true of what is done again."""
 
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Part of an example, before left and right are swapped."""
+
+    passage: Passage
     joints: NDArray[np.float64]
     text: str
+    """One of the sentences about it."""
 
 
 class MixedClips:
@@ -71,15 +84,15 @@ class MixedClips:
     def example(self, index: int) -> Example:
         """Example number `index` (0 or more): joints (n, 22, 3) from the origin, facing +z, and a caption."""
         rng = np.random.default_rng((self.seed, index))
-        first = self._part(rng)
-        joints, text = first.joints, first.text
+        first = self._part(self._action(rng), rng)
+        wanted = int(rng.integers(self.min_frames, self.longest + 1))
+        joints = self._longer(first, wanted, rng)
+        text = self._text(first, joints, rng)
         if rng.random() < STITCHED and len(joints) < self.longest - self.min_frames:
-            others = [self._part(rng) for _ in range(CANDIDATES)]
-            gaps = [seam(joints, other.joints) for other in others]
-            if min(gaps) < NEAR:
-                other = others[int(np.argmin(gaps))]
-                joints = stitch(joints, other.joints)[: self.longest]
-                text = _then(text, other.text, rng)
+            following = self._following(joints, [self._action(rng) for _ in range(CANDIDATES)], rng)
+            if following is not None:
+                text = _then(text, self._text(following, following.joints, rng), rng)
+                joints = stitch(joints, following.joints)[: self.longest]
         if rng.random() < 0.4:
             joints = change_pace(joints, drifting_pace(len(joints), rng))[: self.longest]
         if not self.mirrored and rng.random() < 0.5:
@@ -90,15 +103,53 @@ class MixedClips:
         """The length of `example(index)`, which has to be made: how clips are stitched says how long they become."""
         return len(self.example(index).joints)
 
-    def _part(self, rng: Generator) -> _Said:
-        """A passage, cut, with one of the sentences about it."""
-        some = self.by_action[self.actions[rng.choice(len(self.actions), p=self.chance)]]
+    def _action(self, rng: Generator) -> str:
+        return self.actions[rng.choice(len(self.actions), p=self.chance)]
+
+    def _part(self, action: str, rng: Generator, style: str | None = None) -> _Part:
+        """A passage of an action (in a style), cut, with one of the sentences about it."""
+        some = [each for each in self.by_action[action] if style is None or each.clip.style == style]
         lengths = np.array([min(passage.frames, self.longest) for passage in some], dtype=np.float64)
         passage = some[rng.choice(len(some), p=lengths / lengths.sum())]
-        joints = cut(passage.joints, self.longest, rng)
-        if passage.clip.action in VERBS and passage.clip.style:
-            return _Said(joints, caption([passage.clip.action], passage.clip.style, motion_facts(joints), rng))
-        return _Said(joints, passage.captions[int(rng.integers(len(passage.captions)))].text)
+        text = passage.captions[int(rng.integers(len(passage.captions)))].text
+        return _Part(passage, cut(passage.joints, self.longest, rng), text)
+
+    def _following(
+        self, joints: NDArray[np.float64], actions: Sequence[str], rng: Generator, style: str | None = None
+    ) -> _Part | None:
+        """Of a part of each of these actions the one that goes on best; None if none does well."""
+        parts = [self._part(action, rng, style) for action in actions]
+        gaps = [seam(joints, part.joints) for part in parts]
+        return parts[int(np.argmin(gaps))] if min(gaps) < NEAR else None
+
+    def _longer(self, part: _Part, wanted: int, rng: Generator) -> NDArray[np.float64]:
+        """The same done again, where poses agree, up to about so many frames; as it is if its words are then untrue.
+
+        Who goes somewhere may go in a curve, if words for that are written afterwards.
+        """
+        joints, clip = part.joints, part.passage.clip
+        if not _is_labelled(clip) and _COUNTED.search(part.text):
+            return joints
+        action = clip.action or clip.name
+        while len(joints) < wanted - self.min_frames // 2:
+            again = self._following(joints, [action] * AGAIN, rng, clip.style)
+            if again is None:
+                break
+            joints = stitch(joints, again.joints)
+        joints = joints[: self.longest]
+        if _is_labelled(clip) and clip.action in LOCOMOTION and "turn" not in clip.action and rng.random() < BENT:
+            joints = bend(joints, turns(joints, rng))
+        return joints
+
+    def _text(self, part: _Part, joints: NDArray[np.float64], rng: Generator) -> str:
+        """Words for a part that became joints."""
+        clip = part.passage.clip
+        return caption([clip.action], clip.style, motion_facts(joints), rng) if _is_labelled(clip) else part.text
+
+
+def _is_labelled(clip: Clip) -> bool:
+    """Whether sentences are made of its action and style, and of what it shows."""
+    return clip.action in VERBS and bool(clip.style)
 
 
 def _then(first: str, second: str, rng: Generator) -> str:

@@ -62,7 +62,7 @@ class AugmentedClips:
             joints = change_pace(joints, drifting_pace(len(joints), rng))
         joints = joints[: self.longest]
         if travels and not any("turn" in action for action in actions) and rng.random() < 0.75:
-            joints = bend(joints, _turns(joints, rng))
+            joints = bend(joints, turns(joints, rng))
         if rng.random() < 0.5:
             joints = mirror(joints)
             actions = [mirror_words(action) for action in actions]
@@ -93,7 +93,7 @@ def drifting_pace(frames: int, rng: Generator) -> NDArray[np.float64]:
     return np.exp(np.linspace(start, end if rng.random() < 0.5 else start, int(frames * 1.3)))
 
 
-def _turns(joints: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
+def turns(joints: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
     """Radians to turn from each frame to the next: one to three smooth bends, only as fast as the body goes."""
     step = np.linalg.norm(np.diff(joints[:, 0, [0, 2]], axis=0), axis=-1)
     turns = np.zeros(len(step))

@@ -72,6 +72,18 @@ def test_the_place_and_the_side_do_not_matter(bad_take):
         assert clean(other).pieces == clean(bad_take).pieces
 
 
+def test_a_short_take_stays_whole(walk):
+    assert clean(walk[:25]).pieces == ((0, 25),)
+    assert clean(walk[:15]).pieces == ()
+
+
+def test_who_climbs_may_leave_the_floor(walk):
+    """Only where words say so."""
+    raised = walk + [0.0, 0.5, 0.0]
+    clips = [Clip("it", raised, "train", (Caption(text),)) for text in ("climb ladder", "sit on high stool", "walk")]
+    assert [len(clean_clip(clip).clips) for clip in clips] == [1, 1, 0]
+
+
 def test_what_is_between_defects_goes_if_it_is_short(walk):
     joints = walk.copy()
     for frame in (30, 60, 90):
