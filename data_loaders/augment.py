@@ -5,6 +5,8 @@ All keep the bones' lengths and leave standing feet standing, as far as the floo
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -89,17 +91,59 @@ def change_pace(joints: Array, pace: Array) -> Array:
     return at_times(joints, times[times <= len(joints) - 1])
 
 
-def stitch(a: Array, b: Array, *, overlap: int = 8) -> Array:
+OVERLAP = 8
+"""Frames over which one motion fades into the next."""
+
+
+class Way(NamedTuple):
+    """Frames of a motion at which it may be left or entered, and its poses and speeds there (N, 132)."""
+
+    frames: NDArray[np.intp]
+    poses: Array
+
+
+class Seam(NamedTuple):
+    """Where one motion goes over into another: the first frames of the overlap in both, and how much they differ there,
+    the root of summed squares over the joints, metres and fifths of a metre a frame."""
+
+    end: int
+    start: int
+    gap: float
+
+
+def way_out(joints: Array, overlap: int = OVERLAP) -> Way:
+    """Where a motion of more than overlap + 2 frames may be left: in its last second."""
+    frames = np.arange(max(1, len(joints) - overlap - 20), len(joints) - overlap)
+    middle = overlap // 2
+    return Way(frames, _pose(joints[frames[0] + middle :])[frames - frames[0]])
+
+
+def way_in(joints: Array, overlap: int = OVERLAP) -> Way:
+    """Where it may be entered: in its first second."""
+    frames = np.arange(1, max(2, min(21, len(joints) - overlap)))
+    middle = overlap // 2
+    return Way(frames, _pose(joints[: frames[-1] + middle + 1])[frames + middle - 1])
+
+
+def seam(out: Way, into: Way) -> Seam:
+    """Where poses and speeds are most alike."""
+    distance = np.linalg.norm(out.poses[:, None] - into.poses[None], axis=-1)
+    row, column = np.unravel_index(int(distance.argmin()), distance.shape)
+    return Seam(int(out.frames[row]), int(into.frames[column]), float(distance.min()))
+
+
+def stitch(a: Array, b: Array, *, overlap: int = OVERLAP) -> Array:
     """One motion that begins as a and goes over into b, where their poses and speeds are most alike.
 
     The way from a's last second into b's first second is searched; b is turned and moved to go on from there, and over
     `overlap` frames one fades into the other. Both need more frames than overlap.
     """
-    overlap, end, start, _ = _seam(a, b, overlap)
+    overlap = min(overlap, len(a) - 2, len(b) - 2)
+    end, start, _ = seam(way_out(a, overlap), way_in(b, overlap))
     middle = overlap // 2
-    turn = facing(a)[end + middle] - facing(b)[start + middle]
+    turn = facing(a[end + middle : end + middle + 1]) - facing(b[start + middle : start + middle + 1])
     b = b[start:].copy()
-    b[..., [0, 2]] = _turned(b[..., [0, 2]], np.full(1, turn)[:, None])
+    b[..., [0, 2]] = _turned(b[..., [0, 2]], turn[:, None])
     foot = int(np.linalg.norm(np.diff(a[end + middle : end + middle + 2, _TOES], axis=0), axis=-1)[0].argmin())
     anchor = _TOES[foot]
     b[..., [0, 2]] += a[end + middle, anchor, [0, 2]] - b[middle, anchor, [0, 2]]
@@ -107,25 +151,6 @@ def stitch(a: Array, b: Array, *, overlap: int = 8) -> Array:
     share = share**2 * (3 - 2 * share)
     between = with_bone_lengths((1 - share) * a[end : end + overlap] + share * b[:overlap])
     return np.concatenate([a[:end], between, b[overlap:]])
-
-
-def seam(a: Array, b: Array, *, overlap: int = 8) -> float:
-    """How much poses and speeds differ where `stitch` would go over from a to b: the root of summed squares over the
-    joints, metres and fifths of a metre a frame."""
-    return _seam(a, b, overlap)[3]
-
-
-def _seam(a: Array, b: Array, overlap: int) -> tuple[int, int, int, float]:
-    """The overlap that fits, the frames of a and b where it begins, and how much they differ."""
-    overlap = min(overlap, len(a) - 2, len(b) - 2)
-    ends = np.arange(max(1, len(a) - overlap - 20), len(a) - overlap)
-    starts = np.arange(1, max(2, min(21, len(b) - overlap)))
-    middle = overlap // 2
-    pose_a = _pose(a[ends[0] + middle :])[ends - ends[0]]
-    pose_b = _pose(b[: starts[-1] + middle + 1])[starts + middle - 1]
-    distance = np.linalg.norm(pose_a[:, None] - pose_b[None], axis=-1)
-    row, column = np.unravel_index(int(distance.argmin()), distance.shape)
-    return overlap, int(ends[row]), int(starts[column]), float(distance.min())
 
 
 def _pose(joints: Array) -> Array:

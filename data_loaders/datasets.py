@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, get_args
 from data_loaders.bandai import bandai
 from data_loaders.captioned import CaptionedClips
 from data_loaders.cutting import SHORTEST
-from data_loaders.example import Examples
+from data_loaders.example import Examples, Remembered
 from data_loaders.humanml3d import humanml3d
 from data_loaders.kit import kit
 from data_loaders.mixed import MixedClips
@@ -78,11 +78,13 @@ def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: in
     train, held_out = store.of_split("train"), store.of_split("val")
     if name == "bandai":
         return Data(
-            AugmentedClips(train, frames, MIN_FRAMES, seed), RealClips(held_out, frames, MIN_FRAMES), store.licence
+            Remembered(AugmentedClips(train, frames, MIN_FRAMES, seed)),
+            RealClips(held_out, frames, MIN_FRAMES),
+            store.licence,
         )
     if name == "mixed":
         return Data(
-            MixedClips(train, frames, SHORTEST, seed, mirrored=store.mirrored),
+            Remembered(MixedClips(train, frames, SHORTEST, seed, mirrored=store.mirrored)),
             CaptionedClips(held_out, frames, SHORTEST, part="held-out"),
             store.licence,
         )

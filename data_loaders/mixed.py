@@ -11,7 +11,7 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from data_loaders.augment import bend, change_pace, cut, mirror, seam, stitch
+from data_loaders.augment import Way, bend, change_pace, cut, mirror, seam, stitch, way_in, way_out
 from data_loaders.captioned import Passage, passages
 from data_loaders.captions import LOCOMOTION, VERBS, caption, mirror_words, motion_facts
 from data_loaders.clip import Clip
@@ -25,8 +25,8 @@ TEMPERATURE = 0.5
 alike."""
 STITCHED, CANDIDATES = 0.3, 8
 """Share of the examples that go over into another clip, and clips that are tried for that."""
-AGAIN = 3
-"""Clips of the same action that are tried to go on with."""
+AGAIN, MORE = 2, 0.8
+"""Clips of the same action that are tried to go on with, and how often it is tried while a motion is too short."""
 BENT = 0.75
 """Share of the walks and runs that are bent into curves."""
 NEAR = 0.8
@@ -72,6 +72,7 @@ class MixedClips:
         """mirrored: whether there are copies with left and right swapped already; if not, half are swapped here."""
         self.longest, self.min_frames, self.seed, self.mirrored = frames, min_frames, seed, mirrored
         self.by_action: dict[str, list[Passage]] = {}
+        self._ways: dict[Passage, Way] = {}
         for passage in passages(clips, min_frames):
             self.by_action.setdefault(passage.clip.action or passage.clip.name, []).append(passage)
         if not self.by_action:
@@ -118,9 +119,17 @@ class MixedClips:
         self, joints: NDArray[np.float64], actions: Sequence[str], rng: Generator, style: str | None = None
     ) -> _Part | None:
         """Of a part of each of these actions the one that goes on best; None if none does well."""
-        parts = [self._part(action, rng, style) for action in actions]
-        gaps = [seam(joints, part.joints) for part in parts]
+        parts, out = [self._part(action, rng, style) for action in actions], way_out(joints)
+        gaps = [seam(out, self._way_in(part)).gap for part in parts]
         return parts[int(np.argmin(gaps))] if min(gaps) < NEAR else None
+
+    def _way_in(self, part: _Part) -> Way:
+        """Of whole passages it is kept."""
+        if part.passage.frames > self.longest:
+            return way_in(part.joints)
+        if part.passage not in self._ways:
+            self._ways[part.passage] = way_in(part.joints)
+        return self._ways[part.passage]
 
     def _longer(self, part: _Part, wanted: int, rng: Generator) -> NDArray[np.float64]:
         """The same done again, where poses agree, up to about so many frames; as it is if its words are then untrue.
@@ -131,7 +140,7 @@ class MixedClips:
         if not _is_labelled(clip) and _COUNTED.search(part.text):
             return joints
         action = clip.action or clip.name
-        while len(joints) < wanted - self.min_frames // 2:
+        while len(joints) < wanted - self.min_frames // 2 and rng.random() < MORE:
             again = self._following(joints, [action] * AGAIN, rng, clip.style)
             if again is None:
                 break
