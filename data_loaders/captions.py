@@ -159,6 +159,11 @@ def plain_caption(action: str, style: str) -> str:
     return f"{_article(words[0])} {words[0]} person {VERBS[action][0]}" if words else f"a person {VERBS[action][0]}"
 
 
+def is_labelled(action: str, style: str) -> bool:
+    """Whether sentences can be made of an action and a style, as they are for Bandai-Namco's clips."""
+    return action in VERBS and bool(style)
+
+
 def true_caption(action: str, style: str, facts: Facts) -> str:
     """The plainest sentence that leaves nothing open: one who walks without a turn "walks straight ahead"."""
     plain = plain_caption(action, style)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from data_loaders.augment import Way, bend, change_pace, cut, mirror, seam, stitch, way_in, way_out
 from data_loaders.captioned import Passage, passages
-from data_loaders.captions import LOCOMOTION, VERBS, caption, mirror_words, motion_facts
+from data_loaders.captions import LOCOMOTION, caption, is_labelled, mirror_words, motion_facts
 from data_loaders.clip import Clip
 from data_loaders.example import Example
 from data_loaders.training import drifting_pace, turns
@@ -137,7 +137,7 @@ class MixedClips:
         Who goes somewhere may go in a curve, if words for that are written afterwards.
         """
         joints, clip = part.joints, part.passage.clip
-        if not _is_labelled(clip) and _COUNTED.search(part.text):
+        if not is_labelled(clip.action, clip.style) and _COUNTED.search(part.text):
             return joints
         action = clip.action or clip.name
         while len(joints) < wanted - self.min_frames // 2 and rng.random() < MORE:
@@ -146,19 +146,23 @@ class MixedClips:
                 break
             joints = stitch(joints, again.joints)
         joints = joints[: self.longest]
-        if _is_labelled(clip) and clip.action in LOCOMOTION and "turn" not in clip.action and rng.random() < BENT:
+        if (
+            is_labelled(clip.action, clip.style)
+            and clip.action in LOCOMOTION
+            and "turn" not in clip.action
+            and rng.random() < BENT
+        ):
             joints = bend(joints, turns(joints, rng))
         return joints
 
     def _text(self, part: _Part, joints: NDArray[np.float64], rng: Generator) -> str:
         """Words for a part that became joints."""
         clip = part.passage.clip
-        return caption([clip.action], clip.style, motion_facts(joints), rng) if _is_labelled(clip) else part.text
-
-
-def _is_labelled(clip: Clip) -> bool:
-    """Whether sentences are made of its action and style, and of what it shows."""
-    return clip.action in VERBS and bool(clip.style)
+        return (
+            caption([clip.action], clip.style, motion_facts(joints), rng)
+            if is_labelled(clip.action, clip.style)
+            else part.text
+        )
 
 
 def _then(first: str, second: str, rng: Generator) -> str:

@@ -239,17 +239,20 @@ class Denoiser(nn.Module):
         seen: Tensor,
         frames: Tensor,
         hints: Tensor | None = None,
+        view: Tensor | None = None,
     ) -> Tensor:
         """One prediction.
 
         x: (B, F, features), the noisy motion; alpha, sigma: (B,), its noise level; context, seen: from `text`;
-        frames: (B, F) bool, which frames exist; hints: (B, F, config.hints), what is known. Returns
+        frames: (B, F) bool, which frames exist; hints: (B, F, config.hints), what is known;
+        view: (B, F, features), x with what is known written over it, which the tokens see in its place. Returns
         (B, F, outputs · features), zero where there is no frame.
         """
         patch = self.config.frames_per_token
         x = x * frames[..., None]
+        view = x if view is None else view * frames[..., None]
         count = x.shape[1]
-        padded = F.pad(x, (0, 0, 0, -count % patch))
+        padded = F.pad(view, (0, 0, 0, -count % patch))
         tokens = F.pad(frames, (0, -count % patch)).unflatten(1, (-1, patch)).any(-1)
 
         level = self.noise_level(alpha, sigma)

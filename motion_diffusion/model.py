@@ -61,6 +61,8 @@ class ModelConfig:
     """Length of the longest motion trained on."""
     masks: bool = False
     """Whether the network is told which positions are known, and their values."""
+    written: bool = False
+    """Whether known positions are written over the noisy ones that it sees, as in CondMDI (Cohan et al. 2024)."""
     training: str = ""
     """One line on what it was trained on, for people."""
     licence: str = ""
@@ -79,6 +81,8 @@ class Condition:
     """(B, F) bool: which frames exist."""
     hints: Tensor | None = None
     """(B, F, 6·J): which positions are known and what they are; None for models without masks."""
+    observed: Observed | None = None
+    """The same, as positions and mask (B, F, J, 3); None where nothing is known."""
 
 
 class MotionModel(nn.Module):
@@ -121,7 +125,7 @@ class MotionModel(nn.Module):
         if self.config.masks:
             nothing = words.new_zeros(*frames.shape, self.config.denoiser.hints)
             told = nothing if observed is None else hints(observed)
-        return Condition(context, seen, frames, told)
+        return Condition(context, seen, frames, told, observed if self.config.written else None)
 
     def network(self, condition: Condition, x_t: Tensor, level: Level) -> Tensor:
         """The prediction at x_t (B, F, D), and behind it what says the variance if that is learned: (B, F, D or 2·D).
@@ -132,7 +136,12 @@ class MotionModel(nn.Module):
         r = (level.alpha**2 + level.sigma**2) ** 0.5
         alpha, sigma = (_vector(number / r, x_t) for number in (level.alpha, level.sigma))
         words = (condition.context, condition.seen)
-        y = self.denoiser(x_t / cast(r, x_t), alpha, sigma, *words, condition.frames, condition.hints)
+        x = x_t / cast(r, x_t)
+        view = None
+        if condition.observed is not None:
+            estimate = x * cast(level.alpha / r, x)
+            view = self.representation.write_over(x, estimate, condition.observed)
+        y = self.denoiser(x, alpha, sigma, *words, condition.frames, condition.hints, view)
         y, w = split(y, self.config.variance)
         y = y * cast(self.prediction.size(level), y)
         return y if w is None else torch.cat([y, w], dim=-1)

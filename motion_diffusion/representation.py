@@ -330,6 +330,28 @@ class Representation:
             return decode(features, lengths=lengths)
         return features[..., None, [1, 3, 2]]
 
+    def write_over(self, x: Tensor, estimate: Tensor, observed: Observed) -> Tensor:
+        """The network's numbers x (B, F, size) with what is known of the motion in their place.
+
+        Of the pelvis these are the root's x, z and y. Those of other joints are seen from the root and the heading of
+        estimate (B, F, size), the numbers of a motion, or from the pelvis where that is known; their x and z are only
+        written where both are known.
+        """
+        values, mask = observed
+        whole = values.shape[-2] > 1
+        features = self.denormalise(estimate)
+        joints = decode_positions(features) if whole else features[..., None, [1, 3, 2]]
+        joints = torch.where(mask, values.to(x), joints)
+        known = torch.zeros_like(features, dtype=torch.bool)
+        known[..., 1:4] = mask[..., 0, [0, 2, 1]]
+        if whole:
+            _write_positions(features, joints)
+            across = mask[..., 1:, [0]] & mask[..., 1:, [2]]
+            known[..., LAYOUT["positions"]] = torch.cat([across, mask[..., 1:, [1]], across], dim=-1).flatten(-2)
+        else:
+            features[..., 1:4] = joints[..., 0, [0, 2, 1]]
+        return torch.where(known[..., self.index], self.normalise(features), x)
+
     @cached_property
     def index(self) -> list[int]:
         """Which of the 263 features the network sees, in its order."""

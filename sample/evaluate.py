@@ -26,6 +26,7 @@ from motion_diffusion.files import atomic, check_place, read_json
 from motion_diffusion.model import MotionModel
 from motion_diffusion.processes import by_main, locked_by_main, processes
 from motion_diffusion.ranges import Range, check_ranges
+from sample.action_table import ActionOptions, action_table
 from sample.evaluators import load_evaluator
 from sample.generate import START, check
 from sample.measuring import POOL, REAL, Bench, Unit, units_of
@@ -47,7 +48,7 @@ class Options(Setup):
     `accelerate launch -m sample.evaluate …` shares replications among processes.
 
     With --study: several models, ways of guiding, densities of key frames and joints, each with each, as a table and a
-    figure; `--study --help` says how.
+    figure; `--study --help` says how. With --actions: which of the actions in its data a model can do.
     """
 
     model: str = "v-masks"
@@ -198,6 +199,11 @@ def main() -> None:
     if "--study" in arguments:
         arguments.remove("--study")
         print(study(parse_arguments(StudyOptions, prog="python -m sample.evaluate --study", args=arguments)))
+        return
+    if "--actions" in arguments:
+        arguments.remove("--actions")
+        prog = "python -m sample.evaluate --actions"
+        print(action_table(parse_arguments(ActionOptions, prog=prog, args=arguments)))
         return
     options = parse_arguments(Options, prog="python -m sample.evaluate", args=arguments)
     if told := evaluate(options):

@@ -15,7 +15,7 @@ import tyro
 from torch import Tensor
 
 from data_loaders.captioned import Passage, passages
-from data_loaders.captions import motion_facts, true_caption
+from data_loaders.captions import is_labelled, motion_facts, true_caption
 from data_loaders.clip import Caption, Clip, Split
 from data_loaders.datasets import DatasetName, load_clips
 from guidance.goals import Goals, Pose
@@ -135,7 +135,7 @@ def draw(clips: Sequence[Clip], *, num: int, seed: int, longest: int, anywhere: 
 def _caption(part: Passage, joints: Tensor, generator: torch.Generator) -> Caption:
     """One of a passage's captions; of clips with labels, what is true of the cut itself."""
     clip = part.clip
-    if clip.action:
+    if is_labelled(clip.action, clip.style):
         return Caption(true_caption(clip.action, clip.style, motion_facts(joints.numpy())))
     return part.captions[_integer(len(part.captions), generator)]
 

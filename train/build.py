@@ -49,6 +49,7 @@ def build_model(options: Options, data: Data, *, told: str) -> MotionModel:
         text=options.text,
         max_frames=options.max_frames,
         masks=options.masks,
+        written=options.masks,
         training=told,
         licence=data.licence,
     )
@@ -71,6 +72,7 @@ def _from_another(options: Options, other: MotionModel, *, told: str) -> MotionM
         other.config,
         denoiser=dataclasses.replace(other.config.denoiser, hints=hints),
         masks=options.masks,
+        written=options.masks,
         training=told,
     )
     model = MotionModel(config, other.representation)

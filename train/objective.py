@@ -35,8 +35,11 @@ class Objective:
             bone=options.bone_weight,
         )
 
-    def __call__(self, batch: Batch, t: Tensor, importance: Tensor) -> Losses:
-        """The losses of a batch at times t (B,), which count importance (B,) in the mean; both on the CPU."""
+    def __call__(self, batch: Batch, t: Tensor, importance: Tensor, step: int) -> Losses:
+        """The losses of a batch at times t (B,), which count importance (B,) in the mean; both on the CPU.
+
+        step: of the training, for losses that only count later.
+        """
         options, model, device = self.options, self.model, self.accelerator.device
         joints = batch.joints.to(device, non_blocking=True)
         x0, frames = encoded(joints, batch.lengths, model)
@@ -66,6 +69,6 @@ class Objective:
             gamma=options.min_snr_gamma,
             variance=model.config.variance,
             loss=options.loss,
-            penalty=penalty if self.geometric.any else None,
+            penalty=penalty if self.geometric.any and step >= options.metres_from * options.steps else None,
         )
         return Losses(loss, x0_error, t, importance.to(loss), condition.context.shape[1] - 1)

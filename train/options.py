@@ -87,6 +87,8 @@ class TrainingOptions:
     """Weight of the squared error of joints' third differences from frame to frame, m²: against trembling."""
     bone_weight: Weight = 0.0
     """Weight of the squared error of the bones' lengths, m²: against stretching."""
+    metres_from: Share = 0.0
+    """Share of the steps after which these losses in metres count; before, the features alone are learned, faster."""
     times: TimeSamplerName = "stratified"
     """How the noise levels of a batch are drawn."""
     window: Count = 16

@@ -154,7 +154,7 @@ class Trainer:
         done = []
         for batch in parts:
             torch.manual_seed(seed_of(options.seed, Use.DROPOUT, step, first))
-            losses = self.objective(batch, t[first : first + size], importance[first : first + size])
+            losses = self.objective(batch, t[first : first + size], importance[first : first + size], step)
             ((losses.importance * losses.loss).sum() / options.batch_size).backward()
             first += size
             count, frames = batch.joints.shape[:2]
@@ -212,7 +212,7 @@ class Trainer:
         with self.averages.put_in():
             for which in batches[self.accelerator.process_index :: self.accelerator.num_processes]:
                 batch = make_batch(self.held_out, which, draws)
-                meter.add(self.objective(batch, t[which], importance[which]), padding=0, frames=0)
+                meter.add(self.objective(batch, t[which], importance[which], self.step), padding=0, frames=0)
         meter.collect(self.accelerator)
         return {f"held_out_{name}": value for name, value in meter.take().items() if name != "padding"}
 

@@ -312,3 +312,28 @@ def test_a_path_alone(walks) -> None:
     torch.testing.assert_close(root.decode(x), walks[0][:, :1], atol=1e-5, rtol=0)
     moved = displaced(root.denormalise(x), torch.full((len(x), 1, 3), 0.25))
     torch.testing.assert_close(root.decode(root.normalise(moved)), walks[0][:, :1] + 0.25, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("groups", [GROUPS, ("root",)])
+def test_what_is_known_is_written_over_noise(make_motion: MakeMotion, groups: tuple[str, ...]) -> None:
+    """Read frame by frame, every known position is then there, and what is not known is the noise as it was."""
+    joints = make_motion(30, seed=1).float()[None, :, : 22 if "positions" in groups else 1]
+    representation = Representation.fit([encode(make_motion(30, seed=1), groups=groups).float()], groups, emphasis=4.0)
+    noise = torch.randn(1, 30, representation.size, generator=torch.Generator().manual_seed(0))
+    mask = torch.rand(joints.shape, generator=torch.Generator().manual_seed(1)) < 0.5
+    mask[..., 1:, 2] = mask[..., 1:, 0]  # either both of x and z of a joint, or none
+    mask[..., 0, :] = mask[..., :1, 0]  # and the pelvis, from which the others are seen, at a whole
+    written = representation.write_over(noise, noise, (joints, mask))
+    features = representation.denormalise(written)
+    read = decode_positions(features)[..., : joints.shape[-2], :]
+    seen = mask & mask[..., :1, :1]
+    torch.testing.assert_close(read[seen], joints[seen], atol=1e-4, rtol=0)
+    same = written == noise
+    assert same[..., 0].all()
+    assert not same[mask[..., 0, 0]][:, 1:4].any()
+    assert same[~mask.any(-1).any(-1)].all()
+    if "velocities" in groups:
+        assert same[..., representation.columns("velocities")].all()
+        heights = representation.columns("positions")
+        known = mask[..., 1:, [0, 1, 2]].flatten(-2)
+        assert (~same[..., heights] == known).all()

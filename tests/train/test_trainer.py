@@ -128,9 +128,20 @@ def test_geometric_losses_are_added(make_model, tmp_path, name):
         trainer = Trainer(make_model("v").requires_grad_(True), EXAMPLES, HELD_OUT, tmp_path, choices)
         (batch,) = next(iter(trainer.batches()))
         with torch.no_grad():
-            losses.append(trainer.objective(batch, torch.tensor([200, 400, 500, 600]), torch.ones(4)).loss)
+            losses.append(trainer.objective(batch, torch.tensor([200, 400, 500, 600]), torch.ones(4), 0).loss)
     assert (losses[1] > losses[0]).all()
     torch.testing.assert_close(losses[2] - losses[1], losses[1] - losses[0], rtol=1e-3, atol=1e-6)
+
+
+def test_geometric_losses_count_from_where_they_should(make_model, tmp_path):
+    choices = options(jerk_weight=1.0, metres_from=0.5)
+    trainer = Trainer(make_model("v").requires_grad_(True), EXAMPLES, HELD_OUT, tmp_path, choices)
+    (batch,) = next(iter(trainer.batches()))
+    t = torch.tensor([200, 400, 500, 600])
+    with torch.no_grad():
+        first, before, after = (trainer.objective(batch, t, torch.ones(4), step).loss for step in (0, 2, 3))
+    torch.testing.assert_close(first, before, rtol=0, atol=0)
+    assert (after > before).all()
 
 
 def test_feet_and_bones_need_a_body(make_model, tmp_path):
