@@ -18,7 +18,9 @@ from motion_diffusion.files import atomic, read_json
 KNOWN = "known.json"
 
 MAX_BYTES = 2**20
-"""Size of the file; that of 150 actions has 60 kB."""
+"""Size of the file; that of 150 actions has 90 kB."""
+MAX_STYLES = 4
+"""That a table names of an action."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,16 @@ class Known:
         return sum(action.hours for action in self.actions)
 
     def table(self) -> str:
-        """A row for each action: hours, an example, and the styles with their minutes."""
-        rows = [("action", "hours", "for example", "styles (minutes)")]
-        rows += [
-            (action.name, f"{action.hours:.3f}", action.example, in_words(action.styles)) for action in self.actions
+        """A row for each action, in Markdown: minutes, an example, and the styles with their minutes."""
+        head = ("action", "minutes", "for example", "styles, minutes of each")
+        actions = [
+            (action.name, f"{60 * action.hours:.1f}", action.example, in_words(action.styles))
+            for action in self.actions
         ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        widths = [max(map(len, column)) for column in zip(head, *actions, strict=True)]
+        rows = [head, ["-" * width for width in widths], *actions]
         return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+            f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in rows
         )
 
     def write(self, folder: Path) -> None:
@@ -77,8 +81,11 @@ class Known:
 
 
 def in_words(styles: Sequence[KnownStyle]) -> str:
-    """Styles with their minutes in one line; empty if there are none."""
-    return ", ".join(f"{style.name} {60 * style.hours:.1f}" for style in styles)
+    """Styles with their minutes in one line, the commonest; empty if there are none."""
+    some = [f"{style.name} {60 * style.hours:.1f}" for style in styles[:MAX_STYLES]]
+    if more := len(styles) - len(some):
+        some.append(f"and {more} more")
+    return ", ".join(some)
 
 
 def read_known(folder: Path) -> Known | None:

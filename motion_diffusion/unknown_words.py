@@ -36,8 +36,10 @@ MISSPELT, MISSPELT_SHORT = 0.8, 0.75
 """Share of letters in common from which a word that the text encoder does not have is a misspelling; the second for
 words of up to five letters, one of which may be wrong."""
 
-NEAREST = 2
-"""Phrases that a warning names."""
+NEAREST, NAMED = 2, 4
+"""Phrases, and words, that a warning names."""
+JUDGED = 64
+"""Words of a prompt that are looked at; text encoders read about as many."""
 
 _BETWEEN = re.compile(r"[,.;:!?]|\b(?:and|then|before|after|while|but|afterwards)\b")
 
@@ -54,7 +56,7 @@ class Unknown:
     @property
     def warning(self) -> str:
         """In one line."""
-        some = " or ".join(f'"{word}"' for word in self.words)
+        some = " or ".join(f'"{word}"' for word in self.words[:NAMED])
         near = ", ".join(f'"{phrase}"' for phrase in self.nearest)
         return f"nothing like {some} was learned; nearest: {near}"
 
@@ -83,6 +85,7 @@ class _Combination:
 def unknown_in(text: str, known: Known) -> Unknown | None:
     """What of a prompt is unlike everything that was learned; None if nothing is."""
     vocabulary = _vocabulary(known)
+    text = " ".join(text.split()[:JUDGED])
     strange = [word for word in dict.fromkeys(words_of(text)) if not vocabulary.has(word)]
     for words in vocabulary.strange_together(text):
         if not set(words.split()) & {word for one in strange for word in one.split()}:
@@ -96,7 +99,6 @@ class _Vocabulary:
     """What is known, ready to be asked."""
 
     def __init__(self, known: Known):
-        self.actions = known.actions
         self.common = _everyday()
         self.learned = {form for word in known.words for form in forms(word)}
         self.spelt = sorted({*known.words, *self.common})
@@ -115,7 +117,7 @@ class _Vocabulary:
             return 1.0
         if meanings := [line for line in _meanings() if plain & line]:
             return float(any(line & self.learned for line in meanings))
-        if len(word) < SHORT or self._is_joined(word):
+        if (len(word) < SHORT and word.isascii()) or self._is_joined(word):
             return 1.0
         share = MISSPELT_SHORT if len(word) <= SHORT + 1 else MISSPELT
         if not _is_whole(word) and any(get_close_matches(form, self.spelt, 1, share) for form in plain):

@@ -27,7 +27,7 @@ _IRREGULAR = dict(
 
 def words_of(text: str) -> list[str]:
     """The words of a text in small letters, without digits: "T-pose" is "t" and "pose"."""
-    return re.findall(r"[a-z]+", text.lower().replace("'s", ""))
+    return re.findall(r"[^\W\d_]+", text.lower().replace("'s", ""))
 
 
 def forms(word: str) -> Iterator[str]:

@@ -68,7 +68,7 @@ class Options:
     matcher: str = DEFAULT_MATCHER
     """What judges how well a motion fits its words: a shipped text-motion model by its name, or a directory."""
     known: bool = False
-    """Print the actions and styles that the model was trained on, with hours and an example, and end."""
+    """Print the actions and styles that the model was trained on, with minutes and an example, and end."""
     out: Path = Path("out")
     """Directory for motion.npz, motion.mp4, path.png and adherence.json."""
     overwrite: bool = False

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from motion_diffusion.errors import InputError
-from motion_diffusion.known import KNOWN, MAX_BYTES, Known, KnownAction, KnownStyle, read_known
+from motion_diffusion.known import KNOWN, MAX_BYTES, Known, KnownAction, KnownStyle, in_words, read_known
 from motion_diffusion.model import MotionModel
 
 STYLES = (KnownStyle("old", 0.05), KnownStyle("sad", 0.01))
@@ -26,10 +26,11 @@ def test_a_model_keeps_what_it_knows(make_model, tmp_path):
 
 
 def test_the_table_has_a_row_for_each_action():
-    header, walk, bow = KNOWS.table().splitlines()
-    assert header.split()[:2] == ["action", "hours"]
-    assert walk.split("  ")[-1] == "old 3.0, sad 0.6"
-    assert bow.split()[:2] == ["bow", "0.250"]
+    header, _, walk, bow = ([cell.strip() for cell in line.split("|")[1:-1]] for line in KNOWS.table().splitlines())
+    assert header[:3] == ["action", "minutes", "for example"]
+    assert walk == ["walk", "30.0", "a person walks", "old 3.0, sad 0.6"]
+    assert bow == ["bow", "15.0", "a person bows", ""]
+    assert in_words(STYLES * 3) == "old 3.0, sad 0.6, old 3.0, sad 0.6, and 2 more"
 
 
 @pytest.mark.parametrize(

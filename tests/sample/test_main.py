@@ -217,7 +217,7 @@ def test_known_is_a_table_and_makes_no_motion(sample, tmp_path, capsys):
     KNOWS.write(tmp_path / "m")
     sample("--known", "--model", "m")
     *_, walk, total = capsys.readouterr().out.splitlines()
-    assert walk.split() == ["walk", "0.500", "a", "person", "walks"]
+    assert walk.replace("|", " ").split() == ["walk", "30.0", "a", "person", "walks"]
     assert total == "1 actions, 0.50 hours"
     assert not (tmp_path / "out").exists()
 

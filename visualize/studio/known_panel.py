@@ -6,7 +6,7 @@ from visualize.studio import words
 from visualize.studio.bench import Bench
 from visualize.studio.controls import Controls, put
 
-TOLD = "What the model was trained on, the most first: hours of motion, a sentence that asks for it, styles (minutes)."
+TOLD = "What the model was trained on, the most first: minutes of motion, a sentence that asks for it, styles."
 
 
 class KnownPanel:

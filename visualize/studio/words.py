@@ -89,11 +89,11 @@ def knows(known: Known | None) -> str:
     """A table of what a model was trained on: actions, hours, an example and styles of each."""
     if known is None:
         return note("This model does not say what it was trained on.")
-    rows = [_cells("", ["hours"], head=True)]
+    rows = [_cells("", ["minutes"], head=True)]
     for action in known.actions:
         styles = f"<br><small>{escape(in_words(action.styles))}</small>" if action.styles else ""
         example = f'<br><span style="color:{FAINT}">{escape(action.example)}</span>'
-        rows.append(_cells(f"{escape(action.name)}{example}{styles}", [f"{action.hours:.2f}"]))
+        rows.append(_cells(f"{escape(action.name)}{example}{styles}", [f"{60 * action.hours:.1f}"]))
     return box(f'<table style="width:100%;border-collapse:collapse">{"".join(rows)}</table>', top=0.3)
 
 
