@@ -1,4 +1,4 @@
-"""python -m data_loaders prepare | check | export | show: read somebody's motions, judge them, look at them."""
+"""python -m data_loaders prepare | check | export | merge | known | show: read somebody's motions, judge them, look."""
 
 from __future__ import annotations
 
@@ -28,10 +28,13 @@ from data_loaders.humanml3d import humanml3d
 from data_loaders.humanml3d_export import write_humanml3d
 from data_loaders.humanml3d_from_amass import HumanML3DFromAmass
 from data_loaders.kit import kit
+from data_loaders.known_actions import known_of
 from data_loaders.snu import Snu
 from data_loaders.source import Source
 from data_loaders.store import is_store, merge, open_store, prepare, read_all
+from motion_diffusion import directory
 from motion_diffusion.errors import InputError, command, parse_arguments
+from motion_diffusion.known import KNOWN
 from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import FPS
 
@@ -203,6 +206,30 @@ class Merge:
 
 
 @dataclass(frozen=True)
+class WriteKnown:
+    """Write known.json, what a store's training clips are about, for models that were trained on them.
+
+    Training writes it by itself; this is for models from before, and for stores whose captions have changed.
+    """
+
+    store: Annotated[Path, tyro.conf.Positional]
+    """Folder that prepare made."""
+    out: tuple[Path, ...]
+    """Directories of models."""
+
+    def run(self) -> None:
+        """Do it."""
+        for folder in self.out:
+            if not (folder / directory.CONFIG).is_file():
+                raise InputError(f"{folder} is no model, it has no {directory.CONFIG}; give directories of models")
+        store = open_store(self.store)
+        known = known_of(store.of_split("train"), mirrored=store.mirrored)
+        for folder in self.out:
+            known.write(folder)
+            print(f"{folder / KNOWN}: {len(known.actions)} actions, {known.hours:.2f} h, {len(known.words)} words")
+
+
+@dataclass(frozen=True)
 class Show:
     """Draw a clip with its captions: key poses (.png) or a film (.mp4)."""
 
@@ -275,6 +302,7 @@ def main() -> None:
         | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Merge, tyro.conf.subcommand("merge")]
+        | Annotated[WriteKnown, tyro.conf.subcommand("known")]
         | Annotated[Show, tyro.conf.subcommand("show")]
     )
     parse_arguments(verbs, prog="python -m data_loaders", config=CONFIG).run()

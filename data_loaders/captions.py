@@ -118,6 +118,9 @@ _MANNERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }  # fmt: skip
 """Of every style, adjectives of a person and adverbs of what is done; none for the normal one."""
 
+STYLES = frozenset(_MANNERS)
+"""The styles that there are words for."""
+
 _SUBJECTS = ("a person", "a person", "someone", "a figure", "the person", "a human", "somebody")
 _NUMBERS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",

@@ -12,6 +12,7 @@ from data_loaders.cutting import SHORTEST
 from data_loaders.example import Examples, Remembered
 from data_loaders.humanml3d import humanml3d
 from data_loaders.kit import kit
+from data_loaders.known_actions import known_of
 from data_loaders.mixed import MixedClips
 from data_loaders.procedural import ProceduralWalks
 from data_loaders.source import Source, stamp
@@ -19,6 +20,7 @@ from data_loaders.store import Store, is_store, open_store, prepare
 from data_loaders.training import AugmentedClips, RealClips
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import cache_folder
+from motion_diffusion.known import Known
 
 DatasetName = Literal["procedural", "bandai", "humanml3d", "kit", "amass", "bvh", "cmu", "hdm05", "snu", "mixed"]
 
@@ -62,6 +64,8 @@ class Data(NamedTuple):
     held_out: Examples
     licence: str
     """What may be done with models that are trained on it, in one line."""
+    known: Known | None = None
+    """What the training clips are about; None for walks that are made up."""
 
 
 def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: int = 0) -> Data:
@@ -76,20 +80,24 @@ def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: in
         return Data(walks, others, "MIT")
     store = load_clips(name, root)
     train, held_out = store.of_split("train"), store.of_split("val")
+    known = known_of(train, mirrored=store.mirrored)
     if name == "bandai":
         return Data(
             Remembered(AugmentedClips(train, frames, MIN_FRAMES, seed)),
             RealClips(held_out, frames, MIN_FRAMES),
             store.licence,
+            known,
         )
     if name == "mixed":
         return Data(
             Remembered(MixedClips(train, frames, SHORTEST, seed, mirrored=store.mirrored)),
             CaptionedClips(held_out, frames, SHORTEST, part="held-out"),
             store.licence,
+            known,
         )
     return Data(
         CaptionedClips(train, frames, MIN_FRAMES, seed, mirrored=store.mirrored),
         CaptionedClips(held_out, frames, MIN_FRAMES, mirrored=True, part="held-out"),
         store.licence,
+        known,
     )

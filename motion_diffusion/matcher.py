@@ -30,6 +30,7 @@ from motion_diffusion.denoiser import (
     check_sizes,
     sinusoids,
 )
+from motion_diffusion.fit_scale import FitScale, read_fit_scale
 from motion_diffusion.heading import to_origin
 from motion_diffusion.representation import Representation, encode
 from motion_diffusion.text import text_encoder
@@ -77,6 +78,8 @@ class Matcher(nn.Module):
         self.of_text = nn.Linear(width, config.embedding)
         self.log_scale = nn.Parameter(torch.tensor(10.0).log())
         """Logarithm of the inverse temperature of the contrast."""
+        self.scale: FitScale | None = None
+        """Which similarities mean that a motion fits its words, where that was measured."""
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """(N, embedding) unit vectors of N sentences."""
@@ -116,7 +119,10 @@ class Matcher(nn.Module):
         return directory.tensors_of(self.state_dict(), "weights", self.representation)
 
     def save(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
-        """Write config.json and model.safetensors; weights in dtype, statistics in float32."""
+        """Write config.json, model.safetensors and, if there is a scale, fit.json; weights in dtype, statistics in
+        float32."""
+        if self.scale is not None:
+            self.scale.write(Path(folder))
         directory.write(Path(folder), self.config, self._tensors(), dtype)
 
     @staticmethod
@@ -131,7 +137,7 @@ class Matcher(nn.Module):
             statistics = directory.part(tensors, "representation")
             matcher = Matcher(config, Representation.from_tensors(config.features, 1.0, statistics))
             matcher.load_state_dict(directory.part(tensors, "weights"))
-        matcher.name = folder.resolve().name
+        matcher.name, matcher.scale = folder.resolve().name, read_fit_scale(folder)
         return matcher.eval().requires_grad_(False)
 
 

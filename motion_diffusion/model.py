@@ -1,6 +1,7 @@
 """A motion model: denoiser, schedule, prediction type, representation and text encoder under one name.
 
-On disk a model is a directory with `config.json` and `model.safetensors`; nothing in it is ever executed.
+On disk a model is a directory with `config.json`, `model.safetensors` and perhaps `known.json`; nothing in it is ever
+executed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 from motion_diffusion import directory
 from motion_diffusion.denoiser import Denoiser, DenoiserConfig
 from motion_diffusion.errors import InputError
+from motion_diffusion.known import Known, read_known
 from motion_diffusion.prediction import PREDICTIONS
 from motion_diffusion.process import split
 from motion_diffusion.ranges import Range, check_ranges
@@ -98,6 +100,8 @@ class MotionModel(nn.Module):
         self.prediction = PREDICTIONS[config.prediction]
         self.prediction.check(self.schedule)
         self.text = _encoder(config)
+        self.known: Known | None = None
+        """What it was trained on, in words, where that is kept with it."""
 
     @property
     def device(self) -> torch.device:
@@ -254,7 +258,10 @@ class MotionModel(nn.Module):
         return directory.tensors_of(self.denoiser.state_dict(), "denoiser", self.representation)
 
     def save(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
-        """Write config.json and model.safetensors; the denoiser's weights in dtype, statistics in float32."""
+        """Write config.json, model.safetensors and, if there is one, known.json; the denoiser's weights in dtype,
+        statistics in float32."""
+        if self.known is not None:
+            self.known.write(Path(folder))
         directory.write(Path(folder), self.config, self._tensors(), dtype)
 
     @staticmethod
@@ -267,7 +274,7 @@ class MotionModel(nn.Module):
             statistics = directory.part(tensors, "representation")
             model = MotionModel(config, Representation.from_tensors(config.features, config.emphasis, statistics))
             model.denoiser.load_state_dict(directory.part(tensors, "denoiser"))
-        model.name = folder.resolve().name
+        model.name, model.known = folder.resolve().name, read_known(folder)
         return model.eval().requires_grad_(False)
 
 

@@ -9,7 +9,8 @@ if __name__ == "__main__":
 
 import json
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,20 +20,27 @@ from guidance.base import LONGEST
 from guidance.cleanup import CleanUp
 from guidance.feasibility import feasibility
 from guidance.goals import Goals, Residual, load_goals
+from motion_diffusion import directory
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.files import atomic, check_place
+from motion_diffusion.known import KNOWN, read_known
+from motion_diffusion.matcher import Matcher
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
-from motion_diffusion.ranges import Seed, check_ranges
+from motion_diffusion.ranges import SEED, Seed, check_ranges
 from motion_diffusion.skeleton import FPS
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
 from sample.many import JobsOptions, make_jobs
+from sample.prompts import unlearned
 from sample.segments import frames_of
 from sample.source import Source
+from sample.text_fit import DEFAULT_MATCHER, TextFit, Tries, best, text_fit
 from visualize.film import write_film
 from visualize.path import draw_path
 
+BATCH = 16
+"""Tries that are sampled together."""
 RESULTS = ("motion.npz", "motion.mp4", "path.png", "adherence.json")
 
 
@@ -42,6 +50,7 @@ class Options:
 
     With --continue-from or --regenerate: a motion that is there goes on, or a part of it is made anew.
     With --jobs FILE.jsonl: a motion for every line of the file; `--jobs FILE.jsonl --help` says how.
+    With --known: a table of what the model was trained on, and no motion.
     """
 
     text: Annotated[str, tyro.conf.Positional] = ""
@@ -53,6 +62,13 @@ class Options:
     seconds: float = 6.0
     """How long the motion lasts, or how much longer; with segments in the goal file, these say so."""
     seed: Seed = 0
+    tries: Tries = 1
+    """Motions to make, from this seed and those after it, of which the best is kept: the one that meets most goals,
+    and among those the one that fits its words best."""
+    matcher: str = DEFAULT_MATCHER
+    """What judges how well a motion fits its words: a shipped text-motion model by its name, or a directory."""
+    known: bool = False
+    """Print the actions and styles that the model was trained on, with minutes and an example, and end."""
     out: Path = Path("out")
     """Directory for motion.npz, motion.mp4, path.png and adherence.json."""
     overwrite: bool = False
@@ -88,8 +104,9 @@ def table(residuals: list[Residual]) -> str:
     )
 
 
-def adherence(residuals: list[Residual], warnings: list[str], cleaned: dict[str, Any] | None) -> str:
-    """The same as JSON, errors in centimetres, with what was feared before and what was cleaned up.
+def adherence(residuals: list[Residual], warnings: list[str], provenance: Mapping[str, Any]) -> str:
+    """The same as JSON, errors in centimetres, with what was feared before, what of the words was not learned, how well
+    the motion fits them, and what was cleaned up.
 
     Without the frames of whole motions, which motion.npz has.
     """
@@ -106,28 +123,59 @@ def adherence(residuals: list[Residual], warnings: list[str], cleaned: dict[str,
         for residual in residuals
     ]
     mean = 100 * sum(residual.error for residual in residuals) / len(residuals) if residuals else None
-    report = {"mean_error_cm": mean and round(mean, 3), "goals": rows, "feasibility": warnings, "clean_up": cleaned}
+    report = {
+        "mean_error_cm": mean and round(mean, 3),
+        "goals": rows,
+        "feasibility": warnings,
+        "unknown": provenance.get("unknown", []),
+        "fit": provenance.get("fit"),
+        "clean_up": provenance.get("clean_up"),
+    }
     return json.dumps(report, indent=2) + "\n"
 
 
-def _make(options: Options, goals: Goals) -> tuple[Motion, list[str]]:
-    """The motion, and what was to be feared of its goals, which is said before it is made."""
+def _make(options: Options, goals: Goals) -> tuple[Motion, TextFit, list[str]]:
+    """The motion, how well it fits its words, and what was to be feared of its goals, which is said before it is made.
+
+    Its file says what of its words was not learned, too.
+    """
     text, settings = options.text, options.settings
     seconds = sum(segment.seconds for segment in goals.segments) or options.seconds
     part = options.source.part(seconds)
     frames = part.frames if part else frames_of(goals.segments) or round(seconds * FPS)
-    model = MotionModel.load(options.model)
+    model, matcher = MotionModel.load(options.model), Matcher.load(options.matcher)
     if part:
         check_edit(model, text, part, goals, settings)
     else:
         check(model, [text], [frames], [goals], settings)
-    warnings = feasibility(goals, frames)
-    for warning in warnings:
+    warnings, unknown = feasibility(goals, frames), unlearned(model.known, text, goals)
+    for warning in [*unknown, *warnings]:
         print(f"warning: {warning}", file=sys.stderr)
-    if part:
-        return edited(model, text, part, goals=goals, seed=options.seed, settings=settings, progress=True), warnings
-    (motion,) = generate(model, [text], [frames], goals=[goals], seeds=[options.seed], settings=settings, progress=True)
-    return motion, warnings
+    seeds = range(options.seed, options.seed + options.tries)
+    SEED.check("--seed and --tries: the last seed", seeds[-1])
+    motions: list[Motion] = []
+    for some in (seeds[i : i + BATCH] for i in range(0, len(seeds), BATCH)):
+        if part:
+            motions += [
+                edited(model, text, part, goals=goals, seed=seed, settings=settings, progress=True) for seed in some
+            ]
+        else:
+            motions += generate(
+                model, [text] * len(some), [frames] * len(some), goals=[goals] * len(some), seeds=some,
+                settings=settings, progress=True,
+            )  # fmt: skip
+    motion, fit = best(motions, [text_fit(matcher, motion, text, goals, part) for motion in motions])
+    said = {"unknown": unknown, "fit": asdict(fit), "tries": options.tries}
+    return replace(motion, provenance={**motion.provenance, **said}), fit, warnings
+
+
+def _knows(name: str) -> str:
+    """The table of what a model was trained on; a line if it has none."""
+    folder = directory.find(name, "models")
+    known = read_known(folder)
+    if known is None:
+        return f"{name} does not say what it was trained on: there is no {folder / KNOWN}"
+    return f"{known.table()}\n{len(known.actions)} actions, {known.hours:.2f} hours"
 
 
 @command
@@ -139,22 +187,29 @@ def main() -> None:
         return
     options = parse_arguments(Options, prog="python -m sample")
     check_ranges(options)
+    if options.known:
+        print(_knows(options.model))
+        return
     check_out(options.out, options.overwrite)
     goals = load_goals(options.goals) if options.goals else Goals()
     if not 0 < options.seconds <= LONGEST:
         raise InputError(f"--seconds {options.seconds:g}: give how long the motion lasts, such as 6, up to {LONGEST:g}")
-    motion, warnings = _make(options, goals)
+    motion, fit, warnings = _make(options, goals)
     became = zip(goals.goals, motion.provenance["residuals"], strict=True)
     residuals = [Residual(goal=goal, **residual) for goal, residual in became]
     motion.save(options.out / "motion.npz")
     write_film(motion, options.out / "motion.mp4", goals=goals)
     draw_path(motion, options.out / "path.png", goals=goals)
     with atomic(options.out / "adherence.json") as path:
-        path.write_text(adherence(residuals, warnings, motion.provenance["clean_up"]))
+        path.write_text(adherence(residuals, warnings, motion.provenance))
     if residuals:
         print(table(residuals))
     if "part" in motion.provenance:
         print(f"what is made fits what is kept to within {motion.provenance['part']['seam_cm']:.3f} cm")
+    if options.tries > 1:
+        print(f"the best of {options.tries}: seed {motion.provenance['seed']}")
+    if fit.sentence and not motion.provenance["unknown"]:  # of other words the judge knows as little
+        print(fit.sentence + ("; try --tries 8, or other words" if fit.words == "hardly" else ""))
     for line in CleanUp(**motion.provenance["clean_up"]).unsettled:
         print(f"warning: {line}", file=sys.stderr)
     print(f"{motion.seconds:g} s of motion: {', '.join(str(options.out / name) for name in RESULTS)}")

@@ -18,12 +18,14 @@ from tqdm.auto import tqdm
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import check_place
+from motion_diffusion.matcher import Matcher
 from motion_diffusion.model import MotionModel
 from motion_diffusion.processes import locked_by_main, processes
 from motion_diffusion.ranges import check_ranges
 from sample.generate import BatchSize, Settings, check, generate
 from sample.jobs import Job, Jobs
 from sample.results import INDEX, Results
+from sample.text_fit import DEFAULT_MATCHER
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class JobsOptions:
     """Jobs file (JSON lines)."""
     model: str = "v-masks"
     """Name of a shipped model, or a run directory."""
+    matcher: str = DEFAULT_MATCHER
+    """What judges how well motions fit their words: a shipped text-motion model by its name, or a directory."""
     out: Path = Path("out/jobs")
     """Directory for a .npz file a motion, and index.jsonl: what became of each."""
     batch: BatchSize = 16
@@ -64,7 +68,8 @@ def _make_jobs(options: JobsOptions) -> str:
     state = processes()
     model = MotionModel.load(options.model).to(state.device)
     check(model, [], [], [], options.settings)
-    results, there = Results(options.out, model.digest, options.settings), bytearray()
+    matcher = Matcher.load(options.matcher)
+    results, there = Results(options.out, model.digest, options.settings, model.known, matcher), bytearray()
 
     def look(job: Job) -> None:
         check(model, [job.text], [job.frames], [job.goals], options.settings)

@@ -13,10 +13,14 @@ from tqdm.auto import tqdm
 from guidance.feasibility import feasibility
 from motion_diffusion.errors import InputError
 from motion_diffusion.files import atomic
+from motion_diffusion.known import Known
+from motion_diffusion.matcher import Matcher
 from motion_diffusion.motion import Motion
 from motion_diffusion.skeleton import FPS
 from sample.generate import Settings
 from sample.jobs import Job, Jobs
+from sample.prompts import unlearned
+from sample.text_fit import text_fit
 
 INDEX = "index.jsonl"
 
@@ -29,6 +33,10 @@ class Results:
     weights: str
     """The model's digest."""
     settings: Settings
+    known: Known | None
+    """What the model was trained on."""
+    matcher: Matcher
+    """Judges how well motions fit their words."""
 
     @property
     def index(self) -> Path:
@@ -77,8 +85,13 @@ class Results:
         self.error_file(job).unlink(missing_ok=True)
 
     def write(self, job: Job, motion: Motion) -> None:
-        """Write its motion, with what was to be feared of its goals."""
-        feared = {"feasibility": feasibility(job.goals, job.frames)}
+        """Write its motion, with what was to be feared of its goals, what of its words the model did not learn, and how
+        well it fits them."""
+        feared = {
+            "fit": dataclasses.asdict(text_fit(self.matcher, motion, job.text, job.goals)),
+            "feasibility": feasibility(job.goals, job.frames),
+            "unknown": unlearned(self.known, job.text, job.goals),
+        }
         dataclasses.replace(motion, provenance={**motion.provenance, **feared}).save(self.file(job))
         self.error_file(job).unlink(missing_ok=True)
 
@@ -106,7 +119,9 @@ class Results:
         row = {"name": job.name, "file": None, "text": job.text, "seconds": job.frames / FPS, "seed": job.seed}
         if not self.file(job).exists():
             error = self.error_file(job).read_text(encoding="utf-8")
-            return row | {"mean_error_cm": None, "met": None, "feasibility": [], "error": error}
+            return row | {
+                "mean_error_cm": None, "met": None, "feasibility": [], "unknown": [], "fit": None, "error": error
+            }  # fmt: skip
         motion = Motion.load(self.file(job))
         residuals = motion.provenance["residuals"]
         mean = 100 * sum(residual["error"] for residual in residuals) / len(residuals) if residuals else None
@@ -116,5 +131,7 @@ class Results:
             "mean_error_cm": mean and round(mean, 3),
             "met": all(residual["met"] for residual in residuals),
             "feasibility": motion.provenance.get("feasibility", []),
+            "unknown": (unknown := motion.provenance.get("unknown", [])),
+            "fit": None if unknown else motion.provenance.get("fit", {}).get("words"),
             "error": None,
         }

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from guidance.goals import load_goals
+from motion_diffusion.known import read_known
 from motion_diffusion.motion import Motion
 from sample.jobs import Job, Jobs
 from sample.segments import frames_of
@@ -44,6 +45,13 @@ def test_links_and_pictures_are_there():
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links
     assert all((ROOT / link).exists() for link in links if not link.startswith("http"))
+
+
+def test_what_the_models_know_is_what_they_say():
+    (table,) = re.findall(r"<!-- known -->\n(.*?)\n<!-- /known -->", README, re.DOTALL)
+    known = read_known(ROOT / "assets" / "models" / "v-masks")
+    assert known is not None
+    assert table == known.table()
 
 
 def test_the_page_on_guidance_has_its_figures_and_numbers():

@@ -40,6 +40,7 @@ def main() -> None:
         begun = f", from {options.start}" if options.start else ""
         told = f"{options.data}, {training.steps} steps of {world * training.batch_size}{begun}"
         model = build_model(options, data, told=told) if state is None else model_of(state, run, told=told)
+        model.known = data.known
         trainer = Trainer(model, data.train, data.held_out, run, training, state=state, on_validate=Pictures(run))
         write_options(run, record)  # now that nothing was refused
         trainer.train()

@@ -38,6 +38,7 @@ from train import metrics
 from train.batches import pad
 from train.buckets import Buckets
 from train.checkpoint import State, check_finite, check_steps_left, read_state, write_state
+from train.fit_scale import measure
 from train.optimiser import adamw, learning_rate, moments, restore_moments
 from train.options import Threads, TrainingOptions
 from train.randomness import Use, seed_of
@@ -232,6 +233,8 @@ def main() -> None:
         data = load_examples(options.data, options.data_root, frames=options.max_frames, seed=options.seed)
         matcher = new_matcher(options, data) if state is None else matcher_of(state)
         train(matcher, options, data.train, data.held_out, state)
+        matcher.scale = measure(matcher, data.held_out, options.validation_examples)
+        matcher.save(options.run)
 
 
 if __name__ == "__main__":

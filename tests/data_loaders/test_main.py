@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 import data_loaders.__main__ as command
+import train.__main__ as train_command
 from data_loaders.datasets import load_examples
 from data_loaders.store import open_store
+from motion_diffusion.model import MotionModel
 
 
 @pytest.fixture
@@ -53,6 +55,23 @@ def test_prepare_and_train_on_it(run, tmp_path, capsys):
     run("check", "bandai", "--data-root", "store")
     with pytest.raises(Exception, match="held-out"):  # no clip is in the part val
         load_examples("bandai", tmp_path / "store", frames=60)
+
+
+def test_known_is_written_beside_models_and_by_training(
+    run, tmp_path, capsys, monkeypatch, make_model, run_in_folder, walk, write_bandai
+):
+    write_bandai(tmp_path / "data" / "dataset-1_walk_normal_031.bvh", walk[:90])  # a clip to validate on
+    run("prepare", "bandai", "--data-root", "data", "--out", "store", "--processes", 1)
+    make_model().save(tmp_path / "m")
+    assert "no model, it has no config.json" in refused(run, capsys, "known", "store", "--out", "m", "store")
+    run("known", "store", "--out", "m")
+    known = MotionModel.load(tmp_path / "m").known
+    assert known is not None
+    assert [(action.name, action.example) for action in known.actions] == [("walk", "a person walks")]
+    small = "--width 16 --depth 1 --heads 2 --frame-width 8 --steps 1 --batch-size 2 --validation-examples 2".split()
+    monkeypatch.setattr("train.build.MEASURED_EXAMPLES", 20)
+    run_in_folder(train_command, "--data", "bandai", "--data-root", "store", "--run", "r", *small)
+    assert MotionModel.load(tmp_path / "r").known == known
 
 
 def test_check_names_what_is_broken_and_prepare_leaves_it_out(run, root, tmp_path, capsys):

@@ -18,6 +18,7 @@ import torch
 import sample.__main__ as command
 from guidance.goals import Goals
 from motion_diffusion.errors import InputError
+from motion_diffusion.known import Known, KnownAction
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
 from sample.generate import Settings, generate
@@ -106,6 +107,18 @@ def test_every_line_is_the_motion_that_generate_makes(sample, tmp_path, capsys):
         assert row["met"] is all(residual.met for residual in residuals)
         assert bool(row["feasibility"]) is (number == 5)
     assert "m/s" in rows[4]["feasibility"][0]
+
+
+def test_the_index_says_which_words_were_not_learned_and_how_well_words_are_fit(sample, tmp_path):
+    walk = KnownAction("walk", 0.5, "a person walks", ("walks",))
+    Known((walk,), ("a", "person", "walks")).write(tmp_path / "m")
+    write(tmp_path / "jobs.jsonl", [{"text": text, "seconds": 1} for text in ("a person walks", "a person swims")])
+    sample("--out", "r")
+    known, unknown = index(tmp_path / "r")
+    assert (known["unknown"], known["feasibility"]) == ([], [])
+    assert unknown["unknown"] == ['nothing like "swims" was learned; nearest: "walks"']
+    assert known["fit"] in ("well", "partly", "hardly")
+    assert unknown["fit"] is None
 
 
 def test_how_many_are_sampled_together_does_not_matter(sample, tmp_path):

@@ -14,6 +14,7 @@ import torch
 import sample.__main__ as command
 from data_loaders.reading import read_motion
 from guidance.goals import SCHEMA, Goals, Pose, load_goals
+from motion_diffusion.known import Known, KnownAction
 from motion_diffusion.motion import Motion
 
 GOALS = '{"version": 1, "goals": [{"kind": "waypoint", "time": 1.0, "x": 0.2, "z": 0.9}]}'
@@ -67,7 +68,7 @@ def test_every_kind_of_goal_has_a_row(walks):
         assert "None" not in row
     for words in ("22 joints, 120 frames", "keep out", "2.60–3.00 s", "face 60°", "last pose as the first"):
         assert any(words in row for row in rows)
-    report = command.adherence(residuals, [], None)
+    report = command.adherence(residuals, [], {})
     assert len(report) < 20_000
     assert [row["met"] for row in json.loads(report)["goals"]] == [residual.met for residual in residuals]
     assert "error" in header
@@ -122,6 +123,9 @@ def test_every_kind_of_goal_has_a_row(walks):
         (("walk", "--out", "goals.json/a/b"), r"b/motion.npz cannot be written \(Not a directory\); choose another"),
         (("walk", "--out", "odd", "--overwrite"), r"odd/motion.mp4 cannot be written \(Is a directory\); choose"),
         (("walk", "--model", "cut"), "model.safetensors"),
+        (("walk", "--tries", 65), "^error: --tries 65: give 1 to 64$"),
+        (("walk", "--tries", 3, "--seed", 2**63 - 2), "--seed and --tries: the last seed 9223372036854775808: give 0"),
+        (("walk", "--matcher", "none"), "no matcher 'none'"),
     ],
 )
 def test_bad_input_gets_one_line_and_writes_nothing(sample, tmp_path, capsys, make_model, walks, arguments, said):
@@ -169,6 +173,53 @@ def test_impossible_goals_are_warned_about(sample, tmp_path, capsys):
     assert "30.0 m/s" in next(line for line in printed.err.splitlines() if line.startswith("warning: "))
     report = json.loads((tmp_path / "r" / "adherence.json").read_text())
     assert "30.0 m/s" in report["feasibility"][0]
+
+
+KNOWS = Known((KnownAction("walk", 0.5, "a person walks", ("walks", "strolls")),), ("a", "person", "strolls", "walks"))
+
+
+def test_words_that_were_not_learned_are_warned_about(sample, tmp_path, capsys):
+    KNOWS.write(tmp_path / "m")
+    told = {"segments": [{"text": "a person walks", "seconds": 1}, {"text": "a person swims", "seconds": 1}]}
+    (tmp_path / "told.json").write_text(json.dumps(told))
+    sample("--goals", "told.json", "--out", "r", "--model", "m", "--steps", 3)
+    printed = capsys.readouterr()
+    warning = 'segment 2: nothing like "swims" was learned; nearest: "walks"'
+    assert f"warning: {warning}" in printed.err.splitlines()
+    assert "fits its words" not in printed.out
+    assert json.loads((tmp_path / "r" / "adherence.json").read_text())["unknown"] == [warning]
+    sample("an old person walks slowly", "--out", "s", *SHORT)
+    printed = capsys.readouterr()
+    assert "warning: nothing" not in printed.err
+    assert "fits its words" in printed.out
+
+
+def test_the_best_of_several_is_kept_and_its_seed_is_told(sample, tmp_path, capsys):
+    one = ("a person walks", "--goals", "goals.json", "--guidance", "none", *SHORT)
+    sample(*one, "--out", "best", "--seed", 3, "--tries", 3)
+    motion = Motion.load(tmp_path / "best" / "motion.npz")
+    assert motion.provenance["tries"] == 3
+    assert f"the best of 3: seed {motion.provenance['seed']}" in capsys.readouterr().out
+    fits = {}
+    for seed in (3, 4, 5):
+        sample(*one, "--out", f"s{seed}", "--seed", seed)
+        alone = Motion.load(tmp_path / f"s{seed}" / "motion.npz")
+        fits[seed] = alone.provenance["fit"]["similarity"]
+        if seed == motion.provenance["seed"]:
+            torch.testing.assert_close(alone.joints, motion.joints, atol=1e-3, rtol=1e-3)
+    assert motion.provenance["seed"] == max(fits, key=fits.get)
+    assert motion.provenance["fit"]["similarity"] == pytest.approx(max(fits.values()), abs=1e-2)
+
+
+def test_known_is_a_table_and_makes_no_motion(sample, tmp_path, capsys):
+    sample("--known", "--model", "m")
+    assert capsys.readouterr().out == "m does not say what it was trained on: there is no m/known.json\n"
+    KNOWS.write(tmp_path / "m")
+    sample("--known", "--model", "m")
+    *_, walk, total = capsys.readouterr().out.splitlines()
+    assert walk.replace("|", " ").split() == ["walk", "30.0", "a", "person", "walks"]
+    assert total == "1 actions, 0.50 hours"
+    assert not (tmp_path / "out").exists()
 
 
 def test_segments_need_no_prompt_and_say_how_long(sample, tmp_path):

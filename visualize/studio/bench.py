@@ -62,7 +62,7 @@ class Bench(Editor):
         plan, first = self.plan, self._made + 1
 
         def run(watch: Watch) -> list[Take]:
-            return making.make(plan, self.models.get(plan.model), first, watch)
+            return making.make(plan, self.models.get(plan.model), first, watch, self.models.matcher)
 
         def done(takes: list[Take]) -> None:
             self._made += len(takes)

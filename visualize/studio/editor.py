@@ -17,6 +17,7 @@ from guidance.feasibility import feasibility
 from guidance.goals import Goal, Goals, Pose, explain
 from motion_diffusion.errors import InputError
 from motion_diffusion.skeleton import FPS, JOINTS
+from sample.prompts import unlearned
 from visualize.studio import making, timing, tools
 from visualize.studio.document import Document, History
 from visualize.studio.drawing import Place
@@ -35,6 +36,8 @@ class Report:
     """Why it cannot be made, if it cannot."""
     warnings: tuple[str, ...] = ()
     """What a person cannot do of it."""
+    unlearned: tuple[str, ...] = ()
+    """What of its words the model did not learn."""
 
 
 @dataclass(eq=False)
@@ -165,11 +168,14 @@ class Editor:
         return torch.where(wanted.mask, wanted.values, torch.nan)[:, 0, [0, 2]]
 
     def report(self) -> Report:
-        """Whether the plan can be made, and what a person cannot do of it."""
+        """Whether the plan can be made, what a person cannot do of it, and what of its words was not learned."""
         plan = self.plan
         try:
             making.check_plan(plan, self.models.get(plan.model))
-            return Report(warnings=tuple(feasibility(Goals(goals=list(plan.goals)), plan.frames)))
+            return Report(
+                warnings=tuple(feasibility(Goals(goals=list(plan.goals)), plan.frames)),
+                unlearned=tuple(unlearned(self.models.known[plan.model], plan.text, plan.wanted)),
+            )
         except (InputError, OSError) as error:
             return Report(error=" ".join(str(error).split()))
 

@@ -12,13 +12,17 @@ from torch import Tensor
 from guidance.goals import Goals, Residual
 from guidance.methods import parse_methods
 from motion_diffusion.errors import InputError
+from motion_diffusion.fit_scale import Verdict
+from motion_diffusion.matcher import Matcher
 from motion_diffusion.model import MotionModel
 from motion_diffusion.motion import Motion
 from motion_diffusion.rig import REST, STANDING, Rig
 from motion_diffusion.skeleton import FPS
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
+from sample.prompts import unlearned
 from sample.segments import woven
+from sample.text_fit import text_fit
 from visualize.frames import frame_at
 from visualize.studio import timing
 from visualize.studio.document import Base, Document, Said
@@ -38,6 +42,8 @@ class Take:
     plan: Document
     rig: Rig
     """The same at `SMOOTH` frames a second."""
+    fit: Verdict | None = None
+    """How well it fits its words, where the model learned them and that can be judged."""
 
     @property
     def name(self) -> str:
@@ -75,14 +81,20 @@ def check_plan(plan: Document, model: MotionModel) -> None:
         check(model, [plan.text], [plan.frames], [plan.wanted], plan.settings)
 
 
-def make(plan: Document, model: MotionModel, number: int, watch: Watch) -> list[Take]:
-    """Takes of a plan, numbered from `number`. Raises InputError for what cannot be made, and what `watch` raises."""
+def make(plan: Document, model: MotionModel, number: int, watch: Watch, matcher: Matcher | None = None) -> list[Take]:
+    """Takes of a plan, numbered from `number`. matcher: judges how well they fit their words.
+
+    Raises InputError for what cannot be made, and what `watch` raises.
+    """
     alone = plan.base is not None or woven(plan.parts, model.config.max_frames)
     watched = Watched.of(model, counting(watch, calls(plan.settings, plan.count if alone else 1)))
+    judge = None if unlearned(model.known, plan.text, plan.wanted) else matcher
+    part = None if plan.base is None else plan.base.part(plan.made)
     takes = []
     for k, motion in enumerate(_motions(plan, watched)):
         watch.step(0.9)
-        takes.append(Take(number + k, motion, plan, rig_shown(motion)))
+        fit = text_fit(judge, motion, plan.text, plan.wanted, part).words if judge else None
+        takes.append(Take(number + k, motion, plan, rig_shown(motion), fit))
     return takes
 
 

@@ -8,7 +8,10 @@ from threading import Lock
 
 from motion_diffusion import directory
 from motion_diffusion.errors import InputError
+from motion_diffusion.known import Known, read_known
+from motion_diffusion.matcher import Matcher
 from motion_diffusion.model import ModelConfig, MotionModel
+from sample.text_fit import DEFAULT_MATCHER
 
 SYMBOLS = {"eps": "ε"}
 """Of prediction types, where the name is not one."""
@@ -22,7 +25,10 @@ class Models:
         self._folders: dict[str, Path] = {}
         self.symbols: dict[str, str] = {}
         """What each predicts: ε, x0, v …"""
+        self.known: dict[str, Known | None] = {}
+        """What each was trained on, where that is kept with it."""
         self._loaded: dict[str, MotionModel] = {}
+        self._matcher: Matcher | None = None
         self._lock = Lock()
         for name in [*runs, *directory.shipped("models")]:
             folder = directory.find(name, "models").resolve()
@@ -34,6 +40,7 @@ class Models:
             if name in runs and self._folders.get(folder.name, folder) != folder:
                 raise InputError(f"two models are called {folder.name}; rename the directory of one")
             self._folders.setdefault(folder.name, folder)
+            self.known.setdefault(folder.name, read_known(folder))
             self.symbols.setdefault(folder.name, SYMBOLS.get(config.prediction, config.prediction))
 
     @property
@@ -56,3 +63,11 @@ class Models:
             if name not in self._loaded:
                 self._loaded[name] = MotionModel.load(self._folders[name])
             return self._loaded[name]
+
+    @property
+    def matcher(self) -> Matcher:
+        """What judges how well takes fit their words."""
+        with self._lock:
+            if self._matcher is None:
+                self._matcher = Matcher.load(DEFAULT_MATCHER)
+            return self._matcher

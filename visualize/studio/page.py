@@ -17,6 +17,7 @@ from visualize.studio.desk import Desk, Task
 from visualize.studio.document import Document
 from visualize.studio.file_panel import FilePanel
 from visualize.studio.goal_panel import GoalPanel
+from visualize.studio.known_panel import KnownPanel
 from visualize.studio.make_panel import MakePanel, ReportPanel
 from visualize.studio.making import Take
 from visualize.studio.models import Models
@@ -100,6 +101,8 @@ class Page:
             self._undoing = UndoingPanel(controls)
         with side.add_tab("Files", "folder"):
             FilePanel(controls)
+        with side.add_tab("Knows", "list"):
+            self._known = KnownPanel(controls)
         side.dock_right()
         side.set_width(310)
         below = gui.add_panel()
@@ -159,6 +162,7 @@ class Page:
         if self._differs("plan", (bench.plan, bench.refused)):
             self._words.show(bench.plan)
             self._make.show(bench.plan)
+            self._known.show(bench)
             self._keep(bench.plan)
             self._desk.post_newest("report", self._report)
             base = bench.plan.base

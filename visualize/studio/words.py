@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from guidance.goals import Contact, Goal, Heading, Joint, Obstacle, Orientation, Path_, Pose, Relation, Residual
+from motion_diffusion.known import Known, in_words
 from motion_diffusion.skeleton import FPS
 from visualize import style
 from visualize.studio.document import Document
@@ -70,10 +71,30 @@ def report(found: Report, plan: Document) -> str:
     """Whether the plan can be made, and done."""
     if found.error:
         return box(f'<b style="color:{BAD}">Cannot be made.</b> {escape(first_up(found.error))}')
-    if found.warnings:
-        lines = "".join(f"<div>{escape(first_up(line))}</div>" for line in found.warnings)
-        return box(f'<b style="color:{BAD}">Hard for a person.</b>{lines}')
+    parts = [("Not learned.", found.unlearned), ("Hard for a person.", found.warnings)]
+    said = "".join(_headed(title, lines) for title, lines in parts if lines)
+    if said:
+        return said
     return note("A person can do this.", GOOD) if plan.goals else box(UNDRAWN)
+
+
+def _headed(title: str, lines: Sequence[str]) -> str:
+    """Lines of warning under a title."""
+    return box(
+        f'<b style="color:{BAD}">{title}</b>' + "".join(f"<div>{escape(first_up(line))}</div>" for line in lines)
+    )
+
+
+def knows(known: Known | None) -> str:
+    """A table of what a model was trained on: actions, hours, an example and styles of each."""
+    if known is None:
+        return note("This model does not say what it was trained on.")
+    rows = [_cells("", ["minutes"], head=True)]
+    for action in known.actions:
+        styles = f"<br><small>{escape(in_words(action.styles))}</small>" if action.styles else ""
+        example = f'<br><span style="color:{FAINT}">{escape(action.example)}</span>'
+        rows.append(_cells(f"{escape(action.name)}{example}{styles}", [f"{60 * action.hours:.1f}"]))
+    return box(f'<table style="width:100%;border-collapse:collapse">{"".join(rows)}</table>', top=0.3)
 
 
 def first_up(line: str) -> str:
@@ -93,6 +114,8 @@ def errors(takes: Sequence[Take], chosen: Take | None) -> str:
         rows.append(_cells(escape(name(index + 1, goal)), cells))
     if len(rows) == 1:
         rows.append(_cells("no goals", ["" for _ in takes]))
+    if any(take.fit for take in takes):
+        rows.append(_cells("fits its words", [take.fit or "" for take in takes]))
     return box(f'<table style="width:100%;border-collapse:collapse">{"".join(rows)}</table>', top=0.3)
 
 

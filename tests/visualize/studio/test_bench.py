@@ -9,9 +9,10 @@ import torch
 from data_loaders.reading import read_motion
 from guidance.goals import Goals, Heading, Joint, Loop, Obstacle, Path_, Pose, Segment, Waypoint, load_goals
 from motion_diffusion.errors import InputError
+from motion_diffusion.known import Known, KnownAction
 from motion_diffusion.motion import Motion
 from sample.generate import generate
-from visualize.studio import making
+from visualize.studio import making, words
 from visualize.studio.files import DOWNLOADS, label
 from visualize.studio.undone import chain_of, guidance_of, undone
 from visualize.studio.work import Watch
@@ -26,6 +27,27 @@ def test_takes_meet_their_goals(table):
     bench.edit(lambda plan: plan.changed("count", 3))
     assert bench.report().error == ""
     assert_made(bench, table)
+
+
+def test_words_that_were_not_learned_are_told_and_not_judged(table):
+    bench = table().bench
+    knows = Known((KnownAction("walk", 0.5, "a person walks", ("walks",)),), ("a", "person", "walks"))
+    bench.models.known["m"] = bench.models.get("m").known = knows
+    assert bench.report().unlearned == ()
+    bench.say(0, "a person swims & dives")
+    (line,) = bench.report().unlearned
+    assert line == 'nothing like "swims" or "dives" was learned; nearest: "walks"'
+    assert "Not learned." in words.report(bench.report(), bench.plan)
+    assert "a person walks" in words.knows(knows)
+    assert "does not say" in words.knows(None)
+    judged = table("another")
+    judged.bench.generate()
+    assert {take.fit for take in judged.settle().takes} <= {"well", "partly", "hardly"}
+    assert "fits its words" in words.errors(list(judged.bench.takes), judged.bench.chosen)
+    judged.bench.takes = ()
+    judged.bench.say(0, "a person swims")
+    judged.bench.generate()
+    assert [take.fit for take in judged.settle().takes] == [None, None]
 
 
 def assert_made(bench, table):

@@ -1,0 +1,105 @@
+"""The actions, styles and words of training clips, as `motion_diffusion.known` keeps them beside a model."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from data_loaders.captions import STYLES, VERBS, adjectives, adverbs, mirror_words
+from data_loaders.clip import Clip
+from motion_diffusion.known import Known, KnownAction, KnownStyle
+from motion_diffusion.skeleton import FPS
+from motion_diffusion.words import words_of
+
+MAX_ACTIONS, MAX_PHRASES, MAX_WORDS = 300, 12, 5000
+"""Actions, phrases of each and words that are kept: the longest, and the commonest."""
+RARE = 2
+"""Words of fewer captions are left out where there are more than `MAX_WORDS`: most are misspellings."""
+
+_SUBJECT = re.compile(
+    r"^(?:(?:a|an|the|this|some)\s(?:\w+\s){0,2}?)?(?:person|human|figure|man|woman|someone|somebody)\s+", re.IGNORECASE
+)
+_BEFORE_VERB = re.compile(r"^(?:is|are|be|being|was|to|then|first|and|who|that|starts|begins|\w+ly)\s+", re.IGNORECASE)
+
+
+@dataclass
+class _Total:
+    """What the clips of an action have."""
+
+    frames: int = 0
+    styles: Counter[str] = field(default_factory=Counter)
+    phrases: Counter[str] = field(default_factory=Counter)
+    sentences: Counter[str] = field(default_factory=Counter)
+
+
+def known_of(clips: Sequence[Clip], *, mirrored: bool) -> Known:
+    """All that clips are about. mirrored: whether half of them are copies with left and right swapped."""
+    totals: defaultdict[str, _Total] = defaultdict(_Total)
+    words: Counter[str] = Counter()
+    for clip in clips:
+        total = totals[clip.action or _verb(clip)]
+        total.frames += len(clip.joints)
+        if clip.style:
+            total.styles[_style(clip)] += len(clip.joints)
+        told = list(_sentences(clip))
+        total.sentences[told[0] if told else ""] += 1
+        total.phrases.update(_SUBJECT.sub("", text).rstrip(".") for text in told)
+        heard = {word for text in (*told, *_manners(clip)) for word in words_of(text)}
+        words.update(heard | {word for text in heard for word in words_of(mirror_words(text))})
+    share = 0.5 if mirrored else 1.0
+    ordered = sorted(totals.items(), key=lambda item: (-item[1].frames, item[0]))
+    common = [word for word, count in words.most_common(MAX_WORDS) if count >= RARE or len(words) <= MAX_WORDS]
+    return Known(
+        tuple(_action(name, total, share) for name, total in ordered[:MAX_ACTIONS] if name),
+        tuple(sorted(common)),
+    )
+
+
+def _action(name: str, total: _Total, share: float) -> KnownAction:
+    def hours(frames: int) -> float:
+        return round(share * frames / FPS / 3600, 4)
+
+    styles = tuple(KnownStyle(style, hours(frames)) for style, frames in total.styles.most_common())
+    phrases = tuple(phrase for phrase, _ in total.phrases.most_common(MAX_PHRASES))
+    ((example, _),) = total.sentences.most_common(1)
+    return KnownAction(name.replace("-", " "), hours(total.frames), example, phrases, styles)
+
+
+def _is_labelled(clip: Clip) -> bool:
+    """Whether training makes its sentences of its action and style."""
+    return clip.action in VERBS and clip.style in STYLES
+
+
+def _sentences(clip: Clip) -> Iterator[str]:
+    """About a clip: those that training writes of its action, else its captions; the plainest first."""
+    if _is_labelled(clip):
+        yield from (f"a person {verb}" for verb in VERBS[clip.action])
+    else:
+        yield from (caption.text for caption in clip.captions)
+
+
+def _manners(clip: Clip) -> tuple[str, ...]:
+    """Words of its style, where training writes them."""
+    return (*adjectives(clip.style), *adverbs(clip.style)) if _is_labelled(clip) else ()
+
+
+def _style(clip: Clip) -> str:
+    """Its style as captions say it: "swaggering" for "chimpira"."""
+    return next(iter(_manners(clip)), clip.style)
+
+
+def _verb(clip: Clip) -> str:
+    """What is done in a clip without an action: the first verb of its first caption, as a caption has it."""
+    if not clip.captions:
+        return ""
+    first = clip.captions[0]
+    for token in first.tokens:
+        word, _, part = token.partition("/")
+        if part == "VERB" and word not in ("be", "do", "have", "start", "begin"):
+            return word
+    does = _SUBJECT.sub("", first.text.strip(), count=1)
+    while (shorter := _BEFORE_VERB.sub("", does, count=1)) != does:
+        does = shorter
+    return next(iter(words_of(does)), "")
