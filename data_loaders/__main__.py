@@ -20,23 +20,23 @@ import tyro
 from data_loaders.amass import Amass
 from data_loaders.bandai import bandai
 from data_loaders.bvh_folder import BvhFolder
-from data_loaders.cleaning import CleaningTotal, clean_clip
+from data_loaders.cleaning.clean import CleaningTotal, clean_clip
 from data_loaders.clip import Clip
 from data_loaders.cmu import Cmu
 from data_loaders.hdm05 import Hdm05
-from data_loaders.humanml3d import humanml3d
-from data_loaders.humanml3d_export import write_humanml3d
-from data_loaders.humanml3d_from_amass import HumanML3DFromAmass
+from data_loaders.humanml3d.dataset import humanml3d
+from data_loaders.humanml3d.export import write_humanml3d
+from data_loaders.humanml3d.from_amass import HumanML3DFromAmass
 from data_loaders.kit import kit
 from data_loaders.known_actions import known_of
 from data_loaders.snu import Snu
 from data_loaders.source import Source
 from data_loaders.store import is_store, merge, open_store, prepare, read_all
-from motion_diffusion import directory
+from motion_diffusion import pretrained
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.known import KNOWN
-from motion_diffusion.motion import Motion
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.prompts.known_actions import KNOWN
 
 
 class DataSet(Protocol):
@@ -220,8 +220,8 @@ class WriteKnown:
     def run(self) -> None:
         """Do it."""
         for folder in self.out:
-            if not (folder / directory.CONFIG).is_file():
-                raise InputError(f"{folder} is no model, it has no {directory.CONFIG}; give directories of models")
+            if not (folder / pretrained.CONFIG).is_file():
+                raise InputError(f"{folder} is no model, it has no {pretrained.CONFIG}; give directories of models")
         store = open_store(self.store)
         known = known_of(store.of_split("train"), mirrored=store.mirrored)
         for folder in self.out:
@@ -247,7 +247,7 @@ class Show:
         if self.out.exists() and not self.overwrite:
             raise InputError(f"{self.out} exists; give another --out, or --overwrite to replace it")
         from visualize.film import write_film  # here, since the other verbs need not wait a second for it
-        from visualize.strip import draw_strip
+        from visualize.pose_strip import draw_strip
 
         clip = chosen(self.data, self.clip)
         text = clip.captions[0].text if clip.captions else clip.name

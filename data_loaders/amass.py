@@ -17,12 +17,12 @@ from data_loaders.amass_recording import read_recording
 from data_loaders.body_model import load_body_model, model_files, smplx_lbs
 from data_loaders.caption_table import Told, read_table
 from data_loaders.clip import Clip, from_origin, split_of
-from data_loaders.floor import on_the_floor
+from data_loaders.ground_alignment import on_the_floor
 from data_loaders.resampling import resampled
 from data_loaders.source import Source
 from data_loaders.uniform_skeleton import uniform_skeleton
+from motion_diffusion.body.skeleton import BONE_LENGTHS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import BONE_LENGTHS
 
 LICENCE = "AMASS's licence, for non-commercial scientific research; trained on AMASS (Mahmood et al. 2019)"
 

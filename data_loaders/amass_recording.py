@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from data_loaders.body_model import BodyModel, Kind
 from data_loaders.resampling import FASTEST, SLOWEST, check_length
 from motion_diffusion.errors import InputError
-from motion_diffusion.npz import read_members
+from motion_diffusion.safe_npz import read_members
 
 _REMEDY = "download it from AMASS again"
 _WIDTHS: dict[int, Kind] = {156: "smplh", 165: "smplx"}

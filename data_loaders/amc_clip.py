@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loaders.formats.amc import read_amc
-from data_loaders.mapping import Axis, Floor, Mapping
+from data_loaders.skeleton_mapping import Axis, Floor, Mapping
 from data_loaders.skeleton_motion import motion_of, on_this_body
-from motion_diffusion.motion import Motion
+from motion_diffusion.body.motion import Motion
 
 DEFAULT_FPS = 120.0
 """Frames per second of CMU's and HDM05's recordings."""

@@ -11,8 +11,8 @@ from data_loaders.amc_clip import read_amc_joints
 from data_loaders.caption_table import Told, lacking, read_table
 from data_loaders.clip import Clip, Split, from_origin
 from data_loaders.formats.amc import find_asf
-from data_loaders.mapping import Floor, shipped
 from data_loaders.resampling import FASTEST, SLOWEST
+from data_loaders.skeleton_mapping import Floor, shipped
 from data_loaders.source import Source
 from motion_diffusion.errors import InputError
 

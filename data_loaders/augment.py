@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from motion_diffusion.skeleton import BONE_LENGTHS, MIRRORED, PARENTS
+from motion_diffusion.body.skeleton import BONE_LENGTHS, MIRRORED, PARENTS
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from data_loaders.bvh_clip import read_bvh_joints
 from data_loaders.captions import motion_facts, true_caption
 from data_loaders.clip import Caption, Clip, from_origin, split_of
-from data_loaders.mapping import shipped
+from data_loaders.skeleton_mapping import shipped
 from data_loaders.source import Source
 from motion_diffusion.errors import InputError
 

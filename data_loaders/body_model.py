@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from motion_diffusion.atomic_io import cache_folder
+from motion_diffusion.body.skeleton import JOINTS, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import cache_folder
-from motion_diffusion.npz import read_members
-from motion_diffusion.skeleton import JOINTS, PARENTS
+from motion_diffusion.safe_npz import read_members
 
 Kind = Literal["smplh", "smplx"]
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_loaders.bvh import Bvh, read_bvh
-from data_loaders.mapping import Axis, Floor, Mapping
+from data_loaders.formats.bvh import Bvh, read_bvh
+from data_loaders.skeleton_mapping import Axis, Floor, Mapping
 from data_loaders.skeleton_motion import SAME, motion_of, on_this_body
-from motion_diffusion.motion import Motion
-from motion_diffusion.rig import Rig
-from motion_diffusion.rotations import relative_to_parents
-from motion_diffusion.skeleton import FPS, JOINTS, OFFSETS, PARENTS
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.rig import Rig
+from motion_diffusion.body.rotations import relative_to_parents
+from motion_diffusion.body.skeleton import FPS, JOINTS, OFFSETS, PARENTS
 
 Array = NDArray[np.float64]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data_loaders.bvh import read_bvh
 from data_loaders.bvh_clip import read_bvh_joints
 from data_loaders.caption_table import Told, lacking, read_table, read_text
 from data_loaders.clip import Clip, Split, from_origin, split_of
-from data_loaders.mapping import MAPPINGS, Axis, Floor, Mapping, fitting, load_mapping
+from data_loaders.formats.bvh import read_bvh
+from data_loaders.skeleton_mapping import MAPPINGS, Axis, Floor, Mapping, fitting, load_mapping
 from data_loaders.source import Source, files_by_name
 from motion_diffusion.errors import InputError
 

@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import get_args
 
 from data_loaders.clip import Caption, Split
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import FPS
 
 REQUIRED = ("file", "text")
 COLUMNS = (*REQUIRED, "start", "end", "split", "action", "style")

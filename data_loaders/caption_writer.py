@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from data_loaders.augment import facing
 from data_loaders.captions import mirror_words
 from data_loaders.clip import Caption, Clip
-from motion_diffusion.directory import ASSETS
+from motion_diffusion.assets import ASSETS
+from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import FPS, JOINTS
 
 PHRASES = ASSETS / "captions" / "phrases.csv"
 """A label, the action that it stands for, and what somebody does, in words that follow "a person", separated by ;."""

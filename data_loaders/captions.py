@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from data_loaders.augment import facing
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.body.skeleton import FPS
 
 VERBS: dict[str, tuple[str, ...]] = {
     "walk": ("walks", "walks forward", "is walking", "walks along", "goes for a walk", "strolls", "takes a walk",

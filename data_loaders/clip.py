@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from motion_diffusion.heading import to_origin
+from motion_diffusion.body.heading import to_origin
 
 Split = Literal["train", "val", "test"]
 

@@ -26,7 +26,7 @@ from data_loaders.amc_clip import DEFAULT_FPS
 from data_loaders.amc_folder import amc_source
 from data_loaders.caption_table import Told
 from data_loaders.clip import Caption, split_of
-from data_loaders.mapping import Floor
+from data_loaders.skeleton_mapping import Floor
 from data_loaders.source import Source, files_by_name
 from motion_diffusion.errors import InputError
 

@@ -6,21 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from data_loaders.augmented_dataset import AugmentedClips, RealClips
 from data_loaders.bandai import bandai
-from data_loaders.captioned import CaptionedClips
-from data_loaders.cutting import SHORTEST
+from data_loaders.caption_dataset import CaptionedClips
+from data_loaders.cleaning.cutting import SHORTEST
 from data_loaders.example import Examples, Remembered
-from data_loaders.humanml3d import humanml3d
+from data_loaders.humanml3d.dataset import humanml3d
 from data_loaders.kit import kit
 from data_loaders.known_actions import known_of
-from data_loaders.mixed import MixedClips
-from data_loaders.procedural import ProceduralWalks
+from data_loaders.mixed_dataset import MixedClips
+from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.source import Source, stamp
 from data_loaders.store import Store, is_store, open_store, prepare
-from data_loaders.training import AugmentedClips, RealClips
+from motion_diffusion.atomic_io import cache_folder
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import cache_folder
-from motion_diffusion.known import Known
+from motion_diffusion.prompts.known_actions import Known
 
 DatasetName = Literal["procedural", "bandai", "humanml3d", "kit", "amass", "bvh", "cmu", "hdm05", "snu", "mixed"]
 

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loaders.clip import Clip, from_origin
+from data_loaders.humanml3d.clip import Array, Body, ClipFiles
+from data_loaders.humanml3d.folder import survey
 from data_loaders.resampling import resampled
 from data_loaders.retarget import retarget
 from data_loaders.source import Source
-from data_loaders.t2m_clip import Array, Body, ClipFiles
-from data_loaders.t2m_folder import survey
 
 LICENCE = (
     "none is given, ask the Karlsruhe Institute of Technology before other use than research; trained on the KIT "

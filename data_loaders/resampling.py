@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import FPS
 
 SLOWEST, FASTEST = 1.0, 1000.0
 """Frames a second that motions from elsewhere may have; beyond, their files are damaged."""

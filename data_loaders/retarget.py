@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, OFFSETS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import BONE_LENGTHS, JOINTS, OFFSETS
 
 Array = NDArray[np.float64]
 

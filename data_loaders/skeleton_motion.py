@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_loaders.floor import on_the_floor
-from data_loaders.mapping import Axis, Floor, Mapping, fitting, shipped
+from data_loaders.ground_alignment import on_the_floor
 from data_loaders.resampling import resampled
 from data_loaders.retarget import retarget
+from data_loaders.skeleton_mapping import Axis, Floor, Mapping, fitting, shipped
+from motion_diffusion.body.motion import Motion, check_metres
+from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.motion import Motion, check_metres
-from motion_diffusion.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 
 Array = NDArray[np.float64]
 

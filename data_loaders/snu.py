@@ -18,12 +18,12 @@ from functools import cache
 from pathlib import Path
 
 from data_loaders.bvh_clip import read_bvh_joints
+from data_loaders.cleaning.cutting import cut
 from data_loaders.clip import Caption, Clip, from_origin, split_of
-from data_loaders.cutting import cut
-from data_loaders.mapping import MAPPINGS
+from data_loaders.skeleton_mapping import MAPPINGS
 from data_loaders.source import Source
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import FPS
 
 LIST = MAPPINGS.parent / "captions" / "snu.csv"
 """The clips that are read: set, name of the file without its ending, and label, empty where nothing is known."""

@@ -22,14 +22,14 @@ from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
 from data_loaders.caption_writer import written_out
-from data_loaders.cleaning import CleanedClip, CleaningTotal, clean_clip
+from data_loaders.cleaning.clean import CleanedClip, CleaningTotal, clean_clip
 from data_loaders.clip import Caption, Clip, Split, from_origin
 from data_loaders.source import Entry, Source
 from data_loaders.workers import is_importing_main, map_in_processes, usable_cores
-from motion_diffusion.body_fit import fit_frames, fit_motion
+from motion_diffusion.atomic_io import atomic, read_json
+from motion_diffusion.body.body_fit import fit_frames, fit_motion
+from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic, read_json
-from motion_diffusion.skeleton import FPS, JOINTS
 
 T = TypeVar("T")
 
@@ -247,7 +247,7 @@ def _read_cleaned(entry: Entry) -> CleanedClip | str:
 
 
 def prepared(clip: Clip) -> Clip:
-    """A clip brought onto the body (see `motion_diffusion.body_fit`), which moves joints by some millimetres: what
+    """A clip brought onto the body (see `motion_diffusion.body.body_fit`), which moves joints by some millimetres: what
     models learn from is then what they can be, joints that rotations lead to. Labels become sentences."""
     points = torch.from_numpy(np.array(clip.joints))
     body = fit_motion(points, fit_frames(points, FPS, rounds=3))

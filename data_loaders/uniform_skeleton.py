@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loaders.augment import with_bone_lengths
-from motion_diffusion.skeleton import JOINTS, PARENTS
+from motion_diffusion.body.skeleton import JOINTS, PARENTS
 
 Array = NDArray[np.float64]
 

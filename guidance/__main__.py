@@ -22,19 +22,20 @@ from guidance.analysis.runs import Chain, alike
 from guidance.analysis.share import share
 from guidance.analysis.survival import answering, exact, frozen, path_covariance
 from guidance.analysis.undoing import undoing
-from guidance.base import LONGEST
 from guidance.classifier import ClassifierOptions, Scale
-from guidance.goals import load_goals
-from guidance.methods import Strength
+from guidance.compose import Strength
+from guidance.goals.base import LONGEST
+from guidance.goals.goal_set import load_goals
+from motion_diffusion.assets import ASSETS
+from motion_diffusion.atomic_io import check_place
+from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.diffusion.schedule import SCHEDULES, Schedule
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.files import check_place
 from motion_diffusion.model import MotionModel, ScheduleName
 from motion_diffusion.model import Steps as Count
-from motion_diffusion.ranges import Range, check_ranges
-from motion_diffusion.schedule import SCHEDULES, Schedule
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.option_ranges import Range, check_ranges
 
-ZIGZAG = Path(__file__).resolve().parent.parent / "assets" / "goals" / "zigzag.json"
+ZIGZAG = ASSETS / "goals" / "zigzag.json"
 ROOT_MODELS = ("root-x0", "root-eps", "root-v")
 """Shipped models of the path of the root alone: what GMD's claim is about."""
 BODY_MODELS = ("x0-small", "eps-small", "v-small")

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from guidance.task import Task
-from guidance.timeline import Timeline
+from guidance.protocol import Task
+from guidance.windows import Timeline
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, consistent
 from motion_diffusion.errors import InputError
-from motion_diffusion.ranges import Range
-from motion_diffusion.samplers import Denoise, Estimate, consistent
+from motion_diffusion.option_ranges import Range
 
 FARTHEST = 1e3
 """Times the length of a trial step that a line search goes."""

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from guidance.observation import Observation
-from guidance.task import Task
-from motion_diffusion.ranges import Range
-from motion_diffusion.representation import FEATURES, LAYOUT
-from motion_diffusion.samplers import Denoise, Estimate, Noise, with_hook
+from guidance.goals.observation import Observation
+from guidance.protocol import Task
+from motion_diffusion.body.representation import FEATURES, LAYOUT
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, with_hook
+from motion_diffusion.option_ranges import Range
 
 
 @dataclass(frozen=True)

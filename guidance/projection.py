@@ -8,15 +8,15 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from guidance.displacement import Displacement, Part
-from guidance.facing import TURNED, wrapped
-from guidance.observation import Observation
-from guidance.task import Task
-from motion_diffusion.heading import gaussian, heading, turn
-from motion_diffusion.ranges import Range
-from motion_diffusion.representation import frame_steps
-from motion_diffusion.samplers import Denoise, Estimate, Noise, consistent
-from motion_diffusion.skeleton import FPS
+from guidance.goals.heading import TURNED, wrapped
+from guidance.goals.observation import Observation
+from guidance.gp_displacement import Displacement, Part
+from guidance.protocol import Task
+from motion_diffusion.body.heading import gaussian, heading, turn
+from motion_diffusion.body.representation import frame_steps
+from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, consistent
+from motion_diffusion.option_ranges import Range
 
 SMOOTHING = 8.0
 """Sigma in frames of the gaussian over the directions of the two ways that are compared."""

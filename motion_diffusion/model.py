@@ -16,15 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from motion_diffusion import directory
-from motion_diffusion.denoiser import Denoiser, DenoiserConfig
-from motion_diffusion.errors import InputError
-from motion_diffusion.known import Known, read_known
-from motion_diffusion.prediction import PREDICTIONS
-from motion_diffusion.process import split
-from motion_diffusion.ranges import Range, check_ranges
-from motion_diffusion.representation import Observed, Representation
-from motion_diffusion.samplers import (
+from motion_diffusion import pretrained
+from motion_diffusion.body.representation import Observed, Representation
+from motion_diffusion.diffusion.losses import split
+from motion_diffusion.diffusion.prediction import PREDICTIONS
+from motion_diffusion.diffusion.samplers import (
     SAMPLERS,
     Denoise,
     Estimate,
@@ -33,9 +29,13 @@ from motion_diffusion.samplers import (
     clip,
     consistent,
 )
-from motion_diffusion.schedule import SCHEDULES, Level, Scalar, cast
-from motion_diffusion.text import TextEncoder, text_encoder
-from motion_diffusion.variance import VarianceName, log_variance
+from motion_diffusion.diffusion.schedule import SCHEDULES, Level, Scalar, cast
+from motion_diffusion.diffusion.variance import VarianceName, log_variance
+from motion_diffusion.errors import InputError
+from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
+from motion_diffusion.network.text_encoders import TextEncoder, text_encoder
+from motion_diffusion.option_ranges import Range, check_ranges
+from motion_diffusion.prompts.known_actions import Known, read_known
 
 PredictionName = Literal["x0", "eps", "v", "score", "velocity", "mu"]
 ScheduleName = Literal["cosine", "linear", "rectified", "variance-exploding"]
@@ -252,28 +252,28 @@ class MotionModel(nn.Module):
     @property
     def digest(self) -> str:
         """Sixteen hex digits that identify the weights, for provenance."""
-        return directory.digest_of(self._tensors())
+        return pretrained.digest_of(self._tensors())
 
     def _tensors(self) -> dict[str, Tensor]:
-        return directory.tensors_of(self.denoiser.state_dict(), "denoiser", self.representation)
+        return pretrained.tensors_of(self.denoiser.state_dict(), "denoiser", self.representation)
 
     def save(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Write config.json, model.safetensors and, if there is one, known.json; the denoiser's weights in dtype,
         statistics in float32."""
         if self.known is not None:
             self.known.write(Path(folder))
-        directory.write(Path(folder), self.config, self._tensors(), dtype)
+        pretrained.write(Path(folder), self.config, self._tensors(), dtype)
 
     @staticmethod
     def load(name: str | Path) -> MotionModel:
         """Load a shipped model by its name, or any model or run by its directory; ready for sampling."""
-        folder = directory.find(name, "models")
-        config = directory.read_config(folder, ModelConfig)
+        folder = pretrained.find(name, "models")
+        config = pretrained.read_config(folder, ModelConfig)
         _encoder(config)  # refused before the weights are blamed
-        with directory.reading(folder) as tensors:
-            statistics = directory.part(tensors, "representation")
+        with pretrained.reading(folder) as tensors:
+            statistics = pretrained.part(tensors, "representation")
             model = MotionModel(config, Representation.from_tensors(config.features, config.emphasis, statistics))
-            model.denoiser.load_state_dict(directory.part(tensors, "denoiser"))
+            model.denoiser.load_state_dict(pretrained.part(tensors, "denoiser"))
         model.name, model.known = folder.resolve().name, read_known(folder)
         return model.eval().requires_grad_(False)
 

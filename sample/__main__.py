@@ -16,19 +16,19 @@ from typing import Annotated, Any
 
 import tyro
 
-from guidance.base import LONGEST
-from guidance.cleanup import CleanUp
-from guidance.feasibility import feasibility
-from guidance.goals import Goals, Residual, load_goals
-from motion_diffusion import directory
+from guidance.foot_cleanup import CleanUp
+from guidance.goals.base import LONGEST
+from guidance.goals.feasibility import feasibility
+from guidance.goals.goal_set import Goals, Residual, load_goals
+from motion_diffusion import pretrained
+from motion_diffusion.atomic_io import atomic, check_place
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.files import atomic, check_place
-from motion_diffusion.known import KNOWN, read_known
-from motion_diffusion.matcher import Matcher
 from motion_diffusion.model import MotionModel
-from motion_diffusion.motion import Motion
-from motion_diffusion.ranges import SEED, Seed, check_ranges
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.option_ranges import SEED, Seed, check_ranges
+from motion_diffusion.prompts.known_actions import KNOWN, read_known
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
 from sample.many import JobsOptions, make_jobs
@@ -37,7 +37,7 @@ from sample.segments import frames_of
 from sample.source import Source
 from sample.text_fit import DEFAULT_MATCHER, TextFit, Tries, best, text_fit
 from visualize.film import write_film
-from visualize.path import draw_path
+from visualize.topdown import draw_path
 
 BATCH = 16
 """Tries that are sampled together."""
@@ -58,7 +58,7 @@ class Options:
     goals: Path | None = None
     """Goal file (JSON), e.g. assets/goals/zigzag.json."""
     model: str = "v-masks"
-    """Name of a shipped model, or a run directory."""
+    """Name of a shipped model, or a run pretrained."""
     seconds: float = 6.0
     """How long the motion lasts, or how much longer; with segments in the goal file, these say so."""
     seed: Seed = 0
@@ -66,7 +66,7 @@ class Options:
     """Motions to make, from this seed and those after it, of which the best is kept: the one that meets most goals,
     and among those the one that fits its words best."""
     matcher: str = DEFAULT_MATCHER
-    """What judges how well a motion fits its words: a shipped text-motion model by its name, or a directory."""
+    """What judges how well a motion fits its words: a shipped text-motion model by its name, or a pretrained."""
     known: bool = False
     """Print the actions and styles that the model was trained on, with minutes and an example, and end."""
     out: Path = Path("out")
@@ -171,7 +171,7 @@ def _make(options: Options, goals: Goals) -> tuple[Motion, TextFit, list[str]]:
 
 def _knows(name: str) -> str:
     """The table of what a model was trained on; a line if it has none."""
-    folder = directory.find(name, "models")
+    folder = pretrained.find(name, "models")
     known = read_known(folder)
     if known is None:
         return f"{name} does not say what it was trained on: there is no {folder / KNOWN}"

@@ -15,12 +15,12 @@ from typing import Annotated, Any
 
 import torch
 
-from guidance.goals import Goals, Joint, Waypoint
-from guidance.methods import Strength
+from guidance.compose import Strength
+from guidance.goals.goal_set import Goals, Joint, Waypoint
+from motion_diffusion.diffusion.samplers import SAMPLERS
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel, Steps
-from motion_diffusion.ranges import Range, check_ranges
-from motion_diffusion.samplers import SAMPLERS
+from motion_diffusion.option_ranges import Range, check_ranges
 from sample.generate import BatchSize, Settings, check_settings, generate
 
 

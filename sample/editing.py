@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from guidance.base import FURTHEST
-from guidance.goals import Goals, Pose, Segment
-from guidance.methods import NOT_WITH_SEGMENTS, Guidance, parse_methods
-from guidance.task import Function, Task
-from guidance.timeline import Spliced, Woven
+from guidance.compose import NOT_WITH_SEGMENTS, Guidance, parse_methods
+from guidance.goals.base import FURTHEST
+from guidance.goals.goal_set import Goals, Pose, Segment
+from guidance.protocol import Function, Task
+from guidance.windows import Spliced, Woven
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.rig import Rig
+from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from motion_diffusion.motion import Motion
-from motion_diffusion.ranges import SEED
-from motion_diffusion.rig import Rig
-from motion_diffusion.skeleton import FPS, JOINTS
+from motion_diffusion.option_ranges import SEED
 from sample.generate import Request, Settings, check_settings, check_words, known_by, provenance, steps_of, words
 from sample.segments import lengths_of, windows
 

@@ -19,21 +19,21 @@ from typing import Annotated, Any, Literal
 
 from tqdm.auto import tqdm
 
-from guidance.goals import Goals
-from motion_diffusion.embedding_metrics import mean_and_interval
+from guidance.goals.goal_set import Goals
+from motion_diffusion.atomic_io import atomic, check_place, read_json
+from motion_diffusion.distributed import by_main, locked_by_main, processes
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.files import atomic, check_place, read_json
 from motion_diffusion.model import MotionModel
-from motion_diffusion.processes import by_main, locked_by_main, processes
-from motion_diffusion.ranges import Range, check_ranges
-from sample.action_table import ActionOptions, action_table
-from sample.evaluators import load_evaluator
+from motion_diffusion.network.embedding_metrics import mean_and_interval
+from motion_diffusion.option_ranges import Range, check_ranges
+from sample.evaluation.action_table import ActionOptions, action_table
+from sample.evaluation.evaluators import load_evaluator
+from sample.evaluation.protocols import PROTOCOLS, Protocol
+from sample.evaluation.runner import POOL, REAL, Bench, Unit, units_of
+from sample.evaluation.study import StudyOptions, study
+from sample.evaluation.study_rows import key_of
+from sample.evaluation.trials import MIN_FRAMES, MotionCount, Setup
 from sample.generate import START, check
-from sample.measuring import POOL, REAL, Bench, Unit, units_of
-from sample.protocol import PROTOCOLS, Protocol
-from sample.study import StudyOptions, study
-from sample.study_rows import key_of
-from sample.trials import MIN_FRAMES, MotionCount, Setup
 
 VERSION = 2
 """Of what is measured and how; part of every result's name."""

@@ -13,20 +13,20 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from guidance.base import LONGEST
-from guidance.cleanup import CleanUp, clean_up
-from guidance.goals import Goals, Waypoint
-from guidance.methods import EXACT, Guidance, Method, MethodOptions, Strength, check_segments, parse_methods
-from guidance.stages import check_stages, with_paths
-from guidance.task import Function, Task
-from guidance.timeline import Separate, Timeline, Woven
+from guidance.compose import EXACT, Guidance, Method, MethodOptions, Strength, check_segments, parse_methods
+from guidance.foot_cleanup import CleanUp, clean_up
+from guidance.goals.base import LONGEST
+from guidance.goals.goal_set import Goals, Waypoint
+from guidance.protocol import Function, Task
+from guidance.two_stage import check_stages, with_paths
+from guidance.windows import Separate, Timeline, Woven
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.rig import Rig
+from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.diffusion.samplers import Estimate, SamplerName
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel, Steps
-from motion_diffusion.motion import Motion
-from motion_diffusion.ranges import SEED, Range
-from motion_diffusion.rig import Rig
-from motion_diffusion.samplers import Estimate, SamplerName
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.option_ranges import SEED, Range
 from sample.segments import said, windows
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Settings(MethodOptions):
     """Denoising steps, 1 to 1000."""
     sampler: SamplerName = "ancestral"
     clean_up: bool = True
-    """After the last step, let feet stand where they stand, on the floor (see `guidance.cleanup`)."""
+    """After the last step, let feet stand where they stand, on the floor (see `guidance.foot_cleanup`)."""
 
 
 def generate(
@@ -67,11 +67,11 @@ def generate(
 ) -> list[Motion]:
     """One motion for each text, with as many frames, its goals and its seed; without them no goals, and seeds 0, 1, …
 
-    Goals with segments say themselves what is done and for how long, in place of text and frames. functions:
-    further wishes in Python, see `guidance.task.Function`. Motions begin at (0, 0); a goal for the pelvis at frame 0
-    takes precedence. Those with goals are sampled in one batch, those without in another, and a motion does not depend
-    on the others. Raises InputError for empty texts, motions longer than the model knows, seeds and numbers of steps it
-    cannot take, goals beyond the motion's end or against each other, and guidance that cannot do what is asked.
+    Goals with segments say themselves what is done and for how long, in place of text and frames. functions: further
+    wishes in Python, see `guidance.protocol.Function`. Motions begin at (0, 0); a goal for the pelvis at frame 0 takes
+    precedence. Those with goals are sampled in one batch, those without in another, and a motion does not depend on the
+    others. Raises InputError for empty texts, motions longer than the model knows, seeds and numbers of steps it cannot
+    take, goals beyond the motion's end or against each other, and guidance that cannot do what is asked.
     """
     goals = [Goals()] * len(texts) if goals is None else goals
     seeds = range(len(texts)) if seeds is None else seeds

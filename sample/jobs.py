@@ -24,11 +24,11 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from tqdm.auto import tqdm
 
-from guidance.base import Duration
-from guidance.goals import Goals, explain, load_goals, once
+from guidance.goals.base import Duration
+from guidance.goals.goal_set import Goals, explain, load_goals, once
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
-from motion_diffusion.ranges import SEED
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.option_ranges import SEED
 from sample.segments import frames_of
 
 WINDOW = 32

@@ -16,12 +16,12 @@ from typing import Annotated
 import tyro
 from tqdm.auto import tqdm
 
+from motion_diffusion.atomic_io import check_place
+from motion_diffusion.distributed import locked_by_main, processes
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import check_place
-from motion_diffusion.matcher import Matcher
 from motion_diffusion.model import MotionModel
-from motion_diffusion.processes import locked_by_main, processes
-from motion_diffusion.ranges import check_ranges
+from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.option_ranges import check_ranges
 from sample.generate import BatchSize, Settings, check, generate
 from sample.jobs import Job, Jobs
 from sample.results import INDEX, Results

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from guidance.goals import Goals
-from motion_diffusion.known import Known
-from motion_diffusion.unknown_words import unknown_in
+from guidance.goals.goal_set import Goals
+from motion_diffusion.prompts.known_actions import Known
+from motion_diffusion.prompts.unknown_words import unknown_in
 
 
 def unlearned(known: Known | None, text: str, goals: Goals) -> list[str]:

@@ -10,13 +10,13 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from guidance.feasibility import feasibility
+from guidance.goals.feasibility import feasibility
+from motion_diffusion.atomic_io import atomic
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic
-from motion_diffusion.known import Known
-from motion_diffusion.matcher import Matcher
-from motion_diffusion.motion import Motion
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.prompts.known_actions import Known
 from sample.generate import Settings
 from sample.jobs import Job, Jobs
 from sample.prompts import unlearned

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from guidance.goals import Goals, Segment
+from guidance.goals.goal_set import Goals, Segment
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import FPS
 
 OVERLAP = 20
 """Frames that neighbouring windows share; a segment lasts at least as long."""

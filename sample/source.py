@@ -6,11 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_loaders.mapping import Axis
-from data_loaders.reading import read_motion
+from data_loaders.load_motion import read_motion
+from data_loaders.skeleton_mapping import Axis
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
-from motion_diffusion.motion import Motion
-from motion_diffusion.skeleton import FPS
 from sample.editing import Part
 
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import torch
 
-from guidance.goals import Goals
-from motion_diffusion.fit_scale import SENTENCES, Verdict
-from motion_diffusion.matcher import Matcher
-from motion_diffusion.motion import Motion
-from motion_diffusion.ranges import Range
+from guidance.goals.goal_set import Goals
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.network.text_fit_scale import SENTENCES, Verdict
+from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.option_ranges import Range
 from sample.editing import Part
 from sample.segments import lengths_of
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from hypothesis import settings
 
-from data_loaders.procedural import ProceduralWalks
-from motion_diffusion.denoiser import DenoiserConfig
-from motion_diffusion.matcher import Matcher, MatcherConfig
+from data_loaders.procedural.walks import ProceduralWalks
+from motion_diffusion.body.representation import Representation, encode
+from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.model import ModelConfig, MotionModel
-from motion_diffusion.representation import Representation, encode
-from motion_diffusion.skeleton import JOINTS
+from motion_diffusion.network.denoiser import DenoiserConfig
+from motion_diffusion.network.text_motion_encoder import Matcher, MatcherConfig
 
 torch.set_num_threads(1)  # two test processes share two cores
 settings.register_profile("repeatable", derandomize=True, deadline=None)

@@ -4,9 +4,9 @@ import numpy as np
 import roma
 import torch
 
-from motion_diffusion.motion import Motion
-from motion_diffusion.rig import Rig
-from motion_diffusion.skeleton import JOINTS
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.rig import Rig
+from motion_diffusion.body.skeleton import JOINTS
 
 
 def tumbling(frames=40, fps=20.0, seed=0, reach=1.2):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from guidance.goals import load_goals
-from motion_diffusion.known import read_known
-from motion_diffusion.motion import Motion
+from guidance.goals.goal_set import load_goals
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.prompts.known_actions import read_known
 from sample.jobs import Job, Jobs
 from sample.segments import frames_of
 

@@ -10,13 +10,13 @@ if __name__ == "__main__":
 import torch
 
 from data_loaders.datasets import load_examples
+from motion_diffusion.distributed import by_main, locked_by_main, processes
 from motion_diffusion.errors import InputError, command
-from motion_diffusion.processes import by_main, locked_by_main, processes
-from train.build import build_model, model_of
 from train.checkpoint import read_state
-from train.pictures import Pictures
+from train.model_factory import build_model, model_of
 from train.presets import PRESETS, read_options
-from train.record import check_options, described, write_options
+from train.run_config import check_options, described, write_options
+from train.sample_callback import Pictures
 from train.trainer import Trainer
 
 

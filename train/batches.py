@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from data_loaders.example import Example, Examples
+from motion_diffusion.body.representation import encode
 from motion_diffusion.model import MotionModel
-from motion_diffusion.representation import encode
-from train.buckets import Buckets
-from train.randomness import Draws
+from train.length_bucketing import Buckets
+from train.seeding import Draws
 
 
 class Batch(NamedTuple):

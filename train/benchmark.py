@@ -23,9 +23,9 @@ from tqdm.auto import tqdm
 
 from data_loaders.datasets import load_examples
 from motion_diffusion.errors import command, parse_arguments
-from motion_diffusion.ranges import check_ranges
-from train.build import build_model
-from train.options import Count, Options, PresetName, Threads, Workers
+from motion_diffusion.option_ranges import check_ranges
+from train.config import Count, Options, PresetName, Threads, Workers
+from train.model_factory import build_model
 from train.presets import PRESETS
 from train.trainer import Trainer
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from motion_diffusion.directory import part
+from motion_diffusion.atomic_io import atomic, save_tensors
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic, save_tensors
+from motion_diffusion.pretrained import part
 
 STATE, BEFORE = "state.safetensors", "state-before.safetensors"
 

@@ -25,23 +25,23 @@ from tqdm.auto import tqdm
 
 from data_loaders.datasets import Data, DatasetName, load_examples
 from data_loaders.example import Example, Examples
-from motion_diffusion.denoiser import Depth, TextDepth, Width
-from motion_diffusion.directory import tensors_of
-from motion_diffusion.embedding_metrics import r_precision
+from motion_diffusion.body.representation import Representation, encode
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.locks import locked
-from motion_diffusion.matcher import Matcher, MatcherConfig, contrast
-from motion_diffusion.ranges import check_ranges
-from motion_diffusion.representation import Representation, encode
-from motion_diffusion.text import text_encoder
-from train import metrics
+from motion_diffusion.network.denoiser import Depth, TextDepth, Width
+from motion_diffusion.network.embedding_metrics import r_precision
+from motion_diffusion.network.text_encoders import text_encoder
+from motion_diffusion.network.text_motion_encoder import Matcher, MatcherConfig, contrast
+from motion_diffusion.option_ranges import check_ranges
+from motion_diffusion.pretrained import tensors_of
+from train import logging
 from train.batches import pad
-from train.buckets import Buckets
 from train.checkpoint import State, check_finite, check_steps_left, read_state, write_state
+from train.config import Threads, TrainingOptions
 from train.fit_scale import measure
-from train.optimiser import adamw, learning_rate, moments, restore_moments
-from train.options import Threads, TrainingOptions
-from train.randomness import Use, seed_of
+from train.length_bucketing import Buckets
+from train.optimizer import adamw, learning_rate, moments, restore_moments
+from train.seeding import Use, seed_of
 
 POOL = 32
 MEASURED_EXAMPLES = 500
@@ -156,7 +156,7 @@ def train(matcher: Matcher, options: Options, examples: Examples, held_out: Exam
         check_steps_left(options.run, state, options.steps)
         matcher.load_state_dict(state.part("live"))
         restore_moments(matcher, optimizer, state.tensors, step=step)
-    metrics.keep_until(options.run, step)
+    logging.keep_until(options.run, step)
     order = Buckets(examples, batch=options.batch_size, window=training.window, seed=options.seed)
     steps = Steps(examples, order, step, options.steps)
     loader = torch.utils.data.DataLoader(steps, batch_size=None, num_workers=options.workers)
@@ -178,10 +178,10 @@ def train(matcher: Matcher, options: Options, examples: Examples, held_out: Exam
             last = step == options.steps
             if step % options.validate_every == 0 or last:
                 numbers = {"loss": loss.item()} | validate(matcher, options, held_out)
-                metrics.append(options.run, step, numbers)
+                logging.append(options.run, step, numbers)
                 bar.set_postfix(loss=f"{numbers['loss']:.3f}", top1=f"{numbers['held_out_top1']:.3f}")
             if step % options.save_every == 0 or last:
-                metrics.flush(options.run)
+                logging.flush(options.run)
                 write_state(options.run, state_of(matcher, optimizer, step))
                 matcher.save(options.run)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from accelerate import Accelerator
 from torch import Tensor
 
+from motion_diffusion.diffusion.losses import training_loss
+from motion_diffusion.diffusion.schedule import Level
+from motion_diffusion.diffusion.variance import is_learned
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from motion_diffusion.process import training_loss
-from motion_diffusion.schedule import Level
-from motion_diffusion.variance import is_learned
 from train.batches import Batch, encoded
-from train.geometric import Geometric
-from train.meter import Losses
-from train.options import TrainingOptions
+from train.config import TrainingOptions
+from train.geometric_losses import Geometric
+from train.loss_meter import Losses
 
 
 class Objective:

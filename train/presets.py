@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from motion_diffusion.errors import parse_arguments
-from train.options import Network, Options, PresetName, TrainingOptions
+from train.config import Network, Options, PresetName, TrainingOptions
 
 
 @dataclass(frozen=True)

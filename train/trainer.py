@@ -1,7 +1,7 @@
 """The training loop: exact resume, averages of the weights, a held-out loss, and losses by quartile of t.
 
 A run directory holds everything: `config.json` and `model.safetensors` (averaged weights; a model like any other),
-`training.json` (the options), `state.safetensors` (see `checkpoint`), `metrics.jsonl` and pictures. The same command
+`training.json` (the options), `state.safetensors` (see `checkpoint`), `logging.jsonl` and pictures. The same command
 again continues where the last one stopped, and gives what an uninterrupted run would have given: see `randomness`. In
 the same way several processes give what one with their batches together would.
 """
@@ -20,22 +20,22 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from data_loaders.example import Examples
-from motion_diffusion.directory import tensors_of
+from motion_diffusion.diffusion.timestep_sampling import LossSecondMoment, Stratified, time_sampler
+from motion_diffusion.distributed import processes
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from motion_diffusion.processes import processes
-from motion_diffusion.timesteps import LossSecondMoment, Stratified, time_sampler
-from train import metrics
+from motion_diffusion.pretrained import tensors_of
+from train import logging
 from train.batches import Batch, Steps, make_batch
-from train.buckets import Buckets
 from train.checkpoint import State, check_finite, check_steps_left, write_state
+from train.config import TrainingOptions
 from train.ema import Averages
-from train.meter import Meter
+from train.flops import Throughput
+from train.length_bucketing import Buckets
+from train.loss_meter import Meter
 from train.objective import Objective
-from train.optimiser import adamw, average_gradients, learning_rate, moments, restore_moments
-from train.options import TrainingOptions
-from train.randomness import Draws, Use, generator, seed_of
-from train.throughput import Throughput
+from train.optimizer import adamw, average_gradients, learning_rate, moments, restore_moments
+from train.seeding import Draws, Use, generator, seed_of
 
 
 class Trainer:
@@ -57,7 +57,7 @@ class Trainer:
         Raises InputError for options that make no sense, or none for this model.
         """
         options.check()
-        metrics.check_trackers(options.log_with)
+        logging.check_trackers(options.log_with)
         processes()
         self.accelerator = Accelerator(
             mixed_precision=options.mixed_precision, log_with=list(options.log_with) or None, project_dir=run
@@ -87,9 +87,9 @@ class Trainer:
         """Run to options.steps, logging, validating and saving on the way."""
         options, main = self.options, self.main
         if main:
-            metrics.keep_until(self.run, self.step)
-            settings = metrics.tracker_settings(self.run, self.step, dataclasses.asdict(options))
-            self.accelerator.init_trackers(metrics.PROJECT, init_kwargs=settings)
+            logging.keep_until(self.run, self.step)
+            settings = logging.tracker_settings(self.run, self.step, dataclasses.asdict(options))
+            self.accelerator.init_trackers(logging.PROJECT, init_kwargs=settings)
             if self.step >= options.steps:
                 self._save_models()  # perhaps it was killed before they were written
         watch = self.stopwatch()
@@ -217,14 +217,14 @@ class Trainer:
         return {f"held_out_{name}": value for name, value in meter.take().items() if name != "padding"}
 
     def _write(self, **values: float) -> None:
-        metrics.append(self.run, self.step, values)
+        logging.append(self.run, self.step, values)
         self.accelerator.log(values, step=self.step)
 
     def save(self) -> None:
         """Write the state to continue from, and then the models: the averages."""
         self.meter.collect(self.accelerator)
         if self.main:
-            metrics.flush(self.run)
+            logging.flush(self.run)
             write_state(self.run, self._state())
             self._save_models()
 

@@ -16,20 +16,20 @@ from typing import Annotated, Literal
 
 import tyro
 
-from data_loaders.reading import read_motion
-from guidance.goals import Goals, load_goals
+from data_loaders.load_motion import read_motion
+from guidance.goals.goal_set import Goals, load_goals
+from motion_diffusion.atomic_io import check_place
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.rig import FRAME_RATES
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.files import check_place
-from motion_diffusion.motion import Motion
-from motion_diffusion.rig import FRAME_RATES
 from visualize import encode
-from visualize.bodies import Looks, check_looks
+from visualize.bodies.registry import Looks, check_looks
+from visualize.contact_sheet import draw_sheet, motion_files
+from visualize.drawing.mosaic import check_count
+from visualize.drawing.titles import goals_of, names_of, titles_of
 from visualize.film import MOST, Layout, check_size, write_film
-from visualize.path import draw_path
-from visualize.sheet import draw_sheet, motion_files
-from visualize.strip import draw_strip
-from visualize.tiles import check_count
-from visualize.titles import goals_of, names_of, titles_of
+from visualize.pose_strip import draw_strip
+from visualize.topdown import draw_path
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _goals(motion: Motion, file: Path, given: Goals | None) -> Goals:
 
 
 def _export(files: Sequence[Path], options: Options) -> None:
-    from visualize.export import export
+    from visualize.export.formats import export
 
     if len(files) != 1:
         raise InputError(f"{options.out} holds one motion, {len(files)} were given; write each to a file of its own")

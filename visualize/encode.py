@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from motion_diffusion.atomic_io import atomic
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic
 
 Picture = NDArray[np.uint8]
 

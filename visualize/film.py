@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from data_loaders import resampling
-from guidance.goals import Goals
+from guidance.goals.goal_set import Goals
+from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from motion_diffusion.motion import Motion
-from visualize import style
-from visualize.bodies import Looks, surface_of
+from visualize.bodies.registry import Looks, surface_of
+from visualize.drawing import style
+from visualize.drawing.film_frame import Actor, Panel
+from visualize.drawing.mosaic import ABREAST, check_count, grid, tiled
 from visualize.encode import FASTEST, check, encode
-from visualize.panel import Actor, Panel
 from visualize.scene import scenes_of
-from visualize.tiles import ABREAST, check_count, grid, tiled
 
 Layout = Literal["side", "overlay"]
 MOST: dict[Layout, int] = {"side": ABREAST, "overlay": len(style.TINTS)}

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.goals import Goals
-from motion_diffusion.motion import Motion
-from visualize.marks import Sign, marks_of
-from visualize.prints import Print, prints_of
-from visualize.titles import titles_of
+from guidance.goals.goal_set import Goals
+from motion_diffusion.body.motion import Motion
+from visualize.drawing.footprints import Print, prints_of
+from visualize.drawing.goal_glyphs import Sign, marks_of
+from visualize.drawing.titles import titles_of
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loaders.bvh import with_ancestors
+from data_loaders.formats.bvh import with_ancestors
 from data_loaders.resampling import FASTEST, SLOWEST, check_length
 from motion_diffusion.errors import InputError
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from guidance.goals import Goals, Path_
+from guidance.goals.goal_set import Goals, Path_
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
-from motion_diffusion.skeleton import FPS
 from sample.generate import Settings, generate
-from visualize.path import draw_path
-from visualize.strip import draw_strip
+from visualize.pose_strip import draw_strip
+from visualize.topdown import draw_path
 
 SLALOM = ((0.0, 0.0), (0.5, 1.0), (-0.5, 2.2), (0.5, 3.4), (0.0, 4.4))
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from guidance.goals import Goals, Joint, Relation, Waypoint
+from guidance.goals.goal_set import Goals, Joint, Relation, Waypoint
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, generate
-from visualize.strip import draw_strip
+from visualize.pose_strip import draw_strip
 
 GOALS = Goals(
     goals=[

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
-from guidance.goals import Goals, load_goals
+from guidance.goals.goal_set import Goals, load_goals
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.motion_metrics import fastest_root, foot_skating_ratio, joint_jitter
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.metrics import fastest_root, foot_skating_ratio, joint_jitter
 from motion_diffusion.model import MotionModel
-from motion_diffusion.motion import Motion
 from sample.generate import Settings, generate
-from visualize.path import draw_path
+from visualize.topdown import draw_path
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from typing import Annotated
 
 import tyro
 
-from data_loaders.reading import read_motion
-from guidance.goals import Goals, Pose
+from data_loaders.load_motion import read_motion
+from guidance.goals.goal_set import Goals, Pose
+from motion_diffusion.body.heading import to_origin
 from motion_diffusion.errors import command, parse_arguments
-from motion_diffusion.heading import to_origin
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, generate
-from visualize.strip import draw_strip
+from visualize.pose_strip import draw_strip
 
 
 @dataclass(frozen=True)

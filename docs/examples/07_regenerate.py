@@ -14,12 +14,12 @@ from typing import Annotated
 
 import tyro
 
-from data_loaders.reading import read_motion
+from data_loaders.load_motion import read_motion
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel
 from sample.editing import Part, edited
 from sample.generate import Settings, generate
-from visualize.strip import draw_strip
+from visualize.pose_strip import draw_strip
 
 
 @dataclass(frozen=True)

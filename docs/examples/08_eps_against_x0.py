@@ -16,11 +16,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from guidance.goals import Goals, load_goals
+from guidance.goals.goal_set import Goals, load_goals
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.motion_metrics import foot_skating_ratio, joint_jitter
 from motion_diffusion.errors import command, parse_arguments
-from motion_diffusion.metrics import foot_skating_ratio, joint_jitter
 from motion_diffusion.model import MotionModel
-from motion_diffusion.motion import Motion
 from sample.generate import Settings, generate
 from visualize.film import write_film
 

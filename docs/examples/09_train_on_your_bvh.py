@@ -20,7 +20,7 @@ from pathlib import Path
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, generate
-from visualize.export import export
+from visualize.export.formats import export
 
 TEXTS = ("a person walks", "a person runs", "a person waves", "a person bows", "a person kicks", "a person dances")
 SPLITS = ("train", "train", "val", "test")

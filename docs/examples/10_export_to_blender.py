@@ -16,12 +16,12 @@ from typing import Annotated
 
 import tyro
 
+from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel
-from motion_diffusion.motion import Motion
 from sample.generate import Settings, generate
-from visualize.export import export
-from visualize.strip import draw_strip
+from visualize.export.formats import export
+from visualize.pose_strip import draw_strip
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 from guidance.classifier import ClassifierOptions, classifier
-from guidance.goals import load_goals
+from guidance.goals.goal_set import load_goals
 from guidance.projection import projection
-from guidance.task import Task
+from guidance.protocol import Task
+from motion_diffusion.body.motion_metrics import foot_skating_ratio
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise
+from motion_diffusion.diffusion.schedule import Schedule, combine
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.metrics import foot_skating_ratio
 from motion_diffusion.model import MotionModel
-from motion_diffusion.samplers import Denoise, Estimate, Noise
-from motion_diffusion.schedule import Schedule, combine
 
 
 def recurrence(denoise: Denoise, schedule: Schedule, noise: Noise, *, times: int, end: float = 0.2) -> Denoise:

@@ -29,12 +29,12 @@ from tqdm.auto import tqdm, trange
 
 from data_loaders.datasets import DatasetName, load_examples
 from data_loaders.example import Examples
-from motion_diffusion.categorical import CategoricalProcess, sample
+from motion_diffusion.atomic_io import atomic
+from motion_diffusion.body.representation import LAYOUT, encode
+from motion_diffusion.diffusion.categorical import CategoricalProcess, sample
+from motion_diffusion.diffusion.schedule import rectified
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.files import atomic
-from motion_diffusion.representation import LAYOUT, encode
-from motion_diffusion.schedule import rectified
-from visualize.style import BACKGROUND, FAINT_INK, GOAL, LEFT, RIGHT
+from visualize.drawing.style import BACKGROUND, FAINT_INK, GOAL, LEFT, RIGHT
 
 FRAMES = 64
 """Length of every clip: 3.2 s."""

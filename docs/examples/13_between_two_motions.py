@@ -17,12 +17,12 @@ from typing import Annotated
 import torch
 import tyro
 
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.motion_metrics import fastest_root
+from motion_diffusion.diffusion.interpolation import by_inversion, by_shared_noise
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.interpolation import by_inversion, by_shared_noise
-from motion_diffusion.metrics import fastest_root
 from motion_diffusion.model import MotionModel
-from motion_diffusion.motion import Motion
-from visualize.strip import draw_strip
+from visualize.pose_strip import draw_strip
 
 
 @dataclass(frozen=True)

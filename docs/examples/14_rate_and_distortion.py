@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from data_loaders.datasets import DatasetName, load_examples
+from motion_diffusion.atomic_io import atomic
+from motion_diffusion.diffusion.variational_bound import Bound, variational_bound
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.files import atomic
-from motion_diffusion.likelihood import Bound, variational_bound
 from motion_diffusion.model import MotionModel
 from train.batches import encoded, pad
 

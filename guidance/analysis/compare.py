@@ -9,8 +9,8 @@ import torch
 
 from guidance.analysis.output import Result, Row, columns
 from guidance.analysis.runs import Chain, confidence
-from guidance.goals import Goals
-from motion_diffusion.metrics import fastest_root, foot_skating_ratio, root_jitter
+from guidance.goals.goal_set import Goals
+from motion_diffusion.body.motion_metrics import fastest_root, foot_skating_ratio, root_jitter
 
 MEASURED = ("error_cm", "within_20_cm", "skating", "jitter", "fastest", "seconds")
 """Columns of what is measured."""

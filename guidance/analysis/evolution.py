@@ -8,7 +8,7 @@ import torch
 
 from guidance.analysis.output import Result, Row
 from guidance.analysis.runs import Chain, confidence
-from guidance.goals import Goals
+from guidance.goals.goal_set import Goals
 from motion_diffusion.errors import InputError
 
 

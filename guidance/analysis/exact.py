@@ -8,9 +8,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from motion_diffusion.prediction import Prediction
-from motion_diffusion.samplers import Denoise, Estimate
-from motion_diffusion.schedule import Schedule
+from motion_diffusion.diffusion.prediction import Prediction
+from motion_diffusion.diffusion.samplers import Denoise, Estimate
+from motion_diffusion.diffusion.schedule import Schedule
 
 Mean = Callable[[Tensor, float, float], Tensor]
 """(x_t, α, σ) → E[x0 | x_t]."""

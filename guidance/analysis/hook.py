@@ -12,10 +12,10 @@ from itertools import pairwise
 import torch
 
 from guidance.analysis.output import Result, Row
+from motion_diffusion.diffusion.prediction import PREDICTIONS, defined_on
+from motion_diffusion.diffusion.samplers import clip, consistent, with_hook
+from motion_diffusion.diffusion.schedule import Schedule
 from motion_diffusion.errors import InputError
-from motion_diffusion.prediction import PREDICTIONS, defined_on
-from motion_diffusion.samplers import clip, consistent, with_hook
-from motion_diffusion.schedule import Schedule
 
 TYPES = ("x0", "eps", "v")
 

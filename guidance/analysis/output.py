@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from motion_diffusion.files import atomic
+from motion_diffusion.atomic_io import atomic
 
 Row = Mapping[str, str | float | int]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from guidance.analysis.output import Result
+from motion_diffusion.atomic_io import atomic
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "where-guidance-gets-undone.md"
 FIGURES = "figures"

@@ -12,13 +12,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from guidance.classifier import ClassifierOptions
-from guidance.goals import Goals
-from guidance.methods import Guidance, Guide, MethodOptions, parse_methods
-from guidance.task import Task
+from guidance.compose import Guidance, Guide, MethodOptions, parse_methods
+from guidance.goals.goal_set import Goals
+from guidance.protocol import Task
+from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, ancestral
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from motion_diffusion.samplers import Denoise, Estimate, ancestral
-from motion_diffusion.skeleton import FPS
 
 
 @dataclass(frozen=True, eq=False)

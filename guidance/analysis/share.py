@@ -1,8 +1,8 @@
 """How much of each step is the network's: the share of its output, and of x_t, in the mean μ of the next x.
 
-With a row of coefficients for every prediction type (see `motion_diffusion.prediction`) a step of ancestral sampling is
-μ = c_x·x_t + c_y·y. GMD (Karunratanakul et al. 2023, appendix A) compares |c_y| for x0 and ε; here every type stands
-beside them, on any schedule and chain, and once more with the sizes the two terms really have.
+With a row of coefficients for every prediction type (see `motion_diffusion.diffusion.prediction`) a step of ancestral
+sampling is μ = c_x·x_t + c_y·y. GMD (Karunratanakul et al. 2023, appendix A) compares |c_y| for x0 and ε; here every
+type stands beside them, on any schedule and chain, and once more with the sizes the two terms really have.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from itertools import pairwise
 import numpy as np
 
 from guidance.analysis.output import Result, Row
+from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction, defined_on
+from motion_diffusion.diffusion.schedule import Schedule
 from motion_diffusion.errors import InputError
-from motion_diffusion.prediction import PREDICTIONS, Prediction, defined_on
-from motion_diffusion.schedule import Schedule
 
 
 def shares(

@@ -23,11 +23,11 @@ from tqdm.auto import tqdm
 from guidance.analysis.exact import gaussian_survival, mixture_mean, through
 from guidance.analysis.output import Result, Row, columns
 from guidance.analysis.runs import Chain, Trace, confidence
+from motion_diffusion.body.representation import displaced
+from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction, defined_on
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, ancestral
+from motion_diffusion.diffusion.schedule import Schedule
 from motion_diffusion.errors import InputError
-from motion_diffusion.prediction import PREDICTIONS, Prediction, defined_on
-from motion_diffusion.representation import displaced
-from motion_diffusion.samplers import Denoise, Estimate, ancestral
-from motion_diffusion.schedule import Schedule
 
 PUSH = 0.5
 """Metres that the path of the root is pushed to its left."""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from guidance.analysis.output import Result, Row
 from guidance.analysis.runs import Chain, Trace, confidence, ratio
-from guidance.goals import Goals
+from guidance.goals.goal_set import Goals
 from motion_diffusion.errors import InputError
 
 

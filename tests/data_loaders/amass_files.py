@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from motion_diffusion.skeleton import OFFSETS, PARENTS
+from motion_diffusion.body.skeleton import OFFSETS, PARENTS
 
 JOINTS_OF = {"smplh": 52, "smplx": 55}
 VERTICES = {"smplh": 6890, "smplx": 10475}

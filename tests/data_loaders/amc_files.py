@@ -4,8 +4,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from data_loaders.augment import at_times
-from data_loaders.mapping import shipped
-from motion_diffusion.skeleton import FPS, JOINTS, PARENTS
+from data_loaders.skeleton_mapping import shipped
+from motion_diffusion.body.skeleton import FPS, JOINTS, PARENTS
 
 ASF = """# comment
 :version 1.10

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from data_loaders.augment import at_times
-from data_loaders.mapping import Mapping, shipped
-from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
+from data_loaders.skeleton_mapping import Mapping, shipped
+from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
 
 PELVIS, NECK, HEAD, SPINE3 = (JOINTS.index(name) for name in ("pelvis", "neck", "head", "spine3"))
 

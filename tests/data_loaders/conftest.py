@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from data_loaders.clip import Clip
-from data_loaders.procedural import ProceduralWalks
+from data_loaders.procedural.walks import ProceduralWalks
 from tests.data_loaders.bvh_files import CHARACTER
 
 

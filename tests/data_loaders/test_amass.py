@@ -14,9 +14,9 @@ from data_loaders.amass_recording import read_recording, y_up
 from data_loaders.body_model import load_body_model
 from data_loaders.store import prepare
 from data_loaders.uniform_skeleton import bone_lengths, uniform_skeleton
+from motion_diffusion.body.heading import heading
+from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.heading import heading
-from motion_diffusion.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from tests.data_loaders.amass_files import body_model, pickled, recording, skin, write_model, write_recording
 
 PARENT = list(PARENTS[1:])

@@ -9,12 +9,12 @@ import torch
 
 from data_loaders.amc_clip import frame_rate, read_amc_joints, read_amc_motion
 from data_loaders.clip import from_origin
-from data_loaders.floor import standing_height
-from data_loaders.mapping import fitting
-from data_loaders.reading import read_motion
+from data_loaders.ground_alignment import standing_height
+from data_loaders.load_motion import read_motion
+from data_loaders.skeleton_mapping import fitting
+from motion_diffusion.body.motion_metrics import foot_skating_ratio
+from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.metrics import foot_skating_ratio
-from motion_diffusion.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from tests.data_loaders.amc_files import AMC, ASF, BONES, write_walk
 
 TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]

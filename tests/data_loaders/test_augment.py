@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_loaders.augment import bend, change_pace, facing, mirror, stitch
-from data_loaders.procedural import ProceduralWalks
-from motion_diffusion.metrics import foot_skating_ratio
-from motion_diffusion.skeleton import BONE_LENGTHS, FPS, PARENTS
+from data_loaders.procedural.walks import ProceduralWalks
+from motion_diffusion.body.motion_metrics import foot_skating_ratio
+from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, PARENTS
 
 
 def bones(joints):

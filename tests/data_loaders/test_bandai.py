@@ -5,8 +5,8 @@ from scipy.interpolate import CubicSpline
 from data_loaders.bandai import read_clip
 from data_loaders.clip import split_of
 from data_loaders.datasets import load_clips
+from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 
 TEST_CLIPS = [1, 46, 48, 52]
 """Which of the first sixty names are test clips; must never change, or models would be tested on what they know."""

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from data_loaders.bvh import read_bvh
+from data_loaders.formats.bvh import read_bvh
 from motion_diffusion.errors import InputError
 
 ORDERS = ("XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX")
@@ -76,7 +76,7 @@ def test_few_joints_of_many_take_little_memory(write, monkeypatch):
     tracemalloc.stop()
     assert peak < 10 * 2**20  # all joints of all frames: 184 MB and more
     np.testing.assert_allclose(positions[999], [[0.04, 0.15, 0.06], [0.04, 0.15, -0.74]], atol=1e-12)
-    monkeypatch.setattr("data_loaders.bvh._BLOCK", 700)
+    monkeypatch.setattr("data_loaders.formats.bvh._BLOCK", 700)
     np.testing.assert_allclose(bvh.world([1, 2]), positions, atol=1e-12)
 
 

@@ -9,11 +9,11 @@ import torch
 
 from data_loaders.bvh_clip import read_bvh_joints
 from data_loaders.clip import from_origin
-from data_loaders.floor import standing_height
-from data_loaders.mapping import Mapping, shipped
+from data_loaders.ground_alignment import standing_height
+from data_loaders.skeleton_mapping import Mapping, shipped
+from motion_diffusion.body.motion_metrics import foot_skating_ratio
+from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.metrics import foot_skating_ratio
-from motion_diffusion.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from tests.data_loaders.bvh_files import CAPTURE, CHARACTER, PELVIS, ROBOT, SKELETONS
 
 TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]

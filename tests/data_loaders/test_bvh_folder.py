@@ -9,8 +9,8 @@ import pytest
 from data_loaders.bvh_folder import BvhFolder
 from data_loaders.caption_table import GUESSES
 from data_loaders.clip import Caption, split_of
-from data_loaders.mapping import Mapping, fitting, load_mapping, shipped
 from data_loaders.retarget import NEEDED
+from data_loaders.skeleton_mapping import Mapping, fitting, load_mapping, shipped
 from data_loaders.store import prepare, read_all
 from motion_diffusion.errors import InputError
 

@@ -9,10 +9,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from data_loaders.augment import mirror, with_bone_lengths
-from data_loaders.cutting import MAX_FRAMES, MIN_FRAMES, SHORTEST, cut, cut_cost, trim
-from data_loaders.procedural import ProceduralWalks
-from motion_diffusion.heading import to_origin
-from motion_diffusion.skeleton import JOINTS, OFFSETS, PARENTS, forward_kinematics
+from data_loaders.cleaning.cutting import MAX_FRAMES, MIN_FRAMES, SHORTEST, cut, cut_cost, trim
+from data_loaders.procedural.walks import ProceduralWalks
+from motion_diffusion.body.heading import to_origin
+from motion_diffusion.body.skeleton import JOINTS, OFFSETS, PARENTS, forward_kinematics
 from tests.data_loaders.test_defects import turned
 
 HELD, BLEND = 20, 12

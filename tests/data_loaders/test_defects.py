@@ -8,9 +8,9 @@ import pytest
 
 from data_loaders.augment import mirror
 from data_loaders.bandai import read_clip
-from data_loaders.defects import CHECKS, find_defects, runs
-from data_loaders.procedural import ProceduralWalks
-from motion_diffusion.skeleton import BONE_LENGTHS, FPS, JOINTS
+from data_loaders.cleaning.defects import CHECKS, find_defects, runs
+from data_loaders.procedural.walks import ProceduralWalks
+from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS
 
 START, END = 100, 160
 """Frames [start, end) of the walk that get the defect."""

@@ -6,14 +6,14 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 
 from data_loaders.augment import facing
+from data_loaders.augmented_dataset import AugmentedClips, RealClips
 from data_loaders.captions import adjectives, adverbs
 from data_loaders.datasets import load_examples
-from data_loaders.procedural import ProceduralWalks
-from data_loaders.training import AugmentedClips, RealClips
+from data_loaders.procedural.walks import ProceduralWalks
+from motion_diffusion.body.heading import heading
+from motion_diffusion.body.motion_metrics import foot_skating_ratio
+from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.heading import heading
-from motion_diffusion.metrics import foot_skating_ratio
-from motion_diffusion.skeleton import BONE_LENGTHS, FPS, PARENTS
 
 
 def assert_sound(joints, *, skating):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from data_loaders.captioned import CaptionedClips
+from data_loaders.caption_dataset import CaptionedClips
 from data_loaders.clip import Caption
 from data_loaders.datasets import load_clips
-from data_loaders.humanml3d import UNUSABLE, humanml3d
-from data_loaders.procedural import ProceduralWalks
+from data_loaders.humanml3d.dataset import UNUSABLE, humanml3d
+from data_loaders.procedural.walks import ProceduralWalks
+from motion_diffusion.body.representation import LAYOUT, encode, to_relative
 from motion_diffusion.errors import InputError
-from motion_diffusion.representation import LAYOUT, encode, to_relative
 from tests.data_loaders.t2m_writer import HUMANML3D_FACE, TEXT, write_folder
 
 NAMES = ("000001", "000002", "000003", "M000001", "M000002", "M000003")

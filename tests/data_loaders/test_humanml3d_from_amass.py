@@ -7,10 +7,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from data_loaders.augment import mirror
-from data_loaders.humanml3d_from_amass import HumanML3DFromAmass
+from data_loaders.humanml3d.from_amass import HumanML3DFromAmass
 from data_loaders.store import prepare
+from motion_diffusion.body.skeleton import MIRRORED, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import MIRRORED, PARENTS
 from tests.data_loaders.amass_files import body_model, recording, write_model, write_recording
 
 ROWS = (

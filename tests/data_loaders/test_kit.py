@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
-from data_loaders.captioned import CaptionedClips
+from data_loaders.caption_dataset import CaptionedClips
 from data_loaders.datasets import load_clips
 from data_loaders.kit import KIT_JOINTS, kit, person_height
-from data_loaders.procedural import ProceduralWalks
+from data_loaders.procedural.walks import ProceduralWalks
+from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, MIRRORED, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import BONE_LENGTHS, JOINTS, MIRRORED, PARENTS
 from tests.data_loaders.t2m_writer import write_folder
 
 FACE = (11, 16, 5, 8)

@@ -69,7 +69,7 @@ def test_known_is_written_beside_models_and_by_training(
     assert known is not None
     assert [(action.name, action.example) for action in known.actions] == [("walk", "a person walks")]
     small = "--width 16 --depth 1 --heads 2 --frame-width 8 --steps 1 --batch-size 2 --validation-examples 2".split()
-    monkeypatch.setattr("train.build.MEASURED_EXAMPLES", 20)
+    monkeypatch.setattr("train.model_factory.MEASURED_EXAMPLES", 20)
     run_in_folder(train_command, "--data", "bandai", "--data-root", "store", "--run", "r", *small)
     assert MotionModel.load(tmp_path / "r").known == known
 

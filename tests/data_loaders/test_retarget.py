@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from data_loaders.procedural import ProceduralWalks
+from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.retarget import NEEDED, OPTIONAL, retarget
+from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 
 TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
 

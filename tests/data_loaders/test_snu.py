@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_loaders.bvh import read_bvh
-from data_loaders.cutting import MAX_FRAMES, MIN_FRAMES
-from data_loaders.mapping import fitting, shipped
-from data_loaders.procedural import ProceduralWalks
+from data_loaders.cleaning.cutting import MAX_FRAMES, MIN_FRAMES
+from data_loaders.formats.bvh import read_bvh
+from data_loaders.procedural.walks import ProceduralWalks
+from data_loaders.skeleton_mapping import fitting, shipped
 from data_loaders.snu import EVENTS, LICENCES, Snu, listed, read_lab, recording
 from data_loaders.store import read_all
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import FPS
 from tests.data_loaders.bvh_files import Skeleton
 
 BODY = Skeleton(dict(shipped()["lafan1"].joints), fps=20)

@@ -15,8 +15,8 @@ import pytest
 from data_loaders.clip import Caption, Clip
 from data_loaders.source import Source
 from data_loaders.store import is_store, merge, open_store, prepare, read_all
+from motion_diffusion.body.skeleton import BONE_LENGTHS, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import BONE_LENGTHS, PARENTS
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from data_loaders.reading import read_motion
-from motion_diffusion.motion import Motion
-from motion_diffusion.samplers import consistent
-from motion_diffusion.schedule import cosine
+from data_loaders.load_motion import read_motion
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.diffusion.samplers import consistent
+from motion_diffusion.diffusion.schedule import cosine
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from guidance.goals import Goals, Joint, Waypoint
-from guidance.observation import Observation
-from guidance.task import Task
-from guidance.timeline import Separate
-from motion_diffusion.representation import encode
-from motion_diffusion.samplers import consistent
-from motion_diffusion.schedule import cosine
+from guidance.goals.goal_set import Goals, Joint, Waypoint
+from guidance.goals.observation import Observation
+from guidance.protocol import Task
+from guidance.windows import Separate
+from motion_diffusion.body.representation import encode
+from motion_diffusion.diffusion.samplers import consistent
+from motion_diffusion.diffusion.schedule import cosine
 
 SCHEDULE = cosine(1000)
 GAIN, OFFSET = 0.8, 0.1

@@ -18,12 +18,12 @@ from guidance.analysis.runs import Chain, alike, confidence, ratio
 from guidance.analysis.share import crossing, share, shares
 from guidance.analysis.survival import answering, exact, frozen, kept_when_frozen
 from guidance.analysis.undoing import ledger, undoing
-from guidance.goals import Goals, Joint, Waypoint
+from guidance.goals.goal_set import Goals, Joint, Waypoint
+from motion_diffusion.diffusion.prediction import PREDICTIONS
+from motion_diffusion.diffusion.samplers import Estimate, ancestral, consistent
+from motion_diffusion.diffusion.schedule import SCHEDULES, cosine
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from motion_diffusion.prediction import PREDICTIONS
-from motion_diffusion.samplers import Estimate, ancestral, consistent
-from motion_diffusion.schedule import SCHEDULES, cosine
 
 GOALS = Goals(goals=[Waypoint(frame=15, x=0.3, z=0.8), Waypoint(frame=31, x=0.5, z=1.5)])
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from guidance.classifier import ClassifierOptions, classifier
+from motion_diffusion.diffusion.samplers import ddim
 from motion_diffusion.errors import InputError
-from motion_diffusion.samplers import ddim
 from tests.guidance.conftest import GAIN, OFFSET, SCHEDULE, linear_denoiser, task_of
 
 TARGET = 0.5

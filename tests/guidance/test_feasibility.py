@@ -6,10 +6,10 @@ import re
 import pytest
 import torch
 
-from guidance.feasibility import feasibility, reach
-from guidance.goals import Goals, Heading, Joint, Obstacle, Path_, Pose, Relation, Waypoint
+from guidance.goals.feasibility import feasibility, reach
+from guidance.goals.goal_set import Goals, Heading, Joint, Obstacle, Path_, Pose, Relation, Waypoint
+from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import JOINTS
 
 F = 120
 

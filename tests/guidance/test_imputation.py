@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from guidance.goals import Goals, Waypoint
+from guidance.goals.goal_set import Goals, Waypoint
 from guidance.imputation import ImputationOptions, imputation, observed_features
-from motion_diffusion.samplers import consistent, ddim
+from motion_diffusion.diffusion.samplers import consistent, ddim
 from tests.guidance.conftest import missed
 
 

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from data_loaders.augment import at_times
-from data_loaders.mapping import shipped
-from data_loaders.procedural import ProceduralWalks
-from guidance.facing import faces
-from guidance.feasibility import feasibility
-from guidance.goals import (
+from data_loaders.procedural.walks import ProceduralWalks
+from data_loaders.skeleton_mapping import shipped
+from guidance.goals.feasibility import feasibility
+from guidance.goals.goal_set import (
     Contact,
     Goals,
     Heading,
@@ -24,10 +23,11 @@ from guidance.goals import (
     Relation,
     Waypoint,
 )
+from guidance.goals.heading import faces
+from motion_diffusion.body.heading import turn
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.heading import turn
-from motion_diffusion.motion import Motion
-from motion_diffusion.skeleton import JOINTS
 
 F = 60
 

@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from guidance.goals import Goals, Joint, Pose, Waypoint
-from guidance.observation import Observation
+from guidance.goals.goal_set import Goals, Joint, Pose, Waypoint
+from guidance.goals.observation import Observation
 from guidance.projection import ProjectionOptions, Projector, projection, turning
-from guidance.task import Task
-from motion_diffusion.heading import heading
-from motion_diffusion.representation import encode
-from motion_diffusion.samplers import consistent
+from guidance.protocol import Task
+from motion_diffusion.body.heading import heading
+from motion_diffusion.body.representation import encode
+from motion_diffusion.diffusion.samplers import consistent
 from tests.guidance.conftest import missed
 
 

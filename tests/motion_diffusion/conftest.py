@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from motion_diffusion.body.rotations import about_y, in_the_world
+from motion_diffusion.body.skeleton import JOINTS, forward_kinematics
+from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, consistent
+from motion_diffusion.diffusion.schedule import SCHEDULES, Point, Schedule, from_curve, linear
 from motion_diffusion.errors import InputError
-from motion_diffusion.prediction import PREDICTIONS, Prediction
-from motion_diffusion.rotations import about_y, in_the_world
-from motion_diffusion.samplers import Denoise, Estimate, consistent
-from motion_diffusion.schedule import SCHEDULES, Point, Schedule, from_curve, linear
-from motion_diffusion.skeleton import JOINTS, forward_kinematics
 
 
 @pytest.fixture

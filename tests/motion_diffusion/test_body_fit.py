@@ -6,12 +6,12 @@ import torch
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from motion_diffusion import body_fit
-from motion_diffusion.body_fit import HINGES, LIMITS, PINNED, Pulls, fit_frames, fit_motion
-from motion_diffusion.heading import gaussian
-from motion_diffusion.rig import Rig
-from motion_diffusion.rotations import relative_to_parents
-from motion_diffusion.skeleton import BONE_LENGTHS, JOINTS, PARENTS, forward_kinematics
+from motion_diffusion.body import body_fit
+from motion_diffusion.body.body_fit import HINGES, LIMITS, PINNED, Pulls, fit_frames, fit_motion
+from motion_diffusion.body.heading import gaussian
+from motion_diffusion.body.rig import Rig
+from motion_diffusion.body.rotations import relative_to_parents
+from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS, forward_kinematics
 
 
 def noise(like, size, seed=0):

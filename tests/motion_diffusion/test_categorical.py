@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.distributions import Categorical, kl_divergence
 
-from motion_diffusion.categorical import CategoricalProcess, draw, sample, variational_bound
+from motion_diffusion.diffusion.categorical import CategoricalProcess, draw, sample, variational_bound
+from motion_diffusion.diffusion.schedule import cosine, linear
 from motion_diffusion.errors import InputError
-from motion_diffusion.schedule import cosine, linear
 
 K, T = 4, 6
 DATA = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64)

@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 import torch
 
-from motion_diffusion.denoiser import Denoiser, DenoiserConfig
-from motion_diffusion.prediction import PREDICTIONS
-from motion_diffusion.schedule import cosine
+from motion_diffusion.diffusion.prediction import PREDICTIONS
+from motion_diffusion.diffusion.schedule import cosine
+from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
 
 SIZES = DenoiserConfig(features=7, text_dim=6, width=32, depth=2, heads=2, frame_width=16)
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
-from motion_diffusion.prediction import PREDICTIONS
-from motion_diffusion.samplers import ancestral, consistent, ddim, dpm_solver
-from motion_diffusion.schedule import cosine, linear
+from motion_diffusion.diffusion.prediction import PREDICTIONS
+from motion_diffusion.diffusion.samplers import ancestral, consistent, ddim, dpm_solver
+from motion_diffusion.diffusion.schedule import cosine, linear
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

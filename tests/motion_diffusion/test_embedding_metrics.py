@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from motion_diffusion.embedding_metrics import (
+from motion_diffusion.errors import InputError
+from motion_diffusion.network.embedding_metrics import (
     diversity,
     frechet_distance,
     matching_score,
@@ -17,7 +18,6 @@ from motion_diffusion.embedding_metrics import (
     multimodality,
     r_precision,
 )
-from motion_diffusion.errors import InputError
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

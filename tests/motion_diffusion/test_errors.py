@@ -21,7 +21,7 @@ import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background, or under nohup
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from motion_diffusion.errors import command
-from motion_diffusion.files import atomic
+from motion_diffusion.atomic_io import atomic
 
 @command
 def main():

@@ -8,9 +8,9 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
-from motion_diffusion.heading import Convention, heading, to_origin, turn
-from motion_diffusion.rotations import about_y
-from motion_diffusion.skeleton import forward_kinematics
+from motion_diffusion.body.heading import Convention, heading, to_origin, turn
+from motion_diffusion.body.rotations import about_y
+from motion_diffusion.body.skeleton import forward_kinematics
 
 
 def standing(facing: float, frames: int = 3) -> Tensor:

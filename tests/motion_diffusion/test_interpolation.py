@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from motion_diffusion.diffusion.interpolation import by_inversion, by_shared_noise, slerp
+from motion_diffusion.diffusion.samplers import consistent, ddim, ddim_inversion
+from motion_diffusion.diffusion.schedule import cosine
 from motion_diffusion.errors import InputError
-from motion_diffusion.interpolation import by_inversion, by_shared_noise, slerp
-from motion_diffusion.samplers import consistent, ddim, ddim_inversion
-from motion_diffusion.schedule import cosine
 
 SCHEDULE = cosine(1000)
 SHARE = torch.linspace(0, 1, 5, dtype=torch.float64)

@@ -4,12 +4,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from motion_diffusion.directory import shipped
+from motion_diffusion.diffusion.prediction import PREDICTIONS
+from motion_diffusion.diffusion.samplers import SAMPLERS
+from motion_diffusion.diffusion.schedule import SCHEDULES
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from motion_diffusion.prediction import PREDICTIONS
-from motion_diffusion.samplers import SAMPLERS
-from motion_diffusion.schedule import SCHEDULES
+from motion_diffusion.pretrained import shipped
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.representation import decode
+from motion_diffusion.body.rotations import in_the_world
+from motion_diffusion.body.skeleton import FPS, JOINTS, forward_kinematics
 from motion_diffusion.errors import InputError
-from motion_diffusion.motion import Motion
-from motion_diffusion.representation import decode
-from motion_diffusion.rotations import in_the_world
-from motion_diffusion.skeleton import FPS, JOINTS, forward_kinematics
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motion_diffusion.diffusion.prediction import MOST_NOISE, PREDICTIONS, Prediction
+from motion_diffusion.diffusion.schedule import SCHEDULES, Level, cosine, linear, rectified
 from motion_diffusion.errors import InputError
-from motion_diffusion.prediction import MOST_NOISE, PREDICTIONS, Prediction
-from motion_diffusion.schedule import SCHEDULES, Level, cosine, linear, rectified
 
 T = 1000
 EVERY = torch.arange(1, T + 1)

@@ -9,9 +9,8 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from motion_diffusion.errors import InputError
-from motion_diffusion.heading import Convention, heading, to_origin, turn
-from motion_diffusion.representation import (
+from motion_diffusion.body.heading import Convention, heading, to_origin, turn
+from motion_diffusion.body.representation import (
     FEATURES,
     LAYOUT,
     Representation,
@@ -23,7 +22,8 @@ from motion_diffusion.representation import (
     to_relative,
     with_positions,
 )
-from motion_diffusion.skeleton import FEET
+from motion_diffusion.body.skeleton import FEET
+from motion_diffusion.errors import InputError
 
 MakeMotion = Callable[..., Tensor]
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from motion_diffusion.body.rig import REST, STANDING, Rig
+from motion_diffusion.body.rotations import in_the_world
+from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.rig import REST, STANDING, Rig
-from motion_diffusion.rotations import in_the_world
-from motion_diffusion.skeleton import JOINTS
 from tests.rigs import tumbling
 
 

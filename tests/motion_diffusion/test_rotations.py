@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from motion_diffusion.rotations import (
+from motion_diffusion.body.rotations import (
     BONE_AXES,
     about_y,
     bone_rotations,
@@ -22,7 +22,7 @@ from motion_diffusion.rotations import (
     shortest_arc,
     to_6d,
 )
-from motion_diffusion.skeleton import CHAINS, OFFSETS, PARENTS, forward_kinematics
+from motion_diffusion.body.skeleton import CHAINS, OFFSETS, PARENTS, forward_kinematics
 
 
 def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

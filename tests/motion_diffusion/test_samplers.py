@@ -9,9 +9,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from motion_diffusion.errors import InputError
-from motion_diffusion.prediction import PREDICTIONS
-from motion_diffusion.samplers import (
+from motion_diffusion.diffusion.prediction import PREDICTIONS
+from motion_diffusion.diffusion.samplers import (
     SAMPLERS,
     Estimate,
     ancestral,
@@ -24,7 +23,8 @@ from motion_diffusion.samplers import (
     heun,
     with_hook,
 )
-from motion_diffusion.schedule import Point, cosine, from_curve, linear, rectified
+from motion_diffusion.diffusion.schedule import Point, cosine, from_curve, linear, rectified
+from motion_diffusion.errors import InputError
 
 MEAN, STD = 0.7, 0.4
 SCHEDULE = cosine(1000)

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from motion_diffusion.diffusion.schedule import SCHEDULES, Level, Schedule, cosine, from_betas, from_curve, linear
 from motion_diffusion.errors import InputError
-from motion_diffusion.schedule import SCHEDULES, Level, Schedule, cosine, from_betas, from_curve, linear
 
 PRESERVING = [cosine(1000), linear(1000)]
 

@@ -7,8 +7,8 @@ import roma
 import torch
 from torch import Tensor
 
-from motion_diffusion.rotations import in_the_world
-from motion_diffusion.skeleton import (
+from motion_diffusion.body.rotations import in_the_world
+from motion_diffusion.body.skeleton import (
     BONE_LENGTHS,
     CHAINS,
     FEET,

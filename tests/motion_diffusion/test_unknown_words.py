@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from motion_diffusion.directory import ASSETS
-from motion_diffusion.known import Known, KnownAction, read_known
-from motion_diffusion.unknown_words import unknown_in
-from motion_diffusion.words import forms, words_of
+from motion_diffusion.assets import ASSETS
+from motion_diffusion.prompts.known_actions import Known, KnownAction, read_known
+from motion_diffusion.prompts.unknown_words import unknown_in
+from motion_diffusion.prompts.words import forms, words_of
 
 HERE = Path(__file__).parent
 

@@ -4,9 +4,9 @@ from typing import get_args
 import pytest
 import torch
 
+from motion_diffusion.diffusion.schedule import cosine, linear
+from motion_diffusion.diffusion.variance import VarianceName, is_learned, log_variance, small_variance
 from motion_diffusion.errors import InputError
-from motion_diffusion.schedule import cosine, linear
-from motion_diffusion.variance import VarianceName, is_learned, log_variance, small_variance
 
 X = torch.zeros(3, 4, 2, dtype=torch.float64)
 STEPS = [(1000, 999), (1000, 980), (500, 499), (2, 1), (1, 0), (20, 0), (600, 0), (1000, 0)]

@@ -7,8 +7,8 @@ import pytest
 
 import sample.evaluate as command
 from data_loaders.clip import split_of
-from data_loaders.procedural import ProceduralWalks
-from sample.action_table import ActionRow, _rows
+from data_loaders.procedural.walks import ProceduralWalks
+from sample.evaluation.action_table import ActionRow, _rows
 
 
 def test_rows_say_what_was_recognised_and_what_it_was_taken_for():

@@ -8,18 +8,18 @@ import pybvh
 import pytest
 import torch
 
-from guidance.goals import Goals, load_goals
-from motion_diffusion.body_fit import HINGES, LIMITS
-from motion_diffusion.directory import ASSETS
-from motion_diffusion.metrics import bone_length_range
+from guidance.goals.goal_set import Goals, load_goals
+from motion_diffusion.assets import ASSETS
+from motion_diffusion.body.body_fit import HINGES, LIMITS
+from motion_diffusion.body.motion import AGREE, Motion, disagreement
+from motion_diffusion.body.motion_metrics import bone_length_range
+from motion_diffusion.body.rig import Rig
+from motion_diffusion.body.rotations import relative_to_parents
+from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.model import MotionModel
-from motion_diffusion.motion import AGREE, Motion, disagreement
-from motion_diffusion.rig import Rig
-from motion_diffusion.rotations import relative_to_parents
-from motion_diffusion.skeleton import JOINTS
 from sample.generate import Settings, generate
 from tests.visualize.test_export_glb import Glb
-from visualize.export import export
+from visualize.export.formats import export
 
 KINDS = {
     "wrist out of reach while standing": [

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from guidance.goals import Goals, Heading, Joint, Waypoint
+from guidance.goals.goal_set import Goals, Heading, Joint, Waypoint
+from motion_diffusion.body.heading import to_origin, turn
+from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from motion_diffusion.heading import to_origin, turn
-from motion_diffusion.motion import Motion
 from sample.editing import MOST, Part, edited
 from sample.generate import Settings
 

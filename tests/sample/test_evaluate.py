@@ -18,11 +18,11 @@ import sample.evaluate as command
 from data_loaders.clip import Caption, Clip
 from data_loaders.source import Source
 from data_loaders.store import prepare
+from motion_diffusion.body.skeleton import KEY_JOINTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import KEY_JOINTS
-from sample.measuring import of_errors, of_motions, units_of
-from sample.protocol import PROTOCOLS, Condition
-from sample.trials import draw
+from sample.evaluation.protocols import PROTOCOLS, Condition
+from sample.evaluation.runner import of_errors, of_motions, units_of
+from sample.evaluation.trials import draw
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

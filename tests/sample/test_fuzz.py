@@ -5,8 +5,8 @@ import json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guidance.goals import load_goals
-from guidance.noise import NoiseOptions
+from guidance.goals.goal_set import load_goals
+from guidance.noise_optimization import NoiseOptions
 from motion_diffusion.errors import InputError
 from sample.generate import Settings, generate
 from tests.guidance.goal_files import mutated

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from guidance.classifier import ClassifierOptions
-from guidance.goals import Goals, Joint, Waypoint
-from guidance.noise import NoiseOptions
-from guidance.stages import StagesOptions
+from guidance.goals.goal_set import Goals, Joint, Waypoint
+from guidance.noise_optimization import NoiseOptions
+from guidance.two_stage import StagesOptions
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, check, generate

@@ -16,11 +16,11 @@ import pytest
 import torch
 
 import sample.__main__ as command
-from guidance.goals import Goals
+from guidance.goals.goal_set import Goals
+from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from motion_diffusion.known import Known, KnownAction
 from motion_diffusion.model import MotionModel
-from motion_diffusion.motion import Motion
+from motion_diffusion.prompts.known_actions import Known, KnownAction
 from sample.generate import Settings, generate
 from sample.jobs import WINDOW, Job, Jobs
 from sample.segments import OVERLAP

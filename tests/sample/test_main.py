@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import sample.__main__ as command
-from data_loaders.reading import read_motion
-from guidance.goals import SCHEMA, Goals, Pose, load_goals
-from motion_diffusion.known import Known, KnownAction
-from motion_diffusion.motion import Motion
+from data_loaders.load_motion import read_motion
+from guidance.goals.goal_set import SCHEMA, Goals, Pose, load_goals
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.prompts.known_actions import Known, KnownAction
 
 GOALS = '{"version": 1, "goals": [{"kind": "waypoint", "time": 1.0, "x": 0.2, "z": 0.9}]}'
 RESULTS = {"motion.npz", "motion.mp4", "path.png", "adherence.json"}

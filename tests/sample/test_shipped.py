@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from guidance.goals import Goals, Path_, load_goals
-from motion_diffusion.directory import ASSETS, read_config, shipped
+from guidance.goals.goal_set import Goals, Path_, load_goals
+from motion_diffusion.assets import ASSETS
+from motion_diffusion.body.motion_metrics import fastest_root, foot_skating_ratio
 from motion_diffusion.errors import InputError
-from motion_diffusion.matcher import Matcher
-from motion_diffusion.metrics import fastest_root, foot_skating_ratio
 from motion_diffusion.model import ModelConfig, MotionModel
+from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.pretrained import read_config, shipped
 from sample.generate import Settings, generate
 
 ROOT = Path(__file__).parents[2]

@@ -12,15 +12,15 @@ import torch
 
 import sample.evaluate as command
 from data_loaders.clip import split_of
-from data_loaders.procedural import ProceduralWalks
+from data_loaders.procedural.walks import ProceduralWalks
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.model import MotionModel
-from motion_diffusion.motion import Motion
-from motion_diffusion.skeleton import JOINTS
+from sample.evaluation.study import GIVEN, Bench, StudyOptions, identity_of
+from sample.evaluation.study_rows import Cell, Row, key_of
+from sample.evaluation.study_table import Line, summaries
+from sample.evaluation.trials import Trial, draw, of_split
 from sample.generate import Settings, generate
-from sample.study import GIVEN, Bench, StudyOptions, identity_of
-from sample.study_rows import Cell, Row, key_of
-from sample.study_table import Line, summaries
-from sample.trials import Trial, draw, of_split
 
 GRID = (
     "--models", "v", "--methods", "projection", "masks+projection", "--densities", 0.05, 1.0, "--joints", "pelvis",

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 
 from data_loaders.clip import Caption
+from motion_diffusion.body.heading import turn
+from motion_diffusion.body.representation import FEATURES, LAYOUT, from_relative
 from motion_diffusion.errors import InputError
-from motion_diffusion.heading import turn
-from motion_diffusion.representation import FEATURES, LAYOUT, from_relative
-from sample.evaluator import Evaluator
-from sample.t2m.evaluator import T2M
-from sample.t2m.files import read_pickle
+from sample.evaluation.evaluator import Evaluator
+from sample.evaluation.t2m.evaluator import T2M
+from sample.evaluation.t2m.files import read_pickle
 
 VOCABULARY = ["sos", "eos", "unk", "a", "person", "walk", "slowly", "left", "and", "run"]
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from guidance.goals import Goals, Segment
+from guidance.goals.goal_set import Goals, Segment
+from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from motion_diffusion.fit_scale import FIT, SHARES, FitScale, read_fit_scale
-from motion_diffusion.matcher import Matcher
-from motion_diffusion.motion import Motion
+from motion_diffusion.network.text_fit_scale import FIT, SHARES, FitScale, read_fit_scale
+from motion_diffusion.network.text_motion_encoder import Matcher
 from sample.editing import Part
 from sample.text_fit import TextFit, best, text_fit
 from train.fit_scale import measure
@@ -101,7 +101,7 @@ def test_the_shipped_matcher_tells_words_of_another_motion():
 def test_measuring_needs_different_words(matcher):
     class Same:
         def example(self, index):
-            from data_loaders.procedural import ProceduralWalks
+            from data_loaders.procedural.walks import ProceduralWalks
 
             return type("E", (), {"joints": ProceduralWalks(0).example(0).joints, "text": "a person walks"})()
 

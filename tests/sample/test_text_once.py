@@ -2,9 +2,9 @@
 
 import pytest
 
-from guidance.goals import Goals, Waypoint
-from guidance.noise import NoiseOptions
-from motion_diffusion.text import text_encoder
+from guidance.goals.goal_set import Goals, Waypoint
+from guidance.noise_optimization import NoiseOptions
+from motion_diffusion.network.text_encoders import text_encoder
 from sample.generate import Settings, generate
 
 

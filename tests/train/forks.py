@@ -16,9 +16,9 @@ import time
 import torch
 
 import train.__main__ as command
-from motion_diffusion.text import text_encoder
-from train import build
-from train.throughput import matmul_rate
+from motion_diffusion.network.text_encoders import text_encoder
+from train import model_factory
+from train.flops import matmul_rate
 
 
 def work(arguments, environment):
@@ -61,7 +61,7 @@ def killed(arguments, kills, longest, moments):
 
 def main():
     torch.set_num_threads(1)
-    build.MEASURED_EXAMPLES = 20
+    model_factory.MEASURED_EXAMPLES = 20
     os.environ["ACCELERATE_USE_CPU"] = "true"
     matmul_rate(torch.device("cpu"), torch.float32)
     text_encoder("static")  # both remembered

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from data_loaders.augmented_dataset import AugmentedClips, RealClips
 from data_loaders.clip import Clip
-from data_loaders.procedural import ProceduralWalks
-from data_loaders.training import AugmentedClips, RealClips
+from data_loaders.procedural.walks import ProceduralWalks
 from train.batches import Steps, make_batch
-from train.buckets import Buckets
-from train.randomness import Draws, Use
+from train.length_bucketing import Buckets
+from train.seeding import Draws, Use
 
 WALKS = ProceduralWalks(0, 90, 40)
 DRAWS = Draws(0, Use.EXAMPLE, features=5, masks=True, drop_text=0.5, drop_masks=0.5)

@@ -22,7 +22,7 @@ TINY = "--width 16 --depth 1 --heads 2 --frame-width 8 --batch-size 2 --max-fram
 @pytest.fixture
 def train(monkeypatch, run_in_folder):
     """train(*arguments): the command in a folder of its own."""
-    monkeypatch.setattr("train.build.MEASURED_EXAMPLES", 20)
+    monkeypatch.setattr("train.model_factory.MEASURED_EXAMPLES", 20)
     return partial(run_in_folder, command)
 
 

@@ -10,17 +10,17 @@ import pytest
 
 import train.__main__ as command
 from data_loaders.datasets import load_examples
-from motion_diffusion.directory import ASSETS
-from train.build import build_model
-from train.options import PresetName
+from motion_diffusion.assets import ASSETS
+from train.config import PresetName
+from train.model_factory import build_model
 from train.presets import PRESETS, read_options, with_preset
-from train.record import check_options, described
+from train.run_config import check_options, described
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_builds_its_model(name, monkeypatch):
     """Of the size that it names, from options that make sense."""
-    monkeypatch.setattr("train.build.MEASURED_EXAMPLES", 4)
+    monkeypatch.setattr("train.model_factory.MEASURED_EXAMPLES", 4)
     options = dataclasses.replace(PRESETS[name].options, data="procedural")
     options.check()
     model = build_model(options, load_examples("procedural", None, frames=options.max_frames), told="")
@@ -67,7 +67,7 @@ def test_options_in_place_of_those_of_a_preset(monkeypatch):
 
 
 def test_the_command_says_what_to_expect(run_in_folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("train.build.MEASURED_EXAMPLES", 4)
+    monkeypatch.setattr("train.model_factory.MEASURED_EXAMPLES", 4)
     small = "--width 16 --depth 1 --heads 2 --frame-width 8 --steps 1 --batch-size 2 --validation-examples 2"
     run_in_folder(command, "--preset", "root-v", "--data", "procedural", *small.split())
     assert "root-v: 1.2 M parameters; expected: held-out squared error" in capsys.readouterr().out

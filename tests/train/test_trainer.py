@@ -4,12 +4,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data_loaders.procedural import ProceduralWalks
+from data_loaders.procedural.walks import ProceduralWalks
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from train.build import model_of
 from train.checkpoint import read_state
-from train.options import TrainingOptions
+from train.config import TrainingOptions
+from train.model_factory import model_of
 from train.trainer import Trainer
 
 EXAMPLES, HELD_OUT = ProceduralWalks(0, 48, 40), ProceduralWalks(1, 48, 40)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from data_loaders.procedural import ProceduralWalks
-from motion_diffusion.motion import Motion
+from data_loaders.procedural.walks import ProceduralWalks
+from motion_diffusion.body.motion import Motion
 
 
 @pytest.fixture(scope="module")

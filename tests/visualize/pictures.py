@@ -4,8 +4,8 @@ import av
 import numpy as np
 from PIL import Image
 
-from guidance.goals import Goals, Joint, Path_, Waypoint
-from visualize import style
+from guidance.goals.goal_set import Goals, Joint, Path_, Waypoint
+from visualize.drawing import style
 
 GOALS = Goals(
     goals=[

@@ -16,12 +16,13 @@ import pytest
 from PIL import Image
 
 import visualize.__main__ as command
-from guidance.goals import Goals, Waypoint
-from motion_diffusion.motion import Motion
+from guidance.goals.goal_set import Goals, Waypoint
+from motion_diffusion.body.motion import Motion
 from tests.data_loaders.amass_files import write_model, write_recording
 from tests.visualize.pictures import GOALS, film_of, near, pixels
-from visualize import sheet, style
-from visualize.labels import missed
+from visualize import contact_sheet
+from visualize.drawing import style
+from visualize.drawing.labels import missed
 from visualize.scene import scene_of
 
 
@@ -67,7 +68,7 @@ def test_goals_that_are_given_are_of_all(visualize, tmp_path):
 
 
 def test_a_folder_becomes_sheets(visualize, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sheet, "PER_PAGE", 5)
+    monkeypatch.setattr(contact_sheet, "PER_PAGE", 5)
     for number in range(7):
         (tmp_path / "many" / f"take{number}").mkdir(parents=True)
         shutil.copy(tmp_path / "m.npz", tmp_path / "many" / f"take{number}" / "motion.npz")
@@ -84,7 +85,7 @@ def test_a_folder_becomes_sheets(visualize, tmp_path, capsys, monkeypatch):
 def test_files_come_in_the_order_of_their_numbers(tmp_path):
     for name in ("m10.npz", "m9.npz", "m1.bvh", "x.txt"):
         (tmp_path / name).touch()
-    assert [file.name for file in sheet.motion_files([tmp_path])] == ["m1.bvh", "m9.npz", "m10.npz"]
+    assert [file.name for file in contact_sheet.motion_files([tmp_path])] == ["m1.bvh", "m9.npz", "m10.npz"]
 
 
 @pytest.mark.parametrize("ending", ["bvh", "glb", "npz", "csv"])

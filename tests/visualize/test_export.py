@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.motion import Motion
-from motion_diffusion.skeleton import JOINTS
 from tests.rigs import tumbled
-from visualize.export import ENDINGS, encoded, export
+from visualize.export.formats import ENDINGS, encoded, export
 
 
 def test_csv_is_read_back_by_numpy(tmp_path):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from motion_diffusion.skeleton import JOINTS
+from motion_diffusion.body.skeleton import JOINTS
 from tests.rigs import tumbled
-from visualize.export import export
+from visualize.export.formats import export
 
 pytestmark = pytest.mark.skipif(not shutil.which("blender"), reason="needs Blender")
 

@@ -7,13 +7,13 @@ import roma
 import torch
 from scipy.spatial.transform import Rotation
 
-from data_loaders.bvh import read_bvh
-from motion_diffusion.motion import Motion
-from motion_diffusion.rig import Rig
-from motion_diffusion.skeleton import JOINTS, OFFSETS
+from data_loaders.formats.bvh import read_bvh
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.rig import Rig
+from motion_diffusion.body.skeleton import JOINTS, OFFSETS
 from tests.rigs import tumbled
-from visualize.export import export
-from visualize.export_bvh import ENDS, bvh, euler_angles
+from visualize.export.bvh import ENDS, bvh, euler_angles
+from visualize.export.formats import export
 
 
 def ours(path, scale):

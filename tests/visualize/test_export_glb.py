@@ -11,14 +11,14 @@ import torch
 import trimesh
 from scipy.spatial.transform import Rotation
 
-from motion_diffusion.motion import Motion
-from motion_diffusion.rig import REST, STANDING, Rig
-from motion_diffusion.skeleton import JOINTS
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.rig import REST, STANDING, Rig
+from motion_diffusion.body.skeleton import JOINTS
 from tests.rigs import tumbled, tumbling
-from visualize import style
-from visualize.capsules import capsule_skin
-from visualize.export import encoded, export
-from visualize.export_glb import glb, quaternions
+from visualize.bodies.capsules import capsule_skin
+from visualize.drawing import style
+from visualize.export.formats import encoded, export
+from visualize.export.glb import glb, quaternions
 
 VALIDATE = """
 const bytes = new Uint8Array(require("fs").readFileSync(process.argv[1]));

@@ -8,9 +8,9 @@ import pytest
 
 from data_loaders.amass_recording import read_recording
 from data_loaders.body_model import BodyModel
-from motion_diffusion.rig import REST
+from motion_diffusion.body.rig import REST
 from tests.rigs import tumbled
-from visualize.export import export
+from visualize.export.formats import export
 
 BODY = BodyModel(Path("ours"), REST.numpy(), np.zeros((22, 3, 16)))
 """A body model, which smplx poses, with this project's bones and no shapes."""

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from motion_diffusion.motion import Motion
 from tests.visualize.pictures import GOALS, film_of, near
-from visualize import style
+from visualize.drawing import style
+from visualize.drawing.mosaic import grid, tiled
+from visualize.drawing.titles import titles_of
 from visualize.encode import encode
 from visualize.film import write_film
-from visualize.tiles import grid, tiled
-from visualize.titles import titles_of
 
 
 @pytest.mark.parametrize("ending", ["mp4", "gif"])

@@ -7,11 +7,11 @@ import trimesh
 from scipy.spatial import cKDTree
 from smplx import lbs
 
-from motion_diffusion.rig import REST, STANDING, Rig
-from motion_diffusion.skeleton import JOINTS, MIRRORED, PARENTS
+from motion_diffusion.body.rig import REST, STANDING, Rig
+from motion_diffusion.body.skeleton import JOINTS, MIRRORED, PARENTS
 from tests.rigs import tumbling
-from visualize import style
-from visualize.capsules import capsule_skin
+from visualize.bodies.capsules import capsule_skin
+from visualize.drawing import style
 
 
 def parts(skin):

@@ -8,22 +8,22 @@ import pytest
 import torch
 from matplotlib.text import Annotation
 
-from guidance.goals import SCHEMA, Contact, Goals, Heading, Obstacle, Pose, Waypoint, load_goals
-from motion_diffusion.motion import Motion
+from guidance.goals.goal_set import SCHEMA, Contact, Goals, Heading, Obstacle, Pose, Waypoint, load_goals
+from motion_diffusion.body.motion import Motion
 from tests.visualize.pictures import GOALS, film_of, near, pixels
-from visualize import style
-from visualize.camera import Camera, fit, framing, view_from
-from visualize.canvas import Canvas, width_of
+from visualize.drawing import style
+from visualize.drawing.camera import Camera, fit, framing, view_from
+from visualize.drawing.canvas import Canvas, width_of
+from visualize.drawing.film_frame import Actor, ground_of
+from visualize.drawing.fonts import written
+from visualize.drawing.footprints import prints_of
+from visualize.drawing.goal_glyphs import Arrow, Dots, Line, Mark, Zone, marks_of
+from visualize.drawing.goal_targets import balls
+from visualize.drawing.labels import lines_of, paint_clock, paint_labels
 from visualize.film import write_film
-from visualize.fonts import written
-from visualize.labels import lines_of, paint_clock, paint_labels
-from visualize.marks import Arrow, Dots, Line, Mark, Zone, marks_of
-from visualize.panel import Actor, ground_of
-from visualize.path import draw_path, drawn
-from visualize.prints import prints_of
+from visualize.pose_strip import draw_strip, key_frames
 from visualize.scene import scene_of
-from visualize.strip import draw_strip, key_frames
-from visualize.targets import balls
+from visualize.topdown import draw_path, drawn
 
 
 def test_camera_puts_what_it_looks_at_in_the_middle():

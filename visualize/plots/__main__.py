@@ -14,8 +14,8 @@ from typing import Annotated
 
 import tyro
 
+from motion_diffusion.atomic_io import check_place
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.files import check_place
 from visualize.plots.drawing import ENDINGS, Ending, draw
 
 

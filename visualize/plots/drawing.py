@@ -9,8 +9,8 @@ from typing import Literal, get_args
 import matplotlib
 from matplotlib.figure import Figure
 
+from motion_diffusion.atomic_io import atomic
 from motion_diffusion.errors import InputError
-from motion_diffusion.files import atomic
 from visualize.plots.compare import compare
 from visualize.plots.evaluation import evaluation
 from visualize.plots.evolution import evolution

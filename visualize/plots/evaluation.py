@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from motion_diffusion.errors import InputError
+from visualize.drawing.style import FAINT_INK, INK
 from visualize.plots.looks import SMALL, Look, dot, in_order, label, names_down, panels, plain
 from visualize.plots.reading import Row, by, numbers
-from visualize.style import FAINT_INK, INK
 
 REAL, UNGUIDED = "real clips", "unguided"
 CLIPS: dict[str, tuple[float, tuple[float, ...]]] = {REAL: (0, ()), "training clips": (0, (1.2, 1.8))}

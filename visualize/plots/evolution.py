@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from visualize.drawing.style import GOAL
 from visualize.plots.looks import band, label, legend, of_models, panels, time_axis
 from visualize.plots.reading import Row, by, having, numbers
-from visualize.style import GOAL
 
 EARLY, HUGE = 0.9, 0.95
 """Shares of T: while t is greater, x̂0 may be anywhere, and its path or its distance need not be within the axes."""

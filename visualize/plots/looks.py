@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from motion_diffusion.errors import InputError
-from visualize.style import FAINT_INK, INK
+from visualize.drawing.style import FAINT_INK, INK
 
 GRID = "#e1e5eb"
 TITLE, HEADING, WORDS, SMALL = 11.0, 9.5, 8.5, 8.0

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from guidance.analysis.share import crossing
+from visualize.drawing.style import FAINT_INK
 from visualize.plots.looks import PREDICTIONS, SMALL, label, legend, line, panels, percent, time_axis
 from visualize.plots.reading import Row, numbers
-from visualize.style import FAINT_INK
 
 LEAST = 1e-12
 """Less is drawn as this, on axes of logarithms."""

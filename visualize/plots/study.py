@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from motion_diffusion.errors import InputError
+from visualize.drawing.style import FAINT_INK, INK
 from visualize.plots.looks import LOOKS, SMALL, Look, even, label, of_models, panels, plain
 from visualize.plots.reading import Row, by, having, numbers
-from visualize.style import FAINT_INK, INK
 
 ERROR, SECONDS = "average error, cm", "seconds a motion"
 COSTS = {

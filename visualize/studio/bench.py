@@ -10,9 +10,9 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.rig import Rig
 from motion_diffusion.errors import InputError
-from motion_diffusion.motion import Motion
-from motion_diffusion.rig import Rig
 from visualize.studio import files, making
 from visualize.studio.desk import Task
 from visualize.studio.document import Document, plan_of

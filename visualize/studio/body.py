@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motion_diffusion.rig import REST, Rig
-from motion_diffusion.skeleton import JOINTS
-from visualize.frames import frame_at
+from motion_diffusion.body.rig import REST, Rig
+from motion_diffusion.body.skeleton import JOINTS
+from visualize.drawing.frames import frame_at
 
 Array = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ class Piece:
 @cache
 def pieces() -> tuple[Piece, ...]:
     """The capsule body by colours, since the browser's skinned meshes have one each."""
-    from visualize.capsules import capsule_skin  # here, since it needs trimesh
+    from visualize.bodies.capsules import capsule_skin  # here, since it needs trimesh
 
     skin = capsule_skin()
     colours, which = np.unique(skin.colours, axis=0, return_inverse=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from visualize import style
+from visualize.drawing import style
 from visualize.studio.bench import Bench
 from visualize.studio.desk import Desk
 from visualize.studio.signs import colour

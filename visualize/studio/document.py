@@ -12,12 +12,12 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from guidance.goals import Goal, Goals, Segment, explain
-from guidance.methods import parse_methods
+from guidance.compose import parse_methods
+from guidance.goals.goal_set import Goal, Goals, Segment, explain
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
-from motion_diffusion.motion import Motion
-from motion_diffusion.ranges import SEED
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.option_ranges import SEED
 from sample.editing import Part
 from sample.generate import Settings, check_words, words
 from sample.segments import frames_of

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.base import Position
-from guidance.goals import Contact, Goal, Heading, Joint, Obstacle, Path_, Waypoint
-from motion_diffusion.skeleton import FPS, JOINTS
+from guidance.goals.base import Position
+from guidance.goals.goal_set import Contact, Goal, Heading, Joint, Obstacle, Path_, Waypoint
+from motion_diffusion.body.skeleton import FPS, JOINTS
 
 Array = NDArray[np.float64]
 Place = tuple[float, float]

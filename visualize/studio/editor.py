@@ -13,10 +13,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from guidance.feasibility import feasibility
-from guidance.goals import Goal, Goals, Pose, explain
+from guidance.goals.feasibility import feasibility
+from guidance.goals.goal_set import Goal, Goals, Pose, explain
+from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import FPS, JOINTS
 from sample.prompts import unlearned
 from visualize.studio import making, timing, tools
 from visualize.studio.document import Document, History

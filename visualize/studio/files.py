@@ -15,11 +15,11 @@ from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
-from data_loaders.reading import read_motion
-from guidance.goals import Goal, Goals, explain, once
+from data_loaders.load_motion import read_motion
+from guidance.goals.goal_set import Goal, Goals, explain, once
+from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from motion_diffusion.motion import Motion
-from motion_diffusion.npz import unpacked
+from motion_diffusion.safe_npz import unpacked
 from visualize.studio.making import Take
 from visualize.studio.work import Watch
 
@@ -105,7 +105,7 @@ def _saved(take: Take, path: Path, watch: Watch) -> None:
 
 
 def _exported(take: Take, path: Path, watch: Watch) -> None:
-    from visualize.export import export
+    from visualize.export.formats import export
 
     export(take.motion, path)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from guidance.goals import Goal, Heading, Joint, Loop, Obstacle, Path_, Relation
-from motion_diffusion.skeleton import JOINTS
+from guidance.goals.goal_set import Goal, Heading, Joint, Loop, Obstacle, Path_, Relation
+from motion_diffusion.body.skeleton import JOINTS
 from visualize.studio.drawing import held
 
 Standing = Callable[[float], Tensor]

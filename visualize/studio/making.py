@@ -9,21 +9,21 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from guidance.goals import Goals, Residual
-from guidance.methods import parse_methods
+from guidance.compose import parse_methods
+from guidance.goals.goal_set import Goals, Residual
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.rig import REST, STANDING, Rig
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
-from motion_diffusion.fit_scale import Verdict
-from motion_diffusion.matcher import Matcher
 from motion_diffusion.model import MotionModel
-from motion_diffusion.motion import Motion
-from motion_diffusion.rig import REST, STANDING, Rig
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.network.text_fit_scale import Verdict
+from motion_diffusion.network.text_motion_encoder import Matcher
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
 from sample.prompts import unlearned
 from sample.segments import woven
 from sample.text_fit import text_fit
-from visualize.frames import frame_at
+from visualize.drawing.frames import frame_at
 from visualize.studio import timing
 from visualize.studio.document import Base, Document, Said
 from visualize.studio.watched import Watched

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 
-from motion_diffusion import directory
+from motion_diffusion import pretrained
+from motion_diffusion.assets import ASSETS
 from motion_diffusion.errors import InputError
-from motion_diffusion.known import Known, read_known
-from motion_diffusion.matcher import Matcher
 from motion_diffusion.model import ModelConfig, MotionModel
+from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.prompts.known_actions import Known, read_known
 from sample.text_fit import DEFAULT_MATCHER
 
 SYMBOLS = {"eps": "ε"}
@@ -30,9 +31,9 @@ class Models:
         self._loaded: dict[str, MotionModel] = {}
         self._matcher: Matcher | None = None
         self._lock = Lock()
-        for name in [*runs, *directory.shipped("models")]:
-            folder = directory.find(name, "models").resolve()
-            config = directory.read_config(folder, ModelConfig)
+        for name in [*runs, *pretrained.shipped("models")]:
+            folder = pretrained.find(name, "models").resolve()
+            config = pretrained.read_config(folder, ModelConfig)
             if "positions" not in config.features:
                 if name in runs:
                     raise InputError(f"{name} makes only the path of the root, no body; offer another one")
@@ -51,7 +52,7 @@ class Models:
     @property
     def usual(self) -> str:
         """The one to begin with: the first that the studio was told of, else the project's own choice."""
-        shipped = directory.ASSETS / "models" / "v-masks"
+        shipped = ASSETS / "models" / "v-masks"
         told = next(iter(self._folders.items()))
         return told[0] if told[1].parent != shipped.parent else shipped.name
 

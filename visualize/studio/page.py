@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from guidance.goals import Goal
+from guidance.goals.goal_set import Goal
 from visualize.studio import drawing
 from visualize.studio.bench import Bench
 from visualize.studio.body import Poses

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from motion_diffusion.skeleton import JOINTS
+from motion_diffusion.body.skeleton import JOINTS
 from visualize.studio import words
 from visualize.studio.bench import Bench
 from visualize.studio.controls import Controls, put

@@ -25,7 +25,7 @@ import viser
 from viser import _messages
 
 from motion_diffusion.errors import InputError
-from visualize import style
+from visualize.drawing import style
 from visualize.studio import problems
 from visualize.studio.files import LARGEST
 from visualize.studio.models import Models

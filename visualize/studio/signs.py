@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guidance.goals import Contact, Goal, Heading, Joint, Obstacle, Path_, Pose, Waypoint
-from motion_diffusion.skeleton import FPS, JOINTS, PARENTS
-from visualize import style
+from guidance.goals.goal_set import Contact, Goal, Heading, Joint, Obstacle, Path_, Pose, Waypoint
+from motion_diffusion.body.skeleton import FPS, JOINTS, PARENTS
+from visualize.drawing import style
 from visualize.studio.drawing import Place, filled
 
 Array = NDArray[np.float64]

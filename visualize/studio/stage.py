@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guidance.goals import Goal, Joint, Obstacle
-from motion_diffusion.skeleton import FPS
-from visualize import style
+from guidance.goals.goal_set import Goal, Joint, Obstacle
+from motion_diffusion.body.skeleton import FPS
+from visualize.drawing import style
 from visualize.studio import signs
 from visualize.studio.body import Body, Poses
 from visualize.studio.desk import Desk

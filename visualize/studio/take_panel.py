@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from motion_diffusion.skeleton import FPS
+from motion_diffusion.body.skeleton import FPS
 from visualize.studio import words
 from visualize.studio.bench import Bench
 from visualize.studio.controls import QUIET, Controls, put

@@ -6,9 +6,9 @@ from itertools import accumulate
 
 import numpy as np
 
-from guidance.base import SHORTEST, Moment, Span, frame_of
-from guidance.goals import Contact, Goal, Loop, Obstacle, Path_, Pose
-from motion_diffusion.skeleton import FPS
+from guidance.goals.base import SHORTEST, Moment, Span, frame_of
+from guidance.goals.goal_set import Contact, Goal, Loop, Obstacle, Path_, Pose
+from motion_diffusion.body.skeleton import FPS
 from visualize.studio.document import Document
 
 

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from guidance.goals import Goal, Path_
-from motion_diffusion.skeleton import JOINTS
+from guidance.goals.goal_set import Goal, Path_
+from motion_diffusion.body.skeleton import JOINTS
 from visualize.studio import drawing
 from visualize.studio.document import Document
 from visualize.studio.drawing import Place

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from visualize import style
+from visualize.drawing import style
 from visualize.studio import words
 from visualize.studio.bench import Bench
 from visualize.studio.controls import QUIET, Controls, put

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from guidance.analysis.runs import Chain
 from guidance.analysis.undoing import ledger
-from guidance.methods import Guidance, parse_methods
-from guidance.task import Task
+from guidance.compose import Guidance, parse_methods
+from guidance.protocol import Task
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from sample.generate import from_the_origin

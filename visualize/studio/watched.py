@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from motion_diffusion.body.representation import Observed
+from motion_diffusion.diffusion.samplers import Denoise, Estimate
 from motion_diffusion.model import MotionModel
-from motion_diffusion.representation import Observed
-from motion_diffusion.samplers import Denoise, Estimate
 
 
 class Watched(MotionModel):

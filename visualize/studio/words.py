@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from guidance.goals import Contact, Goal, Heading, Joint, Obstacle, Orientation, Path_, Pose, Relation, Residual
-from motion_diffusion.known import Known, in_words
-from motion_diffusion.skeleton import FPS
-from visualize import style
+from guidance.goals.goal_set import (
+    Contact,
+    Goal,
+    Heading,
+    Joint,
+    Obstacle,
+    Orientation,
+    Path_,
+    Pose,
+    Relation,
+    Residual,
+)
+from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.prompts.known_actions import Known, in_words
+from visualize.drawing import style
 from visualize.studio.document import Document
 from visualize.studio.drawing import length_of
 from visualize.studio.editor import Report

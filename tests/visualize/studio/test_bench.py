@@ -6,11 +6,11 @@ import time
 import pytest
 import torch
 
-from data_loaders.reading import read_motion
-from guidance.goals import Goals, Heading, Joint, Loop, Obstacle, Path_, Pose, Segment, Waypoint, load_goals
+from data_loaders.load_motion import read_motion
+from guidance.goals.goal_set import Goals, Heading, Joint, Loop, Obstacle, Path_, Pose, Segment, Waypoint, load_goals
+from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from motion_diffusion.known import Known, KnownAction
-from motion_diffusion.motion import Motion
+from motion_diffusion.prompts.known_actions import Known, KnownAction
 from sample.generate import generate
 from visualize.studio import making, words
 from visualize.studio.files import DOWNLOADS, label

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.goals import SCHEMA, Goals, Joint, Loop, Segment, Waypoint, load_goals
+from guidance.goals.goal_set import SCHEMA, Goals, Joint, Loop, Segment, Waypoint, load_goals
+from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from motion_diffusion.motion import Motion
 from visualize.studio.document import IN_ALL, PARTS, WORDS, Base, Document, History, Said, plan_of
 
 GOALS = st.one_of(

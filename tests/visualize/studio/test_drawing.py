@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.goals import Contact, Joint, Obstacle, Path_, Waypoint
+from guidance.goals.goal_set import Contact, Joint, Obstacle, Path_, Waypoint
 from visualize.studio import drawing
 from visualize.studio.making import resting
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.goals import Goals
+from guidance.goals.goal_set import Goals
+from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.skeleton import JOINTS
 from tests.guidance.goal_files import mutated
 from visualize.studio import files
 
@@ -64,7 +64,7 @@ def test_pickles_are_not_opened():
 
 
 def test_long_motions_are_refused(monkeypatch, walks, tmp_path):
-    from motion_diffusion.motion import Motion
+    from motion_diffusion.body.motion import Motion
 
     Motion(walks[0][:40]).save(tmp_path / "m.npz")
     monkeypatch.setattr(files, "LONGEST", 1.0)

@@ -14,10 +14,10 @@ pytest.importorskip("viser")
 sync_api = pytest.importorskip("playwright.sync_api")
 av = pytest.importorskip("av")
 
-from data_loaders.reading import read_motion  # noqa: E402
-from guidance.goals import Goals, Segment, load_goals  # noqa: E402
-from motion_diffusion.motion import Motion  # noqa: E402
-from motion_diffusion.skeleton import FPS  # noqa: E402
+from data_loaders.load_motion import read_motion  # noqa: E402
+from guidance.goals.goal_set import Goals, Segment, load_goals  # noqa: E402
+from motion_diffusion.body.motion import Motion  # noqa: E402
+from motion_diffusion.body.skeleton import FPS  # noqa: E402
 from visualize.studio.document import WORDS  # noqa: E402
 from visualize.studio.files import LARGEST  # noqa: E402
 from visualize.studio.server import Address, Studio  # noqa: E402

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.goals import Contact, Loop, Obstacle, Path_, Pose, Segment, Waypoint
-from motion_diffusion.skeleton import FPS
+from guidance.goals.goal_set import Contact, Loop, Obstacle, Path_, Pose, Segment, Waypoint
+from motion_diffusion.body.skeleton import FPS
 from visualize.studio.document import Document
 from visualize.studio.player import Player
 from visualize.studio.timing import is_moment, lasting, saying, span, text_at, timed, within

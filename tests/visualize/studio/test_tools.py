@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from guidance.goals import Heading, Joint, Obstacle, Path_, Waypoint
+from guidance.goals.goal_set import Heading, Joint, Obstacle, Path_, Waypoint
 from visualize.studio.document import Document
 from visualize.studio.making import resting
 from visualize.studio.tools import HINTS, TOOLS, Hand, clicked, drawn

@@ -1,0 +1,98 @@
+"""Examples from clips with captions: each clip once an epoch, cut, with one of its captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data_loaders.augment import cut, mirror
+from data_loaders.captions import mirror_words
+from data_loaders.clip import Caption, Clip
+from data_loaders.example import Example
+from motion_diffusion.body.heading import to_origin
+from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """A part of a clip, and the captions that are about it."""
+
+    clip: Clip
+    start: int
+    frames: int
+    captions: tuple[Caption, ...]
+
+    @property
+    def joints(self) -> NDArray[np.float32]:
+        """(frames, 22, 3)"""
+        return self.clip.joints[self.start : self.start + self.frames]
+
+
+def passages(clips: Sequence[Clip], min_frames: int) -> list[Passage]:
+    """All parts of clips that captions are about, of min_frames frames at least: mostly the whole clip.
+
+    As in HumanML3D's own loader, captions that are about a part of their clip make a passage of that part each.
+    """
+    result = []
+    for clip in clips:
+        parts: dict[tuple[int, int], list[Caption]] = {}
+        for caption in clip.captions:
+            end = round(caption.end * FPS) if caption.end else len(clip.joints)
+            span = (min(round(caption.start * FPS), len(clip.joints)), min(end, len(clip.joints)))
+            parts.setdefault(span, []).append(caption)
+        for (start, end), captions in parts.items():
+            if end - start >= min_frames:
+                result.append(Passage(clip, start, end - start, tuple(captions)))
+    return result
+
+
+class CaptionedClips:
+    """Passages of clips without end, each once an epoch in an order of its own. `example(i)` is the same for the same
+    seed and i. Lengths are min_frames … frames; longer passages are cut at random.
+
+    mirrored: whether left and right are swapped already in half of the clips; if not, they are here, with the words.
+    Raises InputError if no passage is long enough.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        frames: int = 196,
+        min_frames: int = 40,
+        seed: int = 0,
+        *,
+        mirrored: bool = True,
+        part: str = "training",
+    ):
+        self.passages = passages(clips, min_frames)
+        self.longest, self.seed, self.mirrored = frames, seed, mirrored
+        if not self.passages:
+            raise InputError(
+                f"the {part} part has no captioned clip of {min_frames} frames or more; give more data, or another "
+                "split (python -m data_loaders check says what there is)"
+            )
+        self._epoch = (-1, np.zeros(0, dtype=np.int64))
+
+    def frames(self, index: int) -> int:
+        """The length of `example(index)`, without making it."""
+        return min(self._passage(index).frames, self.longest)
+
+    def example(self, index: int) -> Example:
+        """Example number `index` (0 or more): joints (n, 22, 3) from the origin, facing +z, and a caption."""
+        passage, rng = self._passage(index), np.random.default_rng((self.seed, index))
+        text = passage.captions[int(rng.integers(len(passage.captions)))].text
+        joints = cut(passage.joints, self.longest, rng)
+        if not self.mirrored and rng.random() < 0.5:
+            joints, text = mirror(joints), mirror_words(text)
+        return Example(to_origin(torch.from_numpy(joints)).numpy().astype(np.float32), text)
+
+    def _passage(self, index: int) -> Passage:
+        epoch, place = divmod(index, len(self.passages))
+        if self._epoch[0] != epoch:
+            self._epoch = (epoch, np.random.default_rng((self.seed, epoch, 1)).permutation(len(self.passages)))
+        return self.passages[self._epoch[1][place]]

@@ -1,0 +1,172 @@
+"""The files of one clip as HumanML3D's scripts leave them: features or joints, and captions. KIT-ML has the same.
+
+Guo et al. 2022, "Generating Diverse and Natural 3D Human Motions From Text"; texts/NAME.txt has a caption a line,
+
+    caption#word/POS word/POS …#start#end
+
+with the seconds of the clip that it is about, both 0 for all of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data_loaders.clip import Caption, Split
+from data_loaders.formats.npy import read_npy
+from motion_diffusion.body.representation import FEATURES, decode_positions, from_relative
+from motion_diffusion.errors import InputError
+
+Array = NDArray[np.float64]
+Kind = Literal["new_joint_vecs", "new_joint_vecs_abs_3d", "new_joints"]
+"""Folders that motions lie in: HumanML3D's features, those of GMD with an absolute root, and joints."""
+
+REMEDY = "make the clip again, or remove it from its split file"
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a data set's arrays are about."""
+
+    joints: int
+    metre: float
+    """How many of its units of length are a metre."""
+
+    @property
+    def features(self) -> int:
+        """Numbers a frame: 4 of the root, 3 + 6 a joint but the root, 3 a joint, 4 contacts."""
+        return 12 * self.joints - 1
+
+
+@dataclass(frozen=True)
+class ClipFiles:
+    """The files of a clip."""
+
+    root: Path
+    """Folder of the data set."""
+    name: str
+    split: Split
+    kind: Kind
+    """Which folder its motion is read from."""
+    compared: bool
+    """Whether its file in new_joints is there too, and must say the same."""
+
+    @property
+    def motion(self) -> Path:
+        """The array it is read from."""
+        return self.root / self.kind / f"{self.name}.npy"
+
+    @property
+    def joints(self) -> Path:
+        """Its array of joints."""
+        return self.root / "new_joints" / f"{self.name}.npy"
+
+    @property
+    def texts(self) -> Path:
+        """Its captions."""
+        return self.root / "texts" / f"{self.name}.txt"
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All of them."""
+        return (self.motion, self.texts, *((self.joints,) if self.compared else ()))
+
+    def positions(self, body: Body) -> Array:
+        """Joint positions (F, J, 3) in the data set's units.
+
+        Raises InputError for a file that is damaged, is of another representation than its folder says, or moves
+        otherwise than new_joints (more than a centimetre in the first or the last frame).
+        """
+        if self.kind == "new_joints":
+            return read_npy(self.joints, (None, body.joints, 3), REMEDY)
+        features = read_npy(self.motion, (None, body.features), REMEDY)
+        relative = self.kind == "new_joint_vecs"
+        if not agree(features, body, relative=relative):
+            other = "absolute (GMD's)" if relative else "relative (HumanML3D's own)"
+            raise InputError(
+                f"{self.motion}: the root's first numbers and its velocities disagree, as if its root were {other}; "
+                "put such files where they belong, new_joint_vecs or new_joint_vecs_abs_3d"
+            )
+        positions = decoded(features, body, relative=relative)
+        if self.compared:
+            self._compare(positions, body)
+        return positions
+
+    def _compare(self, positions: Array, body: Body) -> None:
+        joints = read_npy(self.joints, (None, body.joints, 3), REMEDY)
+        if len(joints) != len(positions):
+            raise InputError(
+                f"{self.joints} has {len(joints)} frames where {self.motion} has {len(positions)}; {REMEDY}"
+            )
+        apart = float(np.abs(joints[[0, -1]] - positions[[0, -1]]).max()) / body.metre
+        if apart > 0.01:
+            raise InputError(f"{self.joints} is {apart:.2g} m away from what {self.motion} says; {REMEDY}")
+
+    def captions(self) -> tuple[Caption, ...]:
+        """Its captions; see `read_captions`."""
+        return read_captions(self.texts)
+
+
+def agree(features: Array, body: Body, *, relative: bool) -> bool:
+    """Whether the root's first numbers and its velocities in features (F, D) say the same, within a centimetre a frame.
+
+    relative: whether they are HumanML3D's own, or else GMD's with an absolute root.
+    """
+    steps = features[:, 1:3] if relative else np.diff(features[:, 1:3], axis=0)
+    start = 9 * body.joints - 5
+    velocities = features[: len(steps), [start, start + 2]]
+    if not len(steps):
+        return True
+    apart = np.linalg.norm(steps, axis=-1) - np.linalg.norm(velocities, axis=-1)
+    return bool(np.abs(apart).mean() <= 0.01 * body.metre)
+
+
+def decoded(features: Array, body: Body, *, relative: bool) -> Array:
+    """Features (F, D), relative or absolute (see `agree`), as joint positions (F, J, 3) in the data set's units."""
+    padded = torch.zeros(len(features), FEATURES, dtype=torch.float64)
+    padded[:, : 3 * body.joints + 1] = torch.from_numpy(features[:, : 3 * body.joints + 1])
+    return decode_positions(from_relative(padded) if relative else padded)[:, : body.joints].numpy()
+
+
+def read_captions(path: Path) -> tuple[Caption, ...]:
+    """The captions of a file of `texts`.
+
+    As in the field's own loaders a time that is nan is 0. Some of HumanML3D's times are the wrong way round and are
+    put in order; where both are the same, the caption is about the whole clip. Lines whose caption is empty say nothing
+    and are left out. Raises FileNotFoundError, or InputError with file and line for a line of another form, and for a
+    file without a caption.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; copy the data set's texts there")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text in UTF-8; copy it again") from None
+    captions = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        text, *rest = (part.strip() for part in line.rsplit("#", 3))
+        try:
+            words, *times = rest
+            start, end = sorted(_seconds(time) for time in times)
+        except ValueError:
+            raise InputError(f"{path}: line {number} is not caption#words#start#end; correct it") from None
+        if text:
+            captions.append(Caption(text, *((start, end) if start < end else (0.0, 0.0)), tuple(words.split())))
+    if not captions:
+        raise InputError(f"{path} has no caption; write one, or remove the clip from its split file")
+    return tuple(captions)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if seconds < 0 or math.isinf(seconds):
+        raise ValueError(text)
+    return 0.0 if math.isnan(seconds) else seconds

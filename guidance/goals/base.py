@@ -1,0 +1,258 @@
+"""What all goals have in common: numbers that are checked, when a goal holds, and what it can be asked."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from itertools import pairwise
+from typing import Annotated, Any
+
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from torch import Tensor
+
+from guidance.goals.observation import Observation
+from motion_diffusion.body.motion import MAX_SECONDS
+from motion_diffusion.body.skeleton import FPS, JOINTS
+
+# Strict: JSON's true, "1" and 1.0 are no frame, and true and "1" are no metres.
+_FINITE = {"strict": True, "allow_inf_nan": False}
+LONGEST = MAX_SECONDS
+"""Seconds that a motion, or a segment of one, lasts at most."""
+Seconds = Annotated[float, Field(ge=0, le=5e7, **_FINITE)]
+Duration = Annotated[float, Field(gt=0, le=LONGEST, **_FINITE)]
+Frame = Annotated[int, Field(ge=0, le=10**9, strict=True)]
+FURTHEST = 1000.0
+"""Metres from the origin, along an axis, that anything is at most."""
+Coordinate = Annotated[float, Field(ge=-FURTHEST, le=FURTHEST, **_FINITE)]
+Length = Annotated[float, Field(ge=0, le=100, **_FINITE)]
+Size = Annotated[float, Field(gt=0, le=100, **_FINITE)]
+Degrees = Annotated[float, Field(ge=-360, le=360, **_FINITE)]
+Weight = Annotated[float, Field(gt=0, le=1e6, **_FINITE)]
+Place = tuple[Coordinate, Coordinate]
+"""x and z on the floor, metres."""
+Position = tuple[Coordinate | None, Coordinate | None, Coordinate | None]
+"""x, y and z in metres; null leaves an axis free."""
+
+
+def _has_a_length(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    if not math.hypot(*numbers) > 1e-6:
+        raise ValueError("has no direction: all its numbers are 0; give one that has, such as [0, 0, 1]")
+    return numbers
+
+
+def _is_a_rotation(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    if abs(length := math.hypot(*numbers)) > 0 and abs(length - 1) < 1e-2:
+        return numbers
+    raise ValueError(f"has a length of {length:.3g}; a quaternion [w, x, y, z] that is a rotation has 1")
+
+
+_Number = Annotated[float, Field(**_FINITE)]
+Direction = Annotated[tuple[_Number, _Number, _Number], AfterValidator(_has_a_length)]
+"""x, y and z of any length but 0."""
+Quaternion = Annotated[tuple[_Number, _Number, _Number, _Number], AfterValidator(_is_a_rotation)]
+"""w, x, y and z."""
+
+
+def _known_joint(name: str) -> str:
+    if name not in JOINTS:
+        raise ValueError(f"unknown joint {name[:40]!r}; choose from {', '.join(JOINTS)}")
+    return name
+
+
+JointName = Annotated[str, AfterValidator(_known_joint), WithJsonSchema({"type": "string", "enum": list(JOINTS)})]
+
+SHORTEST = 1e-3
+"""Seconds between two `times` at least; less is no time to be anywhere."""
+
+
+def _kind_is_needed(schema: dict[str, Any]) -> None:
+    """In Python the class says the kind; in a file it must be said."""
+    schema["required"] = ["kind", *schema.get("required", [])]
+
+
+class GoalBase(BaseModel):
+    """What all goals have in common."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, json_schema_extra=_kind_is_needed
+    )
+
+    tolerance: Length = 0.05
+    """Metres: within it, the goal counts as met."""
+    weight: Weight = 1.0
+    """How much it counts beside other goals."""
+
+    @property
+    @abstractmethod
+    def last_time(self) -> float:
+        """The last second that the goal speaks of."""
+
+    @property
+    def depends(self) -> bool:
+        """Whether what it wants depends on the motion, so that `nearest` says more than `observe`."""
+        return False
+
+    @property
+    def when(self) -> str:
+        """When it holds, in words."""
+        return f"{self.last_time:.2f} s"
+
+    def observe(self, frames: int) -> Observation:
+        """What the goal wants of any motion of so many frames, (F, 22, 3); what lies beyond its end is left out."""
+        return Observation.empty(frames)
+
+    def nearest(self, joints: Tensor) -> Observation:
+        """What it wants of this motion (F, 22, 3): the nearest that meets it, masked where it says something."""
+        return like(self.observe(len(joints)), joints)
+
+    def foremost(self, joints: Tensor) -> Observation:
+        """What of that to say first to who moves the rest along: after it the rest may need no saying."""
+        return self.nearest(joints)
+
+    def misses(self, joints: Tensor, world: Tensor | None = None) -> Tensor:
+        """Distances in metres of a motion (F, 22, 3) from what is wanted, one for each entry: (N,).
+
+        world: (F, 22, 3, 3) the orientations of its joints, where more is known than their places.
+        """
+        return self.nearest(joints).errors(joints)
+
+    def is_met(self, worst: float) -> bool:
+        """Whether it is, if the largest of its `misses` is so large."""
+        return worst <= self.tolerance
+
+    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
+        """ "wanted: done" by a motion in words, as for `misses`, where one position does not tell it."""
+        return ""
+
+
+class Moment(GoalBase):
+    """A goal at one moment, given as `time` in seconds or as `frame`."""
+
+    time: Seconds | None = None
+    """When, in seconds."""
+    frame: Frame | None = None
+    """When, in frames, 20 a second; instead of `time`."""
+
+    @model_validator(mode="after")
+    def _one_moment(self) -> Moment:
+        if (self.time is None) == (self.frame is None):
+            raise ValueError("give either 'time' (seconds) or 'frame', not both")
+        return self
+
+    @property
+    def at_frame(self) -> int:
+        """The frame of that moment."""
+        return self.frame if self.frame is not None else frame_of(self.time or 0.0)
+
+    @property
+    def last_time(self) -> float:
+        return self.at_frame / FPS
+
+
+class Span(GoalBase):
+    """A goal at one moment (`time` or `frame`), or all the time from second `start` to second `end`."""
+
+    time: Seconds | None = None
+    """When, in seconds."""
+    frame: Frame | None = None
+    """When, in frames, 20 a second; instead of `time`."""
+    start: Seconds | None = None
+    """From this second on …"""
+    end: Seconds | None = None
+    """… to this one; instead of `time`."""
+
+    @model_validator(mode="after")
+    def _one_span(self) -> Span:
+        interval = self.start is not None or self.end is not None
+        if [self.time is not None, self.frame is not None, interval].count(True) != 1:
+            raise ValueError("give one of 'time' (seconds), 'frame', or 'start' and 'end' (seconds)")
+        if interval:
+            check_interval(self.start, self.end)
+        return self
+
+    @property
+    def is_interval(self) -> bool:
+        """Whether it was given by `start` and `end`."""
+        return self.end is not None
+
+    @property
+    def first(self) -> int:
+        """The first frame."""
+        return self.frame if self.frame is not None else frame_of(self.time or self.start or 0.0)
+
+    @property
+    def last(self) -> int:
+        """The last frame."""
+        return self.first if self.end is None else frame_of(self.end)
+
+    @property
+    def last_time(self) -> float:
+        return self.last / FPS
+
+    @property
+    def when(self) -> str:
+        return during(self.first / FPS, self.last_time)
+
+    def within(self, frames: int) -> range:
+        """Its frames in a motion of so many."""
+        return range(self.first, min(self.last + 1, frames))
+
+
+def check_interval(start: float | None, end: float | None) -> None:
+    """ValueError if these are not both there, in order."""
+    if start is None or end is None:
+        raise ValueError("give both 'start' and 'end' (seconds)")
+    if end < start:
+        raise ValueError("'end' must not be earlier than 'start'")
+
+
+def check_times(times: list[float], points: int) -> None:
+    """ValueError if there are not as many times as points, or they do not increase."""
+    if len(times) != points:
+        raise ValueError(f"{points} points need as many 'times', got {len(times)}")
+    if any(b - a < SHORTEST for a, b in pairwise(times)):
+        raise ValueError(f"'times' must increase, by {SHORTEST:g} s at least")
+
+
+def frame_of(seconds: float) -> int:
+    """The frame nearest to a second."""
+    return round(seconds * FPS)
+
+
+def during(start: float, end: float) -> str:
+    """Two seconds as words."""
+    return f"{end:.2f} s" if start >= end else f"{start:.2f}–{end:.2f} s"
+
+
+def wanting(frames: int, rows: range, values: Tensor) -> Observation:
+    """An observation over so many frames: values (n or 1, 22, 3) at the n frames `rows`, NaN where nothing is said."""
+    observation = Observation.empty(frames)
+    if len(rows):
+        at = slice(rows.start, rows.stop)
+        observation.values[at] = values.nan_to_num(nan=0.0).to(observation.values)
+        observation.mask[at] = ~values.isnan()
+    return observation
+
+
+def nothing(rows: int) -> Tensor:
+    """(rows, 22, 3) of NaN, to be filled in for `wanting`."""
+    return torch.full((rows, len(JOINTS), 3), torch.nan, dtype=torch.float64)
+
+
+def free_as_nan(position: Position) -> list[float]:
+    """A position with NaN for axes that are free."""
+    return [torch.nan if axis is None else axis for axis in position]
+
+
+def like(observation: Observation, joints: Tensor) -> Observation:
+    """The observation with the device and the numbers' type of a motion."""
+    return Observation(
+        observation.values.to(joints), observation.mask.to(joints.device), observation.weights.to(joints)
+    )
+
+
+def asking(joints: Tensor, values: Tensor, mask: Tensor) -> Observation:
+    """An observation of values (F, 22, 3), of any type, for a motion (F, 22, 3)."""
+    values = torch.where(mask, values.to(joints), torch.zeros_like(joints))
+    return Observation(values, mask, torch.ones_like(joints[..., 0]))

@@ -1,0 +1,70 @@
+"""Where the body shall face, said through hips and shoulders: `heading`, and paths that are faced along."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from guidance.goals.base import Degrees, Span, asking
+from guidance.goals.observation import Observation
+from motion_diffusion.body.heading import heading, turn
+
+TURNED = (1, 2, 16, 17)
+"""Hips and shoulders: the joints that say where a body faces."""
+
+
+class Heading(Span):
+    """Face a direction at a time, or from `start` to `end`."""
+
+    kind: Literal["heading"] = "heading"
+    degrees: Degrees
+    """Where the body faces: 0 is +z, ahead at the start; 90 is +x, to the left of that; -90 to the right."""
+
+    @property
+    def depends(self) -> bool:
+        return True
+
+    def nearest(self, joints: Tensor) -> Observation:
+        rows = self.within(len(joints))
+        return facing(joints, rows, torch.full((len(rows),), math.radians(self.degrees), dtype=torch.float64))
+
+    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
+        rows = self.within(len(joints))
+        faced = faces(joints[rows.start : rows.stop])
+        worst = faced[wrapped(faced - math.radians(self.degrees)).abs().argmax()]
+        return f"face {self.degrees:g}°: {math.degrees(worst.item()):.0f}°"
+
+
+def faces(joints: Tensor) -> Tensor:
+    """(F,) float64 radians: where a body (F, 22, 3) faces, 0 for +z, π/2 for +x."""
+    return -heading(joints.double(), smooth=False)
+
+
+def facing(joints: Tensor, rows: range, angles: Tensor, places: Tensor | None = None) -> Observation:
+    """Hips and shoulders of a motion (F, 22, 3), turned about the pelvis so that it faces angles (n,) at n frames.
+
+    places: (n, 2) x and z where the pelvis shall be at these frames, and the rest of the body with it.
+    """
+    values = joints.double().clone()
+    mask = torch.zeros_like(joints, dtype=torch.bool)
+    at = slice(rows.start, rows.stop)
+    now = values[at]
+    around = now[:, TURNED, :] - now[:, :1]
+    turned = turn(around, angles.to(now.device) - faces(now)) + now[:, :1]
+    if places is not None:
+        shift = places.to(now) - now[:, 0, [0, 2]]
+        turned[..., [0, 2]] += shift[:, None]
+        values[at, 0, 0], values[at, 0, 2] = places.to(now).unbind(-1)
+        mask[at, 0, 0] = mask[at, 0, 2] = True
+    for index, joint in enumerate(TURNED):
+        values[at, joint] = turned[:, index]
+        mask[at, joint, 0] = mask[at, joint, 2] = True
+    return asking(joints, values, mask)
+
+
+def wrapped(angle: Tensor) -> Tensor:
+    """The same angle from -π to π radians."""
+    return torch.atan2(angle.sin(), angle.cos())

@@ -1,0 +1,240 @@
+"""Places to stay out of: circles and boxes on the floor, which may move."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import groupby
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from guidance.goals.base import (
+    Degrees,
+    GoalBase,
+    Length,
+    Place,
+    Seconds,
+    Size,
+    asking,
+    check_interval,
+    check_times,
+    during,
+    frame_of,
+)
+from guidance.goals.observation import Observation
+from motion_diffusion.body.skeleton import FPS
+
+_SLACK = 1e-5  # metres that are kept beyond the margin, so that rounding does not take them away
+_BEYOND = 0.02  # metres that a way which is bent round an obstacle keeps beyond the margin
+_NEVER_TURNS = 0.5  # cosine: outward directions that turn more than that from frame to frame tear a path apart
+
+
+class Obstacle(GoalBase):
+    """Stay out of a circle or a box on the floor, which may move, and keep a margin from its edge."""
+
+    kind: Literal["obstacle"] = "obstacle"
+    shape: Literal["circle", "box"]
+    center: Place | None = None
+    """[x, z] of its middle, metres."""
+    centers: Annotated[list[Place], Field(min_length=2)] | None = None
+    """[[x, z], ...]: where its middle is at `times`, for an obstacle that moves; it is straight in between."""
+    times: list[Seconds] | None = None
+    """Seconds, one for each of `centers`."""
+    radius: Size | None = None
+    """Of a circle, metres."""
+    size: tuple[Size, Size] | None = None
+    """[along x, along z] of a box before it is turned, metres."""
+    degrees: Degrees = 0.0
+    """By how much a box is turned, from +z towards +x."""
+    margin: Annotated[float, Field(ge=0, le=10, strict=True, allow_inf_nan=False)] = 0.1
+    """Metres that are kept beyond the edge."""
+    body: Literal["root", "whole"] = "root"
+    """Whether the pelvis stays out, or every joint."""
+    start: Seconds | None = None
+    """It is there from this second on; without, from the beginning."""
+    end: Seconds | None = None
+    """It is there until this second; without, to the end."""
+    tolerance: Length = 0.0
+    """Metres: as deep inside the edge, it counts as met."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Obstacle:
+        if (self.center is None) == (self.centers is None):
+            raise ValueError("give either 'center' or, for one that moves, 'centers' and 'times'")
+        if (self.centers is None) != (self.times is None):
+            raise ValueError("'centers' and 'times' go together; give both or neither")
+        if self.centers is not None and self.times is not None:
+            check_times(self.times, len(self.centers))
+        needed, other = ("radius", "size") if self.shape == "circle" else ("size", "radius")
+        if getattr(self, needed) is None or getattr(self, other) is not None:
+            raise ValueError(f"a {self.shape} needs '{needed}' and has no '{other}'")
+        if self.start is not None and self.end is not None:
+            check_interval(self.start, self.end)
+        return self
+
+    @property
+    def last_time(self) -> float:
+        """The second at which it appears: it is no mistake if it stays longer than the motion."""
+        return frame_of(self.start or 0.0) / FPS
+
+    @property
+    def when(self) -> str:
+        if self.start is None and self.end is None:
+            return "always"
+        return f"from {self.start:.2f} s" if self.end is None else during(self.start or 0.0, self.end)
+
+    @property
+    def depends(self) -> bool:
+        return True
+
+    def there(self, frames: Tensor) -> Tensor:
+        """(F,) bool: whether it is there at these frames."""
+        last = math.inf if self.end is None else frame_of(self.end)
+        return (frames >= frame_of(self.start or 0.0)) & (frames <= last)
+
+    def middle(self, frames: Tensor) -> Tensor:
+        """(F, 2) float64: x and z of its middle at these frames."""
+        if self.centers is None or self.times is None:
+            return torch.tensor(self.center, dtype=torch.float64).expand(len(frames), 2).to(frames.device)
+        seconds, places = frames.cpu().numpy() / FPS, np.array(self.centers)
+        now = np.stack([np.interp(seconds, self.times, axis) for axis in places.T], axis=-1)
+        return torch.from_numpy(now).to(frames.device)
+
+    def distance(self, points: Tensor, frames: Tensor) -> Tensor:
+        """Metres to the edge, negative inside: points (F, ..., 2), x and z, at frames (F,) → (F, ...).
+
+        Infinite at frames at which it is not there.
+        """
+        middle = self.middle(frames).to(points).reshape(len(frames), *[1] * (points.ndim - 2), 2)
+        there = self.there(frames).reshape(len(frames), *[1] * (points.ndim - 2))
+        return torch.where(there, self.depth(points - middle), torch.inf)
+
+    def depth(self, points: Tensor) -> Tensor:
+        """Metres to the edge, negative inside: points (..., 2) from its middle → (...)."""
+        if self.size is None:
+            return points.norm(dim=-1) - (self.radius or 0.0)
+        beyond = self._beyond(points)[0]
+        return beyond.clamp_min(0).norm(dim=-1) + beyond.amax(-1).clamp_max(0)
+
+    def outward(self, points: Tensor) -> Tensor:
+        """Unit vectors (..., 2) of the shortest way out or away: points (..., 2) from its middle."""
+        ahead = points.new_tensor([1.0, 0.0]).expand_as(points)
+        if self.size is None:
+            length = points.norm(dim=-1, keepdim=True)
+            return torch.where(length > 1e-9, points / length.clamp_min(1e-9), ahead)
+        beyond, sign = self._beyond(points)
+        nearest_side = torch.nn.functional.one_hot(beyond.argmax(-1), 2).to(points)
+        away = torch.where((beyond > 1e-9).any(-1, keepdim=True), beyond.clamp_min(0), nearest_side)
+        return self._turned(torch.nn.functional.normalize(away, dim=-1) * sign, self.degrees)
+
+    def _beyond(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """How far points (..., 2) are beyond the sides of the box, along its axes, and on which side of its middle."""
+        local = self._turned(points, -self.degrees)
+        half = points.new_tensor(self.size or (0.0, 0.0)) / 2
+        return local.abs() - half, torch.where(local < 0, -1.0, 1.0).to(points)
+
+    @staticmethod
+    def _turned(points: Tensor, degrees: float) -> Tensor:
+        """Points (..., 2) of (x, z) turned about the middle, from +z towards +x."""
+        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        x, z = points.unbind(-1)
+        return torch.stack([x * cos + z * sin, z * cos - x * sin], dim=-1)
+
+    def nearest(self, joints: Tensor) -> Observation:
+        """The pelvis moved out, wherever it or, for the whole body, any joint is nearer than the margin.
+
+        Each stretch of such frames is passed on one side: all its frames move square to the line from where the way
+        comes in to where it goes out, as seen from the obstacle, and by as little as that takes. Stretches that begin
+        or end the motion have no such line and go straight out.
+        """
+        frames = torch.arange(len(joints), device=joints.device)
+        values, mask = joints.double().clone(), torch.zeros_like(joints, dtype=torch.bool)
+        near = values if self.body == "whole" else values[:, :1]
+        points = near[..., [0, 2]] - self.middle(frames)[:, None]
+        inside = ((self.depth(points) < self.margin - _SLACK / 10).any(-1) & self.there(frames)).tolist()
+        frame = 0
+        while frame < len(inside):
+            first = frame
+            while frame < len(inside) and inside[frame]:
+                frame += 1
+            if frame > first:
+                direction = self._way_out(points[:, 0], first, frame)
+                shift = self._needed(points[first:frame], direction)
+                values[first:frame, 0, 0] += shift * direction[:, 0]
+                values[first:frame, 0, 2] += shift * direction[:, 1]
+                mask[first:frame, 0, 0] = mask[first:frame, 0, 2] = True
+            frame += 1
+        return asking(joints, values, mask)
+
+    def foremost(self, joints: Tensor) -> Observation:
+        """Of each stretch the frame that has farthest to go, and a little beyond: a way that bends smoothly round it
+        mostly clears all."""
+        wanted = self.nearest(joints)
+        move = torch.where(wanted.mask, wanted.values - joints, 0.0)
+        far = move[:, 0].norm(dim=-1)
+        keep, frame = torch.zeros_like(far, dtype=torch.bool), 0
+        for inside, stretch in groupby(wanted.mask[:, 0].any(-1).tolist()):
+            after = frame + len(list(stretch))
+            if inside:
+                keep[frame + int(far[frame:after].argmax())] = True
+            frame = after
+        beyond = wanted.values + _BEYOND * move / far.clamp_min(1e-9)[:, None, None]
+        return replace(wanted, values=beyond, mask=wanted.mask & keep[:, None, None])
+
+    def _way_out(self, way: Tensor, first: int, after: int) -> Tensor:
+        """Unit vectors (n, 2) along which the frames first … after - 1 of a way (F, 2) from the middle leave."""
+        run = way[first:after]
+        if first > 0 and after < len(way):
+            line = way[after] - way[first - 1]
+            if line.norm() > 1e-6:
+                return self._sideways(line, run)
+        out = self.outward(run)
+        if (out[1:] * out[:-1]).sum(-1).ge(_NEVER_TURNS).all():
+            return out
+        line = run[-1] - run[0]
+        return self._sideways(line, run) if line.norm() > 1e-6 else self.outward(run.mean(0)).expand_as(run)
+
+    @staticmethod
+    def _sideways(line: Tensor, run: Tensor) -> Tensor:
+        """The unit vector (n, 2) square to a line, to the side on which the run (n, 2) mostly is; left if neither."""
+        left = torch.stack([line[1], -line[0]]) / line.norm()
+        return (left if (run @ left).sum() > -1e-9 else -left).expand_as(run)
+
+    def _needed(self, points: Tensor, direction: Tensor) -> Tensor:
+        """(n,) metres along direction (n, 2) after which all points (n, J, 2) are beyond the margin.
+
+        The region within the margin is convex: a point that has left it along a line never comes back.
+        """
+        margin = self.margin + _SLACK
+        far = points.norm(dim=-1).max() + self.margin + 2 * max(self.radius or 0.0, *(self.size or (0.0,))) + 1
+        shift = points.new_zeros(len(points))
+        for _ in range(points.shape[1]):
+            low = shift[:, None].expand(points.shape[:2])
+            inside = self.depth(points + low[..., None] * direction[:, None]) < margin
+            if not inside.any():
+                break
+            start, high = low, low + 2 * far
+            for _ in range(30):
+                middle = (low + high) / 2
+                within = self.depth(points + middle[..., None] * direction[:, None]) < margin
+                low, high = torch.where(within, middle, low), torch.where(within, high, middle)
+            shift = torch.where(inside, high, start).amax(-1)
+        return shift
+
+    def misses(self, joints: Tensor, world: Tensor | None = None) -> Tensor:
+        """How deep the body is inside the edge at each frame where it is: (N,) metres."""
+        distance = self._clearance(joints)
+        return -distance[distance < 0]
+
+    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
+        closest = self._clearance(joints).min().item()
+        return f"keep out: {closest:.2f} m away" if closest >= 0 else f"keep out: {-closest:.2f} m inside"
+
+    def _clearance(self, joints: Tensor) -> Tensor:
+        """(F,) metres from the edge to the nearest joint that has to stay out; infinite where it is not there."""
+        near = joints if self.body == "whole" else joints[:, :1]
+        return self.distance(near[..., [0, 2]], torch.arange(len(joints), device=joints.device)).amin(-1)

@@ -1,0 +1,209 @@
+"""Goals of whole poses: key frames from numbers, or from a file of a motion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from guidance.goals.base import (
+    FURTHEST,
+    Degrees,
+    Frame,
+    JointName,
+    Place,
+    Position,
+    Quaternion,
+    Span,
+    asking,
+    during,
+    free_as_nan,
+    nothing,
+    wanting,
+)
+from guidance.goals.heading import faces
+from guidance.goals.observation import Observation
+from guidance.goals.orientations import Orientation, Turning
+from motion_diffusion.body.heading import turn
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.rig import Rig
+from motion_diffusion.body.rotations import from_quaternion, to_quaternion
+from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.errors import InputError
+
+_OF_FILE = ("file_frame", "mapping", "up", "at", "degrees")
+"""Fields about `file`."""
+
+Rotations22 = Annotated[list[Quaternion], Field(min_length=len(JOINTS), max_length=len(JOINTS))]
+Frame22 = Annotated[list[Position | None], Field(min_length=len(JOINTS), max_length=len(JOINTS))]
+
+
+class Pose(Span):
+    """Have a pose, or all but some joints of it free, at a time; or from `start` to `end`.
+
+    Give one of `joints` (held all the time), `motion` and `file` (frame after frame).
+    """
+
+    kind: Literal["pose"] = "pose"
+    joints: dict[JointName, Position] | None = None
+    """Positions by the name of the joint: {"left_wrist": [x, y, z], ...}, metres, null for free axes."""
+    motion: Annotated[list[Frame22], Field(min_length=1)] | None = None
+    """Frames, 20 a second, each with 22 positions [x, y, z] in the order of the skeleton; null for what is free."""
+    rotations: Rotations22 | None = None
+    """22 quaternions [w, x, y, z] in the order of the skeleton, each relative to its parent and the first in the world,
+    as SMPL has them: all 1, 0, 0, 0 is the T-pose that looks to +z. Held all the time."""
+    root: Position | None = None
+    """Where the pelvis of `rotations` is, metres; null for axes along which it stays where the motion has it."""
+    file: str | None = None
+    """A motion: .npz of this project or of AMASS, .bvh, .amc, or HumanML3D's .npy; its path from the folder of the goal
+    file. One from elsewhere is moved to begin at (0, 0) and to face +z."""
+    file_frame: Frame | None = None
+    """The first frame that is taken from the file, at 20 frames a second; 0 if it is not given."""
+    mapping: str | None = None
+    """For a .bvh or .amc of a skeleton that is not known: a JSON file like those in assets/mappings, as `file` is
+    given."""
+    up: Literal["x", "y", "z"] | None = None
+    """For a .bvh or .amc: which axis points up, where that cannot be told."""
+    only: Annotated[list[JointName], Field(min_length=1)] | None = None
+    """Names of the joints that are wanted; the others are free."""
+    at: Place | None = None
+    """[x, z]: where the pelvis of the first frame from the file is put."""
+    degrees: Degrees | None = None
+    """Where the first frame from the file faces: 0 is +z, 90 is +x."""
+
+    retargeted: bool = False
+    """Whether `motion` is that of another body, put on this one by the directions of its bones."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Pose:
+        if [self.joints, self.motion, self.rotations, self.file].count(None) != 3:
+            raise ValueError("give one of 'joints', 'motion', 'rotations' and 'file'")
+        if self.root is not None and self.rotations is None:
+            raise ValueError("'root' goes with 'rotations'; take it out")
+        if self.file is None and any(getattr(self, name) is not None for name in _OF_FILE):
+            raise ValueError(f"{', '.join(map(repr, _OF_FILE))} go with 'file'; take them out")
+        if self.joints is not None and self.only is not None:
+            raise ValueError("'only' goes with 'motion', 'rotations' or 'file'; name fewer 'joints'")
+        if self.joints is not None and all(axis is None for place in self.joints.values() for axis in place):
+            raise ValueError("'joints' leaves every axis free; give at least one number")
+        if self.motion is not None and self.is_interval and len(self.motion) < self.frames:
+            raise ValueError(f"'motion' has {len(self.motion)} frames; 'start' to 'end' are {self.frames}")
+        return self
+
+    @staticmethod
+    def of(joints: Tensor, frame: int, only: Sequence[str] | None = None, **common: Any) -> Pose:
+        """A pose, or frame after frame of a motion (n, 22, 3), from a frame on. common: tolerance and weight."""
+        return Pose(frame=frame, motion=joints.tolist(), only=None if only is None else list(only), **common)
+
+    @property
+    def frames(self) -> int:
+        """How many frames it speaks of."""
+        return len(self.motion) if self.motion is not None and not self.is_interval else super().last - self.first + 1
+
+    @property
+    def last(self) -> int:
+        return self.first + self.frames - 1
+
+    @property
+    def depends(self) -> bool:
+        return self.rotations is not None and None in self._root
+
+    @property
+    def _root(self) -> Position:
+        return self.root or (None, None, None)
+
+    def _body(self) -> Rig:
+        """Of `rotations`, the pelvis at the origin."""
+        turns = from_quaternion(torch.tensor(self.rotations, dtype=torch.float64))[None]
+        return Rig(turns, torch.zeros(1, 3, dtype=torch.float64), FPS)
+
+    def turns(self) -> list[Orientation]:
+        """How `rotations` turn the joints, of which their places tell a part."""
+        if self.rotations is None or self.only is not None:
+            return []
+        world, when = self._body().world[0], {name: getattr(self, name) for name in ("time", "frame", "start", "end")}
+        names: tuple[Turning, ...] = get_args(Turning)
+        return [Orientation(joint=name, rotation=to_quaternion(world[JOINTS.index(name)]), **when) for name in names]
+
+    def nearest(self, joints: Tensor) -> Observation:
+        if self.rotations is None:
+            return super().nearest(joints)
+        rows = self.within(len(joints))
+        values, mask = joints.double().clone(), torch.zeros_like(joints, dtype=torch.bool)
+        at = slice(rows.start, rows.stop)
+        root = torch.tensor(free_as_nan(self._root), dtype=torch.float64)
+        root = torch.where(root.isnan(), values[at, :1], root)
+        values[at] = root + self._body().joints
+        mask[at] = ~torch.tensor([name not in (self.only or JOINTS) for name in JOINTS])[:, None]
+        return asking(joints, values, mask)
+
+    def observe(self, frames: int) -> Observation:
+        if self.file is not None:
+            raise InputError(f"the pose of {self.file} has not been read yet; use load_goals, or Goals.resolved")
+        rows = self.within(frames)
+        if self.joints is not None:
+            values = nothing(1)
+            for name, position in self.joints.items():
+                values[0, JOINTS.index(name)] = torch.tensor(free_as_nan(position), dtype=torch.float64)
+            return wanting(frames, rows, values)
+        if self.rotations is not None:
+            values = self._body().joints + torch.tensor(free_as_nan(self._root), dtype=torch.float64)
+            if self.only is not None:
+                values[:, [joint for joint, name in enumerate(JOINTS) if name not in self.only]] = torch.nan
+            return wanting(frames, rows, values)
+        free: Position = (None, None, None)
+        poses = [[free_as_nan(place or free) for place in pose] for pose in (self.motion or [])[: len(rows)]]
+        values = torch.tensor(poses, dtype=torch.float64).reshape(-1, len(JOINTS), 3)
+        if self.only is not None:
+            values[:, [joint for joint, name in enumerate(JOINTS) if name not in self.only]] = torch.nan
+        return wanting(frames, rows, values)
+
+    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
+        entries = int(self.nearest(joints).mask.any(-1).any(0).sum())
+        return f"{entries} joints, {self.frames} frame{'s' * (self.frames > 1)}" if entries > 1 else ""
+
+    def resolved(self, folder: Path) -> Pose:
+        """The same with what its file says, as numbers. InputError for a file that is missing, short or another."""
+        if self.file is None:
+            return self
+        motion = _read(folder / self.file, None if self.mapping is None else folder / self.mapping, self.up)
+        joints = motion.joints
+        first = self.file_frame or 0
+        if first + self.frames > len(joints):
+            raise InputError(
+                f"{self.file} has {len(joints)} frames; frame {first} and the {self.frames - 1} after it are not all "
+                "there; choose another 'file_frame' or times"
+            )
+        joints = joints[first : first + self.frames].double()
+        if self.degrees is not None:
+            floor = joints[:1, :1] * joints.new_tensor([1.0, 0.0, 1.0])
+            joints = turn(joints - floor, math.radians(self.degrees) - faces(joints[:1])) + floor
+        if self.at is not None:
+            joints = joints - joints[:1, :1] * joints.new_tensor([1.0, 0.0, 1.0])
+            joints = joints + joints.new_tensor([self.at[0], 0.0, self.at[1]])
+        if joints.abs().max() > FURTHEST:
+            raise InputError(f"{self.file} goes more than {FURTHEST:g} m away; place it with 'at'")
+        kept = self.model_dump(exclude={"file", "motion", "retargeted", *_OF_FILE})
+        retargeted = bool(motion.provenance.get("retargeted"))
+        return Pose(**kept, motion=joints.tolist(), retargeted=retargeted)
+
+    @property
+    def when(self) -> str:
+        return during(self.first / FPS, self.last_time)
+
+
+def _read(path: Path, mapping: Path | None, up: Literal["x", "y", "z"] | None) -> Motion:
+    """A motion file, at 20 frames a second. Raises InputError."""
+    from data_loaders.load_motion import (
+        read_motion,  # lazily: the loaders lie above this package, which works without them
+    )
+
+    try:
+        return read_motion(path, mapping=mapping, up=up, from_origin=True)
+    except OSError as error:
+        raise InputError(f"{error}, from the folder of the goal file") from None

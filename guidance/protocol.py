@@ -1,0 +1,77 @@
+"""What a batch of motions is asked to meet, as every method of guidance sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from guidance.goals.goal_set import Goals
+from guidance.goals.observation import Observation
+from guidance.windows import Separate, Timeline
+from motion_diffusion.body.skeleton import JOINTS
+from motion_diffusion.model import MotionModel
+
+Function = Callable[[Tensor, Tensor], Tensor]
+"""Any wish in Python: (joints (M, N, J, 3) in metres, lengths (M,)) → what is missing in m² (M,), differentiable."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A model, and what each of M motions shall meet. A timeline says how the model's windows make the motions."""
+
+    model: MotionModel
+    goals: tuple[Goals, ...]
+    timeline: Timeline
+    functions: tuple[Function, ...] = ()
+
+    @staticmethod
+    def of(model: MotionModel, goals: Sequence[Goals], lengths: Tensor, functions: Sequence[Function] = ()) -> Task:
+        """Every motion in a window of its own; lengths: (M,) frames."""
+        return Task(model, tuple(goals), Separate(model.representation, lengths), tuple(functions))
+
+    @cached_property
+    def known(self) -> Observation:
+        """What is wanted whatever the motions are: (M, N, J, 3)."""
+        each = [goals.observe(n) for goals, n in zip(self.goals, self.timeline.lengths.tolist(), strict=True)]
+        return self._for_model(each)
+
+    @cached_property
+    def depends(self) -> bool:
+        """Whether what is wanted depends on the motions: obstacles, contacts and the like."""
+        return any(goals.depends for goals in self.goals)
+
+    def joints(self, x0: Tensor) -> Tensor:
+        """The motions (M, N, J, 3) in metres that x̂0 (B, F, D) makes."""
+        return self.timeline.joints(self.model.representation.denormalise(x0))
+
+    def nearest(self, joints: Tensor) -> Observation:
+        """Where the goals want motions (M, N, J, 3) that are as they are."""
+        if not self.depends:
+            return self.known
+        bodies = joints.detach().expand(*joints.shape[:2], len(JOINTS), 3)
+        lengths = self.timeline.lengths.tolist()
+        return self._for_model(
+            [goals.nearest(body[:n]) for goals, body, n in zip(self.goals, bodies, lengths, strict=True)]
+        )
+
+    def foremost(self, motion: int, joints: Tensor) -> Observation:
+        """Where the goals of one motion want it first, joints being (n, J, 3); see `GoalBase.foremost`."""
+        body = joints.detach().expand(len(joints), len(JOINTS), 3)
+        wanted = self.goals[motion].nearest(body, foremost=True)
+        return wanted.known_to(self.model.representation).to(joints.device)
+
+    def loss(self, x0: Tensor) -> Tensor:
+        """(M,) m²: the mean squared distance of each motion to its goals, and what its functions say.
+
+        The gradient of half the squared distance to a set is the way from its nearest point, however that depends on
+        the motion; so the nearest point is held fixed.
+        """
+        joints = self.joints(x0)
+        loss = self.nearest(joints).loss(joints)
+        return loss + sum(function(joints, self.timeline.lengths) for function in self.functions)
+
+    def _for_model(self, each: Sequence[Observation]) -> Observation:
+        return Observation.stack(each).known_to(self.model.representation).to(self.model.device)

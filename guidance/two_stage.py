@@ -1,0 +1,108 @@
+"""Two stages: a model of the path alone finds the way of the root, and the body is guided along it (GMD)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from guidance.classifier import ClassifierOptions, classifier
+from guidance.goals.goal_set import Goals, Path_, Waypoint
+from guidance.gp_displacement import Displacement
+from guidance.projection import projection
+from guidance.protocol import Task
+from motion_diffusion.body.heading import gaussian
+from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.diffusion.samplers import Denoise, Noise
+from motion_diffusion.errors import InputError
+from motion_diffusion.model import MotionModel
+from motion_diffusion.option_ranges import Range
+
+SMOOTHING = 6.0
+"""Sigma in frames of the gaussian over the path: models of the root alone know no velocities: they tremble."""
+
+
+@dataclass(frozen=True)
+class StagesOptions:
+    """Two stages: first a path by a model of the root alone, then the body that follows it."""
+
+    path_model: str = "root-v"
+    """Name of a shipped model of the path, or a run directory."""
+    steps: Annotated[int, Range(1, 1000)] = 50
+    """Denoising steps for the path."""
+
+
+def with_paths(
+    goals: Sequence[Goals], texts: Sequence[str], lengths: Tensor, seeds: Sequence[int], options: StagesOptions
+) -> list[Goals]:
+    """The goals of each motion, and before them a path through those that the root has; lengths: (M,) frames.
+
+    InputError as `check_stages`.
+    """
+    check_stages(options, int(lengths.max()))
+    model = _path_model(options.path_model)
+    lengths = lengths.to(model.device)  # which need not be that of the body's model
+    of_root = [_of_root(wanted, n) for wanted, n in zip(goals, lengths.tolist(), strict=True)]
+    task = Task.of(model, of_root, lengths)
+
+    def guide(denoise: Denoise, noise: Noise) -> Denoise:
+        return projection(classifier(denoise, task, ClassifierOptions(scaling="variance")), task, noise)
+
+    x = model.sample(texts, lengths.tolist(), seeds=seeds, steps=options.steps, guide=guide)
+    return [
+        Goals(goals=[_path(_smooth(path[:n], wanted)), *wanted.goals])
+        for path, wanted, n in zip(task.joints(x), goals, lengths.tolist(), strict=True)
+    ]
+
+
+def check_stages(options: StagesOptions, longest: int) -> None:
+    """InputError if there is no such model of the path, or it makes none of so many frames or in so many steps."""
+    model = _path_model(options.path_model)
+    if model.representation.whole_body:
+        raise InputError(f"{model.name} is a model of the whole body; give one of the path, such as root-v")
+    if longest > model.config.max_frames:
+        raise InputError(
+            f"{model.name} makes paths of up to {model.config.max_frames / FPS:g} s, not {longest / FPS:g} s; "
+            "leave stages out of --guidance"
+        )
+    Range(1, model.times(1)[0]).check("--stages.steps", options.steps)
+
+
+@lru_cache(maxsize=1)
+def _path_model(name: str) -> MotionModel:
+    """Read once, and not for every motion that is to be checked."""
+    return MotionModel.load(name)
+
+
+def _of_root(goals: Goals, frames: int) -> Goals:
+    """What a model without a body can be asked to meet: where the pelvis shall be, and what it shall keep out of.
+
+    Where a frame has goals for other joints alone, the pelvis shall be amid them; the body reaches for them later.
+    """
+    wanted = goals.observe(frames)
+    seen = wanted.mask[..., 0] & wanted.mask[..., 2]
+    seen = torch.where(seen[:, :1], seen & (torch.arange(seen.shape[1]) == 0), seen)
+    amid = (wanted.values * seen[..., None]).sum(1) / seen.sum(1).clamp_min(1)[:, None]
+    places = [Waypoint(frame=k, x=amid[k, 0].item(), z=amid[k, 2].item()) for k in seen.any(1).nonzero()[:, 0].tolist()]
+    return Goals(goals=[*places, *(g for g in goals.goals if g.kind == "obstacle" and g.body == "root")])
+
+
+def _smooth(path: Tensor, goals: Goals) -> Tensor:
+    """A path (N, 1, 3) without its trembling, through the places that the pelvis' own goals name: (N, 3).
+
+    Not through those amid other joints, which swing and step: the body need not.
+    """
+    smooth = gaussian(path[:, 0], SMOOTHING)[:, None]
+    own = goals.observe(len(path))
+    mask = own.mask[:, :1] & torch.tensor([True, False, True])
+    return (smooth + Displacement(mask)((own.values[:, :1] - smooth) * mask))[:, 0]
+
+
+def _path(path: Tensor) -> Path_:
+    """A path goal through places (N, 3), one a frame. It counts as met within a metre: the goals proper say more."""
+    points = [(x, z) for x, _, z in path.tolist()]
+    return Path_(points=points, times=[frame / FPS for frame in range(len(points))], tolerance=1.0)

@@ -1,0 +1,145 @@
+"""Where feet stand: stretches of a motion in which a toe, and the ankle above it, keep to a place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from motion_diffusion.body.motion_metrics import TOES
+from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS
+
+Way = NDArray[np.float64]
+"""(F, 3): where a joint is, metres. NumPy's, since its operations on so few numbers cost a fifth of PyTorch's."""
+
+FEET = ((7, 10), (8, 11))
+"""Ankle and toe, left and right."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Within which a joint of a foot stands. Heights are above the level of a motion's lowest toes, or ankles.
+
+    A stand begins and ends with a low and slow step from frame to frame, and no step in it is high or fast: what slides
+    between two slow steps stands.
+    """
+
+    low: float
+    """m"""
+    high: float
+    """m"""
+    slow: float
+    """m/s"""
+    level: float
+    """m/s upwards or downwards, for slow steps"""
+    fast: float
+    """m/s"""
+    spread: float
+    """m from its place: what goes farther does not stand, but stands, goes, and stands again."""
+
+
+TOE = Limits(low=0.06, high=0.09, slow=0.2, level=0.08, fast=0.9, spread=0.12)
+ANKLE = Limits(low=0.02, high=0.03, slow=0.2, level=0.08, fast=0.3, spread=0.015)
+"""Of the way that is left to an ankle when its toe stands."""
+LEVEL = 0.05
+"""Share of the frames whose lowest toe (ankle) is below that level."""
+SHORTEST = 3
+"""Frames of a stand, at least."""
+GAP = 3
+"""Frames on either side of the fastest step in which it goes."""
+STILL = 0.1
+"""m/s: where a foot stands is a mean in which frames count half that are as fast as this."""
+DEEP = 0.3
+"""m below 0: a motion whose feet are deeper has a floor of its own at their level."""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A joint of a foot that stands at a place (3,) in metres from frame start up to, not including, end."""
+
+    joint: int
+    start: int
+    end: int
+    place: Tensor
+
+
+def feet_level(joints: Tensor) -> float:
+    """Height in metres of the feet of a motion (F, 22, 3): the higher of the two toes' lower quartiles over time.
+
+    A single foot below the floor, as with a bone that is too long, does not lower it.
+    """
+    return joints[:, TOES, 1].quantile(0.25, dim=0).max().item()
+
+
+def floor_height(joints: Tensor) -> float:
+    """Height in metres of the floor of a motion (F, 22, 3): 0, or `feet_level` if that is `DEEP` or more below 0."""
+    level = feet_level(joints)
+    return 0.0 if level > -DEEP else level
+
+
+def find_stands(joints: Tensor, floor: float | None = None) -> list[Stand]:
+    """When and where toes stand in a motion (F, 22, 3), and ankles above toes that stand.
+
+    Places of toes below the floor (height in metres, by default `floor_height`) are lifted onto it, and joints below
+    it do not lower the level that heights are measured from.
+    """
+    if floor is None:
+        floor = floor_height(joints)
+    ways = joints.detach().double().numpy()
+    heights = ways[..., 1].clip(min=floor)
+    lowest = {j: float(np.quantile(heights[:, pair].min(1), LEVEL)) for pair in zip(*FEET, strict=True) for j in pair}
+    stands = []
+    for ankle, toe in FEET:
+        for start, end in _stretches(ways[:, toe], lowest[toe], TOE):
+            place = _place(ways[start:end, toe])
+            lifted = max(floor - place[1], 0.0)
+            place[1] += lifted
+            stands.append(Stand(toe, start, end, torch.from_numpy(place)))
+            way = ways[start:end, ankle] - ways[start:end, toe] + place
+            for first, last in _stretches(way, lowest[ankle] + lifted, ANKLE):
+                bone = _place(way[first:last]) - place
+                above = place + BONE_LENGTHS[toe].item() * bone / max(np.linalg.norm(bone), 1e-12)
+                stands.append(Stand(ankle, start + first, start + last, torch.from_numpy(above)))
+    return stands
+
+
+def _stretches(way: Way, lowest: float, limits: Limits) -> Iterator[tuple[int, int]]:
+    """Frames [start, end) in which a joint stands."""
+    height, speed = np.maximum(way[1:, 1], way[:-1, 1]) - lowest, _speed(way)
+    sure = (height < limits.low) & (speed < limits.slow) & (np.abs(np.diff(way[:, 1])) * FPS < limits.level)
+    may = np.diff(np.pad((height < limits.high) & (speed < limits.fast), 1).astype(int))
+    for start, end in zip((may > 0).nonzero()[0].tolist(), (may < 0).nonzero()[0].tolist(), strict=True):
+        yield from _narrow(way, sure, start, end + 1, limits.spread)
+
+
+def _narrow(way: Way, sure: NDArray[np.bool_], start: int, end: int, spread: float) -> Iterator[tuple[int, int]]:
+    """The same from its first sure step to its last, or, where it goes too far, of what is before and after that."""
+    steps = sure[start : max(end - 1, start)].nonzero()[0]
+    if not len(steps) or steps[-1] + 2 - steps[0] < SHORTEST:
+        return
+    start, end = start + int(steps[0]), start + int(steps[-1]) + 2
+    if np.linalg.norm(way[start:end] - _place(way[start:end]), axis=-1).max() <= spread:
+        yield start, end
+        return
+    fastest = start + int(_speed(way[start:end]).argmax())
+    yield from _narrow(way, sure, start, max(fastest + 1 - GAP, start), spread)
+    yield from _narrow(way, sure, min(fastest + 1 + GAP, end), end, spread)
+
+
+def _speed(way: Way) -> NDArray[np.float64]:
+    """(F - 1,) m/s from frame to frame."""
+    speed: NDArray[np.float64] = np.linalg.norm(np.diff(way, axis=0), axis=-1) * FPS
+    return speed
+
+
+def _place(way: Way) -> NDArray[np.float64]:
+    """Where a joint stands: the mean, in which frames count more the slower they are."""
+    speed = _speed(way)
+    slower = np.minimum(np.concatenate([speed[:1], speed]), np.concatenate([speed, speed[-1:]]))
+    weight = 1 / (1 + (slower / STILL) ** 2)
+    place: NDArray[np.float64] = weight @ way / weight.sum()
+    return place

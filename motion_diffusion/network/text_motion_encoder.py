@@ -1,0 +1,152 @@
+"""A model of which words go with which motion: both become points on one sphere, near each other where they match.
+
+It is what motions are judged by where the published evaluators cannot be had: retrieval of the right words for a motion
+(R-precision) and the distance between the distributions of real and of made motions (FID) need no more than such an
+embedding. As in TMR (Petrovich et al. 2023) two transformers are trained by contrast (van den Oord et al. 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from motion_diffusion import pretrained
+from motion_diffusion.body.heading import to_origin
+from motion_diffusion.body.representation import Representation, encode
+from motion_diffusion.network.denoiser import (
+    Block,
+    Depth,
+    Dropout,
+    FramesPerToken,
+    Heads,
+    TextContext,
+    TextDepth,
+    TextDim,
+    Width,
+    check_sizes,
+    sinusoids,
+)
+from motion_diffusion.network.text_encoders import text_encoder
+from motion_diffusion.network.text_fit_scale import FitScale, read_fit_scale
+
+
+@dataclass(frozen=True)
+class MatcherConfig:
+    """Everything but the weights; stands in config.json."""
+
+    features: tuple[str, ...] = ("root", "positions", "velocities")
+    """Groups of features that it looks at."""
+    text: str = "static"
+    text_dim: TextDim = 128
+    width: Width = 192
+    depth: Depth = 4
+    text_depth: TextDepth = 3
+    heads: Heads = 4
+    frames_per_token: FramesPerToken = 4
+    embedding: Width = 64
+    """Dimensions of the sphere's space. Few, since a Fréchet distance needs many more motions than dimensions."""
+    dropout: Dropout = 0.1
+    training: str = ""
+    """One line on what it was trained on."""
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        check_sizes(self, file=True)
+
+
+class Matcher(nn.Module):
+    """Embeds texts and motions; `similarity` of their embeddings says how well they match."""
+
+    def __init__(self, config: MatcherConfig, representation: Representation):
+        super().__init__()
+        self.name = "untitled"
+        self.config = config
+        self.representation = representation
+        self.words = text_encoder(config.text)
+        width = config.width
+        self.embed = nn.Linear(config.frames_per_token * representation.size, width)
+        self.summary = nn.Parameter(torch.randn(width) * 0.02)
+        self.blocks = nn.ModuleList(Block(width, config.heads, config.dropout) for _ in range(config.depth))
+        self.of_motion = nn.Linear(width, config.embedding)
+        self.text = TextContext(config)
+        self.of_text = nn.Linear(width, config.embedding)
+        self.log_scale = nn.Parameter(torch.tensor(10.0).log())
+        """Logarithm of the inverse temperature of the contrast."""
+        self.scale: FitScale | None = None
+        """Which similarities mean that a motion fits its words, where that was measured."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """(N, embedding) unit vectors of N sentences."""
+        words, visible = self.words(texts)
+        device = self.summary.device
+        context, _ = self.text(words.to(device), visible.to(device))
+        return F.normalize(self.of_text(context[:, 0]), dim=-1)
+
+    def embed_motions(self, joints: Sequence[Tensor]) -> Tensor:
+        """(N, embedding) unit vectors of N motions (F, 22, 3) in metres at 20 frames a second, wherever they begin."""
+        device = self.summary.device
+        lengths = torch.tensor([len(motion) for motion in joints], device=device)
+        padded = pad_sequence([to_origin(motion.float()) for motion in joints], batch_first=True).to(device)
+        features = encode(padded, lengths=lengths, groups=self.config.features)
+        return self.embed_features(self.representation.normalise(features), lengths)
+
+    def embed_features(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The same from normalised features (N, F, D), of which so many frames count."""
+        patch = self.config.frames_per_token
+        frames = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        x = F.pad(x * frames[..., None], (0, 0, 0, -x.shape[1] % patch))
+        tokens = F.pad(frames, (0, -frames.shape[1] % patch)).unflatten(1, (-1, patch)).any(-1)
+        h = self.embed(x.unflatten(1, (-1, patch)).flatten(2))
+        h = torch.cat([self.summary.expand(len(h), 1, -1), h], dim=1)
+        h = h + sinusoids(torch.arange(h.shape[1], device=x.device), h.shape[-1], fastest=4.0, slowest=1024.0)
+        visible = F.pad(tokens, (1, 0), value=True)
+        for block in self.blocks:
+            h = block(h, None, visible)
+        return F.normalize(self.of_motion(F.layer_norm(h[:, 0], h.shape[-1:])), dim=-1)
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that identify the weights."""
+        return pretrained.digest_of(self._tensors())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return pretrained.tensors_of(self.state_dict(), "weights", self.representation)
+
+    def save(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
+        """Write config.json, model.safetensors and, if there is a scale, fit.json; weights in dtype, statistics in
+        float32."""
+        if self.scale is not None:
+            self.scale.write(Path(folder))
+        pretrained.write(Path(folder), self.config, self._tensors(), dtype)
+
+    @staticmethod
+    def load(name: str | Path) -> Matcher:
+        """Load a shipped matcher by its name, or any by its directory; ready for use.
+
+        Raises FileNotFoundError if there is none, InputError if it is damaged.
+        """
+        folder = pretrained.find(name, "matchers")
+        config = pretrained.read_config(folder, MatcherConfig)
+        with pretrained.reading(folder) as tensors:
+            statistics = pretrained.part(tensors, "representation")
+            matcher = Matcher(config, Representation.from_tensors(config.features, 1.0, statistics))
+            matcher.load_state_dict(pretrained.part(tensors, "weights"))
+        matcher.name, matcher.scale = folder.resolve().name, read_fit_scale(folder)
+        return matcher.eval().requires_grad_(False)
+
+
+def contrast(matcher: Matcher, motions: Tensor, texts: Tensor, same: Tensor) -> Tensor:
+    """The loss of a batch: each motion shall pick out its words among all of the batch, and the words their motion.
+
+    motions, texts: (B, D) embeddings; same: (B, B) bool, which texts are the same sentence and so equally right. The
+    mean of both directions' cross-entropies (InfoNCE).
+    """
+    logits = matcher.log_scale.exp().clamp(max=100) * motions @ texts.T
+    wanted = same / same.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, wanted) + F.cross_entropy(logits.T, wanted)) / 2

@@ -1,0 +1,88 @@
+"""The directory of a model: config.json, and model.safetensors with its weights and the statistics of its features."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from motion_diffusion.assets import ASSETS
+from motion_diffusion.atomic_io import atomic, read_json, save_tensors
+from motion_diffusion.body.representation import Representation
+from motion_diffusion.errors import InputError
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+T = TypeVar("T")
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Sixteen hex digits that identify weights, the same in float16 and float32."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode() + value.detach().half().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def tensors_of(weights: Mapping[str, Tensor], called: str, representation: Representation) -> dict[str, Tensor]:
+    """What is written of a model: its weights, as `called`.<name>, and its representation's statistics."""
+    named = {f"{called}.{name}": value for name, value in weights.items()}
+    return named | {f"representation.{name}": value for name, value in representation.tensors().items()}
+
+
+def part(tensors: Mapping[str, Tensor], called: str) -> dict[str, Tensor]:
+    """The tensors `called`.<name>, by name."""
+    return {k.removeprefix(f"{called}."): v for k, v in tensors.items() if k.startswith(f"{called}.")}
+
+
+def write(directory: Path, config: Any, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+    """Write a model's config (a dataclass) and tensors; weights in dtype, statistics in float32."""
+    kept = {
+        name: value.detach().to(torch.float32 if name.startswith("representation.") else dtype)
+        for name, value in tensors.items()
+    }
+    with atomic(directory / CONFIG) as path:
+        path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+    with atomic(directory / WEIGHTS) as path:
+        save_tensors(kept, path)
+
+
+def shipped(kind: str) -> list[str]:
+    """Names of what comes with the project, of a kind: models, matchers."""
+    return sorted(path.parent.name for path in (ASSETS / kind).glob(f"*/{CONFIG}"))
+
+
+def find(name: str | Path, kind: str) -> Path:
+    """The directory of a shipped one or of a run; FileNotFoundError names those that there are."""
+    for directory in (Path(name), ASSETS / kind / name):
+        if (directory / CONFIG).is_file() and (directory / WEIGHTS).is_file():
+            return directory
+    raise FileNotFoundError(
+        f"no {kind.removesuffix('s')} {str(name)!r}: give one of {', '.join(shipped(kind)) or '(none shipped)'} "
+        f"or a run directory with {CONFIG} and {WEIGHTS}"
+    )
+
+
+def read_config(directory: Path, config: type[T]) -> T:
+    """Read and check config.json; InputError names the field that is wrong."""
+    return read_json(directory / CONFIG, config, "copy or train it again")
+
+
+@contextmanager
+def reading(directory: Path) -> Iterator[dict[str, Tensor]]:
+    """The tensors of a model, in float32, to be put where they belong; InputError if the file or they do not fit."""
+    path = directory / WEIGHTS
+    try:
+        yield {name: value.float() for name, value in load_file(path).items()}
+    except (SafetensorError, RuntimeError, KeyError, InputError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} is not whole, or of another kind ({reason}); copy or train it again") from None

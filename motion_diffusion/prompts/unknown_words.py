@@ -1,0 +1,204 @@
+"""The words of a prompt that are unlike anything a model was trained on.
+
+A word is known if a caption has it in any form, or if it leaves open what is done (assets/captions/everyday.txt). One
+that says what is done (assets/captions/meanings.txt) is also known if a caption has a word of the same meaning; any
+other one if it is a misspelling of a known word, or if its vector has nearly the direction of one that captions have:
+a cosine of `ALIKE` or more. Everyday words that together say what is done, such as "stands up", are known if a phrase
+has them together (assets/captions/combinations.txt).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache, lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from motion_diffusion.assets import ASSETS
+from motion_diffusion.network.text_encoders import StaticEmbedding, text_encoder
+from motion_diffusion.prompts.known_actions import Known
+from motion_diffusion.prompts.words import forms, words_of
+
+EVERYDAY = ASSETS / "captions" / "everyday.txt"
+MEANINGS = ASSETS / "captions" / "meanings.txt"
+COMBINATIONS = ASSETS / "captions" / "combinations.txt"
+
+ALIKE = 0.55
+"""Cosine to a known word from which a word counts as known."""
+SHORT = 4
+"""Letters from which a word that is in no list says anything."""
+MISSPELT, MISSPELT_SHORT = 0.8, 0.75
+"""Share of letters in common from which a word that the text encoder does not have is a misspelling; the second for
+words of up to five letters, one of which may be wrong."""
+
+NEAREST, NAMED = 2, 4
+"""Phrases, and words, that a warning names."""
+JUDGED = 64
+"""Words of a prompt that are looked at; text encoders read about as many."""
+
+_BETWEEN = re.compile(r"[,.;:!?]|\b(?:and|then|before|after|while|but|afterwards)\b")
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """What of a prompt was not learned."""
+
+    words: tuple[str, ...]
+    """In the prompt's own words: "cartwheel", "stands up"."""
+    nearest: tuple[str, ...]
+    """Phrases that were learned, nearest first."""
+
+    @property
+    def warning(self) -> str:
+        """In one line."""
+        some = " or ".join(f'"{word}"' for word in self.words[:NAMED])
+        near = ", ".join(f'"{phrase}"' for phrase in self.nearest)
+        return f"nothing like {some} was learned; nearest: {near}"
+
+
+@dataclass(frozen=True)
+class _Combination:
+    """Groups of plain forms, of each of which a clause has one; and those that it has none of."""
+
+    groups: tuple[frozenset[str], ...]
+    without: frozenset[str]
+
+    def found(self, clause: Sequence[str]) -> list[str]:
+        """The words of a clause that make the combination; none if it does not."""
+        plain = [set(forms(word)) for word in clause]
+        if any(each & self.without for each in plain):
+            return []
+        places: list[int] = []
+        for group in self.groups:
+            place = next((i for i, each in enumerate(plain) if each & group and i not in places), None)
+            if place is None:
+                return []
+            places.append(place)
+        return [clause[i] for i in sorted(places)]
+
+
+def unknown_in(text: str, known: Known) -> Unknown | None:
+    """What of a prompt is unlike everything that was learned; None if nothing is."""
+    vocabulary = _vocabulary(known)
+    text = " ".join(text.split()[:JUDGED])
+    strange = [word for word in dict.fromkeys(words_of(text)) if not vocabulary.has(word)]
+    for words in vocabulary.strange_together(text):
+        if not set(words.split()) & {word for one in strange for word in one.split()}:
+            strange.append(words)
+    if not strange:
+        return None
+    return Unknown(tuple(strange), vocabulary.nearest(text, strange))
+
+
+class _Vocabulary:
+    """What is known, ready to be asked."""
+
+    def __init__(self, known: Known):
+        self.common = _everyday()
+        self.learned = {form for word in known.words for form in forms(word)}
+        self.spelt = sorted({*known.words, *self.common})
+        self.content = [word for word in known.words if not self.common & set(forms(word))]
+        self.directions = _directions(self.content) if self.content else torch.zeros(0, 1)
+        phrases = [(action, phrase) for action in known.actions for phrase in action.phrases]
+        self.owners = [action.name for action, _ in phrases]
+        self.phrases = [phrase for _, phrase in phrases]
+        self.places = _directions(self.phrases) if phrases else torch.zeros(0, 1)
+        clauses = [clause for phrase in self.phrases for clause in _clauses(phrase)]
+        self.together = {c for c in _combinations() if any(c.found(clause) for clause in clauses)}
+
+    def likeness(self, word: str) -> float:
+        """1 for a word that is known as it is, else the largest cosine to one that is."""
+        if self.common & (plain := set(forms(word))) or self.learned & plain:
+            return 1.0
+        if meanings := [line for line in _meanings() if plain & line]:
+            return float(any(line & self.learned for line in meanings))
+        if (len(word) < SHORT and word.isascii()) or self._is_joined(word):
+            return 1.0
+        share = MISSPELT_SHORT if len(word) <= SHORT + 1 else MISSPELT
+        if not _is_whole(word) and any(get_close_matches(form, self.spelt, 1, share) for form in plain):
+            return 1.0
+        return float((self.directions @ _directions([word])[0]).max()) if self.content else 0.0
+
+    def _is_joined(self, word: str) -> bool:
+        """Whether two known words make it: "sidekick", "downstairs"."""
+        places = range(SHORT - 1, len(word) - SHORT + 2)
+        known = self.common | self.learned
+        return any(word[:i] in known and known & set(forms(word[i:])) for i in places)
+
+    def has(self, word: str) -> bool:
+        """Whether a word is known."""
+        return self.likeness(word) >= ALIKE
+
+    def strange_together(self, text: str) -> list[str]:
+        """Combinations of everyday words that no phrase has."""
+        found = [c.found(clause) for clause in _clauses(text) for c in _combinations() if c not in self.together]
+        return list(dict.fromkeys(" ".join(words) for words in found if words))
+
+    def nearest(self, text: str, strange: Sequence[str]) -> tuple[str, ...]:
+        """Phrases of different actions that are most like a text, its strange words counting twice."""
+        if not self.phrases:
+            return ()
+        like = (self.places @ _directions([" ".join([text, *strange])])[0]).tolist()
+        best: dict[str, tuple[float, str]] = {}
+        for owner, phrase, value in zip(self.owners, self.phrases, like, strict=True):
+            best[owner] = max(best.get(owner, (-2.0, "")), (value, phrase))
+        without_sides: dict[str, str] = {}
+        for _, phrase in sorted(best.values(), reverse=True):
+            without_sides.setdefault(re.sub(r"\b(left|right)\b", "", phrase), phrase)
+        return tuple(without_sides.values())[:NEAREST]
+
+
+@lru_cache(maxsize=8)
+def _vocabulary(known: Known) -> _Vocabulary:
+    return _Vocabulary(known)
+
+
+def _clauses(text: str) -> list[list[str]]:
+    return [words for part in _BETWEEN.split(text.lower()) if (words := words_of(part))]
+
+
+def _directions(texts: Sequence[str]) -> Tensor:
+    """(N, 128) unit vectors of the sums of words' vectors."""
+    vectors, _ = _encoder()(texts)
+    return F.normalize(vectors.sum(1), dim=-1)
+
+
+def _encoder() -> StaticEmbedding:
+    encoder = text_encoder("static")
+    assert isinstance(encoder, StaticEmbedding)
+    return encoder
+
+
+def _is_whole(word: str) -> bool:
+    """Whether the encoder has a word as one piece, so that it is no misspelling."""
+    _, visible = _encoder()([word])
+    return int(visible.sum()) == 1
+
+
+def _rows(lines: Iterable[str]) -> list[list[str]]:
+    return [line.split() for line in lines if line.strip() and not line.startswith("#")]
+
+
+@cache
+def _everyday() -> frozenset[str]:
+    return frozenset(word for row in _rows(EVERYDAY.read_text(encoding="utf-8").splitlines()) for word in row)
+
+
+@cache
+def _meanings() -> tuple[frozenset[str], ...]:
+    return tuple(frozenset(row) for row in _rows(MEANINGS.read_text(encoding="utf-8").splitlines()))
+
+
+@cache
+def _combinations() -> tuple[_Combination, ...]:
+    result = []
+    for row in _rows(COMBINATIONS.read_text(encoding="utf-8").splitlines()):
+        groups = [frozenset(cell.split("|")) for cell in row if not cell.startswith("-")]
+        without = [frozenset(cell[1:].split("|")) for cell in row if cell.startswith("-")]
+        result.append(_Combination(tuple(groups), frozenset().union(*without)))
+    return tuple(result)

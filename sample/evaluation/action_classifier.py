@@ -1,0 +1,102 @@
+"""A classifier of actions, trained on real clips, that says what a generated motion looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from motion_diffusion.body.heading import to_origin
+from motion_diffusion.body.representation import LAYOUT, encode
+
+_GROUPS = ("root", "positions", "velocities")
+
+
+class _Network(nn.Module):
+    """Three strided convolutions over time and a mean: (B, F, D) and lengths → (B, classes)."""
+
+    def __init__(self, features: int, classes: int, width: int = 128):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Conv1d(features if i == 0 else width, width, kernel_size=5, stride=2, padding=2) for i in range(3)
+        )
+        self.out = nn.Linear(2 * width, classes)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        h = x.transpose(1, 2)
+        for layer in self.layers:
+            h = F.dropout(F.gelu(layer(h)), 0.1, self.training)
+            lengths = (lengths + 1) // 2
+            exists = torch.arange(h.shape[-1]) < lengths[:, None]
+            h = h * exists[:, None]
+        mean = h.sum(-1) / lengths[:, None]
+        most = h.masked_fill(~exists[:, None], -torch.inf).amax(-1)
+        return self.out(torch.cat([mean, most], dim=-1))
+
+
+@dataclass(frozen=True)
+class ActionJudge:
+    """Names the action of a motion. `train` makes one."""
+
+    actions: tuple[str, ...]
+    network: _Network
+    mean: Tensor
+    std: Tensor
+
+    @staticmethod
+    def train(
+        clips: Sequence[Tensor], labels: Sequence[str], *, frames: int, steps: int = 1500, seed: int = 0
+    ) -> ActionJudge:
+        """Train on clips (F, 22, 3) with an action each, cut to at most `frames` frames; actions drawn evenly."""
+        actions = tuple(sorted(set(labels)))
+        generator = torch.Generator().manual_seed(seed)
+        of_action = [[i for i, label in enumerate(labels) if label == action] for action in actions]
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            statistics = torch.cat([_features([clip])[0][0] for clip in clips[::10]])
+            mean, std = statistics.mean(0), statistics.std(0).clamp_min(1e-3)
+            network = _Network(len(mean), len(actions))
+            optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+            for _ in tqdm(range(steps), desc="training the judge of actions", disable=None):
+                which = torch.randint(len(actions), (48,), generator=generator).tolist()
+                batch = [_cut(clips[_one(of_action[k], generator)], frames, generator) for k in which]
+                x, lengths = _features(batch)
+                loss = F.cross_entropy(network((x - mean) / std, lengths), torch.tensor(which), label_smoothing=0.05)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+        return ActionJudge(actions, network.eval(), mean, std)
+
+    @torch.no_grad()
+    def name(self, motions: Sequence[Tensor]) -> list[str]:
+        """The action that each motion (F, 22, 3) looks like most."""
+        x, lengths = _features(motions)
+        best = self.network((x - self.mean) / self.std, lengths).argmax(-1)
+        return [self.actions[i] for i in best.tolist()]
+
+
+def _features(motions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """(B, F, D) features without the path's place on the floor, and lengths (B,)."""
+    lengths = torch.tensor([len(motion) for motion in motions])
+    longest = int(lengths.max())
+    joints = torch.stack([torch.cat([m, m[-1:].expand(longest - len(m), -1, -1)]) for m in map(to_origin, motions)])
+    features = encode(joints, lengths=lengths, groups=_GROUPS)
+    return torch.cat(
+        [features[..., :1], features[..., 3:67], features[..., LAYOUT["velocities"]] * 10], dim=-1
+    ), lengths
+
+
+def _one(options: Sequence[int], generator: torch.Generator) -> int:
+    return options[int(torch.randint(len(options), (), generator=generator))]
+
+
+def _cut(clip: Tensor, frames: int, generator: torch.Generator) -> Tensor:
+    """At most `frames` frames from somewhere in a clip."""
+    start = int(torch.randint(max(len(clip) - frames, 0) + 1, (), generator=generator))
+    return clip[start : start + frames]

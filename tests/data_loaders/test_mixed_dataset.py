@@ -1,0 +1,80 @@
+"""Examples of several data sets at once."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from data_loaders.clip import Caption
+from data_loaders.mixed_dataset import TEMPERATURE, MixedClips, _then
+from motion_diffusion.body.heading import heading
+from motion_diffusion.body.motion_metrics import bone_length_errors
+from motion_diffusion.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def told(clips):
+    """Eight walks, two jumps and a wave, of which only their captions tell."""
+    actions = ["walk"] * 8 + ["jump"] * 2 + ["wave-left-hand"]
+    return [
+        replace(clip, action=action, style="", captions=(Caption(f"a person {action}s to the left"),))
+        for clip, action in zip(clips, actions, strict=False)
+    ]
+
+
+def test_rare_actions_come_as_often_as_the_temperature_says(told):
+    data = MixedClips(told, 80, 40, seed=1)
+    lengths = {action: sum(len(clip.joints) for clip in told if clip.action == action) for action in data.actions}
+    total = sum(length**TEMPERATURE for length in lengths.values())
+    drawn = Counter(data._action(np.random.default_rng(i)) for i in range(600))
+    for action, length in lengths.items():
+        share = length**TEMPERATURE / total
+        assert drawn[action] / 600 == pytest.approx(share, abs=4 * (share / 600) ** 0.5)
+
+
+def test_examples_are_repeatable_of_this_body_and_from_the_origin(told):
+    data, again = (MixedClips(told, 120, 40, seed=3) for _ in range(2))
+    for i in (5, 0, 9, 21):
+        example = data.example(i)
+        np.testing.assert_array_equal(example.joints, again.example(i).joints)
+        assert example.text == again.example(i).text
+        assert 30 < len(example.joints) == data.frames(i) <= 120
+        np.testing.assert_allclose(example.joints[0, 0, [0, 2]], 0, atol=1e-6)
+        assert heading(torch.from_numpy(example.joints[:1]), smooth=False).abs().item() < 1e-3
+        assert bone_length_errors(torch.from_numpy(example.joints)).max() < 1e-4
+
+
+def test_sides_are_swapped_with_their_words(told):
+    texts = [MixedClips(told[:1], 80, 40).example(i).text for i in range(60)]
+    assert 15 < sum("right" in text for text in texts) < 45
+    assert not any("right" in MixedClips(told[:1], 80, 40, mirrored=True).example(i).text for i in range(30))
+
+
+def test_some_go_over_into_another_clip(told):
+    texts = [MixedClips(told, 200, 40).example(i).text for i in range(60)]
+    two = [text for text in texts if text.count("to the") == 2]
+    assert 0 < len(two) < 40
+    assert all(text.count("person") == 1 for text in two)
+
+
+def test_two_sentences_become_one():
+    rng = np.random.default_rng(0)
+    for second in ("a person sits down.", "someone sits down", "an old person sits down", "somebody sits down"):
+        assert _then("a person walks.", second, rng) in {
+            f"a person walks{between}sits down" for between in (", then ", " and then ", " and ")
+        }
+    assert _then("a man bows", "hops twice", rng).endswith("hops twice")
+
+
+def test_styled_actions_are_told_as_before(clips):
+    """Clips of Bandai-Namco, whose captions are made from labels, in ever other words."""
+    tired = [replace(clips[0], captions=(Caption("a tired person walks"),))]
+    texts = {MixedClips(tired, 80, 40).example(i).text for i in range(40)}
+    assert len(texts) > 15
+
+
+def test_nothing_to_train_on_is_said(told):
+    with pytest.raises(InputError, match="no captioned clip has 400 frames or more"):
+        MixedClips(told, 500, 400)

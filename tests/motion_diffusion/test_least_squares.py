@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from motion_diffusion.body.least_squares import VELOCITY_WEIGHT, least_squares
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def stacked(positions: Tensor, velocities: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """The rows of |x - p|² + w·|D x - v|², one under the other."""
+    identity = torch.eye(len(positions), dtype=torch.float64)
+    rows = torch.cat([identity, weight**0.5 * identity.diff(dim=0)])
+    return rows, torch.cat([positions, weight**0.5 * velocities[:-1]])
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 40])
+@pytest.mark.parametrize("weight", [0.5, VELOCITY_WEIGHT])
+def test_it_is_the_least_squares_solution(frames: int, weight: float) -> None:
+    positions, velocities = random(frames, 4), random(frames, 4, seed=1)
+    rows, wanted = stacked(positions, velocities, weight)
+    expected = torch.linalg.lstsq(rows, wanted).solution
+    torch.testing.assert_close(least_squares(positions, velocities, weight=weight), expected)
+
+
+def test_positions_that_agree_with_velocities_are_kept() -> None:
+    positions = random(50, 3)
+    velocities = torch.cat([positions.diff(dim=0), random(1, 3)])
+    torch.testing.assert_close(least_squares(positions, velocities), positions)
+
+
+def test_jitter_of_positions_is_averaged_away_where_velocities_know_better() -> None:
+    velocities = torch.full((120, 1), 0.05, dtype=torch.float64)
+    line = 0.05 * torch.arange(120, dtype=torch.float64)[:, None]
+    read = least_squares(line + 0.2 * random(120, 1), velocities)
+    assert (read.diff(dim=0) - 0.05).abs().max() < 0.02
+    assert (read - line).abs().max() < 0.15
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
+def test_lengths_that_are_all_the_same_change_nothing(batch: tuple[int, ...]) -> None:
+    positions, velocities = random(*batch, 9, 2), random(*batch, 9, 2, seed=1)
+    lengths = torch.full(batch, 9)
+    torch.testing.assert_close(
+        least_squares(positions, velocities, lengths=lengths), least_squares(positions, velocities)
+    )
+
+
+def test_each_item_of_a_batch_is_read_as_if_alone_and_padding_is_returned() -> None:
+    lengths = torch.tensor([[1, 12], [5, 2]])
+    positions, velocities = random(2, 2, 12, 3), random(2, 2, 12, 3, seed=1)
+    read = least_squares(positions, velocities, lengths=lengths)
+    for i in range(2):
+        for j in range(2):
+            n = int(lengths[i, j])
+            alone = least_squares(positions[i, j, :n], velocities[i, j, :n])
+            torch.testing.assert_close(read[i, j, :n], alone)
+            torch.testing.assert_close(read[i, j, n:], positions[i, j, n:])
+
+
+def test_what_lies_in_the_padding_influences_nothing_not_even_nan() -> None:
+    lengths = torch.tensor([6, 4])
+    positions, velocities = random(2, 6, 2), random(2, 6, 2, seed=1)
+    padding = (torch.arange(6) >= lengths[:, None])[..., None].expand(2, 6, 2)
+    results = []
+    for filler in (0.0, float("nan")):
+        read = least_squares(
+            positions.masked_fill(padding, filler), velocities.masked_fill(padding, filler), lengths=lengths
+        )
+        results.append(read[~padding])
+    torch.testing.assert_close(*results)
+    assert results[1].isfinite().all()

@@ -1,0 +1,100 @@
+"""How fast training goes: examples a second, and as a share of what the machine multiplies matrices at."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
+
+SIZES = {"cpu": 1024}
+"""Rows of the square matrices that are multiplied to see how fast the machine can be; 8192 where not named."""
+
+
+@cache
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of the best of ten products of matrices: measured once, in 0.2 s."""
+    size = SIZES.get(device.type, 8192)
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best = torch.inf
+    for _ in range(11):  # the first one warms up
+        started = time.perf_counter()
+        a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best
+
+
+@cache
+def flops_of(config: DenoiserConfig) -> Callable[[int, int, int], float]:
+    """(examples, frames, words) → the floating-point operations of a training step of a network of these sizes.
+
+    Counted by torch's counter, forth and back, for small inputs. The count is linear in examples and frames, and a
+    polynomial of second degree in tokens and words, which attention makes it: known from a few of them.
+    """
+    network, patch = Denoiser(config), config.frames_per_token
+    shapes = [(patch * tokens, words) for tokens, words in ((1, 1), (2, 1), (3, 1), (1, 2), (1, 3), (2, 2))]
+    shapes += [(patch + 1, 1)]  # two tokens too, and fewer frames than above
+    counts = torch.tensor([[_count(network, *shape)] for shape in shapes], dtype=torch.float64)
+    terms = torch.tensor([_terms(*shape, patch) for shape in shapes], dtype=torch.float64)
+    factors = torch.linalg.lstsq(terms, counts, driver="gelsd").solution[:, 0].tolist()
+
+    def flops(examples: int, frames: int, words: int) -> float:
+        return examples * sum(a * b for a, b in zip(factors, _terms(frames, words, patch), strict=True))
+
+    return flops
+
+
+def _terms(frames: int, words: int, patch: int) -> list[float]:
+    tokens = -(-frames // patch)
+    return [1.0, frames, tokens, words, tokens**2, tokens * words, words**2]
+
+
+def _count(network: Denoiser, frames: int, words: int) -> int:
+    """Operations for one example."""
+    config, ones = network.config, torch.ones(1)
+    visible = torch.ones(1, words, dtype=torch.bool)
+    hints = torch.zeros(1, frames, config.hints) if config.hints else None
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):  # whose parts are all counted
+        context, seen = network.text(torch.zeros(1, words, config.text_dim), visible)
+        exist = torch.ones(1, frames, dtype=torch.bool)
+        network(torch.zeros(1, frames, config.features), ones, ones, context, seen, exist, hints).sum().backward()
+    return counter.get_total_flops()
+
+
+class Throughput:
+    """A stop-watch of the training steps of this process, and of the work in them."""
+
+    def __init__(self, config: DenoiserConfig, device: torch.device, dtype: torch.dtype):
+        self.flops, self.rate = flops_of(config), matmul_rate(device, dtype)
+        self.examples, self.work, self.seconds = 0, 0.0, 0.0
+        self._since = time.perf_counter()
+
+    def add(self, examples: int, frames: int, words: int) -> None:
+        """A batch went forth and back: so many examples of frames (padding included: it is work too) and words."""
+        self.examples += examples
+        self.work += self.flops(examples, frames, words)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done in this context is no training step."""
+        self.seconds += time.perf_counter() - self._since
+        try:
+            yield
+        finally:
+            self._since = time.perf_counter()
+
+    def take(self) -> tuple[float, float]:
+        """Examples a second of this process, and the share of the machine's rate, since the last time."""
+        with self.paused():
+            seconds = max(self.seconds, 1e-9)
+            result = self.examples / seconds, self.work / seconds / self.rate
+        self.examples, self.work, self.seconds = 0, 0.0, 0.0
+        return result

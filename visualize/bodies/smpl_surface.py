@@ -1,0 +1,187 @@
+"""SMPL, SMPL-H and SMPL-X bodies (Loper et al. 2015), from model files of the user's own, moving as a rig does.
+
+The body keeps its own bones, of the mean shape; it has the rig's rotations, and its pelvis is where its feet stand on
+the places where the motion's feet do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+from torch import Tensor
+
+from data_loaders.body_model import load_body_model, smplx_lbs
+from motion_diffusion.body.rig import Rig
+from motion_diffusion.body.skeleton import JOINTS, PARENTS
+from motion_diffusion.errors import InputError
+from motion_diffusion.safe_npz import read_members
+from visualize.drawing.footprints import prints_of
+from visualize.drawing.frames import frame_at
+from visualize.drawing.style import suit
+
+_SKIN = ("v_template", "posedirs", "J_regressor", "kintree_table", "weights", "f")
+_HANDS = ("hands_meanl", "hands_meanr")
+_FIRST_FINGER = {"smplh": 22, "smplx": 25}
+_FINGERS = 15
+_SETTLE = 0.08
+"""Seconds over which the pelvis passes from what one foot asks of it to what the other does."""
+
+
+@dataclass(frozen=True, eq=False)
+class SmplModel:
+    """What it takes to pose a body of the mean shape, float32."""
+
+    path: Path
+    template: Tensor
+    """(V, 3) metres"""
+    directions: Tensor
+    """(9 (J - 1), 3 V): how each number of the pose moves each vertex."""
+    regressor: Tensor
+    """(J, V)"""
+    parents: Tensor
+    """(J,)"""
+    weights: Tensor
+    """(V, J)"""
+    faces: NDArray[np.int64]
+    """(T, 3)"""
+    hands: Tensor
+    """(J, 3, 3): turns of joints that no motion of ours turns: relaxed fingers, as far as the file has them."""
+
+    @cached_property
+    def rest(self) -> Tensor:
+        """(22, 3) the joints that are ours, at rest."""
+        return (self.regressor @ self.template)[: len(JOINTS)]
+
+
+@dataclass(frozen=True, eq=False)
+class SmplSurface:
+    """A body that moves; see `bodies.Surface`."""
+
+    model: SmplModel
+    rig: Rig
+    pelvis: NDArray[np.float64]
+    """(frames, 3) metres"""
+
+    @staticmethod
+    def of(rig: Rig, kind: str, gender: str, folder: Path) -> SmplSurface:
+        """Of a model in a folder, see `body_model.places`; InputError with what to get and where to put it."""
+        model = load_smpl(kind, gender, folder)
+        return SmplSurface(model, rig, _pelvis(rig, model.rest))
+
+    @property
+    def faces(self) -> NDArray[np.int64]:
+        return self.model.faces
+
+    @cached_property
+    def colours(self) -> NDArray[np.float64]:
+        carriers = list(range(len(JOINTS)))
+        for parent in self.model.parents[len(JOINTS) :].tolist():
+            carriers.append(carriers[parent])
+        ours = np.eye(len(JOINTS))[carriers]
+        return suit(self.model.weights.double().numpy() @ ours)
+
+    @property
+    def sole(self) -> float:
+        return float(self.model.rest[[10, 11], 1].min() - self.model.template[:, 1].min())
+
+    @torch.no_grad()
+    def at(self, time: float) -> NDArray[np.float64]:
+        lbs, model = smplx_lbs(), self.model
+        frame = frame_at(time, self.rig.fps, len(self.pelvis))
+        pose = model.hands.clone()
+        pose[: len(JOINTS)] = self.rig.rotations[frame].float()
+        vertices, _ = lbs.lbs(
+            torch.zeros(1, 1),
+            pose[None],
+            model.template,
+            torch.zeros(*model.template.shape, 1),
+            model.directions,
+            model.regressor,
+            model.parents,
+            model.weights,
+            pose2rot=False,
+        )
+        return vertices[0].double().numpy() + self.pelvis[frame] - model.rest[0].double().numpy()
+
+
+def _pelvis(rig: Rig, rest: Tensor) -> NDArray[np.float64]:
+    """(frames, 3) where the pelvis of a body with joints (22, 3) at rest must be for its feet to stand where the rig's
+    do: what the feet ask, those that stand counting twenty times."""
+    world, joints = rig.world.numpy(), rig.joints.numpy()
+    offsets = (rest - rest[list(PARENTS)]).double().numpy()
+    theirs = np.zeros_like(joints)
+    for joint, parent in enumerate(PARENTS[1:], 1):
+        theirs[:, joint] = theirs[:, parent] + world[:, parent] @ offsets[joint]
+    clock = np.arange(len(joints)) / rig.fps
+    stands = {10: np.zeros(len(joints)), 11: np.zeros(len(joints))}
+    for step in prints_of(joints, rig.fps):
+        stands[step.toe][(clock > step.time - 1e-6) & (clock < step.last + 1e-6)] = 1.0
+    shares = 0.05 + np.stack(list(stands.values()), axis=1)
+    asked = joints[:, list(stands)] - theirs[:, list(stands)]
+    moved = (shares[..., None] * asked).sum(axis=1) / shares.sum(axis=1)[:, None] - joints[:, 0]
+    smooth: NDArray[np.float64] = gaussian_filter1d(moved, _SETTLE * rig.fps, axis=0, mode="nearest")
+    return joints[:, 0] + smooth
+
+
+def load_smpl(kind: str, gender: str, folder: Path) -> SmplModel:
+    """The model of a kind and a gender in a folder. InputError if it is missing, a pickle, damaged, or has no skin."""
+    lbs = smplx_lbs()
+    if kind == "smplh" or kind == "smplx":
+        path = load_body_model(folder, kind, gender).path
+    else:
+        path = _smpl_file(folder, gender)
+    remedy = "get the model file again, as .npz"
+    arrays = read_members(path, (*_SKIN, *_HANDS), remedy)
+    if missing := set(_SKIN) - arrays.keys():
+        raise InputError(f"{path} has no skin: {', '.join(sorted(missing))} missing; {remedy}")
+    vertices, joints = (arrays[name].shape[-1] if arrays[name].ndim else 0 for name in ("J_regressor", "kintree_table"))
+    shapes = {
+        "v_template": (vertices, 3), "posedirs": (vertices, 3, 9 * (joints - 1)), "weights": (vertices, joints),
+        "J_regressor": (joints, vertices), "kintree_table": (2, joints), "f": (arrays["f"].size // 3, 3),
+        "hands_meanl": (3 * _FINGERS,), "hands_meanr": (3 * _FINGERS,),
+    }  # fmt: skip
+    for name, array in arrays.items():
+        if array.shape != shapes[name] or array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} is not {shapes[name]} finite numbers; {remedy}")
+    floats = ("v_template", "posedirs", "weights", "J_regressor")
+    numbers = {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in floats}
+    parents = torch.from_numpy(arrays["kintree_table"][0].astype(np.int64))
+    parents[0] = -1
+    triangles = arrays["f"].astype(np.int64)
+    fits = triangles.size and triangles.min() >= 0 and triangles.max() < vertices
+    if not fits or tuple(parents[: len(PARENTS)].tolist()) != PARENTS:
+        raise InputError(f"{path}: its joints or triangles do not fit each other; {remedy}")
+    hands = torch.eye(3).repeat(joints, 1, 1)
+    for side, name in enumerate(_HANDS):
+        if kind in _FIRST_FINGER and name in arrays:
+            first = _FIRST_FINGER[kind] + side * _FINGERS
+            turns = torch.from_numpy(arrays[name].astype(np.float32)).view(-1, 3)
+            hands[first : first + _FINGERS] = lbs.batch_rodrigues(turns)
+    return SmplModel(
+        path,
+        numbers["v_template"],
+        numbers["posedirs"].reshape(3 * vertices, -1).T.contiguous(),
+        numbers["J_regressor"],
+        parents,
+        numbers["weights"],
+        triangles,
+        hands,
+    )
+
+
+def _smpl_file(folder: Path, gender: str) -> Path:
+    """Where SMPL lies in a folder."""
+    here, or_here = folder / "smpl" / gender / "model.npz", folder / "smpl" / f"SMPL_{gender.upper()}.npz"
+    for path in (here, or_here):
+        if path.is_file():
+            return path
+    raise InputError(
+        f"no SMPL body model for {gender}: get SMPL, from smpl.is.tue.mpg.de, save its arrays as .npz (a .pkl could "
+        f"run anything and is not read), and put it at {here} or {or_here}"
+    )

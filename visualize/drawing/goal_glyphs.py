@@ -1,0 +1,232 @@
+"""Goals as something to draw: where a joint should be, lines to walk, places to stay out of, and where to face."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from guidance.goals.goal_set import Contact, Goals, Heading, Joint, Loop, Obstacle, Orientation, Path_, Pose, Relation
+from guidance.goals.kinds import Goal
+from motion_diffusion.body.skeleton import FPS, JOINTS
+from visualize.drawing.frames import during, frame_at
+
+_NOWHERE = np.zeros((0, 3))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """From `time` to `until` seconds `joint` (its index) should be at `position`: x, y, z in metres, NaN where any
+    will do. stays: it is a contact, which should stay in one place."""
+
+    time: float
+    joint: int
+    position: tuple[float, float, float]
+    until: float = -np.inf
+    stays: bool = False
+
+    @property
+    def last(self) -> float:
+        return max(self.time, self.until)
+
+    def _during(self, joints: NDArray, fps: float) -> NDArray:
+        return joints[during(self.time, self.last, fps, len(joints)), self.joint]
+
+    def where(self, joints: NDArray, fps: float) -> NDArray:
+        """(3,) the position, its free axes filled in from where a motion (frames, 22, 3) has the joint meanwhile."""
+        return np.where(np.isnan(self.position), self._during(joints, fps).mean(axis=0), self.position)
+
+    def miss(self, joints: NDArray, fps: float) -> float:
+        """Mean distance in metres of a motion (frames, 22, 3) from the mark, along the axes that are not free."""
+        wanted = self.where(joints, fps) if self.stays else np.array(self.position)
+        off = self._during(joints, fps) - wanted
+        return float(np.linalg.norm(np.nan_to_num(off), axis=-1).mean())
+
+    @property
+    def on_floor(self) -> bool:
+        """Whether it asks for a place above the floor and leaves the height free."""
+        return bool((np.isnan(self.position) == (False, True, False)).all())
+
+    def places(self, joints: NDArray, fps: float) -> NDArray:
+        """(n, 3) what should be seen of it."""
+        return self.where(joints, fps)[None]
+
+
+@dataclass(frozen=True)
+class Line:
+    """The pelvis should be above `points` ((x, z), metres) at `times` (seconds), and move evenly in between."""
+
+    times: tuple[float, ...]
+    points: tuple[tuple[float, float], ...]
+
+    @property
+    def time(self) -> float:
+        return self.times[0]
+
+    @property
+    def last(self) -> float:
+        return self.times[-1]
+
+    def at(self, time: float | NDArray) -> NDArray:
+        """(..., 2) the wanted place at `time` seconds, held before the first time and after the last."""
+        return np.stack([np.interp(time, self.times, axis) for axis in np.array(self.points, dtype=float).T], axis=-1)
+
+    def miss(self, joints: NDArray, fps: float) -> float:
+        """Distance in metres between wanted and walked, averaged over the frames of the line."""
+        stretch = during(self.time, self.last, fps, len(joints))
+        frames = np.arange(stretch.start, stretch.stop)
+        off = joints[frames][:, 0, [0, 2]] - self.at(frames / fps)
+        return float(np.linalg.norm(off, axis=-1).mean())
+
+    def places(self, joints: NDArray, fps: float) -> NDArray:
+        """(n, 3) what should be seen of it."""
+        return np.insert(np.array(self.points, dtype=float), 1, 0.0, axis=-1)
+
+
+@dataclass(frozen=True)
+class Dots:
+    """A pose, or a pose a frame: `positions` (frames, joints, 3) in metres that `joints` should have from `time` on,
+    NaN where any will do."""
+
+    time: float
+    joints: tuple[int, ...]
+    positions: NDArray
+
+    @property
+    def last(self) -> float:
+        return self.time + (len(self.positions) - 1) / FPS
+
+    def where(self, time: float, joints: NDArray, fps: float) -> NDArray:
+        """(joints, 3) the pose at the nearest of its moments, free axes filled in from a motion (frames, 22, 3)."""
+        index = frame_at(time - self.time, FPS, len(self.positions))
+        now = joints[frame_at(self.time + index / FPS, fps, len(joints)), list(self.joints)]
+        wanted = self.positions[index]
+        return np.where(np.isnan(wanted), now, wanted)
+
+    def miss(self, joints: NDArray, fps: float) -> float:
+        """Distance in metres between wanted and done, averaged over frames and joints."""
+        frames = [frame_at(self.time + index / FPS, fps, len(joints)) for index in range(len(self.positions))]
+        off = joints[frames][:, list(self.joints)] - self.positions
+        seen = ~np.isnan(self.positions).all(axis=-1)
+        return float(np.linalg.norm(np.nan_to_num(off), axis=-1)[seen].mean())
+
+    def places(self, joints: NDArray, fps: float) -> NDArray:
+        """(n, 3) what should be seen of it."""
+        return self.where(self.time, joints, fps)
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """From `time` to `last` seconds the body should face `degrees`: 0 is +z, 90 is +x."""
+
+    LENGTH: ClassVar = 0.62
+    """Metres on the floor, from the pelvis to its tip."""
+
+    time: float
+    last: float
+    degrees: float
+
+    @property
+    def ahead(self) -> NDArray:
+        """(2,) the direction, x and z."""
+        return np.array([np.sin(np.radians(self.degrees)), np.cos(np.radians(self.degrees))])
+
+    def where(self, joints: NDArray, fps: float) -> NDArray:
+        """(2,) x and z of the pelvis of a motion (frames, 22, 3) half-way through."""
+        return joints[frame_at((self.time + self.last) / 2, fps, len(joints)), 0, [0, 2]]
+
+    def places(self, joints: NDArray, fps: float) -> NDArray:
+        """(n, 3) what should be seen of it."""
+        tip = self.where(joints, fps) + self.LENGTH * self.ahead
+        return np.array([[tip[0], 0.0, tip[1]]])
+
+
+@dataclass(frozen=True)
+class Link:
+    """From `time` to `last` seconds two joints should be at a distance from each other."""
+
+    time: float
+    last: float
+    joints: tuple[int, int]
+
+    def places(self, joints: NDArray, fps: float) -> NDArray:
+        """(n, 3) what should be seen of it."""
+        return _NOWHERE
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A place to stay out of, from `time` to `last` seconds."""
+
+    obstacle: Obstacle
+    time: float
+    last: float
+
+    def outline(self, time: float) -> NDArray:
+        """(n, 2) x and z of its edge at `time` seconds."""
+        (middle,) = self.obstacle.middle(torch.tensor([time * FPS])).numpy()
+        if self.obstacle.size is None:
+            turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+            return middle + (self.obstacle.radius or 0.0) * np.stack([np.cos(turn), np.sin(turn)], axis=-1)
+        turn = np.radians(self.obstacle.degrees)
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * self.obstacle.size / 2
+        return middle + corners @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+
+    def moments(self, seconds: float) -> list[float]:
+        """Times at which to show it in a still of a motion of so many seconds: one, or some if it moves."""
+        if self.obstacle.times is None:
+            return [self.time]
+        first, last = (
+            float(np.clip(time, self.time, max(self.time, min(self.last, seconds))))
+            for time in (self.obstacle.times[0], self.obstacle.times[-1])
+        )
+        return np.linspace(first, last, 5).tolist()
+
+    def places(self, joints: NDArray, fps: float) -> NDArray:
+        """(n, 3) what should be seen of it."""
+        edges = [self.outline(time) for time in self.moments(len(joints) / fps)]
+        return np.insert(np.concatenate(edges), 1, 0.0, axis=-1)
+
+
+Sign = Mark | Line | Dots | Arrow | Link | Zone
+
+
+def marks_of(goals: Goals, *, seconds: float = np.inf) -> list[Sign]:
+    """What to draw for goals in a motion of so many seconds; loops have nothing to show."""
+    return [sign for goal in goals.goals if (sign := _sign(goal, seconds)) is not None]
+
+
+def _sign(goal: Goal, seconds: float) -> Sign | None:
+    if isinstance(goal, Path_):
+        times, points = goal.schedule()
+        return Line(tuple(times.tolist()), tuple((x, z) for x, z in points.tolist()))
+    if isinstance(goal, Joint):
+        return Mark(goal.first / FPS, JOINTS.index(goal.joint), _position(goal.position), goal.last_time)
+    if isinstance(goal, Contact):
+        free = (None, None, None)
+        position = _position(goal.position or free)
+        return Mark(goal.start, JOINTS.index(goal.joint), position, goal.last_time, stays=True)
+    if isinstance(goal, Pose):
+        seen = goal.observe(goal.last + 1)
+        frames, joints = slice(goal.first, None), seen.mask.any(-1).any(0).nonzero()[:, 0].tolist()
+        wanted = torch.where(seen.mask, seen.values, torch.nan)[frames][:, joints]
+        return Dots(goal.first / FPS, tuple(joints), wanted.numpy()) if joints else None
+    if isinstance(goal, Heading):
+        return Arrow(goal.first / FPS, goal.last_time, goal.degrees)
+    if isinstance(goal, Orientation):
+        return Mark(goal.first / FPS, goal.index, (np.nan, np.nan, np.nan), goal.last_time)
+    if isinstance(goal, Relation):
+        return Link(goal.first / FPS, goal.last_time, goal.pair())
+    if isinstance(goal, Obstacle):
+        return Zone(goal, goal.start or 0.0, min(seconds, np.inf if goal.end is None else goal.end))
+    if isinstance(goal, Loop):
+        return None
+    return Mark(goal.last_time, 0, (goal.x, np.nan, goal.z))
+
+
+def _position(position: tuple[float | None, float | None, float | None]) -> tuple[float, float, float]:
+    x, y, z = (np.nan if axis is None else axis for axis in position)
+    return x, y, z
