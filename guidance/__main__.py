@@ -24,10 +24,10 @@ from guidance.analysis.survival import answering, exact, frozen, path_covariance
 from guidance.analysis.undoing import undoing
 from guidance.classifier import ClassifierOptions, Scale
 from guidance.compose import Strength
-from guidance.goals.base import LONGEST
 from guidance.goals.goal_set import load_goals
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.atomic_io import check_place
+from motion_diffusion.body.motion import MAX_SECONDS
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.diffusion.schedule import SCHEDULES, Schedule
 from motion_diffusion.errors import InputError, command, parse_arguments
@@ -50,7 +50,7 @@ class Motions:
     texts: tuple[str, ...] = ("a person walks", "a tired person walks", "a happy person walks", "a person runs")
     seeds: Annotated[int, Range(1, 1000)] = 8
     """Motions for each text."""
-    seconds: Annotated[float, Range(0, LONGEST, above=True)] = 6.0
+    seconds: Annotated[float, Range(0, MAX_SECONDS, above=True)] = 6.0
     steps: Count = 50
     text_scale: Strength = 1.0
     """Strength of the words; 1 is the plain model."""

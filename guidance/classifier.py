@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from guidance.protocol import Task
+from guidance.protocol import GuidanceProblem
 from guidance.windows import Timeline
-from motion_diffusion.diffusion.samplers import Denoise, Estimate, consistent
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, estimate_from_x0
 from motion_diffusion.errors import InputError
 from motion_diffusion.option_ranges import Range
 
-FARTHEST = 1e3
+MAX_STEP = 1e3
 """Times the length of a trial step that a line search goes."""
 
 Scale = Annotated[float, Range(0, 1e6, above=True)]
@@ -48,7 +48,7 @@ class ClassifierOptions:
             )
 
 
-def classifier(denoise: Denoise, task: Task, options: ClassifierOptions = ClassifierOptions()) -> Denoise:
+def classifier(denoise: Denoise, problem: GuidanceProblem, options: ClassifierOptions = ClassifierOptions()) -> Denoise:
     """Classifier guidance (Dhariwal & Nichol 2021) as in GMD: the mean of x_s moves by −scale·β̃·∇ loss(x̂0(x_t)).
 
     The gradient goes through the denoiser to x_t, or only to x̂0. The mean is A·x_t + B·x̂0 with β̃/B = σ_s²/α_s (see
@@ -60,12 +60,12 @@ def classifier(denoise: Denoise, task: Task, options: ClassifierOptions = Classi
     way, λ·d, found from the parabola through the loss and its slope at x̂0 and the loss at x̂0 + d (exact where the loss
     is quadratic), and with scaling "search" just to there, whatever the length of d. Every motion has its own λ.
     """
-    schedule, timeline = task.model.schedule, task.timeline
+    schedule, timeline = problem.model.schedule, problem.timeline
 
     def descend(x0: Tensor, uphill: Tensor, direction: Tensor, loss: Tensor, most: float) -> Tensor:
         """x̂0 + λ·direction, λ ≤ most; the slope there follows from uphill, the gradient of the loss at x̂0."""
         slope = timeline.of_motions((uphill * direction).flatten(1).sum(1))
-        rise = task.loss(x0 + direction) - loss - slope
+        rise = problem.loss(x0 + direction) - loss - slope
         share = torch.where(rise > 0, (-slope / (2 * rise)).clamp(0, most), (slope < 0).to(slope))
         return x0 + timeline.of_windows(share)[:, None, None] * direction
 
@@ -85,19 +85,19 @@ def classifier(denoise: Denoise, task: Task, options: ClassifierOptions = Classi
         x0, variance = estimate.x0, estimate.variance
         alpha, sigma = schedule.row(s if options.scaling == "variance" else t)
         size = None if options.scaling == "search" else options.scale * sigma**2 / alpha
-        uphill, loss = _slope(task.loss, x0.detach())
+        uphill, loss = _slope(problem.loss, x0.detach())
         (gradient,) = torch.autograd.grad(x0, x, grad_outputs=uphill) if through else (uphill,)
         if size is None:
-            moved = descend(x0.detach(), uphill, long_enough(-gradient, uphill, loss), loss, FARTHEST)
+            moved = descend(x0.detach(), uphill, long_enough(-gradient, uphill, loss), loss, MAX_STEP)
         else:
             moved = descend(x0.detach(), uphill, -size * gradient, loss, 1.0)
         before, direction = None, torch.zeros_like(moved)
         for _ in range(options.inner):
-            uphill, loss = _slope(task.loss, moved)
+            uphill, loss = _slope(problem.loss, moved)
             direction = _conjugate(uphill, before, direction, timeline)
-            moved, before = descend(moved, uphill, long_enough(direction, uphill, loss), loss, FARTHEST), uphill
+            moved, before = descend(moved, uphill, long_enough(direction, uphill, loss), loss, MAX_STEP), uphill
         variance = variance.detach() if isinstance(variance, Tensor) else variance
-        return consistent(moved, x.detach(), t, schedule, variance)
+        return estimate_from_x0(moved, x.detach(), t, schedule, variance)
 
     return guided
 

@@ -17,7 +17,7 @@ from guidance.classifier import ClassifierOptions, classifier
 from guidance.imputation import ImputationOptions, imputation
 from guidance.noise_optimization import NoiseOptions, optimised
 from guidance.projection import ProjectionOptions, projection
-from guidance.protocol import Task
+from guidance.protocol import GuidanceProblem
 from guidance.two_stage import StagesOptions
 from guidance.windows import Woven
 from motion_diffusion.body.representation import Observed
@@ -93,42 +93,42 @@ class Guidance:
     """Some methods for a task, ready to sample with."""
 
     methods: tuple[Method, ...]
-    task: Task
+    problem: GuidanceProblem
     options: MethodOptions = MethodOptions()
 
     def __post_init__(self) -> None:
         """InputError if a method, or the model, cannot do what the task asks."""
-        model, _ = self.task.model, self.task.known
+        model, _ = self.problem.model, self.problem.known
         if "masks" in self.methods and not model.config.masks:
             raise InputError(f"{model.name} was not trained with masks; give --model v-masks, or leave masks out")
-        if self.task.functions and not {"classifier", "noise"} & set(self.methods):
+        if self.problem.functions and not {"classifier", "noise"} & set(self.methods):
             raise InputError("functions of the joints need a gradient; add classifier or noise to the guidance")
 
     @property
     def observed(self) -> Observed | None:
         """What a model with masks is told."""
-        return (self.task.known.values, self.task.known.mask) if "masks" in self.methods else None
+        return (self.problem.known.values, self.problem.known.mask) if "masks" in self.methods else None
 
     def start(self, denoise: Denoise, z: Tensor, *, on_round: Callable[[], object] = lambda: None) -> Tensor:
         """The noise to begin with, given one that was drawn. on_round is called after each round of seeking it."""
         if "noise" not in self.methods:
             return z
-        return optimised(denoise, z, self.task, self.options.noise, on_round=on_round)
+        return optimised(denoise, z, self.problem, self.options.noise, on_round=on_round)
 
     def guide(self, denoise: Denoise, noise: Noise) -> Denoise:
         """The denoiser with all methods that wrap it; what puts goals into x̂0 comes last."""
         if "classifier" in self.methods:
-            denoise = classifier(denoise, self.task, self.options.classifier)
+            denoise = classifier(denoise, self.problem, self.options.classifier)
         if "imputation" in self.methods:
-            denoise = imputation(denoise, self.task, noise, self.options.imputation)
+            denoise = imputation(denoise, self.problem, noise, self.options.imputation)
         if "projection" in self.methods:
-            denoise = projection(denoise, self.task, noise, self.options.projection)
-        elif "imputation" not in self.methods and isinstance(self.task.timeline, Woven):
-            denoise = with_hook(denoise, self._weave, self.task.model.schedule)
+            denoise = projection(denoise, self.problem, noise, self.options.projection)
+        elif "imputation" not in self.methods and isinstance(self.problem.timeline, Woven):
+            denoise = with_hook(denoise, self._weave, self.problem.model.schedule)
         return denoise
 
     def _weave(self, x0: Tensor, t: int, s: int) -> Tensor:
         """Windows made the same where they overlap, which methods that write x̂0 do by themselves."""
-        representation, timeline = self.task.model.representation, self.task.timeline
+        representation, timeline = self.problem.model.representation, self.problem.timeline
         features = representation.denormalise(x0)
         return representation.normalise(timeline.meet(features, timeline.joints(features)))

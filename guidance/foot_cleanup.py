@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool1d, pad
 
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from guidance.goals.orientations import turns_wanted, with_ends
 from motion_diffusion.body.body_fit import PINNED, Pulls, fit_frames, fit_motion
-from motion_diffusion.body.foot_contacts import DEEP, Stand, feet_level, find_stands, floor_height
+from motion_diffusion.body.foot_contacts import DEEP, FootContact, detect_contacts, feet_level, floor_height
 from motion_diffusion.body.heading import gaussian
 from motion_diffusion.body.motion_metrics import TOES, bone_length_errors, foot_skating_ratio
 from motion_diffusion.body.rig import Rig
@@ -68,7 +68,7 @@ class CleanUp:
 
 def clean_up(
     points: Tensor,
-    goals: Goals,
+    goals: GoalSet,
     *,
     exact: bool = True,
     feet: bool = True,
@@ -85,7 +85,7 @@ def clean_up(
     if kept is not None:
         near = near.with_frames(kept[1], kept[0].frames(kept[1]))
     places, turns = goals.parted()
-    asked, given = places.nearest(near.joints), points.to(near.joints)
+    asked, given = places.target_for(near.joints), points.to(near.joints)
     missed = ((given - asked.values).square() * asked.mask).sum(-1, keepdim=True).sqrt() > tolerance
     left = asked.mask & missed & (not exact)
     heights = asked.values[..., 1][asked.mask[..., 1]]
@@ -95,13 +95,13 @@ def clean_up(
         lifted, floor = _lift(near.joints), 0.0
     body = replace(near, root=near.root + lifted[:, None] * UP)
     target = given + lifted[:, None, None] * UP
-    stands: list[Stand] = []
+    stands: list[FootContact] = []
 
     def wanted(body: Rig) -> Pulls:
         """The goals, and where these say nothing that feet which are found to stand, now or before, do."""
         if feet:
-            stands.extend(find_stands(body.joints, floor))
-        standing, asked = _held(stands, len(body.root)), places.nearest(body.joints)
+            stands.extend(detect_contacts(body.joints, floor))
+        standing, asked = _held(stands, len(body.root)), places.target_for(body.joints)
         mask = asked.mask & ~left
         weights = torch.where(mask, PINNED, standing.weights)
         values = torch.where(mask, asked.values, standing.values)
@@ -114,7 +114,7 @@ def clean_up(
     return body, _report(given, body, lifted, goals, exact=exact, tolerance=tolerance)
 
 
-def _held(stands: list[Stand], frames: int) -> Pulls:
+def _held(stands: list[FootContact], frames: int) -> Pulls:
     """What stands ask of a motion of so many frames; of those that overlap, the first."""
     values = torch.zeros(frames, len(JOINTS), 3, dtype=torch.float64)
     weights = torch.zeros_like(values)
@@ -142,7 +142,7 @@ def _lift(joints: Tensor) -> Tensor:
     return -gaussian(lower.T, RAMP / 4)[:, 0]
 
 
-def _report(given: Tensor, body: Rig, lifted: Tensor, goals: Goals, *, exact: bool, tolerance: float) -> CleanUp:
+def _report(given: Tensor, body: Rig, lifted: Tensor, goals: GoalSet, *, exact: bool, tolerance: float) -> CleanUp:
     after = body.joints
     move = (after - given).norm(dim=-1)
     frame, joint = divmod(int(move.argmax()), len(JOINTS))
@@ -154,7 +154,7 @@ def _report(given: Tensor, body: Rig, lifted: Tensor, goals: Goals, *, exact: bo
         if residual.worst > tolerance
     ]
     return CleanUp(
-        stands=sum(stand.joint in TOES for stand in find_stands(after)),
+        stands=sum(stand.joint in TOES for stand in detect_contacts(after)),
         largest_move_cm=100 * move.max().item(),
         largest_move_joint=JOINTS[joint],
         largest_move_time=frame / FPS,
@@ -166,11 +166,11 @@ def _report(given: Tensor, body: Rig, lifted: Tensor, goals: Goals, *, exact: bo
         skating_after=foot_skating_ratio(after),
         bone_error_before_cm=100 * bone_length_errors(given).max().item(),
         goal_error_after_cm=100 * max((residual.worst for residual in residuals), default=0.0),
-        unsettled=(*missed, *_gave_way(after, find_stands(given), tolerance)),
+        unsettled=(*missed, *_gave_way(after, detect_contacts(given), tolerance)),
     )
 
 
-def _gave_way(joints: Tensor, stands: list[Stand], tolerance: float) -> Iterator[str]:
+def _gave_way(joints: Tensor, stands: list[FootContact], tolerance: float) -> Iterator[str]:
     for stand in stands:
         way = joints[stand.start : stand.end, stand.joint]
         off = (way - way.mean(0)).norm(dim=-1).max().item()

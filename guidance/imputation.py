@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from guidance.goals.observation import Observation
-from guidance.protocol import Task
+from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.representation import FEATURES, LAYOUT
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, with_hook
 from motion_diffusion.option_ranges import Range
@@ -29,23 +29,25 @@ class ImputationOptions:
     """Share of the diffusion time at which imputation ends (GMD: 0.02 for ε, 0 for x0)."""
 
 
-def imputation(denoise: Denoise, task: Task, noise: Noise, options: ImputationOptions = ImputationOptions()) -> Denoise:
+def imputation(
+    denoise: Denoise, problem: GuidanceProblem, noise: Noise, options: ImputationOptions = ImputationOptions()
+) -> Denoise:
     """x̂0 with the goals written over it; where x_s is overwritten too, it is α_s·x̂0 + σ_s·z (GMD, eq. 3)."""
-    schedule, representation = task.model.schedule, task.model.representation
-    between = _line(task.known) if options.line > 0 else None
-    of_noise = task.model.prediction.name in ("eps", "score")
+    schedule, representation = problem.model.schedule, problem.model.representation
+    between = _line(problem.known) if options.line > 0 else None
+    of_noise = problem.model.prediction.name in ("eps", "score")
     on_x_s = options.on == "x_s" or (options.on == "auto" and of_noise)
 
     def wanted(joints: Tensor, t: int) -> Observation:
-        goals = task.nearest(joints)
+        goals = problem.target_for(joints)
         return between.updated(goals) if between is not None and t > options.line * schedule.T else goals
 
     def impute(x0: Tensor, t: int, s: int) -> Tensor:
         if t <= options.until * schedule.T:
             return x0
         features = representation.denormalise(x0)
-        joints = task.timeline.joints(features)
-        return representation.normalise(task.timeline.meet(features, wanted(joints, t).written_into(joints)))
+        joints = problem.timeline.joints(features)
+        return representation.normalise(problem.timeline.meet(features, wanted(joints, t).written_into(joints)))
 
     imputed = with_hook(denoise, impute, schedule)
 
@@ -53,16 +55,16 @@ def imputation(denoise: Denoise, task: Task, noise: Noise, options: ImputationOp
         estimate = imputed(x, t, s)
         if t <= options.until * schedule.T:
             return estimate
-        where = observed_features(wanted(task.joints(estimate.x0), t), task)
+        where = observed_features(wanted(problem.joints(estimate.x0), t), problem)
         return estimate._replace(eps=torch.where(where, noise(), estimate.eps))
 
     return guided if on_x_s else imputed
 
 
-def observed_features(goals: Observation, task: Task) -> Tensor:
+def observed_features(goals: Observation, problem: GuidanceProblem) -> Tensor:
     """(B, F, D) bool: the position features of what is observed, and nothing else."""
-    representation = task.model.representation
-    mask = task.timeline.seen(goals.mask)
+    representation = problem.model.representation
+    mask = problem.timeline.seen(goals.mask)
     features = mask.new_zeros(*mask.shape[:2], FEATURES)
     features[..., 1:4] = mask[..., 0, [0, 2, 1]]
     if representation.whole_body:

@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from guidance.protocol import Task
+from guidance.protocol import GuidanceProblem
 from motion_diffusion.diffusion.samplers import Denoise, ddim
 from motion_diffusion.option_ranges import Range
 
@@ -31,7 +31,7 @@ class NoiseOptions:
 def optimised(
     denoise: Denoise,
     z: Tensor,
-    task: Task,
+    problem: GuidanceProblem,
     options: NoiseOptions = NoiseOptions(),
     *,
     on_round: Callable[[], object] = lambda: None,
@@ -42,8 +42,8 @@ def optimised(
     goals. After every step the noise is brought back to the length that it had: white noise is that long. on_round is
     called after each.
     """
-    schedule = task.model.schedule
-    times = task.model.times(options.steps)
+    schedule = problem.model.schedule
+    times = problem.model.times(options.steps)
     start, length = z.detach(), z.flatten(1).norm(dim=1)[:, None, None]
     noise = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([noise], lr=options.rate)
@@ -51,7 +51,7 @@ def optimised(
         for step in range(options.rounds):
             share = step / options.rounds
             optimiser.param_groups[0]["lr"] = options.rate * min(1.0, 10 * (share + 0.1)) * (1 - share)
-            loss = task.loss(ddim(denoise, noise, schedule, times))
+            loss = problem.loss(ddim(denoise, noise, schedule, times))
             stay = (noise - start).square().flatten(1).mean(1)
             (gradient,) = torch.autograd.grad(loss.sum() + options.stay * stay.sum(), noise)
             noise.grad = gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]

@@ -11,11 +11,11 @@ from torch import Tensor
 from guidance.goals.heading import TURNED, wrapped
 from guidance.goals.observation import Observation
 from guidance.gp_displacement import Displacement, Part
-from guidance.protocol import Task
+from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.heading import gaussian, heading, turn
 from motion_diffusion.body.representation import frame_steps
 from motion_diffusion.body.skeleton import FPS
-from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, consistent
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, estimate_from_x0
 from motion_diffusion.option_ranges import Range
 
 SMOOTHING = 8.0
@@ -41,19 +41,21 @@ class ProjectionOptions:
     """Share of the diffusion time at which projection begins; it goes on to the end."""
 
 
-def projection(denoise: Denoise, task: Task, noise: Noise, options: ProjectionOptions = ProjectionOptions()) -> Denoise:
+def projection(
+    denoise: Denoise, problem: GuidanceProblem, noise: Noise, options: ProjectionOptions = ProjectionOptions()
+) -> Denoise:
     """x̂0 is projected (see `Projector`); ε̂ is what it leaves of x_t, ε, and fresh noise z: √(1 − r²)·ε + r·z.
 
     Of the noise in x_t a part belongs to the motion that the network saw and not to the projected one. With fresh noise
     that part is forgotten (ProjFlow's re-mixing).
     """
-    schedule, project = task.model.schedule, Projector(task)
+    schedule, project = problem.model.schedule, Projector(problem)
 
     def guided(x: Tensor, t: int, s: int) -> Estimate:
         estimate = denoise(x, t, s)
         if t > options.begin * schedule.T:
             return estimate
-        estimate = consistent(project(estimate.x0), x, t, schedule, estimate.variance)
+        estimate = estimate_from_x0(project(estimate.x0), x, t, schedule, estimate.variance)
         if options.remix == 0:
             return estimate
         kept = (1 - options.remix**2) ** 0.5
@@ -71,13 +73,13 @@ class Projector:
     reading meets the goals exactly.
     """
 
-    def __init__(self, task: Task):
-        self.task = task
+    def __init__(self, problem: GuidanceProblem):
+        self.problem = problem
         self._kept: dict[bytes, Displacement] = {}
 
     def __call__(self, x0: Tensor) -> Tensor:
-        task, timeline = self.task, self.task.timeline
-        features = task.model.representation.denormalise(x0)
+        problem, timeline = self.problem, self.problem.timeline
+        features = problem.model.representation.denormalise(x0)
         joints = timeline.joints(features)
         change, wanted = self._change(joints)
         angle = turning(joints[..., :1, :], (joints + change)[..., :1, :], timeline.lengths)
@@ -90,17 +92,17 @@ class Projector:
             joints = joints[..., :1, :] + turn(joints - joints[..., :1, :], spin)
             features = timeline.turned(features, spin, torch.zeros_like(change[..., 0, [0, 2]]))
         moved = joints + self._change(joints)[0]
-        return task.model.representation.normalise(timeline.meet(features, moved, now))
+        return problem.model.representation.normalise(timeline.meet(features, moved, now))
 
     def _change(self, joints: Tensor) -> tuple[Tensor, Observation]:
         """The displacement (M, N, J, 3) that meets the goals, and what they want in the end."""
-        task, wanted = self.task, self.task.known
+        problem, wanted = self.problem, self.problem.known
         change, masks, values = torch.zeros_like(joints), wanted.mask.clone(), wanted.values.clone()
-        for i, n in enumerate(task.timeline.lengths.tolist()):
+        for i, n in enumerate(problem.timeline.lengths.tolist()):
             motion, said = joints[i, :n], Observation(values[i, :n], masks[i, :n], wanted.weights[i, :n])
             move = self._displacement(said.mask)(said.values - motion)
-            for _ in range(ROUNDS if task.goals[i].depends else 0):
-                more = task.foremost(i, motion + move)
+            for _ in range(ROUNDS if problem.goals[i].is_motion_dependent else 0):
+                more = problem.most_violated(i, motion + move)
                 if not (more.mask & ~said.mask).any():
                     break
                 said = said.updated(more)
@@ -112,7 +114,7 @@ class Projector:
         """Found once for what is always wanted, and kept for what was wanted last."""
         key = bytes(str(tuple(mask.shape)), "ascii") + mask.cpu().numpy().tobytes()
         if key not in self._kept:
-            while len(self._kept) >= 2 * len(self.task.goals):
+            while len(self._kept) >= 2 * len(self.problem.goals):
                 del self._kept[next(iter(self._kept))]
             self._kept[key] = Displacement(mask)
         return self._kept[key]
@@ -125,7 +127,7 @@ class Projector:
             return None
         missing = wrapped(heading(joints, smooth=False) - heading(wanted.values, smooth=False))
         result = torch.zeros_like(missing)
-        for i, frames in enumerate(self.task.timeline.lengths.tolist()):
+        for i, frames in enumerate(self.problem.timeline.lengths.tolist()):
             result[i, :frames] = _smoothly(missing[i, :frames], given[i, :frames])
         return result
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from guidance.classifier import ClassifierOptions, classifier
-from guidance.goals.goal_set import Goals, Path_, Waypoint
+from guidance.goals.goal_set import GoalSet, PathGoal, Waypoint
 from guidance.gp_displacement import Displacement
 from guidance.projection import projection
-from guidance.protocol import Task
+from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.heading import gaussian
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.diffusion.samplers import Denoise, Noise
@@ -37,8 +37,8 @@ class StagesOptions:
 
 
 def with_paths(
-    goals: Sequence[Goals], texts: Sequence[str], lengths: Tensor, seeds: Sequence[int], options: StagesOptions
-) -> list[Goals]:
+    goals: Sequence[GoalSet], texts: Sequence[str], lengths: Tensor, seeds: Sequence[int], options: StagesOptions
+) -> list[GoalSet]:
     """The goals of each motion, and before them a path through those that the root has; lengths: (M,) frames.
 
     InputError as `check_stages`.
@@ -47,15 +47,15 @@ def with_paths(
     model = _path_model(options.path_model)
     lengths = lengths.to(model.device)  # which need not be that of the body's model
     of_root = [_of_root(wanted, n) for wanted, n in zip(goals, lengths.tolist(), strict=True)]
-    task = Task.of(model, of_root, lengths)
+    problem = GuidanceProblem.of(model, of_root, lengths)
 
     def guide(denoise: Denoise, noise: Noise) -> Denoise:
-        return projection(classifier(denoise, task, ClassifierOptions(scaling="variance")), task, noise)
+        return projection(classifier(denoise, problem, ClassifierOptions(scaling="variance")), problem, noise)
 
     x = model.sample(texts, lengths.tolist(), seeds=seeds, steps=options.steps, guide=guide)
     return [
-        Goals(goals=[_path(_smooth(path[:n], wanted)), *wanted.goals])
-        for path, wanted, n in zip(task.joints(x), goals, lengths.tolist(), strict=True)
+        GoalSet(goals=[_path(_smooth(path[:n], wanted)), *wanted.goals])
+        for path, wanted, n in zip(problem.joints(x), goals, lengths.tolist(), strict=True)
     ]
 
 
@@ -78,7 +78,7 @@ def _path_model(name: str) -> MotionModel:
     return MotionModel.load(name)
 
 
-def _of_root(goals: Goals, frames: int) -> Goals:
+def _of_root(goals: GoalSet, frames: int) -> GoalSet:
     """What a model without a body can be asked to meet: where the pelvis shall be, and what it shall keep out of.
 
     Where a frame has goals for other joints alone, the pelvis shall be amid them; the body reaches for them later.
@@ -88,10 +88,10 @@ def _of_root(goals: Goals, frames: int) -> Goals:
     seen = torch.where(seen[:, :1], seen & (torch.arange(seen.shape[1]) == 0), seen)
     amid = (wanted.values * seen[..., None]).sum(1) / seen.sum(1).clamp_min(1)[:, None]
     places = [Waypoint(frame=k, x=amid[k, 0].item(), z=amid[k, 2].item()) for k in seen.any(1).nonzero()[:, 0].tolist()]
-    return Goals(goals=[*places, *(g for g in goals.goals if g.kind == "obstacle" and g.body == "root")])
+    return GoalSet(goals=[*places, *(g for g in goals.goals if g.kind == "obstacle" and g.body == "root")])
 
 
-def _smooth(path: Tensor, goals: Goals) -> Tensor:
+def _smooth(path: Tensor, goals: GoalSet) -> Tensor:
     """A path (N, 1, 3) without its trembling, through the places that the pelvis' own goals name: (N, 3).
 
     Not through those amid other joints, which swing and step: the body need not.
@@ -102,7 +102,7 @@ def _smooth(path: Tensor, goals: Goals) -> Tensor:
     return (smooth + Displacement(mask)((own.values[:, :1] - smooth) * mask))[:, 0]
 
 
-def _path(path: Tensor) -> Path_:
+def _path(path: Tensor) -> PathGoal:
     """A path goal through places (N, 3), one a frame. It counts as met within a metre: the goals proper say more."""
     points = [(x, z) for x, _, z in path.tolist()]
-    return Path_(points=points, times=[frame / FPS for frame in range(len(points))], tolerance=1.0)
+    return PathGoal(points=points, times=[frame / FPS for frame in range(len(points))], tolerance=1.0)

@@ -27,7 +27,7 @@ from motion_diffusion.diffusion.samplers import (
     Noise,
     SamplerName,
     clip,
-    consistent,
+    estimate_from_x0,
 )
 from motion_diffusion.diffusion.schedule import SCHEDULES, Level, Scalar, cast
 from motion_diffusion.diffusion.variance import VarianceName, log_variance
@@ -199,7 +199,7 @@ class MotionModel(nn.Module):
             variance = None
             if self.config.variance != "fixed-small":
                 variance = log_variance(self.config.variance, w, self.schedule, t, s, x).exp()
-            return consistent(keep(x0, t, s), x, t, self.schedule, variance)
+            return estimate_from_x0(keep(x0, t, s), x, t, self.schedule, variance)
 
         return denoise
 

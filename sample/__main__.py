@@ -17,16 +17,15 @@ from typing import Annotated, Any
 import tyro
 
 from guidance.foot_cleanup import CleanUp
-from guidance.goals.base import LONGEST
 from guidance.goals.feasibility import feasibility
-from guidance.goals.goal_set import Goals, Residual, load_goals
+from guidance.goals.goal_set import GoalSet, Residual, load_goals
 from motion_diffusion import pretrained
 from motion_diffusion.atomic_io import atomic, check_place
-from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.motion import MAX_SECONDS, Motion
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
-from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from motion_diffusion.option_ranges import SEED, Seed, check_ranges
 from motion_diffusion.prompts.known_actions import KNOWN, read_known
 from sample.editing import check_edit, edited
@@ -134,7 +133,7 @@ def adherence(residuals: list[Residual], warnings: list[str], provenance: Mappin
     return json.dumps(report, indent=2) + "\n"
 
 
-def _make(options: Options, goals: Goals) -> tuple[Motion, TextFit, list[str]]:
+def _make(options: Options, goals: GoalSet) -> tuple[Motion, TextFit, list[str]]:
     """The motion, how well it fits its words, and what was to be feared of its goals, which is said before it is made.
 
     Its file says what of its words was not learned, too.
@@ -143,7 +142,7 @@ def _make(options: Options, goals: Goals) -> tuple[Motion, TextFit, list[str]]:
     seconds = sum(segment.seconds for segment in goals.segments) or options.seconds
     part = options.source.part(seconds)
     frames = part.frames if part else frames_of(goals.segments) or round(seconds * FPS)
-    model, matcher = MotionModel.load(options.model), Matcher.load(options.matcher)
+    model, matcher = MotionModel.load(options.model), TextMotionEncoder.load(options.matcher)
     if part:
         check_edit(model, text, part, goals, settings)
     else:
@@ -191,9 +190,10 @@ def main() -> None:
         print(_knows(options.model))
         return
     check_out(options.out, options.overwrite)
-    goals = load_goals(options.goals) if options.goals else Goals()
-    if not 0 < options.seconds <= LONGEST:
-        raise InputError(f"--seconds {options.seconds:g}: give how long the motion lasts, such as 6, up to {LONGEST:g}")
+    goals = load_goals(options.goals) if options.goals else GoalSet()
+    if not 0 < options.seconds <= MAX_SECONDS:
+        wanted = f"give how long the motion lasts, such as 6, up to {MAX_SECONDS:g}"
+        raise InputError(f"--seconds {options.seconds:g}: {wanted}")
     motion, fit, warnings = _make(options, goals)
     became = zip(goals.goals, motion.provenance["residuals"], strict=True)
     residuals = [Residual(goal=goal, **residual) for goal, residual in became]

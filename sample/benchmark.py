@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import torch
 
 from guidance.compose import Strength
-from guidance.goals.goal_set import Goals, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet, Joint, Waypoint
 from motion_diffusion.diffusion.samplers import SAMPLERS
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel, Steps
@@ -59,7 +59,7 @@ def main() -> None:
 def time_guidance(model: MotionModel, options: Options) -> None:
     """Every way of guiding with the default sampler, in turns with no guidance, so that both see the same machine."""
     last = options.frames - 1
-    goals = Goals(
+    goals = GoalSet(
         goals=[
             *(Waypoint(frame=round(last * share), x=share - 0.5, z=4 * share) for share in (0.25, 0.5, 0.75, 1.0)),
             Joint(joint="left_wrist", frame=last // 3, position=(None, 1.5, None)),

@@ -10,9 +10,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from guidance.compose import NOT_WITH_SEGMENTS, Guidance, parse_methods
-from guidance.goals.base import FURTHEST
-from guidance.goals.goal_set import Goals, Pose, Segment
-from guidance.protocol import Function, Task
+from guidance.goals.base import MAX_COORDINATE
+from guidance.goals.goal_set import GoalSet, Pose, Segment
+from guidance.protocol import Function, GuidanceProblem
 from guidance.windows import Spliced, Woven
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import Rig
@@ -26,10 +26,10 @@ from sample.segments import lengths_of, windows
 AROUND = 20
 """Frames of what is kept that are made along with a part on either side, as poses that it meets."""
 
-MOST = 2400
+MAX_EDITED_FRAMES = 2400
 """Frames of a motion at most, two minutes: guidance looks at it as a whole."""
 
-_NO_GOALS, _USUAL = Goals(), Settings()
+_NO_GOALS, _USUAL = GoalSet(), Settings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +51,12 @@ class Part:
                 f"from {self.start / FPS:g} to {self.end / FPS:g} s of {motion.seconds:g} s: give a part that begins "
                 "after the first frame and ends later"
             )
-        if (away := motion.joints.abs().max()) > FURTHEST:
-            raise InputError(f"the motion is {away:.0f} m from the origin; move it to within {FURTHEST:g} m")
-        if self.frames > MOST:
+        if (away := motion.joints.abs().max()) > MAX_COORDINATE:
+            raise InputError(f"the motion is {away:.0f} m from the origin; move it to within {MAX_COORDINATE:g} m")
+        if self.frames > MAX_EDITED_FRAMES:
             raise InputError(
-                f"{self.frames / FPS:g} s are too long to go on from or to change at once, {MOST / FPS:g} s are not; "
-                "keep less of the motion"
+                f"{self.frames / FPS:g} s are too long to go on from or to change at once, "
+                f"{MAX_EDITED_FRAMES / FPS:g} s are not; keep less of the motion"
             )
 
     @staticmethod
@@ -114,7 +114,7 @@ class Part:
         before = Pose.of(joints[window.start : self.start], frame=window.start)
         return [before, *([Pose.of(joints[self.end : window.stop], frame=self.end)] if self.end < window.stop else [])]
 
-    def check(self, goals: Goals) -> None:
+    def check(self, goals: GoalSet) -> None:
         """InputError for goals beyond the end, against each other, or against what is kept."""
         joints, kept = self.joints, torch.ones(self.frames, dtype=torch.bool)
         kept[self.start : self.end] = False
@@ -135,7 +135,7 @@ def edited(
     text: str,
     part: Part,
     *,
-    goals: Goals = _NO_GOALS,
+    goals: GoalSet = _NO_GOALS,
     seed: int = 0,
     settings: Settings = _USUAL,
     functions: Sequence[Function] = (),
@@ -177,7 +177,7 @@ def check_edit(
     model: MotionModel,
     text: str,
     part: Part,
-    goals: Goals,
+    goals: GoalSet,
     settings: Settings,
     functions: Sequence[Function] = (),
 ) -> None:
@@ -194,10 +194,10 @@ def check_edit(
             raise InputError(f"{method} does not make a part of a motion; leave {method} out")
     part.check(goals)
     request = _request(model, text, part, goals, 0)
-    Guidance(methods, Task(model, tuple(request.goals), request.timeline, tuple(functions)), settings)
+    Guidance(methods, GuidanceProblem(model, tuple(request.goals), request.timeline, tuple(functions)), settings)
 
 
-def _request(model: MotionModel, text: str, part: Part, goals: Goals, seed: int) -> Request:
+def _request(model: MotionModel, text: str, part: Part, goals: GoalSet, seed: int) -> Request:
     """The windows of the part, and of what is kept around it."""
     made, window = part.end - part.start, part.window
     segments = goals.segments or [Segment(text=text, seconds=made / FPS)]

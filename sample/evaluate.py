@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from tqdm.auto import tqdm
 
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.atomic_io import atomic, check_place, read_json
 from motion_diffusion.distributed import by_main, locked_by_main, processes
 from motion_diffusion.errors import InputError, command, parse_arguments
@@ -29,7 +29,7 @@ from motion_diffusion.option_ranges import Range, check_ranges
 from sample.evaluation.action_table import ActionOptions, action_table
 from sample.evaluation.evaluators import load_evaluator
 from sample.evaluation.protocols import PROTOCOLS, Protocol
-from sample.evaluation.runner import POOL, REAL, Bench, Unit, units_of
+from sample.evaluation.runner import POOL, REAL, EvaluationRunner, Unit, units_of
 from sample.evaluation.study import StudyOptions, study
 from sample.evaluation.study_rows import key_of
 from sample.evaluation.trials import MIN_FRAMES, MotionCount, Setup
@@ -91,7 +91,7 @@ class Measured:
 class Results:
     """What was measured, a file each, so that it is measured once."""
 
-    bench: Bench
+    bench: EvaluationRunner
     folder: Path
 
     @cached_property
@@ -166,10 +166,10 @@ def evaluate(options: Options) -> str:
 
 def _evaluated(options: Options, protocol: Protocol) -> str:
     model = MotionModel.load(options.model)
-    check(model, ["a person walks"], [MIN_FRAMES], [Goals(goals=[START])], options.settings)
+    check(model, ["a person walks"], [MIN_FRAMES], [GoalSet(goals=[START])], options.settings)
     evaluator = load_evaluator(options.evaluator, count_padding=options.count_padding)
     state = processes()
-    bench = Bench(options, protocol, model.to(state.device), evaluator)
+    bench = EvaluationRunner(options, protocol, model.to(state.device), evaluator)
     results, units = Results(bench, options.out), list(units_of(protocol))
     missing = by_main(lambda: [unit for unit in units if results.of(unit) is None])
     share = missing[state.process_index :: state.num_processes]

@@ -15,12 +15,11 @@ from tqdm.auto import tqdm
 
 from guidance.compose import EXACT, Guidance, Method, MethodOptions, Strength, check_segments, parse_methods
 from guidance.foot_cleanup import CleanUp, clean_up
-from guidance.goals.base import LONGEST
-from guidance.goals.goal_set import Goals, Waypoint
-from guidance.protocol import Function, Task
+from guidance.goals.goal_set import GoalSet, Waypoint
+from guidance.protocol import Function, GuidanceProblem
 from guidance.two_stage import check_stages, with_paths
 from guidance.windows import Separate, Timeline, Woven
-from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.motion import MAX_SECONDS, Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.diffusion.samplers import Estimate, SamplerName
@@ -59,7 +58,7 @@ def generate(
     texts: Sequence[str],
     frames: Sequence[int],
     *,
-    goals: Sequence[Goals] | None = None,
+    goals: Sequence[GoalSet] | None = None,
     seeds: Sequence[int] | None = None,
     settings: Settings = Settings(),
     functions: Sequence[Function] = (),
@@ -73,7 +72,7 @@ def generate(
     others. Raises InputError for empty texts, motions longer than the model knows, seeds and numbers of steps it cannot
     take, goals beyond the motion's end or against each other, and guidance that cannot do what is asked.
     """
-    goals = [Goals()] * len(texts) if goals is None else goals
+    goals = [GoalSet()] * len(texts) if goals is None else goals
     seeds = range(len(texts)) if seeds is None else seeds
     methods = parse_methods(settings.guidance)
     check(model, texts, frames, goals, settings, functions)
@@ -101,8 +100,8 @@ def generate(
 
 
 def _said(
-    model: MotionModel, texts: Sequence[str], frames: Sequence[int], goals: Sequence[Goals]
-) -> tuple[list[str], list[int], list[Goals]]:
+    model: MotionModel, texts: Sequence[str], frames: Sequence[int], goals: Sequence[GoalSet]
+) -> tuple[list[str], list[int], list[GoalSet]]:
     """Texts, frames and goals as the segments among the goals want them."""
     longest = model.config.max_frames
     every = [said(text, n, wanted, longest) for text, n, wanted in zip(texts, frames, goals, strict=True)]
@@ -117,7 +116,7 @@ def check(
     model: MotionModel,
     texts: Sequence[str],
     frames: Sequence[int],
-    goals: Sequence[Goals],
+    goals: Sequence[GoalSet],
     settings: Settings,
     functions: Sequence[Function] = (),
 ) -> None:
@@ -132,8 +131,8 @@ def check(
                 f"{count / FPS:g} s is too {'short' if count < 2 else 'long'}: this model makes motions of up to "
                 f"{longest / FPS:g} s; choose --seconds within that, or give several segments in the goal file"
             )
-        if count > LONGEST * FPS:
-            raise InputError(f"the segments last {count / FPS:g} s together; give {LONGEST:g} s at most")
+        if count > MAX_SECONDS * FPS:
+            raise InputError(f"the segments last {count / FPS:g} s together; give {MAX_SECONDS:g} s at most")
         wanted.check(count)
         guided = bool(methods) and bool(wanted.goals or functions)
         if wanted.segments:
@@ -142,7 +141,7 @@ def check(
         if guided:
             if "stages" in methods:
                 check_stages(settings.stages, count)
-            Guidance(methods, Task.of(model, [wanted], torch.tensor([count]), functions), settings)
+            Guidance(methods, GuidanceProblem.of(model, [wanted], torch.tensor([count]), functions), settings)
 
 
 def check_settings(model: MotionModel, settings: Settings) -> None:
@@ -163,7 +162,7 @@ def steps_of(settings: Settings) -> int:
     return settings.steps
 
 
-def check_words(text: str, goals: Goals) -> None:
+def check_words(text: str, goals: GoalSet) -> None:
     """InputError for a prompt, or those of the segments in its place, that is empty or that no encoder reads."""
     for prompt in [segment.text for segment in goals.segments] or [text]:
         if not prompt.strip():
@@ -191,7 +190,7 @@ class Request:
     texts: Sequence[str]
     frames: Sequence[int]
     seeds: Sequence[int]
-    goals: Sequence[Goals]
+    goals: Sequence[GoalSet]
     """Of each motion."""
     timeline: Timeline
     kept: tuple[Rig, Tensor] | None = None
@@ -199,7 +198,7 @@ class Request:
 
     @staticmethod
     def of_motions(
-        model: MotionModel, texts: list[str], frames: list[int], goals: list[Goals], seeds: list[int]
+        model: MotionModel, texts: list[str], frames: list[int], goals: list[GoalSet], seeds: list[int]
     ) -> Request:
         """Every motion in a window of its own, from the origin."""
         lengths = torch.tensor(frames, device=model.device)
@@ -208,7 +207,7 @@ class Request:
 
     @staticmethod
     def of_segments(
-        model: MotionModel, texts: list[str], frames: list[int], goals: list[Goals], seeds: list[int]
+        model: MotionModel, texts: list[str], frames: list[int], goals: list[GoalSet], seeds: list[int]
     ) -> Request:
         """One motion of several windows, each with noise of its own, from the origin."""
         of = windows(goals[0].segments, model.config.max_frames)
@@ -223,7 +222,7 @@ class Request:
         model, lengths, goals = self.model, self.timeline.lengths, self.goals
         if "stages" in methods:
             goals = with_paths(goals, self.texts, lengths, self.seeds, settings.stages)
-        task = Task(model, tuple(goals), self.timeline, tuple(functions))
+        task = GuidanceProblem(model, tuple(goals), self.timeline, tuple(functions))
         guidance = Guidance(methods, task, settings)
         by_noise = "noise" in methods  # which is sought through DDIM, for just these steps
 
@@ -254,13 +253,13 @@ class Request:
         ]
 
 
-def from_the_origin(goals: Goals, frames: int) -> Goals:
+def from_the_origin(goals: GoalSet, frames: int) -> GoalSet:
     """The same goals, and `START` if they do not say where to begin."""
     begun = goals.observe(frames).mask[0, 0, [0, 2]].any()
     return goals if begun else goals.model_copy(update={"goals": [START, *goals.goals]})
 
 
-def words(text: str, goals: Goals) -> str:
+def words(text: str, goals: GoalSet) -> str:
     """What a motion shows: the text, or those of the segments in its place."""
     return "; then ".join(segment.text for segment in goals.segments) or text
 
@@ -271,7 +270,7 @@ def known_by(model: MotionModel) -> dict[str, str]:
 
 
 def provenance(
-    body: Rig, goals: Goals, seed: int, settings: Settings, model: dict[str, str], report: CleanUp
+    body: Rig, goals: GoalSet, seed: int, settings: Settings, model: dict[str, str], report: CleanUp
 ) -> dict[str, Any]:
     """Where a motion comes from, and how well it meets its goals; model: what that is known by."""
     return {

@@ -25,7 +25,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from tqdm.auto import tqdm
 
 from guidance.goals.base import Duration
-from guidance.goals.goal_set import Goals, explain, load_goals, once
+from guidance.goals.goal_set import GoalSet, explain, load_goals, once
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
 from motion_diffusion.option_ranges import SEED
@@ -68,7 +68,7 @@ class Job:
 
     line: int
     text: str
-    goals: Goals
+    goals: GoalSet
     frames: int
     seed: int
     name: str
@@ -97,13 +97,13 @@ class Job:
         return Job(number, said.text, goals, round(said.seconds * FPS), said.seed, said.name)
 
 
-def _goals(said: Any, folder: Path) -> Goals:
+def _goals(said: Any, folder: Path) -> GoalSet:
     """A list of goals, what a goal file says, or the path of one."""
     try:
         if isinstance(said, str):
             goals = load_goals(folder / said)
         elif isinstance(said, list | dict):
-            goals = Goals.model_validate({"goals": said} if isinstance(said, list) else said).resolved(folder)
+            goals = GoalSet.model_validate({"goals": said} if isinstance(said, list) else said).resolved(folder)
         else:
             raise InputError("should be a list of goals, an object as in a goal file, or the path of a goal file")
     except ValidationError as error:

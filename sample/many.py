@@ -20,7 +20,7 @@ from motion_diffusion.atomic_io import check_place
 from motion_diffusion.distributed import locked_by_main, processes
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from motion_diffusion.option_ranges import check_ranges
 from sample.generate import BatchSize, Settings, check, generate
 from sample.jobs import Job, Jobs
@@ -68,7 +68,7 @@ def _make_jobs(options: JobsOptions) -> str:
     state = processes()
     model = MotionModel.load(options.model).to(state.device)
     check(model, [], [], [], options.settings)
-    matcher = Matcher.load(options.matcher)
+    matcher = TextMotionEncoder.load(options.matcher)
     results, there = Results(options.out, model.digest, options.settings, model.known, matcher), bytearray()
 
     def look(job: Job) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.prompts.known_actions import Known
 from motion_diffusion.prompts.unknown_words import unknown_in
 
 
-def unlearned(known: Known | None, text: str, goals: Goals) -> list[str]:
+def unlearned(known: Known | None, text: str, goals: GoalSet) -> list[str]:
     """A line on each prompt, that of the motion or those of its segments, that is unlike what was learned.
 
     Nothing where what the model learned is not known.

@@ -15,7 +15,7 @@ from motion_diffusion.atomic_io import atomic
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
-from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from motion_diffusion.prompts.known_actions import Known
 from sample.generate import Settings
 from sample.jobs import Job, Jobs
@@ -35,7 +35,7 @@ class Results:
     settings: Settings
     known: Known | None
     """What the model was trained on."""
-    matcher: Matcher
+    matcher: TextMotionEncoder
     """Judges how well motions fit their words."""
 
     @property

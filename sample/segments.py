@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from guidance.goals.goal_set import Goals, Segment
+from guidance.goals.goal_set import GoalSet, Segment
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
 
@@ -31,7 +31,7 @@ def woven(segments: Sequence[Segment], longest: int) -> bool:
     return len(segments) > 1 or frames_of(segments) > longest
 
 
-def said(text: str, frames: int, goals: Goals, longest: int) -> tuple[str, int, Goals]:
+def said(text: str, frames: int, goals: GoalSet, longest: int) -> tuple[str, int, GoalSet]:
     """Text, frames and goals of a motion: what its segments say comes first, and a single one that fits in `longest`
     frames is a text and a length like any other, so that every way of guiding goes with it."""
     if not goals.segments:

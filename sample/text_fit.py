@@ -8,10 +8,10 @@ from typing import Annotated
 
 import torch
 
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.network.text_fit_scale import SENTENCES, Verdict
-from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from motion_diffusion.option_ranges import Range
 from sample.editing import Part
 from sample.segments import lengths_of
@@ -38,7 +38,9 @@ class TextFit:
 
 
 @torch.no_grad()
-def text_fit(matcher: Matcher, motion: Motion, text: str, goals: Goals, part: Part | None = None) -> TextFit:
+def text_fit(
+    matcher: TextMotionEncoder, motion: Motion, text: str, goals: GoalSet, part: Part | None = None
+) -> TextFit:
     """How well a motion, or the part of it that was made, fits a text, or the segments of the goals theirs."""
     start, end = (part.start, part.end) if part else (0, motion.frames)
     passages = [(text, start, end)]

@@ -16,7 +16,7 @@ from motion_diffusion.body.representation import Representation, encode
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.model import ModelConfig, MotionModel
 from motion_diffusion.network.denoiser import DenoiserConfig
-from motion_diffusion.network.text_motion_encoder import Matcher, MatcherConfig
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, TextMotionEncoderConfig
 
 torch.set_num_threads(1)  # two test processes share two cores
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -71,12 +71,12 @@ def make_model(representation, walks):
 
 
 @pytest.fixture
-def matcher(walks) -> Matcher:
+def matcher(walks) -> TextMotionEncoder:
     """A small untrained matcher."""
-    groups = MatcherConfig().features
+    groups = TextMotionEncoderConfig().features
     torch.manual_seed(0)
-    sizes = MatcherConfig(width=32, depth=2, text_depth=1, heads=2, embedding=8)
-    return Matcher(sizes, Representation.fit((encode(walk, groups=groups) for walk in walks), groups)).eval()
+    sizes = TextMotionEncoderConfig(width=32, depth=2, text_depth=1, heads=2, embedding=8)
+    return TextMotionEncoder(sizes, Representation.fit((encode(walk, groups=groups) for walk in walks), groups)).eval()
 
 
 @pytest.fixture

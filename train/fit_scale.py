@@ -21,7 +21,7 @@ from data_loaders.datasets import DatasetName, load_examples
 from data_loaders.example import Examples
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.network.text_fit_scale import FIT, FitScale
-from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 
 BATCH = 64
 
@@ -41,7 +41,7 @@ class Options:
 
 
 @torch.no_grad()
-def measure(matcher: Matcher, held_out: Examples, count: int) -> FitScale:
+def measure(matcher: TextMotionEncoder, held_out: Examples, count: int) -> FitScale:
     """The scale of a matcher, from so many held-out examples."""
     matcher.eval()
     examples = [held_out.example(i) for i in range(count)]
@@ -62,7 +62,7 @@ def main() -> None:
     options = parse_arguments(Options, prog="python -m train.fit_scale")
     if not 2 <= options.examples <= 10_000:
         raise InputError(f"--examples {options.examples}: give 2 to 10,000")
-    matcher = Matcher.load(options.matcher)
+    matcher = TextMotionEncoder.load(options.matcher)
     data = load_examples(options.data, options.data_root, frames=options.max_frames)
     scale = measure(matcher, data.held_out, options.examples)
     scale.write(options.matcher)

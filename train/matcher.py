@@ -31,7 +31,7 @@ from motion_diffusion.locks import locked
 from motion_diffusion.network.denoiser import Depth, TextDepth, Width
 from motion_diffusion.network.embedding_metrics import r_precision
 from motion_diffusion.network.text_encoders import text_encoder
-from motion_diffusion.network.text_motion_encoder import Matcher, MatcherConfig, contrast
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, TextMotionEncoderConfig, contrast
 from motion_diffusion.option_ranges import check_ranges
 from motion_diffusion.pretrained import tensors_of
 from train import logging
@@ -110,7 +110,7 @@ class Batch(NamedTuple):
         """Examples side by side."""
         return Batch([example.text for example in examples], *pad(examples))
 
-    def embed(self, matcher: Matcher) -> tuple[Tensor, Tensor]:
+    def embed(self, matcher: TextMotionEncoder) -> tuple[Tensor, Tensor]:
         """Embeddings of the motions and of the texts, (B, D) each."""
         features = encode(self.joints, lengths=self.lengths, groups=matcher.config.features)
         motions = matcher.embed_features(matcher.representation.normalise(features), self.lengths)
@@ -132,21 +132,23 @@ class Steps(torch.utils.data.Dataset[Batch]):
         return Batch.of([self.examples.example(i) for i in self.order.of_step(self.first + item)])
 
 
-def new_matcher(options: Options, data: Data) -> Matcher:
+def new_matcher(options: Options, data: Data) -> TextMotionEncoder:
     """A matcher whose features are scaled by what the data measure."""
     joints = (torch.from_numpy(data.train.example(i).joints) for i in range(MEASURED_EXAMPLES))
-    groups = MatcherConfig.features
-    config = MatcherConfig(
+    groups = TextMotionEncoderConfig.features
+    config = TextMotionEncoderConfig(
         text=options.text, text_dim=text_encoder(options.text).dim, width=options.width, depth=options.depth,
         text_depth=options.text_depth, embedding=options.embedding,
         training=f"{options.data}, {options.steps} steps of {options.batch_size}",
         licence=data.licence,
     )  # fmt: skip
     torch.manual_seed(options.seed)
-    return Matcher(config, Representation.fit((encode(clip, groups=groups) for clip in joints), groups))
+    return TextMotionEncoder(config, Representation.fit((encode(clip, groups=groups) for clip in joints), groups))
 
 
-def train(matcher: Matcher, options: Options, examples: Examples, held_out: Examples, state: State | None) -> None:
+def train(
+    matcher: TextMotionEncoder, options: Options, examples: Examples, held_out: Examples, state: State | None
+) -> None:
     """Run to options.steps, validating and saving on the way."""
     training = options.training()
     optimizer = adamw(matcher, training)
@@ -193,7 +195,7 @@ def same_texts(texts: Sequence[str]) -> Tensor:
 
 
 @torch.no_grad()
-def validate(matcher: Matcher, options: Options, held_out: Examples) -> dict[str, float]:
+def validate(matcher: TextMotionEncoder, options: Options, held_out: Examples) -> dict[str, float]:
     """The loss, and how often a text finds its motion among 32, on held-out examples."""
     matcher.eval()
     examples = [held_out.example(i) for i in range(options.validation_examples)]
@@ -207,16 +209,16 @@ def validate(matcher: Matcher, options: Options, held_out: Examples) -> dict[str
     return {"held_out_loss": loss} | {f"held_out_top{k}": share for k, share in enumerate(found, 1)}
 
 
-def state_of(matcher: Matcher, optimizer: torch.optim.Optimizer, step: int) -> State:
+def state_of(matcher: TextMotionEncoder, optimizer: torch.optim.Optimizer, step: int) -> State:
     """All that going on needs."""
     tensors = tensors_of(matcher.state_dict(), "live", matcher.representation) | moments(matcher, optimizer)
     return State(step, json.dumps(dataclasses.asdict(matcher.config)), tensors)
 
 
-def matcher_of(state: State) -> Matcher:
+def matcher_of(state: State) -> TextMotionEncoder:
     """The matcher of a run that was begun."""
-    config = TypeAdapter(MatcherConfig).validate_json(state.config)
-    return Matcher(config, Representation.from_tensors(config.features, 1.0, state.part("representation")))
+    config = TypeAdapter(TextMotionEncoderConfig).validate_json(state.config)
+    return TextMotionEncoder(config, Representation.from_tensors(config.features, 1.0, state.part("representation")))
 
 
 @command

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import tyro
 
 from data_loaders.load_motion import read_motion
-from guidance.goals.goal_set import Goals, load_goals
+from guidance.goals.goal_set import GoalSet, load_goals
 from motion_diffusion.atomic_io import check_place
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import FRAME_RATES
@@ -27,7 +27,7 @@ from visualize.bodies.registry import Looks, check_looks
 from visualize.contact_sheet import draw_sheet, motion_files
 from visualize.drawing.mosaic import check_count
 from visualize.drawing.titles import goals_of, names_of, titles_of
-from visualize.film import MOST, Layout, check_size, write_film
+from visualize.film import MAX_MOTIONS, Layout, check_size, write_film
 from visualize.pose_strip import draw_strip
 from visualize.topdown import draw_path
 
@@ -138,7 +138,7 @@ def _read(file: Path, options: Options) -> Motion:
     return read_motion(file, own_rate=True, body_models=options.looks.body_models)
 
 
-def _goals(motion: Motion, file: Path, given: Goals | None) -> Goals:
+def _goals(motion: Motion, file: Path, given: GoalSet | None) -> GoalSet:
     """Those that are given, or else its own; what is wanted after its end is told, for it cannot be measured."""
     goals = given or goals_of(motion, file)
     last = motion.seconds - 0.5 / motion.fps
@@ -159,7 +159,7 @@ def _export(files: Sequence[Path], options: Options) -> None:
 
 def _show(files: Sequence[Path], options: Options) -> None:
     """A film, or walks from above."""
-    check_count(len(files), most=MOST[options.layout])
+    check_count(len(files), most=MAX_MOTIONS[options.layout])
     given = load_goals(options.goals) if options.goals else None
     motions = [_read(file, options) for file in files]
     goals = [_goals(motion, file, given) for motion, file in zip(motions, files, strict=True)]

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_loaders.load_motion import ENDINGS, read_motion
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.errors import InputError
 from visualize.bodies.registry import Looks, surface_of
@@ -50,7 +50,7 @@ def draw_sheet(
     files: Sequence[Path],
     path: str | Path,
     *,
-    goals: Goals | None = None,
+    goals: GoalSet | None = None,
     titles: Sequence[str] | None = None,
     looks: Looks | None = None,
     page: int = 1,
@@ -73,7 +73,7 @@ def draw_sheet(
     return f"{path}: {len(thumbnails)} of {len(files)} motions" + (f", page {page} of {pages}" if pages > 1 else "")
 
 
-def _thumbnail(file: Path, name: str, goals: Goals | None, looks: Looks) -> NDArray[np.uint8]:
+def _thumbnail(file: Path, name: str, goals: GoalSet | None, looks: Looks) -> NDArray[np.uint8]:
     motion = read_motion(file, own_rate=True, body_models=looks.body_models)
     scene = scene_of(motion, goals or goals_of(motion, file), title=name)
     picture = strip(Actor(scene, surface=surface_of(motion, looks, fps=motion.fps)), poses=_POSES, size=_SIZE).copy()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from data_loaders import resampling
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 from visualize.bodies.registry import Looks, surface_of
@@ -23,7 +23,7 @@ from visualize.encode import FASTEST, check, encode
 from visualize.scene import scenes_of
 
 Layout = Literal["side", "overlay"]
-MOST: dict[Layout, int] = {"side": ABREAST, "overlay": len(style.TINTS)}
+MAX_MOTIONS: dict[Layout, int] = {"side": ABREAST, "overlay": len(style.TINTS)}
 """Motions in a film."""
 
 
@@ -31,7 +31,7 @@ def write_film(
     motions: Motion | Sequence[Motion],
     path: str | Path,
     *,
-    goals: Goals | Sequence[Goals] | None = None,
+    goals: GoalSet | Sequence[GoalSet] | None = None,
     titles: Sequence[str] | None = None,
     layout: Layout = "side",
     looks: Looks | None = None,
@@ -50,7 +50,7 @@ def write_film(
     Raises InputError for what cannot be made.
     """
     several = [motions] if isinstance(motions, Motion) else list(motions)
-    check_count(len(several), most=MOST[layout])
+    check_count(len(several), most=MAX_MOTIONS[layout])
     check_size(size)
     rate = min(several[0].fps, FASTEST.get(Path(path).suffix.lower(), np.inf)) if fps is None else fps
     check(path, rate)

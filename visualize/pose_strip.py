@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.body.motion import Motion
 from visualize.bodies.mesh_renderer import MeshRenderer
@@ -35,7 +35,7 @@ def draw_strip(
     motion: Motion,
     path: str | Path,
     *,
-    goals: Goals | None = None,
+    goals: GoalSet | None = None,
     looks: Looks | None = None,
     title: str = "",
     poses: int = 8,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion import Motion
 from visualize.drawing.footprints import Print, prints_of
 from visualize.drawing.goal_glyphs import Sign, marks_of
@@ -54,7 +54,7 @@ class Scene:
         return self.joints[index] * (1 - share) + self.joints[min(index + 1, len(self.joints) - 1)] * share
 
 
-def scene_of(motion: Motion, goals: Goals | None, *, title: str = "") -> Scene:
+def scene_of(motion: Motion, goals: GoalSet | None, *, title: str = "") -> Scene:
     """A motion and its goals, ready to be drawn."""
     marks = [] if goals is None else marks_of(goals, seconds=motion.seconds)
     joints = motion.joints.detach().cpu().numpy()
@@ -62,7 +62,7 @@ def scene_of(motion: Motion, goals: Goals | None, *, title: str = "") -> Scene:
 
 
 def scenes_of(
-    motions: Sequence[Motion], goals: Goals | Sequence[Goals] | None, titles: Sequence[str] | None
+    motions: Sequence[Motion], goals: GoalSet | Sequence[GoalSet] | None, titles: Sequence[str] | None
 ) -> list[Scene]:
     """Several motions. goals: of all, or of each. titles: of each; by default what tells them apart."""
     named = titles_of(motions) if titles is None else titles

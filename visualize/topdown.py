@@ -15,7 +15,7 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 from PIL import Image
 
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import JOINTS
@@ -43,7 +43,7 @@ def draw_path(
     motions: Motion | Sequence[Motion],
     path: str | Path,
     *,
-    goals: Goals | Sequence[Goals] | None = None,
+    goals: GoalSet | Sequence[GoalSet] | None = None,
     titles: Sequence[str] | None = None,
     size: tuple[int, int] = (900, 760),
 ) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from guidance.goals.goal_set import Goals, Path_
+from guidance.goals.goal_set import GoalSet, PathGoal
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
@@ -55,10 +55,10 @@ def main() -> None:
     options = parse_arguments(Options)
     points = SLALOM if options.points is None else read_points(options.points)
     frames = round(options.seconds * FPS)
-    way = Path_.model_validate(
+    way = PathGoal.model_validate(
         {"points": points, "start": 0.0, "end": (frames - 1) / FPS, "curve": "spline", "face_along": True}
     )
-    goals = Goals(goals=[way])
+    goals = GoalSet(goals=[way])
     (motion,) = generate(
         MotionModel.load(options.model),
         [options.text],

@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from guidance.goals.goal_set import Goals, Joint, Relation, Waypoint
+from guidance.goals.goal_set import GoalSet, Joint, Relation, Waypoint
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, generate
 from visualize.pose_strip import draw_strip
 
-GOALS = Goals(
+GOALS = GoalSet(
     goals=[
         Joint(joint="right_wrist", time=2.0, position=(None, 1.7, None)),
         Waypoint(time=4.0, x=0.0, z=3.6),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from guidance.goals.goal_set import Goals, load_goals
+from guidance.goals.goal_set import GoalSet, load_goals
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.motion_metrics import fastest_root, foot_skating_ratio, joint_jitter
 from motion_diffusion.errors import InputError, command, parse_arguments
@@ -71,7 +71,7 @@ def main() -> None:
         print(f"{name:14}{sum(measure(motion.joints) for motion in motions) / len(motions):8.3f}")
     options.out.mkdir(parents=True, exist_ok=True)
     for number, motion in enumerate(motions[:4]):
-        draw_path(motion, options.out / f"path-{number}.png", goals=Goals(goals=goals.goals))
+        draw_path(motion, options.out / f"path-{number}.png", goals=GoalSet(goals=goals.goals))
     print(f"wrote {options.out}/path-….png")
 
 

@@ -16,7 +16,7 @@ from typing import Annotated
 import tyro
 
 from data_loaders.load_motion import read_motion
-from guidance.goals.goal_set import Goals, Pose
+from guidance.goals.goal_set import GoalSet, Pose
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel
@@ -42,12 +42,12 @@ def main() -> None:
     options = parse_arguments(Options)
     model, settings = MotionModel.load(options.model), Settings(steps=options.steps)
     if options.source is None:
-        (source,) = generate(model, ["a person walks"], [80], goals=[Goals()], seeds=[0], settings=settings)
+        (source,) = generate(model, ["a person walks"], [80], goals=[GoalSet()], seeds=[0], settings=settings)
     else:
         source = read_motion(options.source)
     ends = to_origin(source.joints)
     last = len(ends) - 1
-    goals = Goals(goals=[Pose.of(ends[:1], frame=0), Pose.of(ends[-1:], frame=last)])
+    goals = GoalSet(goals=[Pose.of(ends[:1], frame=0), Pose.of(ends[-1:], frame=last)])
     (motion,) = generate(
         model, [options.text], [len(ends)], goals=[goals], seeds=[options.seed], settings=settings, progress=True
     )

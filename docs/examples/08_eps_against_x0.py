@@ -16,7 +16,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from guidance.goals.goal_set import Goals, load_goals
+from guidance.goals.goal_set import GoalSet, load_goals
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.motion_metrics import foot_skating_ratio, joint_jitter
 from motion_diffusion.errors import command, parse_arguments
@@ -64,7 +64,7 @@ def main() -> None:
                 model,
                 [options.text] * count,
                 [options.frames] * count,
-                goals=[goals if guidance != "none" else Goals()] * count,
+                goals=[goals if guidance != "none" else GoalSet()] * count,
                 seeds=range(count),
                 settings=settings,
                 progress=True,

@@ -23,10 +23,10 @@ from torch import Tensor
 from guidance.classifier import ClassifierOptions, classifier
 from guidance.goals.goal_set import load_goals
 from guidance.projection import projection
-from guidance.protocol import Task
+from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.motion_metrics import foot_skating_ratio
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise
-from motion_diffusion.diffusion.schedule import Schedule, combine
+from motion_diffusion.diffusion.schedule import Schedule, linear_combination
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
 
@@ -40,7 +40,7 @@ def recurrence(denoise: Denoise, schedule: Schedule, noise: Noise, *, times: int
     def again(x: Tensor, t: int, s: int) -> Estimate:
         alpha, sigma = schedule.row(t)
         for _ in range(times - 1 if t > end * schedule.T else 0):
-            x = combine(alpha, denoise(x, t, s).x0, sigma, noise())
+            x = linear_combination(alpha, denoise(x, t, s).x0, sigma, noise())
         return denoise(x, t, s)
 
     return again
@@ -68,7 +68,7 @@ def main() -> None:
     model, goals = MotionModel.load(options.model), load_goals(options.goals)
     goals.check(options.frames)
     lengths = torch.tensor([options.frames] * options.motions)
-    task = Task.of(model, [goals] * options.motions, lengths)
+    task = GuidanceProblem.of(model, [goals] * options.motions, lengths)
 
     def by_gradient(denoise: Denoise, noise: Noise) -> Denoise:
         return classifier(denoise, task, ClassifierOptions(through="x0", inner=0))

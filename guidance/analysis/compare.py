@@ -9,14 +9,14 @@ import torch
 
 from guidance.analysis.output import Result, Row, columns
 from guidance.analysis.runs import Chain, confidence
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion_metrics import fastest_root, foot_skating_ratio, root_jitter
 
 MEASURED = ("error_cm", "within_20_cm", "skating", "jitter", "fastest", "seconds")
 """Columns of what is measured."""
 
 
-def compare(chains: Sequence[Chain], goals: Goals, method: str, scale: float) -> Result:
+def compare(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float) -> Result:
     """The analysis: a row for each model without and with guidance. Skating needs feet, which a path has not."""
     rows: list[Row] = []
     ways: list[str] = ["none"] if method == "none" else ["none", method]
@@ -32,7 +32,7 @@ def compare(chains: Sequence[Chain], goals: Goals, method: str, scale: float) ->
     return Result("compare", rows, f"compare ({what}):\n{table(rows)}")
 
 
-def _measure(chain: Chain, way: str, joints: torch.Tensor, goals: Goals, seconds: float) -> Row:
+def _measure(chain: Chain, way: str, joints: torch.Tensor, goals: GoalSet, seconds: float) -> Row:
     body = joints.shape[-2] > 1
     observation = goals.observe(chain.frames).known_to(chain.model.representation)
     errors = torch.stack([observation.errors(motion) for motion in joints])

@@ -8,11 +8,11 @@ import torch
 
 from guidance.analysis.output import Result, Row
 from guidance.analysis.runs import Chain, confidence
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.errors import InputError
 
 
-def evolution(chains: Sequence[Chain], goals: Goals, method: str, scale: float, *, drawn: int = 9) -> Result:
+def evolution(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float, *, drawn: int = 9) -> Result:
     """The analysis: for each model the first motion's x̂0 after guidance at `drawn` times, from above, beside what is
     wanted (`goal`); and in rows without a frame all motions' mean distance to the goals at every t (`off`).
 

@@ -13,7 +13,7 @@ import torch
 
 from guidance.analysis.output import Result, Row
 from motion_diffusion.diffusion.prediction import PREDICTIONS, defined_on
-from motion_diffusion.diffusion.samplers import clip, consistent, with_hook
+from motion_diffusion.diffusion.samplers import clip, estimate_from_x0, with_hook
 from motion_diffusion.diffusion.schedule import Schedule
 from motion_diffusion.errors import InputError
 
@@ -45,7 +45,7 @@ def hook(schedule: Schedule, steps: int, error: float, *, count: int = 2000, see
             direct = c_x * x_t + c_y * y
             guess = prediction.to_x0(y, x_t, level)
             hooked = with_hook(
-                lambda x, t, s, guess=guess: consistent(guess, x, t, schedule),  # type: ignore[misc]
+                lambda x, t, s, guess=guess: estimate_from_x0(guess, x, t, schedule),  # type: ignore[misc]
                 clip(torch.ones(())),
                 schedule,
             )(x_t, t, s).x0

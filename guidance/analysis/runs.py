@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 
 from guidance.classifier import ClassifierOptions
 from guidance.compose import Guidance, Guide, MethodOptions, parse_methods
-from guidance.goals.goal_set import Goals
-from guidance.protocol import Task
+from guidance.goals.goal_set import GoalSet
+from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, ancestral
 from motion_diffusion.errors import InputError
@@ -114,10 +114,10 @@ class Chain:
             final = ancestral(denoise, x, self.model.schedule, times, noise=noise, on_step=on_step)
         return Trace(torch.stack(xs), torch.stack(network), torch.stack(guided), final)
 
-    def guide(self, goals: Goals, method: str, scale: float) -> Guide:
+    def guide(self, goals: GoalSet, method: str, scale: float) -> Guide:
         """The same goals for every motion of the batch; the gradient as in GMD, times the variance of the step."""
         count = self.z.shape[1]
-        task = Task.of(self.model, [goals] * count, torch.full((count,), self.frames, device=self.z.device))
+        task = GuidanceProblem.of(self.model, [goals] * count, torch.full((count,), self.frames, device=self.z.device))
         gradient = ClassifierOptions(scaling="variance", scale=scale, inner=0)
         return Guidance(parse_methods(method), task, MethodOptions(classifier=gradient)).guide
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from guidance.analysis.output import Result, Row
 from guidance.analysis.runs import Chain, Trace, confidence, ratio
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.errors import InputError
 
 
@@ -37,7 +37,7 @@ class Ledger:
     """D at the end."""
 
 
-def ledger(chain: Chain, guided: Trace, plain: Trace, goals: Goals) -> Ledger:
+def ledger(chain: Chain, guided: Trace, plain: Trace, goals: GoalSet) -> Ledger:
     """Account for a guided run beside the unguided run of the same noise. InputError if no goal is about the path."""
     observation = goals.observe(chain.frames)
     mask = observation.mask[:, 0][:, [0, 2]]
@@ -67,7 +67,7 @@ def ledger(chain: Chain, guided: Trace, plain: Trace, goals: Goals) -> Ledger:
     return Ledger(wanted.mean(-1), steered, push, push - (following - steered), left)
 
 
-def undoing(chains: Sequence[Chain], goals: Goals, method: str, scale: float) -> Result:
+def undoing(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float) -> Result:
     """The analysis: for every model and t what was pushed and taken back in metres, how far it was steered before, and
     as shares: of all pushes so far what was taken back (`undone`), and of the way to the goals what x̂0 has gone after
     guidance, at t = 0 the motion (`way`)."""

@@ -17,14 +17,12 @@ from motion_diffusion.body.skeleton import FPS, JOINTS
 
 # Strict: JSON's true, "1" and 1.0 are no frame, and true and "1" are no metres.
 _FINITE = {"strict": True, "allow_inf_nan": False}
-LONGEST = MAX_SECONDS
-"""Seconds that a motion, or a segment of one, lasts at most."""
 Seconds = Annotated[float, Field(ge=0, le=5e7, **_FINITE)]
-Duration = Annotated[float, Field(gt=0, le=LONGEST, **_FINITE)]
+Duration = Annotated[float, Field(gt=0, le=MAX_SECONDS, **_FINITE)]
 Frame = Annotated[int, Field(ge=0, le=10**9, strict=True)]
-FURTHEST = 1000.0
+MAX_COORDINATE = 1000.0
 """Metres from the origin, along an axis, that anything is at most."""
-Coordinate = Annotated[float, Field(ge=-FURTHEST, le=FURTHEST, **_FINITE)]
+Coordinate = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE, **_FINITE)]
 Length = Annotated[float, Field(ge=0, le=100, **_FINITE)]
 Size = Annotated[float, Field(gt=0, le=100, **_FINITE)]
 Degrees = Annotated[float, Field(ge=-360, le=360, **_FINITE)]
@@ -89,8 +87,8 @@ class GoalBase(BaseModel):
         """The last second that the goal speaks of."""
 
     @property
-    def depends(self) -> bool:
-        """Whether what it wants depends on the motion, so that `nearest` says more than `observe`."""
+    def is_motion_dependent(self) -> bool:
+        """Whether what it wants depends on the motion, so that `target_for` says more than `observe`."""
         return False
 
     @property
@@ -102,26 +100,26 @@ class GoalBase(BaseModel):
         """What the goal wants of any motion of so many frames, (F, 22, 3); what lies beyond its end is left out."""
         return Observation.empty(frames)
 
-    def nearest(self, joints: Tensor) -> Observation:
+    def target_for(self, joints: Tensor) -> Observation:
         """What it wants of this motion (F, 22, 3): the nearest that meets it, masked where it says something."""
         return like(self.observe(len(joints)), joints)
 
-    def foremost(self, joints: Tensor) -> Observation:
+    def most_violated(self, joints: Tensor) -> Observation:
         """What of that to say first to who moves the rest along: after it the rest may need no saying."""
-        return self.nearest(joints)
+        return self.target_for(joints)
 
     def misses(self, joints: Tensor, world: Tensor | None = None) -> Tensor:
         """Distances in metres of a motion (F, 22, 3) from what is wanted, one for each entry: (N,).
 
         world: (F, 22, 3, 3) the orientations of its joints, where more is known than their places.
         """
-        return self.nearest(joints).errors(joints)
+        return self.target_for(joints).errors(joints)
 
     def is_met(self, worst: float) -> bool:
         """Whether it is, if the largest of its `misses` is so large."""
         return worst <= self.tolerance
 
-    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
+    def describe(self, joints: Tensor, world: Tensor | None = None) -> str:
         """ "wanted: done" by a motion in words, as for `misses`, where one position does not tell it."""
         return ""
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from guidance.goals.kinds import Goal
 from guidance.goals.observation import Observation
 from guidance.goals.poses import Pose
@@ -46,7 +46,7 @@ class _Report:
         return [line for _, line in self.worst.values()]
 
 
-def feasibility(goals: Goals, frames: int) -> list[str]:
+def feasibility(goals: GoalSet, frames: int) -> list[str]:
     """What a person cannot do of these goals in a motion of so many frames, one line each; empty if nothing is wrong.
 
     Motions begin at (0, 0) facing +z: that counts as goal 0, unless a goal says otherwise. These are warnings, from
@@ -150,7 +150,7 @@ def _bones(report: _Report, seen: Observation, owner: Tensor) -> None:
                 report.add("bone", goals, off, f"{line}{length:.2f} m long")
 
 
-def _obstacles(report: _Report, goals: Goals, seen: Observation, owner: Tensor) -> None:
+def _obstacles(report: _Report, goals: GoalSet, seen: Observation, owner: Tensor) -> None:
     placed = (seen.mask[:, 0, 0] & seen.mask[:, 0, 2]).nonzero()[:, 0]
     for number, goal in enumerate(goals.goals, 1):
         if goal.kind != "obstacle":
@@ -164,7 +164,7 @@ def _obstacles(report: _Report, goals: Goals, seen: Observation, owner: Tensor) 
                 report.add(f"inside {other}", (number,), depth, line)
 
 
-def _turns(report: _Report, goals: Goals, frames: int) -> None:
+def _turns(report: _Report, goals: GoalSet, frames: int) -> None:
     wanted = [(0, 0.0, 0)]
     for number, goal in enumerate(goals.goals, 1):
         wanted += [(frame, degrees, number) for frame, degrees in _headings(goal, frames)]
@@ -190,7 +190,7 @@ def _headings(goal: Goal, frames: int) -> list[tuple[int, float]]:
     return []
 
 
-def _relations(report: _Report, goals: Goals) -> None:
+def _relations(report: _Report, goals: GoalSet) -> None:
     asked: dict[tuple[int, int], list[tuple[int, Relation]]] = {}
     for number, goal in enumerate(goals.goals, 1):
         if goal.kind == "relation":

@@ -29,7 +29,7 @@ from guidance.goals.observation import Observation
 from guidance.goals.obstacles import Obstacle
 from guidance.goals.orientations import Orientation
 from guidance.goals.poses import Pose
-from guidance.goals.positions import Joint, Path_, Waypoint
+from guidance.goals.positions import Joint, PathGoal, Waypoint
 from guidance.goals.relations import Contact, Loop, Relation
 from guidance.goals.residual import Residual
 from motion_diffusion.assets import ASSETS
@@ -37,8 +37,8 @@ from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
 
 __all__ = [
-    "KINDS", "Contact", "Coordinate", "Goal", "GoalBase", "Goals", "Heading", "Joint", "Loop", "Obstacle",
-    "Orientation", "Path_", "Pose", "Relation", "Residual", "Seconds", "Segment", "Waypoint", "load_goals",
+    "KINDS", "Contact", "Coordinate", "Goal", "GoalBase", "GoalSet", "Heading", "Joint", "Loop", "Obstacle",
+    "Orientation", "PathGoal", "Pose", "Relation", "Residual", "Seconds", "Segment", "Waypoint", "load_goals",
     "write_schema",
 ]  # fmt: skip
 
@@ -67,7 +67,7 @@ def _takes_schema(schema: dict[str, Any]) -> None:
     schema["properties"]["$schema"] = {"type": "string", "description": "Where this schema is, for editors."}
 
 
-class Goals(BaseModel):
+class GoalSet(BaseModel):
     """A list of goals, as it stands in a goal file."""
 
     model_config = ConfigDict(
@@ -94,16 +94,16 @@ class Goals(BaseModel):
         return "true" if version is True else version  # which is equal to 1
 
     @property
-    def depends(self) -> bool:
-        """Whether what any goal wants depends on the motion, so that `nearest` says more than `observe`."""
-        return any(goal.depends for goal in self.goals)
+    def is_motion_dependent(self) -> bool:
+        """Whether what any goal wants depends on the motion, so that `target_for` says more than `observe`."""
+        return any(goal.is_motion_dependent for goal in self.goals)
 
     @property
     def last_time(self) -> float:
         """The last second that any goal speaks of; 0 without goals."""
         return max((goal.last_time for goal in self.goals), default=0.0)
 
-    def resolved(self, folder: str | Path = ".") -> Goals:
+    def resolved(self, folder: str | Path = ".") -> GoalSet:
         """The same with poses from files read, their paths starting at a folder. InputError names goal and file."""
         goals: list[GoalBase] = []
         for number, goal in enumerate(self.goals, 1):
@@ -152,22 +152,22 @@ class Goals(BaseModel):
             observation = observation.updated(goal.observe(frames), weight=goal.weight)
         return observation
 
-    def nearest(self, joints: Tensor, *, foremost: bool = False) -> Observation:
+    def target_for(self, joints: Tensor, *, most_violated: bool = False) -> Observation:
         """What all goals want of this motion (F, 22, 3), detached.
 
         What does not depend on the motion comes first. Each of the others, in order, is asked about the motion with
         what has been said written into it, the body taken along where that moves the pelvis, and adds what nothing has
-        been said of yet. foremost: only what is to be said first, see `GoalBase.foremost`.
+        been said of yet. most_violated: only that, see `GoalBase.most_violated`.
         """
         said = like(self.observe(len(joints)), joints)
         for goal in self.goals:
-            if goal.depends:
-                ask = goal.foremost if foremost else goal.nearest
+            if goal.is_motion_dependent:
+                ask = goal.most_violated if most_violated else goal.target_for
                 wanted = _free_part(ask, said.written_into(joints), said.mask)
                 said = replace(wanted, weights=torch.full_like(said.weights, goal.weight)).updated(said)
         return said
 
-    def parted(self) -> tuple[Goals, list[Orientation]]:
+    def parted(self) -> tuple[GoalSet, list[Orientation]]:
         """Those of places, and those of how joints are turned."""
         turns = [goal for goal in self.goals if isinstance(goal, Orientation)]
         turns += [turn for goal in self.goals if isinstance(goal, Pose) for turn in goal.turns()]
@@ -203,10 +203,10 @@ SCHEMA = ASSETS / "goals" / "schema.json"
 
 def write_schema() -> None:
     """Write the schema of goal files anew."""
-    SCHEMA.write_text(json.dumps(Goals.model_json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    SCHEMA.write_text(json.dumps(GoalSet.model_json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def load_goals(path: str | Path) -> Goals:
+def load_goals(path: str | Path) -> GoalSet:
     """Read a goal file, and the motions that it takes poses from.
 
     InputError names the file, the goal and the field, and says what to do.
@@ -216,7 +216,7 @@ def load_goals(path: str | Path) -> Goals:
         raise FileNotFoundError(f"no goal file {path}; give the path of a JSON file like assets/goals/zigzag.json")
     try:
         data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
-        return Goals.model_validate(data).resolved(path.parent)
+        return GoalSet.model_validate(data).resolved(path.parent)
     except ValidationError as error:
         message = explain(error)
     except InputError as error:

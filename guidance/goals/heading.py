@@ -24,14 +24,14 @@ class Heading(Span):
     """Where the body faces: 0 is +z, ahead at the start; 90 is +x, to the left of that; -90 to the right."""
 
     @property
-    def depends(self) -> bool:
+    def is_motion_dependent(self) -> bool:
         return True
 
-    def nearest(self, joints: Tensor) -> Observation:
+    def target_for(self, joints: Tensor) -> Observation:
         rows = self.within(len(joints))
         return facing(joints, rows, torch.full((len(rows),), math.radians(self.degrees), dtype=torch.float64))
 
-    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
+    def describe(self, joints: Tensor, world: Tensor | None = None) -> str:
         rows = self.within(len(joints))
         faced = faces(joints[rows.start : rows.stop])
         worst = faced[wrapped(faced - math.radians(self.degrees)).abs().argmax()]

@@ -88,7 +88,7 @@ class Obstacle(GoalBase):
         return f"from {self.start:.2f} s" if self.end is None else during(self.start or 0.0, self.end)
 
     @property
-    def depends(self) -> bool:
+    def is_motion_dependent(self) -> bool:
         return True
 
     def there(self, frames: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ class Obstacle(GoalBase):
         x, z = points.unbind(-1)
         return torch.stack([x * cos + z * sin, z * cos - x * sin], dim=-1)
 
-    def nearest(self, joints: Tensor) -> Observation:
+    def target_for(self, joints: Tensor) -> Observation:
         """The pelvis moved out, wherever it or, for the whole body, any joint is nearer than the margin.
 
         Each stretch of such frames is passed on one side: all its frames move square to the line from where the way
@@ -170,10 +170,10 @@ class Obstacle(GoalBase):
             frame += 1
         return asking(joints, values, mask)
 
-    def foremost(self, joints: Tensor) -> Observation:
+    def most_violated(self, joints: Tensor) -> Observation:
         """Of each stretch the frame that has farthest to go, and a little beyond: a way that bends smoothly round it
         mostly clears all."""
-        wanted = self.nearest(joints)
+        wanted = self.target_for(joints)
         move = torch.where(wanted.mask, wanted.values - joints, 0.0)
         far = move[:, 0].norm(dim=-1)
         keep, frame = torch.zeros_like(far, dtype=torch.bool), 0
@@ -230,7 +230,7 @@ class Obstacle(GoalBase):
         distance = self._clearance(joints)
         return -distance[distance < 0]
 
-    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
+    def describe(self, joints: Tensor, world: Tensor | None = None) -> str:
         closest = self._clearance(joints).min().item()
         return f"keep out: {closest:.2f} m away" if closest >= 0 else f"keep out: {-closest:.2f} m inside"
 

@@ -72,7 +72,7 @@ class Orientation(Span):
         return JOINTS.index(self.joint)
 
     @property
-    def depends(self) -> bool:
+    def is_motion_dependent(self) -> bool:
         return True
 
     def turned(self, world: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class Orientation(Span):
         way = normalize(torch.tensor(self.facing, dtype=torch.float64), dim=-1)
         return eye - way[:, None] * way
 
-    def nearest(self, joints: Tensor) -> Observation:
+    def target_for(self, joints: Tensor) -> Observation:
         """What can be said through joints: hips and shoulders for the pelvis, the toe for a foot; else nothing."""
         rows = self.within(len(joints))
         at = slice(rows.start, rows.stop)
@@ -121,7 +121,7 @@ class Orientation(Span):
     def is_met(self, worst: float) -> bool:
         return worst <= 2 * ARM * math.sin(math.radians(self.degrees) / 2) + 1e-9
 
-    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
+    def describe(self, joints: Tensor, world: Tensor | None = None) -> str:
         off = self.off(orientations(joints.double()) if world is None else world)
         said = f"face {list(self.facing)}" if self.facing is not None else f"be turned by {list(self.rotation or ())}"
         return f"{said}: {math.degrees(off.max().item()) if len(off) else 0.0:.1f}° off"

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from guidance.goals.base import (
-    FURTHEST,
+    MAX_COORDINATE,
     Degrees,
     Frame,
     JointName,
@@ -110,7 +110,7 @@ class Pose(Span):
         return self.first + self.frames - 1
 
     @property
-    def depends(self) -> bool:
+    def is_motion_dependent(self) -> bool:
         return self.rotations is not None and None in self._root
 
     @property
@@ -130,9 +130,9 @@ class Pose(Span):
         names: tuple[Turning, ...] = get_args(Turning)
         return [Orientation(joint=name, rotation=to_quaternion(world[JOINTS.index(name)]), **when) for name in names]
 
-    def nearest(self, joints: Tensor) -> Observation:
+    def target_for(self, joints: Tensor) -> Observation:
         if self.rotations is None:
-            return super().nearest(joints)
+            return super().target_for(joints)
         rows = self.within(len(joints))
         values, mask = joints.double().clone(), torch.zeros_like(joints, dtype=torch.bool)
         at = slice(rows.start, rows.stop)
@@ -163,8 +163,8 @@ class Pose(Span):
             values[:, [joint for joint, name in enumerate(JOINTS) if name not in self.only]] = torch.nan
         return wanting(frames, rows, values)
 
-    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
-        entries = int(self.nearest(joints).mask.any(-1).any(0).sum())
+    def describe(self, joints: Tensor, world: Tensor | None = None) -> str:
+        entries = int(self.target_for(joints).mask.any(-1).any(0).sum())
         return f"{entries} joints, {self.frames} frame{'s' * (self.frames > 1)}" if entries > 1 else ""
 
     def resolved(self, folder: Path) -> Pose:
@@ -186,8 +186,8 @@ class Pose(Span):
         if self.at is not None:
             joints = joints - joints[:1, :1] * joints.new_tensor([1.0, 0.0, 1.0])
             joints = joints + joints.new_tensor([self.at[0], 0.0, self.at[1]])
-        if joints.abs().max() > FURTHEST:
-            raise InputError(f"{self.file} goes more than {FURTHEST:g} m away; place it with 'at'")
+        if joints.abs().max() > MAX_COORDINATE:
+            raise InputError(f"{self.file} goes more than {MAX_COORDINATE:g} m away; place it with 'at'")
         kept = self.model_dump(exclude={"file", "motion", "retargeted", *_OF_FILE})
         retargeted = bool(motion.provenance.get("retargeted"))
         return Pose(**kept, motion=joints.tolist(), retargeted=retargeted)

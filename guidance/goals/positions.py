@@ -74,7 +74,7 @@ class Joint(Span):
         return wanting(frames, self.within(frames), values)
 
 
-class Path_(GoalBase):
+class PathGoal(GoalBase):
     """Walk along points on the floor, from second `start` to second `end`.
 
     With `times`, one for each point, the pelvis is above each point at its time and moves evenly in between; without,
@@ -96,7 +96,7 @@ class Path_(GoalBase):
     """Whether the body faces where it goes."""
 
     @model_validator(mode="after")
-    def _when(self) -> Path_:
+    def _when(self) -> PathGoal:
         if self.times is not None:
             if self.start is not None or self.end is not None:
                 raise ValueError("give either 'times' or 'start' and 'end', not both")
@@ -168,7 +168,7 @@ class Path_(GoalBase):
         return torch.from_numpy(np.arctan2(ahead[:, 0], ahead[:, 1]))
 
     @property
-    def depends(self) -> bool:
+    def is_motion_dependent(self) -> bool:
         return self.face_along
 
     def observe(self, frames: int) -> Observation:
@@ -177,9 +177,9 @@ class Path_(GoalBase):
         values[:, 0, [0, 2]] = torch.from_numpy(self.places(np.array(rows)))
         return wanting(frames, rows, values)
 
-    def nearest(self, joints: Tensor) -> Observation:
+    def target_for(self, joints: Tensor) -> Observation:
         if not self.face_along:
-            return super().nearest(joints)
+            return super().target_for(joints)
         rows = self.within(len(joints))
         places = torch.from_numpy(self.places(np.array(rows)))
         return facing(joints, rows, self.directions(len(joints)), places)

@@ -56,7 +56,7 @@ class Contact(GoalBase):
         return during(self.start, self.end)
 
     @property
-    def depends(self) -> bool:
+    def is_motion_dependent(self) -> bool:
         return True
 
     def within(self, frames: int) -> range:
@@ -69,7 +69,7 @@ class Contact(GoalBase):
             values[0, JOINTS.index(self.joint)] = torch.tensor(free_as_nan(self.position), dtype=torch.float64)
         return wanting(frames, self.within(frames), values)
 
-    def nearest(self, joints: Tensor) -> Observation:
+    def target_for(self, joints: Tensor) -> Observation:
         rows, joint = self.within(len(joints)), JOINTS.index(self.joint)
         values, mask = joints.double().clone(), torch.zeros_like(joints, dtype=torch.bool)
         if len(rows):
@@ -96,14 +96,14 @@ class Relation(Span):
         return self
 
     @property
-    def depends(self) -> bool:
+    def is_motion_dependent(self) -> bool:
         return True
 
     def pair(self) -> tuple[int, int]:
         """The indices of the two joints."""
         return JOINTS.index(self.joints[0]), JOINTS.index(self.joints[1])
 
-    def nearest(self, joints: Tensor) -> Observation:
+    def target_for(self, joints: Tensor) -> Observation:
         (a, b), rows = self.pair(), self.within(len(joints))
         values, mask = joints.double().clone(), torch.zeros_like(joints, dtype=torch.bool)
         at = slice(rows.start, rows.stop)
@@ -118,7 +118,7 @@ class Relation(Span):
         mask[at, a] = mask[at, b] = True
         return asking(joints, values, mask)
 
-    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
+    def describe(self, joints: Tensor, world: Tensor | None = None) -> str:
         (a, b), rows = self.pair(), self.within(len(joints))
         apart = (joints[rows.start : rows.stop, a] - joints[rows.start : rows.stop, b]).norm(dim=-1)
         worst = apart[(apart - self.distance).abs().argmax()].item()
@@ -141,10 +141,10 @@ class Loop(GoalBase):
         return "end"
 
     @property
-    def depends(self) -> bool:
+    def is_motion_dependent(self) -> bool:
         return True
 
-    def nearest(self, joints: Tensor) -> Observation:
+    def target_for(self, joints: Tensor) -> Observation:
         values, mask = joints.double().clone(), torch.zeros_like(joints, dtype=torch.bool)
         first, last = values[:1], values[-1:]
         if not self.in_place:
@@ -154,5 +154,5 @@ class Loop(GoalBase):
         values[-1], mask[-1] = first[0], True
         return asking(joints, values, mask)
 
-    def what(self, joints: Tensor, world: Tensor | None = None) -> str:
+    def describe(self, joints: Tensor, world: Tensor | None = None) -> str:
         return "last pose as the first"

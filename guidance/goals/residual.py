@@ -25,8 +25,8 @@ class Residual(BaseModel):
     @staticmethod
     def of(goal: Goal, joints: Tensor, world: Tensor | None = None) -> Residual:
         """How well a motion (F, 22, 3) meets a goal; world: (F, 22, 3, 3) orientations of its joints, if known."""
-        misses, what = goal.misses(joints, world), goal.what(joints, world)
-        wanted, reached = (None, None) if what else _last_place(goal.nearest(joints), joints)
+        misses, what = goal.misses(joints, world), goal.describe(joints, world)
+        wanted, reached = (None, None) if what else _last_place(goal.target_for(joints), joints)
         worst = misses.max().item() if len(misses) else 0.0
         return Residual(
             goal=goal,

@@ -83,7 +83,7 @@ DAMPING = (1e-4, 1e-4, 1e2)
 TRIES = 7
 """Steps of a round, at most, each with ten times the damping of the one before."""
 
-FARTHEST = 1.0
+MAX_TURN = 1.0
 """Radians that a step turns a joint by, at most: what turns farther does not follow the tangent any more."""
 
 HINGES = {"left_knee": (1.0, 0.0, 0.0), "right_knee": (1.0, 0.0, 0.0),
@@ -140,10 +140,10 @@ def _straight(joint: int, axis: Tensor) -> float:
 
 LIMITS = {joint: _straight(joint, axis) for joint, axis in _HINGES.items()}
 """Least angle of each hinge, radians."""
-MOST_BENT = math.radians(160)
+MAX_BEND = math.radians(160)
 """Largest angle of a hinge."""
 _LEAST = torch.tensor(list(LIMITS.values()), dtype=torch.float64)
-_MOST = torch.full_like(_LEAST, MOST_BENT)
+_MOST = torch.full_like(_LEAST, MAX_BEND)
 
 
 def _range(joint: int) -> Tensor:
@@ -451,9 +451,9 @@ def _pulled_back(vectors: Tensor, pull: Tensor) -> Tensor:
 
 
 def _moved(body: _Body, step: Tensor) -> _Body:
-    """A body after a step (F, n), shortened in frames in which a joint would turn farther than `FARTHEST`; hinges stop
+    """A body after a step (F, n), shortened in frames in which a joint would turn farther than `MAX_TURN`; hinges stop
     at their limits."""
-    step = step / (step[:, :-3].abs().amax(1, keepdim=True) / FARTHEST).clamp_min(1.0)
+    step = step / (step[:, :-3].abs().amax(1, keepdim=True) / MAX_TURN).clamp_min(1.0)
     balls = slice(0, -len(_HINGES) - 3)
     turns = torch.zeros(len(step), _COUNT, 3, dtype=torch.float64)
     turns.index_add_(1, _TURNING[: -len(_HINGES)], step[:, balls, None] * _AXES[: -len(_HINGES)])

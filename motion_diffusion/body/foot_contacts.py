@@ -58,7 +58,7 @@ DEEP = 0.3
 
 
 @dataclass(frozen=True)
-class Stand:
+class FootContact:
     """A joint of a foot that stands at a place (3,) in metres from frame start up to, not including, end."""
 
     joint: int
@@ -81,7 +81,7 @@ def floor_height(joints: Tensor) -> float:
     return 0.0 if level > -DEEP else level
 
 
-def find_stands(joints: Tensor, floor: float | None = None) -> list[Stand]:
+def detect_contacts(joints: Tensor, floor: float | None = None) -> list[FootContact]:
     """When and where toes stand in a motion (F, 22, 3), and ankles above toes that stand.
 
     Places of toes below the floor (height in metres, by default `floor_height`) are lifted onto it, and joints below
@@ -98,12 +98,12 @@ def find_stands(joints: Tensor, floor: float | None = None) -> list[Stand]:
             place = _place(ways[start:end, toe])
             lifted = max(floor - place[1], 0.0)
             place[1] += lifted
-            stands.append(Stand(toe, start, end, torch.from_numpy(place)))
+            stands.append(FootContact(toe, start, end, torch.from_numpy(place)))
             way = ways[start:end, ankle] - ways[start:end, toe] + place
             for first, last in _stretches(way, lowest[ankle] + lifted, ANKLE):
                 bone = _place(way[first:last]) - place
                 above = place + BONE_LENGTHS[toe].item() * bone / max(np.linalg.norm(bone), 1e-12)
-                stands.append(Stand(ankle, start + first, start + last, torch.from_numpy(above)))
+                stands.append(FootContact(ankle, start + first, start + last, torch.from_numpy(above)))
     return stands
 
 

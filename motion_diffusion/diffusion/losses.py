@@ -13,8 +13,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from motion_diffusion.diffusion.prediction import MOST_NOISE, Prediction
-from motion_diffusion.diffusion.schedule import Level, Scalar, Schedule, combine
+from motion_diffusion.diffusion.prediction import MAX_NOISE_RATIO, Prediction
+from motion_diffusion.diffusion.schedule import Level, Scalar, Schedule, linear_combination
 from motion_diffusion.diffusion.variance import VarianceName, is_learned, log_variance, small_variance
 from motion_diffusion.diffusion.variational_bound import bound_term
 from motion_diffusion.errors import InputError
@@ -60,7 +60,7 @@ def x0_weight(
         return _full(prediction.weight(level), t)
     if name == "capped":
         snr = _full(level.snr, t)
-        return torch.minimum(snr + 1, MOST_NOISE**2 * snr)
+        return torch.minimum(snr + 1, MAX_NOISE_RATIO**2 * snr)
     if name == "vlb":
         return _full(level.B**2 / (2 * small_variance(schedule, t, t - 1)), t)
     return _full(level.snr, t).clamp(*((0.0, gamma) if name == "min-snr" else _SNR_RANGE[name]))
@@ -90,7 +90,7 @@ def training_loss(
     little of the motion is left, ε's x̂0 is off by σ/α times as much as its prediction, and would drown everything.
     """
     level = schedule.at(t, x0)
-    x_t = combine(level.alpha, x0, level.sigma, eps)
+    x_t = linear_combination(level.alpha, x0, level.sigma, eps)
     y, w = split(network(x_t, level), variance)
 
     def average(values: Tensor) -> Tensor:

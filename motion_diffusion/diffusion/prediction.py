@@ -23,13 +23,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from motion_diffusion.diffusion.schedule import Level, Scalar, Schedule, combine
+from motion_diffusion.diffusion.schedule import Level, Scalar, Schedule, linear_combination
 from motion_diffusion.errors import InputError
 
 Row = Callable[[Level], tuple[Scalar, Scalar]]
 
 
-MOST_NOISE = 50.0
+MAX_NOISE_RATIO = 50.0
 """σ/α from which those that predict noise alone are sampled, and up to which "capped" weighs their loss in full."""
 
 
@@ -43,7 +43,7 @@ class Prediction:
     def target(self, x0: Tensor, eps: Tensor, level: Level) -> Tensor:
         """y = p·x0 + q·ε."""
         p, q = self.row(level)
-        return combine(p, x0, q, eps)
+        return linear_combination(p, x0, q, eps)
 
     def determinant(self, level: Level) -> Scalar:
         """D = α·q − σ·p. InputError where it is 0: there y says nothing of what is asked."""
@@ -57,12 +57,12 @@ class Prediction:
     def to_x0(self, y: Tensor, x_t: Tensor, level: Level) -> Tensor:
         """The clean motion that the prediction y implies at x_t. InputError where it implies none."""
         D = self.determinant(level)
-        return combine(self.row(level)[1] / D, x_t, -level.sigma / D, y)
+        return linear_combination(self.row(level)[1] / D, x_t, -level.sigma / D, y)
 
     def to_eps(self, y: Tensor, x_t: Tensor, level: Level) -> Tensor:
         """The noise that the prediction y implies at x_t. InputError where it implies none."""
         D = self.determinant(level)
-        return combine(level.alpha / D, y, -self.row(level)[0] / D, x_t)
+        return linear_combination(level.alpha / D, y, -self.row(level)[0] / D, x_t)
 
     def weight(self, level: Level) -> Scalar:
         """(D/σ)²: the weight that a squared error on y puts on the squared error of x0."""
@@ -96,7 +96,7 @@ class Prediction:
         p, _ = self.row(schedule.at(schedule.T))
         if p != 0:
             return schedule.T
-        return int((schedule.sigma <= MOST_NOISE * schedule.alpha).nonzero()[-1])
+        return int((schedule.sigma <= MAX_NOISE_RATIO * schedule.alpha).nonzero()[-1])
 
     def check(self, schedule: Schedule) -> None:
         """InputError if y says nothing of x0 at some time of the schedule, as ε and score where α = 0."""

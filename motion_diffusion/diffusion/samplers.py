@@ -30,7 +30,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
-from motion_diffusion.diffusion.schedule import Schedule, combine
+from motion_diffusion.diffusion.schedule import Schedule, linear_combination
 from motion_diffusion.errors import InputError
 
 
@@ -69,10 +69,12 @@ class Sampler(Protocol):
     ) -> Tensor: ...
 
 
-def consistent(x0: Tensor, x_t: Tensor, t: int, schedule: Schedule, variance: Tensor | float | None = None) -> Estimate:
+def estimate_from_x0(
+    x0: Tensor, x_t: Tensor, t: int, schedule: Schedule, variance: Tensor | float | None = None
+) -> Estimate:
     """The estimate whose noise is what x0 leaves of x_t: eps = (x_t − α_t·x0) / σ_t."""
     alpha, sigma = schedule.row(t)
-    return Estimate(x0, combine(1 / sigma, x_t, -alpha / sigma, x0), variance)
+    return Estimate(x0, linear_combination(1 / sigma, x_t, -alpha / sigma, x0), variance)
 
 
 def with_hook(denoise: Denoise, hook: Hook, schedule: Schedule) -> Denoise:
@@ -84,7 +86,7 @@ def with_hook(denoise: Denoise, hook: Hook, schedule: Schedule) -> Denoise:
 
     def hooked(x: Tensor, t: int, s: int) -> Estimate:
         estimate = denoise(x, t, s)
-        return consistent(hook(estimate.x0, t, s), x, t, schedule, estimate.variance)
+        return estimate_from_x0(hook(estimate.x0, t, s), x, t, schedule, estimate.variance)
 
     return hooked
 
@@ -128,9 +130,9 @@ def ancestral(
         if on_step is not None:
             on_step(t, estimate)
         (alpha_s, sigma_s), small = schedule.row(s), schedule.posterior(t, s).variance
-        x = combine(alpha_s, estimate.x0, (sigma_s**2 - small) ** 0.5, estimate.eps)
+        x = linear_combination(alpha_s, estimate.x0, (sigma_s**2 - small) ** 0.5, estimate.eps)
         if s > 0:
-            x = combine(1.0, x, (small if estimate.variance is None else estimate.variance) ** 0.5, noise())
+            x = linear_combination(1.0, x, (small if estimate.variance is None else estimate.variance) ** 0.5, noise())
     return x
 
 
@@ -177,14 +179,14 @@ def dpm_solver(
         (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule.row(t), schedule.row(s)
         fresh = eta**2 * float(schedule.posterior(t, s).variance)
         kept = (sigma_s**2 - fresh) ** 0.5
-        x = combine(alpha_s, estimate.x0, kept, estimate.eps)
+        x = linear_combination(alpha_s, estimate.x0, kept, estimate.eps)
         if order == 2 and s > 0:
             h = math.log(alpha_s / sigma_s) - (math.log(alpha_t / sigma_t) if alpha_t > 0 else -math.inf)
             if before is not None:
                 x = x + (alpha_s - alpha_t * kept / sigma_t) * h / (2 * before[1]) * (estimate.x0 - before[0])
             before = (estimate.x0, h)
         if fresh > 0 and noise is not None:
-            x = combine(1.0, x, fresh**0.5, noise())
+            x = linear_combination(1.0, x, fresh**0.5, noise())
     return x
 
 
@@ -208,7 +210,7 @@ def heun(
         if on_step is not None:
             on_step(t, estimate)
         alpha_s, sigma_s = schedule.row(s)
-        predicted = combine(alpha_s, estimate.x0, sigma_s, estimate.eps)
+        predicted = linear_combination(alpha_s, estimate.x0, sigma_s, estimate.eps)
         if i + 2 == len(times):
             return predicted
         there = denoise(predicted, s, times[i + 2])
@@ -229,7 +231,7 @@ def ddim_inversion(denoise: Denoise, x0: Tensor, schedule: Schedule, times: Sequ
     for s, t in pairwise([first, *between[::-1]]):
         estimate = denoise(x, s, below)
         alpha_t, sigma_t = schedule.row(t)
-        x, below = combine(alpha_t, estimate.x0, sigma_t, estimate.eps), s
+        x, below = linear_combination(alpha_t, estimate.x0, sigma_t, estimate.eps), s
     return x
 
 
@@ -238,7 +240,7 @@ def _polar(alpha: float, sigma: float) -> tuple[float, float]:
 
 
 def _turning(estimate: Estimate, phi: float) -> Tensor:
-    return combine(math.cos(phi), estimate.eps, -math.sin(phi), estimate.x0)
+    return linear_combination(math.cos(phi), estimate.eps, -math.sin(phi), estimate.x0)
 
 
 def _needed(noise: Noise | None, who: str) -> Noise:

@@ -123,7 +123,7 @@ class Schedule:
     def add_noise(self, x0: Tensor, eps: Tensor, t: Tensor | int) -> Tensor:
         """The forward process: x_t = α_t·x0 + σ_t·ε."""
         alpha, sigma = self._rows(t, x0, "alpha", "sigma")
-        return combine(alpha, x0, sigma, eps)
+        return linear_combination(alpha, x0, sigma, eps)
 
     def posterior(self, t: Tensor | int, s: Tensor | int, like: Tensor | None = None) -> Posterior:
         """q(x_s | x_t, x0) for 0 ≤ s < t ≤ T, in float64: floats for ints, else as `at` gives them."""
@@ -166,7 +166,7 @@ def cast(number: Scalar, like: Tensor) -> Scalar:
     return number.to(like) if isinstance(number, Tensor) else number
 
 
-def combine(a: Scalar, x: Tensor, b: Scalar, y: Tensor) -> Tensor:
+def linear_combination(a: Scalar, x: Tensor, b: Scalar, y: Tensor) -> Tensor:
     """a·x + b·y, in as few passes over memory as it takes: with this the steps of samplers are made."""
     if isinstance(b, Tensor):
         return cast(a, x) * x + cast(b, y) * y

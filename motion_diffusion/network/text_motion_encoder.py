@@ -37,7 +37,7 @@ from motion_diffusion.network.text_fit_scale import FitScale, read_fit_scale
 
 
 @dataclass(frozen=True)
-class MatcherConfig:
+class TextMotionEncoderConfig:
     """Everything but the weights; stands in config.json."""
 
     features: tuple[str, ...] = ("root", "positions", "velocities")
@@ -60,10 +60,10 @@ class MatcherConfig:
         check_sizes(self, file=True)
 
 
-class Matcher(nn.Module):
+class TextMotionEncoder(nn.Module):
     """Embeds texts and motions; `similarity` of their embeddings says how well they match."""
 
-    def __init__(self, config: MatcherConfig, representation: Representation):
+    def __init__(self, config: TextMotionEncoderConfig, representation: Representation):
         super().__init__()
         self.name = "untitled"
         self.config = config
@@ -126,22 +126,22 @@ class Matcher(nn.Module):
         pretrained.write(Path(folder), self.config, self._tensors(), dtype)
 
     @staticmethod
-    def load(name: str | Path) -> Matcher:
+    def load(name: str | Path) -> TextMotionEncoder:
         """Load a shipped matcher by its name, or any by its directory; ready for use.
 
         Raises FileNotFoundError if there is none, InputError if it is damaged.
         """
         folder = pretrained.find(name, "matchers")
-        config = pretrained.read_config(folder, MatcherConfig)
+        config = pretrained.read_config(folder, TextMotionEncoderConfig)
         with pretrained.reading(folder) as tensors:
             statistics = pretrained.part(tensors, "representation")
-            matcher = Matcher(config, Representation.from_tensors(config.features, 1.0, statistics))
+            matcher = TextMotionEncoder(config, Representation.from_tensors(config.features, 1.0, statistics))
             matcher.load_state_dict(pretrained.part(tensors, "weights"))
         matcher.name, matcher.scale = folder.resolve().name, read_fit_scale(folder)
         return matcher.eval().requires_grad_(False)
 
 
-def contrast(matcher: Matcher, motions: Tensor, texts: Tensor, same: Tensor) -> Tensor:
+def contrast(matcher: TextMotionEncoder, motions: Tensor, texts: Tensor, same: Tensor) -> Tensor:
     """The loss of a batch: each motion shall pick out its words among all of the batch, and the words their motion.
 
     motions, texts: (B, D) embeddings; same: (B, B) bool, which texts are the same sentence and so equally right. The

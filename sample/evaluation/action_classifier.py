@@ -39,7 +39,7 @@ class _Network(nn.Module):
 
 
 @dataclass(frozen=True)
-class ActionJudge:
+class ActionClassifier:
     """Names the action of a motion. `train` makes one."""
 
     actions: tuple[str, ...]
@@ -50,7 +50,7 @@ class ActionJudge:
     @staticmethod
     def train(
         clips: Sequence[Tensor], labels: Sequence[str], *, frames: int, steps: int = 1500, seed: int = 0
-    ) -> ActionJudge:
+    ) -> ActionClassifier:
         """Train on clips (F, 22, 3) with an action each, cut to at most `frames` frames; actions drawn evenly."""
         actions = tuple(sorted(set(labels)))
         generator = torch.Generator().manual_seed(seed)
@@ -71,7 +71,7 @@ class ActionJudge:
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-        return ActionJudge(actions, network.eval(), mean, std)
+        return ActionClassifier(actions, network.eval(), mean, std)
 
     @torch.no_grad()
     def name(self, motions: Sequence[Tensor]) -> list[str]:

@@ -20,8 +20,8 @@ from motion_diffusion.atomic_io import atomic, check_place
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.option_ranges import Range, check_ranges
-from sample.evaluation.action_classifier import ActionJudge
-from sample.evaluation.trials import MIN_FRAMES, Setup, Trial, draw, make, of_split, train_judge
+from sample.evaluation.action_classifier import ActionClassifier
+from sample.evaluation.trials import MIN_FRAMES, Setup, Trial, draw, make, of_split, train_action_classifier
 
 KNOWN = 0.7
 """Share of an action's motions, at least, in which it is recognised if the model can do it."""
@@ -66,7 +66,7 @@ def action_table(options: ActionOptions) -> str:
     clips = [clip for clip in options.clips() if clip.action]
     model = MotionModel.load(options.model)
     longest = model.config.max_frames
-    judge = train_judge(clips, longest=longest, steps=options.judge_steps)
+    judge = train_action_classifier(clips, longest=longest, steps=options.judge_steps)
     tasks = _tasks(clips, judge.actions, options, longest)
     if not tasks:
         raise InputError(f"no action has a clip of {MIN_FRAMES} frames or more; check --data-root")
@@ -91,7 +91,7 @@ def _tasks(clips: Sequence[Clip], actions: Sequence[str], options: ActionOptions
     return result
 
 
-def _accuracies(judge: ActionJudge, clips: Sequence[Clip], longest: int) -> dict[str, float]:
+def _accuracies(judge: ActionClassifier, clips: Sequence[Clip], longest: int) -> dict[str, float]:
     """Share of an action's clips that are recognised."""
     named = judge.name([torch.from_numpy(clip.joints[:longest].copy()) for clip in clips])
     right: dict[str, list[bool]] = {}

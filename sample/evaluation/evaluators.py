@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from data_loaders.clip import Caption
-from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from sample.evaluation.evaluator import Evaluator
 from sample.evaluation.t2m.evaluator import T2M
 
@@ -21,7 +21,7 @@ BATCH = 64
 class Matched:
     """A matcher as an evaluator."""
 
-    matcher: Matcher
+    matcher: TextMotionEncoder
 
     @property
     def name(self) -> str:
@@ -54,4 +54,4 @@ def load_evaluator(name: str, *, count_padding: bool = False) -> Evaluator:
     """
     if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
         return T2M.load(name, count_padding=count_padding)
-    return Matched(Matcher.load(name))
+    return Matched(TextMotionEncoder.load(name))

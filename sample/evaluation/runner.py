@@ -67,7 +67,7 @@ def units_of(protocol: Protocol) -> Iterator[Unit]:
 
 
 @dataclass(frozen=True)
-class Bench:
+class EvaluationRunner:
     """What all units share."""
 
     setup: Setup

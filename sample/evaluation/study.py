@@ -25,10 +25,10 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.locks import locked
 from motion_diffusion.model import MotionModel
 from motion_diffusion.option_ranges import Range, check_ranges
-from sample.evaluation.action_classifier import ActionJudge
+from sample.evaluation.action_classifier import ActionClassifier
 from sample.evaluation.study_rows import REAL, Cell, Row, Rows, key_of
 from sample.evaluation.study_table import ERROR, OFF, Line, as_text, write_tables
-from sample.evaluation.trials import MotionCount, Setup, Trial, draw, figures, make, of_split, train_judge
+from sample.evaluation.trials import MotionCount, Setup, Trial, draw, figures, make, of_split, train_action_classifier
 from sample.generate import Settings, check_settings
 from visualize.plots.drawing import draw as draw_figures
 
@@ -143,8 +143,8 @@ class Bench:
     """Frames of the longest motion that the models make."""
 
     @cached_property
-    def judge(self) -> ActionJudge:
-        return train_judge(self.clips, longest=self.longest, steps=self.options.judge_steps)
+    def judge(self) -> ActionClassifier:
+        return train_action_classifier(self.clips, longest=self.longest, steps=self.options.judge_steps)
 
     @cached_property
     def tasks(self) -> list[Trial]:

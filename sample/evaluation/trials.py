@@ -18,7 +18,7 @@ from data_loaders.caption_dataset import Passage, passages
 from data_loaders.captions import is_labelled, motion_facts, true_caption
 from data_loaders.clip import Caption, Clip, Split
 from data_loaders.datasets import DatasetName, load_clips
-from guidance.goals.goal_set import Goals, Pose
+from guidance.goals.goal_set import GoalSet, Pose
 from motion_diffusion.body.body_fit import fit_frames
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.body.motion_metrics import (
@@ -33,7 +33,7 @@ from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.option_ranges import SEED, Range, Seed
-from sample.evaluation.action_classifier import ActionJudge
+from sample.evaluation.action_classifier import ActionClassifier
 from sample.generate import BatchSize, Settings, generate
 
 MIN_FRAMES = 40
@@ -91,7 +91,7 @@ class Trial:
         return self.caption.text
 
     @cached_property
-    def goals(self) -> Goals:
+    def goals(self) -> GoalSet:
         """The given joints where the body has them that comes nearest to the clip: what is wanted, a body can do."""
         motion: list[list[tuple[float | None, float | None, float | None] | None]]
         motion = [[None] * len(JOINTS) for _ in self.joints]
@@ -100,7 +100,7 @@ class Trial:
             for joint in map(JOINTS.index, self.given):
                 x, y, z = pose[joint]
                 motion[k][joint] = (x, y if joint or self.height else None, z)
-        return Goals(goals=[Pose(frame=0, motion=motion)])
+        return GoalSet(goals=[Pose(frame=0, motion=motion)])
 
     def errors(self, motion: Tensor) -> Tensor:
         """Distances in metres of a motion (F, 22, 3) from what is given, one for each frame and joint."""
@@ -149,13 +149,13 @@ def of_split(clips: Sequence[Clip], split: Split) -> list[Clip]:
     return [clip for clip in clips if clip.split == split]
 
 
-def train_judge(clips: Sequence[Clip], *, longest: int, steps: int) -> ActionJudge:
+def train_action_classifier(clips: Sequence[Clip], *, longest: int, steps: int) -> ActionClassifier:
     """A judge of actions from the training clips among these; the same every time."""
     train = [clip for clip in of_split(clips, "train") if len(clip.joints) >= MIN_FRAMES]
     if not train:
         raise InputError(f"no training clip has {MIN_FRAMES} frames or more to train the judge on; check --data-root")
     motions = [torch.from_numpy(np.array(clip.joints)) for clip in train]
-    return ActionJudge.train(motions, [clip.action for clip in train], frames=longest, steps=steps)
+    return ActionClassifier.train(motions, [clip.action for clip in train], frames=longest, steps=steps)
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def make(
     return made
 
 
-def figures(motions: Sequence[Tensor], tasks: Sequence[Trial], judge: ActionJudge) -> dict[str, list[float]]:
+def figures(motions: Sequence[Tensor], tasks: Sequence[Trial], judge: ActionClassifier) -> dict[str, list[float]]:
     """What can be said of each motion by itself, a list of numbers by name."""
     result = {name: [measured(motion) for motion in motions] for name, measured in FIGURES.items()}
     named = judge.name(motions)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_loaders.load_motion import read_motion
 from motion_diffusion.body.motion import Motion
-from motion_diffusion.diffusion.samplers import consistent
+from motion_diffusion.diffusion.samplers import estimate_from_x0
 from motion_diffusion.diffusion.schedule import cosine
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -196,7 +196,7 @@ def test_a_new_way_of_guiding(run_example, capsys):
 
     def denoise(x, t, s):
         asked.append((t, x))
-        return consistent(torch.ones_like(x), x, t, schedule)
+        return estimate_from_x0(torch.ones_like(x), x, t, schedule)
 
     schedule, x = cosine(100), torch.zeros(1, 2, 3)
     again = example["recurrence"](denoise, schedule, lambda: torch.full_like(x, 2.0), times=3)

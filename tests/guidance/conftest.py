@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from guidance.goals.goal_set import Goals, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet, Joint, Waypoint
 from guidance.goals.observation import Observation
-from guidance.protocol import Task
+from guidance.protocol import GuidanceProblem
 from guidance.windows import Separate
 from motion_diffusion.body.representation import encode
-from motion_diffusion.diffusion.samplers import consistent
+from motion_diffusion.diffusion.samplers import estimate_from_x0
 from motion_diffusion.diffusion.schedule import cosine
 
 SCHEDULE = cosine(1000)
@@ -19,7 +19,7 @@ GAIN, OFFSET = 0.8, 0.1
 
 def linear_denoiser(x, t, s):
     """x̂0 = GAIN·x + OFFSET."""
-    return consistent(GAIN * x + OFFSET, x, t, SCHEDULE)
+    return estimate_from_x0(GAIN * x + OFFSET, x, t, SCHEDULE)
 
 
 def task_of(loss, count):
@@ -36,8 +36,8 @@ def two_walks(walks, representation):
 
 
 TWO_GOALS = (
-    Goals(goals=[Waypoint(frame=30, x=0.4, z=1.0), Waypoint(frame=10, x=0.0, z=0.3)]),
-    Goals(goals=[Joint(joint="right_wrist", frame=20, position=(None, 1.5, None))]),
+    GoalSet(goals=[Waypoint(frame=30, x=0.4, z=1.0), Waypoint(frame=10, x=0.0, z=0.3)]),
+    GoalSet(goals=[Joint(joint="right_wrist", frame=20, position=(None, 1.5, None))]),
 )
 
 
@@ -46,7 +46,7 @@ def make_task(make_model):
     """make_task(goals, prediction=…): goals for two motions of 40 frames by a small untrained model."""
 
     def make(goals=TWO_GOALS, prediction="x0", functions=(), **choices):
-        return Task.of(make_model(prediction, **choices), goals, torch.tensor([40] * len(goals)), functions)
+        return GuidanceProblem.of(make_model(prediction, **choices), goals, torch.tensor([40] * len(goals)), functions)
 
     return make
 

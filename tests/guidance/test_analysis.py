@@ -18,14 +18,14 @@ from guidance.analysis.runs import Chain, alike, confidence, ratio
 from guidance.analysis.share import crossing, share, shares
 from guidance.analysis.survival import answering, exact, frozen, kept_when_frozen
 from guidance.analysis.undoing import ledger, undoing
-from guidance.goals.goal_set import Goals, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet, Joint, Waypoint
 from motion_diffusion.diffusion.prediction import PREDICTIONS
-from motion_diffusion.diffusion.samplers import Estimate, ancestral, consistent
+from motion_diffusion.diffusion.samplers import Estimate, ancestral, estimate_from_x0
 from motion_diffusion.diffusion.schedule import SCHEDULES, cosine
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 
-GOALS = Goals(goals=[Waypoint(frame=15, x=0.3, z=0.8), Waypoint(frame=31, x=0.5, z=1.5)])
+GOALS = GoalSet(goals=[Waypoint(frame=15, x=0.3, z=0.8), Waypoint(frame=31, x=0.5, z=1.5)])
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_gaussian_survival_is_what_sampling_keeps():
         alpha, sigma = schedule.row(t)
         noise = sigma**2 * torch.eye(5, dtype=torch.float64)
         gain = alpha * covariance @ torch.linalg.inv(alpha**2 * covariance + noise)
-        return consistent(x @ gain.T, x, t, schedule)
+        return estimate_from_x0(x @ gain.T, x, t, schedule)
 
     predicted = gaussian_survival(covariance, push, schedule, times)
     for k, t in enumerate(times[:-1]):
@@ -179,7 +179,7 @@ def test_real_runs_of_a_frozen_network_keep_what_arithmetic_keeps(make_chain, pr
 
     def denoise(x, t, s):
         if prediction == "x0":
-            return consistent(answer, x, t, schedule)
+            return estimate_from_x0(answer, x, t, schedule)
         alpha, sigma = schedule.row(t)
         return Estimate((x - sigma * answer) / alpha, answer)
 
@@ -234,7 +234,7 @@ def test_undoing_needs_something_to_undo(make_chain):
     chain = make_chain()
     with pytest.raises(InputError, match="pushes nothing"):
         undoing([chain], GOALS, "none", 1.0)
-    wrist = Goals(goals=[Joint(joint="left_wrist", frame=3, position=(None, 1.0, None))])
+    wrist = GoalSet(goals=[Joint(joint="left_wrist", frame=3, position=(None, 1.0, None))])
     with pytest.raises(InputError, match="no goal says where the pelvis should be"):
         ledger(chain, chain.run(), chain.run(), wrist)
     with pytest.raises(InputError, match="knows only the path of the root"):

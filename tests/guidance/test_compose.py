@@ -7,7 +7,7 @@ import torch
 
 from guidance.classifier import ClassifierOptions
 from guidance.compose import Guidance, MethodOptions, parse_methods
-from guidance.goals.goal_set import Goals, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet, Joint, Waypoint
 from guidance.imputation import ImputationOptions
 from guidance.noise_optimization import NoiseOptions, optimised
 from guidance.projection import ProjectionOptions
@@ -87,7 +87,7 @@ def test_functions_need_a_gradient(make_task):
     def high(joints, lengths):
         return (joints[:, 10, 15, 1] - 1.7).square()
 
-    task = make_task((Goals(), Goals()), functions=(high,))
+    task = make_task((GoalSet(), GoalSet()), functions=(high,))
     with pytest.raises(InputError, match="add classifier or noise"):
         Guidance(("projection",), task)
     x = task.model.sample(PROMPTS, [40, 40], seeds=[0, 1], steps=6, guide=Guidance(("classifier",), task).guide)
@@ -154,7 +154,7 @@ def test_words_and_masks_have_scales_of_their_own(make_task):
 
 def test_a_path_model_makes_the_way(make_model, tmp_path):
     make_model(groups=("root",)).save(tmp_path / "paths")
-    goals = [Goals(goals=[Waypoint(frame=0, x=0, z=0), Waypoint(frame=30, x=0.4, z=1.0)])]
+    goals = [GoalSet(goals=[Waypoint(frame=0, x=0, z=0), Waypoint(frame=30, x=0.4, z=1.0)])]
     options = StagesOptions(path_model=str(tmp_path / "paths"), steps=5)
     (wanted,) = with_paths(goals, PROMPTS[:1], torch.tensor([40]), [0], options)
     path, *rest = wanted.goals
@@ -165,7 +165,7 @@ def test_a_path_model_makes_the_way(make_model, tmp_path):
     steps = torch.tensor(path.points).diff(n=3, dim=0)
     assert steps.abs().max() < 0.05  # it does not tremble
     steps_of_a_foot = [Joint(joint="left_foot", frame=k, position=(0.2 * (k % 2), 0, 0.05 * k)) for k in range(40)]
-    (wanted,) = with_paths([Goals(goals=steps_of_a_foot)], PROMPTS[:1], torch.tensor([40]), [0], options)
+    (wanted,) = with_paths([GoalSet(goals=steps_of_a_foot)], PROMPTS[:1], torch.tensor([40]), [0], options)
     assert torch.tensor(wanted.goals[0].points).diff(n=3, dim=0).abs().max() < 0.05  # nor does it step with a foot
     make_model().save(tmp_path / "body")
     with pytest.raises(InputError, match="model of the whole body"):

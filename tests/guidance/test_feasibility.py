@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from guidance.goals.feasibility import feasibility, reach
-from guidance.goals.goal_set import Goals, Heading, Joint, Obstacle, Path_, Pose, Relation, Waypoint
+from guidance.goals.goal_set import GoalSet, Heading, Joint, Obstacle, PathGoal, Pose, Relation, Waypoint
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
 
@@ -15,7 +15,7 @@ F = 120
 
 
 def lines(*goals):
-    return feasibility(Goals(goals=list(goals)), F)
+    return feasibility(GoalSet(goals=list(goals)), F)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def lines(*goals):
     [
         ([Waypoint(time=1, x=0, z=1), Waypoint(time=1.4, x=0, z=4.68)], "goals 1 and 2: 9.2 m/s between 1 s and 1.4 s"),
         ([Waypoint(frame=1, x=0, z=2)], r"goal 1: 40.0 m/s between 0 s and 0.05 s; people run at up to 8 m/s"),
-        ([Path_(points=[(0, 0), (0, 50)], end=5)], "goal 1: 10.0 m/s"),
+        ([PathGoal(points=[(0, 0), (0, 50)], end=5)], "goal 1: 10.0 m/s"),
         (
             [Joint(joint="left_wrist", frame=30, position=(x, 1, 0)) for x in (0.0,)]
             + [Joint(joint="left_wrist", frame=31, position=(1.0, 1, 0))],
@@ -48,7 +48,7 @@ def lines(*goals):
             "goal 1: left wrist 0.50 m from the left elbow at 1 s; that bone is 0.27 m long",
         ),
         ([Heading(time=1, degrees=0), Heading(time=1.1, degrees=-170)], "goals 1 and 2: 1700°/s between 1 s and 1.1 s"),
-        ([Path_(points=[(0, 0), (0, 1), (0, 0)], end=2, face_along=True)], "goal 1: .*°/s"),
+        ([PathGoal(points=[(0, 0), (0, 1), (0, 0)], end=2, face_along=True)], "goal 1: .*°/s"),
         ([Heading(time=1, degrees=0), Heading(time=1, degrees=90)], "goals 1 and 2: .* 0° and 90°"),
         (
             [
@@ -80,12 +80,12 @@ def test_what_can_be_is_not_said(walks):
     assert lines() == []
     for walk in walks[:10]:
         pose = Pose.of(walk[:F], 0)
-        way = Path_(
+        way = PathGoal(
             points=[(x, z) for x, z in walk[::20, 0, [0, 2]].tolist()], end=(len(walk) - 1) / 20, face_along=True
         )
-        goals = Goals(goals=[pose])
+        goals = GoalSet(goals=[pose])
         assert feasibility(goals, len(walk)) == []
-        assert feasibility(Goals(goals=[way]), len(walk)) == []
+        assert feasibility(GoalSet(goals=[way]), len(walk)) == []
     assert lines(Heading(time=0, degrees=180), Heading(time=1, degrees=-160)) == []
     assert lines(Obstacle(shape="circle", center=(0, 0), radius=0.5, start=1), Waypoint(time=2, x=2, z=2)) == []
 
@@ -100,5 +100,5 @@ def test_reach_is_the_bones_stretched_out():
 
 def test_goals_beyond_the_end_are_an_error():
     with pytest.raises(InputError, match="goal 1"):
-        feasibility(Goals(goals=[Waypoint(time=9, x=0, z=0)]), F)
-    assert torch.equal(Goals().observe(3).mask, torch.zeros(3, 22, 3, dtype=torch.bool))
+        feasibility(GoalSet(goals=[Waypoint(time=9, x=0, z=0)]), F)
+    assert torch.equal(GoalSet().observe(3).mask, torch.zeros(3, 22, 3, dtype=torch.bool))

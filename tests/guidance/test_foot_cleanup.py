@@ -8,15 +8,15 @@ import torch
 
 from guidance import foot_cleanup
 from guidance.foot_cleanup import FLOATING, STANDING
-from guidance.goals.goal_set import Contact, Goals, Joint, Loop, Waypoint
-from motion_diffusion.body.foot_contacts import find_stands
+from guidance.goals.goal_set import Contact, GoalSet, Joint, Loop, Waypoint
+from motion_diffusion.body.foot_contacts import detect_contacts
 from motion_diffusion.body.heading import gaussian
 from motion_diffusion.body.motion_metrics import TOES, foot_skating_ratio, joint_jitter
 from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS, forward_kinematics
 from motion_diffusion.model import MotionModel
 from sample.generate import generate
 
-NONE = Goals()
+NONE = GoalSet()
 WALKS = range(0, 40, 5)
 LIMBS = ((1, 4, 7), (2, 5, 8), (16, 18, 20), (17, 19, 21))
 """Hip, knee, ankle and shoulder, elbow, wrist."""
@@ -43,7 +43,7 @@ def spoilt(walk, seed, *, slide=0.18, longer=0.01):
     """A walk whose feet slide by `slide` m while they stand and come back in the air, its bones changing smoothly."""
     generator = torch.Generator().manual_seed(seed)
     joints = walk.double().clone()
-    stands = [stand for stand in find_stands(joints) if stand.joint in TOES and stand.end - stand.start > 5]
+    stands = [stand for stand in detect_contacts(joints) if stand.joint in TOES and stand.end - stand.start > 5]
     for stand, after in zip(stands, [*stands[1:], None], strict=True):
         angle = 2 * torch.pi * torch.rand(1, generator=generator, dtype=torch.float64)
         move = slide * torch.cat([angle.cos(), torch.zeros_like(angle), angle.sin()])
@@ -134,7 +134,7 @@ def test_goals_that_are_met_stay_exact(walks):
     walk = spoilt(walks[10], seed=0)
     x, _, z = walk[20, 0].tolist()
     hand = walk[30, 21].tolist()
-    goals = Goals(
+    goals = GoalSet(
         goals=[
             Waypoint(frame=20, x=x, z=z),
             Joint(frame=30, joint="right_wrist", position=hand),
@@ -142,7 +142,7 @@ def test_goals_that_are_met_stay_exact(walks):
         ]
     )
     cleaned, report = clean_up(walk, goals)
-    assert goals.nearest(cleaned).errors(cleaned).max() < 1e-4
+    assert goals.target_for(cleaned).errors(cleaned).max() < 1e-4
     assert report.goal_error_after_cm < 1e-2
     assert not [line for line in report.unsettled if "goal" in line]
     assert stretch(cleaned).max() < 1e-3
@@ -150,7 +150,7 @@ def test_goals_that_are_met_stay_exact(walks):
 
 def test_goal_that_is_missed_is_left_and_told_of(walks):
     walk = walks[3]
-    goals = Goals(goals=[Waypoint(frame=10, x=walk[10, 0, 0].item() + 0.4, z=walk[10, 0, 2].item())])
+    goals = GoalSet(goals=[Waypoint(frame=10, x=walk[10, 0, 0].item() + 0.4, z=walk[10, 0, 2].item())])
     cleaned, report = clean_up(walk, goals)
     assert (cleaned[10, 0] - walk[10, 0]).norm() < 0.02
     assert report.goal_error_after_cm == pytest.approx(40, abs=2)
@@ -161,7 +161,7 @@ def test_goals_that_depend_on_the_motion_hold_after_it():
     joints = standing()
     joints[:, [7, 10]] += 0.004 * torch.sin(torch.arange(60) / 5)[:, None, None]
     joints[-1] = joints[0] + 0.003
-    goals = Goals(goals=[Loop(), Contact(joint="left_foot", start=0, end=1.0)])
+    goals = GoalSet(goals=[Loop(), Contact(joint="left_foot", start=0, end=1.0)])
     cleaned, _ = clean_up(joints, goals)
     assert (cleaned[-1] - cleaned[0]).abs().max() < 1e-4
     assert cleaned[:21, 10].std(dim=0).max() < 1e-4
@@ -273,7 +273,7 @@ def test_who_stands_on_hands_or_lies_is_not_lowered():
 def test_goals_that_fix_heights_keep_a_motion_where_it_is(height):
     """In a pit, or on a step."""
     joints = raised(standing(), height)
-    goals = Goals(goals=[Joint(frame=f, joint="left_foot", position=joints[f, 10].tolist()) for f in (10, 40)])
+    goals = GoalSet(goals=[Joint(frame=f, joint="left_foot", position=joints[f, 10].tolist()) for f in (10, 40)])
     cleaned, report = clean_up(joints, goals)
     assert (cleaned - joints).abs().max() < 2e-3
     assert report.goal_error_after_cm < 1e-2
@@ -284,7 +284,7 @@ def test_goal_above_the_floor_leaves_no_foot_below_it():
     joints = standing()
     joints[:, [8, 11]] += torch.tensor([0.0, -0.1, 0.0])
     joints[:, [8, 11], 2] += 0.3 * torch.sin(torch.arange(60, dtype=torch.float64) / 3)[:, None]  # it does not stand
-    goals = Goals(goals=[Joint(frame=30, joint="head", position=joints[30, 15].tolist())])
+    goals = GoalSet(goals=[Joint(frame=30, joint="head", position=joints[30, 15].tolist())])
     cleaned, report = clean_up(joints, goals)
     assert cleaned[..., 1].min() > -2e-3
     assert report.goal_error_after_cm < 1e-2
@@ -302,17 +302,17 @@ def test_leg_that_does_not_reach_lets_its_foot_go():
     joints = standing()
     away = torch.linspace(0, 0.6, 60, dtype=torch.float64)
     joints[:, [j for j in range(22) if j not in (4, 5, 7, 8, 10, 11)], 0] += away[:, None]
-    goals = Goals(goals=[Joint(frame=f, joint="pelvis", position=joints[f, 0].tolist()) for f in range(60)])
+    goals = GoalSet(goals=[Joint(frame=f, joint="pelvis", position=joints[f, 0].tolist()) for f in range(60)])
     cleaned, report = clean_up(joints, goals)
     assert stretch(cleaned).max() < 1e-3
-    assert goals.nearest(cleaned).errors(cleaned).max() < 1e-4
+    assert goals.target_for(cleaned).errors(cleaned).max() < 1e-4
     assert any("gives way" in line for line in report.unsettled)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 7])
 def test_short_motions(walks, frames):
     walk = walks[0][:frames] + 0.01 * torch.randn(frames, 22, 3, generator=torch.Generator().manual_seed(0))
-    cleaned, report = clean_up(walk, Goals(goals=[Waypoint(frame=0, x=walk[0, 0, 0].item(), z=walk[0, 0, 2].item())]))
+    cleaned, report = clean_up(walk, GoalSet(goals=[Waypoint(frame=0, x=walk[0, 0, 0].item(), z=walk[0, 0, 2].item())]))
     assert cleaned.shape == walk.shape
     assert cleaned.dtype == walk.dtype
     assert stretch(cleaned).max() < 1e-3

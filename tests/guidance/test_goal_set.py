@@ -10,10 +10,10 @@ from guidance.goals.feasibility import feasibility
 from guidance.goals.goal_set import (
     KINDS,
     SCHEMA,
-    Goals,
+    GoalSet,
     Joint,
     Obstacle,
-    Path_,
+    PathGoal,
     Pose,
     Waypoint,
     load_goals,
@@ -35,7 +35,7 @@ def write(tmp_path, data):
 def test_reads_what_is_written(tmp_path):
     goals = load_goals(write(tmp_path, GOOD))
     assert [goal.kind for goal in goals.goals] == ["waypoint", "path", "joint"]
-    assert Goals.model_validate_json(goals.model_dump_json()) == goals
+    assert GoalSet.model_validate_json(goals.model_dump_json()) == goals
 
 
 def goal(**changes):
@@ -126,7 +126,7 @@ def test_no_file():
 
 
 def test_a_goal_beyond_the_end():
-    goals = Goals(goals=[Waypoint(time=1, x=0, z=0), Waypoint(time=6, x=0, z=0)])
+    goals = GoalSet(goals=[Waypoint(time=1, x=0, z=0), Waypoint(time=6, x=0, z=0)])
     goals.check(121)
     with pytest.raises(InputError, match="goal 2 .*--seconds"):
         goals.check(120)
@@ -137,13 +137,13 @@ def test_a_goal_far_beyond_the_end_takes_no_memory():
     for goal in (
         Waypoint(**late, x=0, z=0),
         Joint(joint="head", start=0, end=5e7, position=(None, 1, None)),
-        Path_(points=[(0, 0), (1, 1)], end=5e7, curve="spline"),
+        PathGoal(points=[(0, 0), (1, 1)], end=5e7, curve="spline"),
         Pose(**late, joints={"head": (0, 1, 0)}),
         Obstacle(shape="circle", center=(0, 0), radius=1, start=5e7),
     ):
-        for ask in (Goals.check, Goals.observe):
+        for ask in (GoalSet.check, GoalSet.observe):
             with pytest.raises(InputError, match="beyond the motion"):
-                ask(Goals(goals=[goal]), 120)
+                ask(GoalSet(goals=[goal]), 120)
         assert goal.observe(120).values.shape == (120, 22, 3)
 
 
@@ -155,20 +155,20 @@ def test_contradictions_name_both_goals():
         Joint(**wrist, position=(None, 1.2, None)),
         Pose(frame=30, joints={"left_wrist": (0.23, 1.2, None)}),
     ]
-    Goals(goals=goals).check(60)
+    GoalSet(goals=goals).check(60)
     goals.append(Pose(frame=30, joints={"left_wrist": (0.9, None, None)}, tolerance=0.3))
     with pytest.raises(InputError) as caught:
-        Goals(goals=goals).check(60)
+        GoalSet(goals=goals).check(60)
     assert str(caught.value) == (
         "goal 2 (joint) and goal 5 (pose) want left_wrist at 1.50 s at x = 0.20 m and 0.90 m; take one out"
     )
     goals[-1] = goals[-1].model_copy(update={"tolerance": 0.8})
-    Goals(goals=goals).check(60)
-    assert Goals(goals=goals).observe(60).values[30, JOINTS.index("left_wrist"), 0].item() == pytest.approx(0.9)
+    GoalSet(goals=goals).check(60)
+    assert GoalSet(goals=goals).observe(60).values[30, JOINTS.index("left_wrist"), 0].item() == pytest.approx(0.9)
 
 
 def test_a_path_is_walked_at_an_even_pace():
-    path = Path_(points=[(0, 0), (0, 2), (3, 2)], start=1.0, end=6.0)
+    path = PathGoal(points=[(0, 0), (0, 2), (3, 2)], start=1.0, end=6.0)
     seen = path.observe(200)
     assert seen.mask.nonzero().tolist() == [[frame, 0, axis] for frame in range(20, 121) for axis in (0, 2)]
     places = seen.values[20:121, 0, [0, 2]]
@@ -181,14 +181,14 @@ def test_a_path_is_walked_at_an_even_pace():
 
 
 def test_path_times_are_kept():
-    path = Path_(points=[(0, 0), (1, 0), (1, 4)], times=[0.0, 3.0, 4.0])
+    path = PathGoal(points=[(0, 0), (1, 0), (1, 4)], times=[0.0, 3.0, 4.0])
     places = path.observe(100).values[:, 0, [0, 2]]
     assert places[60].tolist() == pytest.approx((1, 0))
     assert places[30].tolist() == pytest.approx((0.5, 0))
 
 
 def test_observes_only_the_axes_asked_for():
-    seen = Goals(goals=[Joint(joint="head", frame=3, position=(None, 1.6, None))]).observe(10)
+    seen = GoalSet(goals=[Joint(joint="head", frame=3, position=(None, 1.6, None))]).observe(10)
     assert seen.mask.nonzero().tolist() == [[3, 15, 1]]
     assert seen.values[3, 15, 1].item() == pytest.approx(1.6)
 
@@ -196,7 +196,7 @@ def test_observes_only_the_axes_asked_for():
 def test_residuals_are_distances(walks):
     joints = walks[0]
     x, _, z = joints[20, 0].tolist()
-    goals = Goals(goals=[Waypoint(frame=20, x=x + 0.3, z=z - 0.4), Waypoint(frame=20, x=x, z=z + 0.01)])
+    goals = GoalSet(goals=[Waypoint(frame=20, x=x + 0.3, z=z - 0.4), Waypoint(frame=20, x=x, z=z + 0.01)])
     off, near = goals.residuals(joints)
     assert off.error == pytest.approx(0.5, abs=1e-6)
     assert not off.met
@@ -209,7 +209,7 @@ def test_loss_is_the_weighted_mean_of_squares(walks):
     x, _, z = joints[20, 0].tolist()
     one = Waypoint(frame=20, x=x + 0.3, z=z)
     other = Waypoint(frame=30, x=joints[30, 0, 0].item(), z=joints[30, 0, 2].item(), weight=3.0)
-    loss = Goals(goals=[one, other]).observe(len(joints)).loss(joints)
+    loss = GoalSet(goals=[one, other]).observe(len(joints)).loss(joints)
     assert loss.item() == pytest.approx(0.09 / 4, rel=1e-4)
 
 
@@ -218,10 +218,10 @@ def test_published_goal_files_can_be_done(path, walks):
     goals = load_goals(path)
     goals.check(120)
     assert feasibility(goals, 120) == []
-    assert Goals.model_validate_json(goals.model_dump_json()) == goals
-    assert Goals.model_validate(goals.model_dump(exclude_none=True)) == goals
+    assert GoalSet.model_validate_json(goals.model_dump_json()) == goals
+    assert GoalSet.model_validate(goals.model_dump(exclude_none=True)) == goals
     walk = torch.cat([walks[0], walks[0][-1:].expand(120, -1, -1)])[:120]
-    seen = goals.nearest(walk)
+    seen = goals.target_for(walk)
     assert seen.values.isfinite().all()
 
 
@@ -232,9 +232,9 @@ def test_one_published_file_has_every_kind():
 
 def test_the_schema_is_up_to_date():
     remedy = "the goal format has changed; write the schema again: guidance.goals.goal_set.write_schema()"
-    assert json.loads(SCHEMA.read_text()) == Goals.model_json_schema(), remedy
+    assert json.loads(SCHEMA.read_text()) == GoalSet.model_json_schema(), remedy
     assert callable(write_schema)
-    for name, model in Goals.model_json_schema()["$defs"].items():
+    for name, model in GoalSet.model_json_schema()["$defs"].items():
         assert model["description"], name
         assert model["additionalProperties"] is False
 
@@ -254,12 +254,12 @@ def test_any_file_is_either_refused_in_one_line_or_gives_finite_numbers(tmp_path
     if goals is None:
         assert len(refusal.splitlines()) == 1
         return
-    assert Goals.model_validate_json(goals.model_dump_json()) == goals
+    assert GoalSet.model_validate_json(goals.model_dump_json()) == goals
     generator = torch.Generator().manual_seed(seed)
     joints = torch.randn(90, 22, 3, generator=generator).mul(0.05).cumsum(0)
     if seed % 10 == 0:
         joints = torch.zeros(90, 22, 3)  # a body without any directions
-    for seen in (goals.observe(90), goals.nearest(joints)):
+    for seen in (goals.observe(90), goals.target_for(joints)):
         assert seen.values.isfinite().all()
         assert seen.weights.isfinite().all()
     for residual in goals.residuals(joints):

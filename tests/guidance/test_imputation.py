@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from guidance.goals.goal_set import Goals, Waypoint
+from guidance.goals.goal_set import GoalSet, Waypoint
 from guidance.imputation import ImputationOptions, imputation, observed_features
-from motion_diffusion.diffusion.samplers import consistent, ddim
+from motion_diffusion.diffusion.samplers import ddim, estimate_from_x0
 from tests.guidance.conftest import missed
 
 
@@ -14,7 +14,7 @@ def denoise_to(two_walks):
     """A denoiser whose x̂0 is always the two walks, for the schedule of a task."""
 
     def make(task):
-        return lambda x, t, s: consistent(two_walks, x, t, task.model.schedule)
+        return lambda x, t, s: estimate_from_x0(two_walks, x, t, task.model.schedule)
 
     return make
 
@@ -68,7 +68,7 @@ def test_x_s_carries_the_goals_with_fresh_noise(make_task, denoise_to, two_walks
 
 def test_the_line_between_way_points(make_task, denoise_to, two_walks):
     """While t > line·T the pelvis is on the straight lines between its way-points, and stands beyond them."""
-    goals = (Goals(goals=[Waypoint(frame=10, x=0.0, z=1.0), Waypoint(frame=30, x=1.0, z=1.0)]),) * 2
+    goals = (GoalSet(goals=[Waypoint(frame=10, x=0.0, z=1.0), Waypoint(frame=30, x=1.0, z=1.0)]),) * 2
     task = make_task(goals)
     denoise = imputation(denoise_to(task), task, draw(two_walks), ImputationOptions(line=0.1))
     x = torch.randn_like(two_walks)

@@ -13,12 +13,12 @@ from data_loaders.skeleton_mapping import shipped
 from guidance.goals.feasibility import feasibility
 from guidance.goals.goal_set import (
     Contact,
-    Goals,
+    GoalSet,
     Heading,
     Joint,
     Loop,
     Obstacle,
-    Path_,
+    PathGoal,
     Pose,
     Relation,
     Waypoint,
@@ -48,9 +48,9 @@ def moved(observation, joints):
 
 EVERY = [
     Waypoint(time=1.0, x=0.5, z=1.0),
-    Path_(points=[(0, 0), (0, 1), (1, 1)], end=2.0),
-    Path_(points=[(0, 0), (0, 1), (1, 1)], end=2.0, curve="spline", face_along=True),
-    Path_(points=[(0, 0), (0, 1), (0, 1), (1, 1)], times=[0, 1, 1.5, 2], face_along=True),
+    PathGoal(points=[(0, 0), (0, 1), (1, 1)], end=2.0),
+    PathGoal(points=[(0, 0), (0, 1), (1, 1)], end=2.0, curve="spline", face_along=True),
+    PathGoal(points=[(0, 0), (0, 1), (0, 1), (1, 1)], times=[0, 1, 1.5, 2], face_along=True),
     Joint(joint="head", start=0.5, end=1.0, position=(None, 1.2, 0.5)),
     Pose(frame=10, joints={"left_wrist": (0.3, 1.4, None), "head": (0, 1.5, 0)}),
     Heading(start=1.0, end=2.0, degrees=120),
@@ -70,25 +70,25 @@ EVERY = [
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_what_is_nearest_meets_the_goal(goal, walk, dtype):
     joints = walk.to(dtype)
-    nearest = goal.nearest(joints)
+    nearest = goal.target_for(joints)
     assert nearest.values.dtype == nearest.weights.dtype == dtype
     assert nearest.values.shape == nearest.mask.shape == joints.shape
     assert nearest.weights.shape == joints.shape[:-1]
     after = moved(nearest, joints) if goal.kind == "obstacle" else applied(nearest, joints)
-    again = goal.nearest(after)
+    again = goal.target_for(after)
     torch.testing.assert_close(applied(again, after), after, atol=2e-5, rtol=0)
-    (residual,) = Goals(goals=[goal]).residuals(after)
+    (residual,) = GoalSet(goals=[goal]).residuals(after)
     assert residual.error <= residual.worst < 1e-4
     assert residual.met
-    before = Goals(goals=[goal]).residuals(joints)[0]
+    before = GoalSet(goals=[goal]).residuals(joints)[0]
     assert (before.wanted is None) == (before.reached is None)
     assert before.worst > 0.01
 
 
 @pytest.mark.parametrize("goal", EVERY, ids=lambda goal: goal.kind)
 def test_a_goal_that_does_not_depend_on_the_motion_says_so(goal, walk):
-    seen, nearest = goal.observe(F), goal.nearest(walk)
-    if not goal.depends:
+    seen, nearest = goal.observe(F), goal.target_for(walk)
+    if not goal.is_motion_dependent:
         torch.testing.assert_close(seen.values, nearest.values)
     assert not (seen.mask & ~nearest.mask).any()
     torch.testing.assert_close(seen.values[seen.mask], nearest.values[seen.mask])
@@ -96,13 +96,13 @@ def test_a_goal_that_does_not_depend_on_the_motion_says_so(goal, walk):
 
 def test_a_spline_goes_through_its_points_evenly():
     points = [(0, 0), (1, 1), (0, 2), (-1, 2), (-1, 2), (0, 4)]
-    path = Path_(points=points, times=[0, 1, 2, 3, 4, 5], curve="spline")
+    path = PathGoal(points=points, times=[0, 1, 2, 3, 4, 5], curve="spline")
     places = path.observe(101).values[:, 0, [0, 2]]
     torch.testing.assert_close(places[::20], torch.tensor(points, dtype=torch.float32))
-    even = Path_(points=points, end=5.0, curve="spline").observe(101).values[:, 0, [0, 2]]
+    even = PathGoal(points=points, end=5.0, curve="spline").observe(101).values[:, 0, [0, 2]]
     steps = even.diff(dim=0).norm(dim=-1)
     assert (steps.max() - steps.min()) / steps.mean() < 0.05  # the chord of a bent step is a little shorter
-    line = Path_(points=points, end=5.0).observe(101).values[:, 0, [0, 2]]
+    line = PathGoal(points=points, end=5.0).observe(101).values[:, 0, [0, 2]]
 
     def bend(way):
         step = torch.nn.functional.normalize(way.diff(dim=0), dim=-1)
@@ -113,7 +113,7 @@ def test_a_spline_goes_through_its_points_evenly():
 
 @pytest.mark.parametrize("degrees", [0, 45, 90, -90, 180, 270])
 def test_heading_is_where_the_body_faces(degrees, walk):
-    turned = applied(Heading(start=0, end=2.95, degrees=degrees).nearest(walk), walk)
+    turned = applied(Heading(start=0, end=2.95, degrees=degrees).target_for(walk), walk)
     ahead = torch.tensor([math.sin(math.radians(degrees)), math.cos(math.radians(degrees))])
     across = (turned[:, 1] - turned[:, 2] + turned[:, 16] - turned[:, 17])[:, [0, 2]]  # from right to left
     left = torch.tensor([ahead[1], -ahead[0]])
@@ -126,8 +126,8 @@ def test_heading_is_where_the_body_faces(degrees, walk):
 def test_a_path_is_faced_along(walk):
     angle = torch.linspace(0, math.pi / 2, 41)
     circle = [(2 - 2 * math.cos(a), 2 * math.sin(a)) for a in angle.tolist()]
-    path = Path_(points=circle, times=[i / 20 for i in range(41)], face_along=True)
-    after = applied(path.nearest(walk), walk)
+    path = PathGoal(points=circle, times=[i / 20 for i in range(41)], face_along=True)
+    after = applied(path.target_for(walk), walk)
     torch.testing.assert_close(faces(after[4:37]).float(), angle[4:37], atol=0.01, rtol=0)
     offsets = (after[:41, [1, 2]] - after[:41, :1]).norm(dim=-1)
     torch.testing.assert_close(offsets, (walk[:41, [1, 2]] - walk[:41, :1]).norm(dim=-1))
@@ -168,7 +168,7 @@ def test_obstacles_are_gone_round_on_one_side(shape, body, moving, walk):
         a, b = torch.rand(2, 2, generator=generator) * 1.5
         ways = [a * torch.tensor([1, -1]), b * torch.tensor([-1, 1]) + torch.tensor([0.0, 4.0])]
         motion = through(ways[0] + share * (ways[1] - ways[0]), walk[0])
-        after = moved(obstacle.nearest(motion), motion)
+        after = moved(obstacle.target_for(motion), motion)
         points = after[:, :1] if body == "root" else after
         assert obstacle.distance(points[..., [0, 2]], frames).min() > 0.15 - 1e-4
         assert stays_outside(obstacle, motion, after)
@@ -188,7 +188,7 @@ def test_motions_that_begin_stay_or_end_inside_come_out(shape, body, walk):
     ]
     for way in ways:
         motion = through(way, walk[0])
-        after = moved(obstacle.nearest(motion), motion)
+        after = moved(obstacle.target_for(motion), motion)
         points = after[:, :1] if body == "root" else after
         assert obstacle.distance(points[..., [0, 2]], torch.arange(F)).min() > 0.1 - 1e-4
         assert stays_outside(obstacle, motion, after)
@@ -213,39 +213,39 @@ def test_distance_is_that_of_a_point_to_the_edge():
 
 
 def test_only_obstacles_in_the_way_say_something(walk):
-    assert not Obstacle(shape="circle", center=(50, 50), radius=1).nearest(walk).mask.any()
+    assert not Obstacle(shape="circle", center=(50, 50), radius=1).target_for(walk).mask.any()
     gone = Obstacle(shape="circle", center=(0, 0), radius=1, start=100)
-    assert not gone.nearest(walk).mask.any()
+    assert not gone.target_for(walk).mask.any()
     with pytest.raises(InputError, match="beyond the motion"):
-        Goals(goals=[gone]).check(F)
+        GoalSet(goals=[gone]).check(F)
 
 
 def test_a_contact_stays_where_it_mostly_is(walk):
-    nearest = Contact(joint="left_foot", start=0.5, end=1.0).nearest(walk)
+    nearest = Contact(joint="left_foot", start=0.5, end=1.0).target_for(walk)
     assert nearest.mask.nonzero()[:, :2].unique(dim=0).tolist() == [[frame, 10] for frame in range(10, 21)]
     torch.testing.assert_close(nearest.values[10:21, 10], walk[10:21, 10].mean(0).expand(11, 3))
 
 
 def test_hands_come_together_half_way_each(walk):
     goal = Relation(joints=["left_wrist", "right_wrist"], distance=0.1, frame=5)
-    after = applied(goal.nearest(walk), walk)[5]
+    after = applied(goal.target_for(walk), walk)[5]
     torch.testing.assert_close((after[20] - after[21]).norm().item(), 0.1, atol=1e-5, rtol=0)
     torch.testing.assert_close(after[20] + after[21], walk[5, 20] + walk[5, 21])
     same = walk.clone()
     same[:, 20] = same[:, 21]
-    after = applied(goal.nearest(same), same)[5]
+    after = applied(goal.target_for(same), same)[5]
     torch.testing.assert_close((after[20] - after[21]).norm().item(), 0.1, atol=1e-5, rtol=0)
 
 
 def test_one_hand_comes_if_the_other_is_held(walk):
     held = Joint(joint="left_wrist", frame=5, position=(0.5, 1.2, 0.5))
-    goals = Goals(goals=[held, Relation(joints=["left_wrist", "right_wrist"], distance=0.1, frame=5)])
-    after = applied(goals.nearest(walk), walk)
+    goals = GoalSet(goals=[held, Relation(joints=["left_wrist", "right_wrist"], distance=0.1, frame=5)])
+    after = applied(goals.target_for(walk), walk)
     assert [residual.worst for residual in goals.residuals(after)] == pytest.approx([0, 0], abs=1e-3)
 
 
 def test_later_goals_know_what_earlier_ones_want(walk):
-    goals = Goals(
+    goals = GoalSet(
         goals=[
             Contact(joint="left_wrist", start=1.0, end=2.0),
             Relation(joints=["left_wrist", "right_wrist"], distance=0.1, start=1.0, end=2.0),
@@ -253,7 +253,7 @@ def test_later_goals_know_what_earlier_ones_want(walk):
             Heading(start=0.5, end=1.5, degrees=45),
         ]
     )
-    seen = goals.nearest(walk)
+    seen = goals.target_for(walk)
     residuals = goals.residuals(applied(seen, walk))
     assert [residual.worst for residual in residuals] == pytest.approx([0] * 4, abs=1e-3)
     pushed = seen.mask[:, 0, 0] & seen.mask[:, 1, 0]
@@ -265,11 +265,11 @@ def test_later_goals_know_what_earlier_ones_want(walk):
 
 def test_a_loop_that_ends_elsewhere_has_the_same_shape(walk):
     motion = turn(walk, torch.linspace(0, 2, F)) + torch.linspace(0, 3, F)[:, None, None] * torch.tensor([1.0, 0, 2])
-    last = applied(Loop(in_place=False).nearest(motion), motion)[-1]
+    last = applied(Loop(in_place=False).target_for(motion), motion)[-1]
     torch.testing.assert_close(last[0, [0, 2]], motion[-1, 0, [0, 2]])
     torch.testing.assert_close(faces(last[None]), faces(motion[-1:]), atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.cdist(last, last), torch.cdist(motion[0], motion[0]), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(applied(Loop().nearest(motion), motion)[-1], motion[0])
+    torch.testing.assert_close(applied(Loop().target_for(motion), motion)[-1], motion[0])
 
 
 def test_poses_of_a_motion(walk):
@@ -286,11 +286,11 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
     Motion(walk).save(tmp_path / "m.npz")
     write_bandai(tmp_path / "m.bvh", walk.numpy())
     for name in ("m.npz", "m.bvh"):
-        goals = Goals(goals=[Pose(start=1.0, end=1.5, file=name, file_frame=7, at=(1.0, 2.0), degrees=90)])
+        goals = GoalSet(goals=[Pose(start=1.0, end=1.5, file=name, file_frame=7, at=(1.0, 2.0), degrees=90)])
         with pytest.raises(InputError, match="load_goals"):
             goals.observe(F)
         read = goals.resolved(tmp_path)
-        assert Goals.model_validate_json(read.model_dump_json()) == read
+        assert GoalSet.model_validate_json(read.model_dump_json()) == read
         seen = read.observe(F).values
         torch.testing.assert_close(seen[20, 0, [0, 2]], torch.tensor([1.0, 2.0]))
         torch.testing.assert_close(faces(seen[20:21]).item(), math.pi / 2, atol=1e-4, rtol=0)
@@ -299,19 +299,19 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
     (tmp_path / "mapping.json").write_text(json.dumps(theirs))
     (tmp_path / "other.bvh").write_text((tmp_path / "m.bvh").read_text().replace("UpperLeg_L", "Left"))
     at = {"time": 1.0, "file_frame": 7}
-    (other,) = Goals(goals=[Pose(**at, file="other.bvh", mapping="mapping.json", up="y")]).resolved(tmp_path).goals
-    (plain,) = Goals(goals=[Pose(**at, file="m.bvh")]).resolved(tmp_path).goals
+    (other,) = GoalSet(goals=[Pose(**at, file="other.bvh", mapping="mapping.json", up="y")]).resolved(tmp_path).goals
+    (plain,) = GoalSet(goals=[Pose(**at, file="m.bvh")]).resolved(tmp_path).goals
     assert other.mapping is None
     assert other.retargeted
     assert plain.retargeted
     says = "the file is of another body; its poses are put on this one by the directions of the bones"
-    assert feasibility(Goals(goals=[other]), F) == [f"goal 1: {says}"]
+    assert feasibility(GoalSet(goals=[other]), F) == [f"goal 1: {says}"]
     ways = torch.tensor([[*other.motion[0]], [*plain.motion[0]]])
     torch.testing.assert_close(*(way - way[10:12, 1].mean() * torch.tensor([0, 1, 0]) for way in ways))
     Motion(torch.from_numpy(at_times(walk.numpy(), np.arange(0, 59.1, 1 / 3))), fps=60).save(tmp_path / "fast.npz")
-    (fast,) = Goals(goals=[Pose(frame=0, file="fast.npz", file_frame=30)]).resolved(tmp_path).goals
+    (fast,) = GoalSet(goals=[Pose(frame=0, file="fast.npz", file_frame=30)]).resolved(tmp_path).goals
     torch.testing.assert_close(torch.tensor(fast.motion[0]), walk[30], atol=1e-4, rtol=0)
-    exact = Goals(goals=[Pose(frame=3, file="m.npz", file_frame=59)]).resolved(tmp_path).observe(F).values[3]
+    exact = GoalSet(goals=[Pose(frame=3, file="m.npz", file_frame=59)]).resolved(tmp_path).observe(F).values[3]
     torch.testing.assert_close(exact, walk[59])
     assert not fast.retargeted
 
@@ -341,14 +341,14 @@ def test_pose_files_that_cannot_be_read(pose, words, walk, tmp_path, write_banda
     (tmp_path / "other.bvh").write_text((tmp_path / "m.bvh").read_text().replace("UpperLeg_L", "LeftUpLeg"))
     goal = Pose(**({"time": 1.0} if "start" not in pose else {}), **pose)
     with pytest.raises(InputError, match=words) as caught:
-        Goals(goals=[Waypoint(time=0, x=0, z=0), goal]).resolved(tmp_path)
+        GoalSet(goals=[Waypoint(time=0, x=0, z=0), goal]).resolved(tmp_path)
     assert str(caught.value).startswith("goal 2 (pose): field file: ")
     assert "\n" not in str(caught.value)
 
 
 def test_all_together(walk):
     """Static goals hold; the others add to them, at their weights, and all but contradictions are met."""
-    goals = Goals(
+    goals = GoalSet(
         goals=[
             Waypoint(frame=30, x=0.4, z=1.0, weight=2.0),
             Heading(frame=30, degrees=60, weight=3.0),
@@ -356,8 +356,8 @@ def test_all_together(walk):
             Contact(joint="right_wrist", start=1.0, end=2.0, weight=5.0),
         ]
     )
-    assert goals.depends
-    seen = goals.nearest(walk)
+    assert goals.is_motion_dependent
+    seen = goals.target_for(walk)
     assert seen.weights[30, 0] == 2
     assert seen.weights[30, 16] == 3
     assert seen.weights[25, 21] == 5

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from scipy.spatial.transform import Rotation
 
 from guidance.foot_cleanup import clean_up
-from guidance.goals.goal_set import Goals, Orientation, Pose, load_goals
+from guidance.goals.goal_set import GoalSet, Orientation, Pose, load_goals
 from guidance.goals.orientations import AHEAD, FINGERS, FROM
 from motion_diffusion.body.body_fit import HINGES
 from motion_diffusion.body.motion import Motion
@@ -50,7 +50,7 @@ def missed(goal, matrix):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_walk_is_turned_so_in_the_bvh_as_well(walks, seed, tmp_path):
-    goals = Goals(goals=[some(seed)])
+    goals = GoalSet(goals=[some(seed)])
     (goal,) = goals.goals
     rig, report = clean_up(walks[seed][:60], goals)
     assert not [line for line in report.unsettled if "missed" in line]
@@ -72,7 +72,7 @@ def test_a_walk_is_turned_so_in_the_bvh_as_well(walks, seed, tmp_path):
 def test_a_head_and_a_hand_go_as_far_as_they_can(walks, joint):
     """No neck breaks: what is left beyond that, the chest or the arm turns."""
     goal = Orientation(time=1.0, joint=joint, facing=(-front(joint)).tolist())
-    rig, _ = clean_up(walks[0][:60], Goals(goals=[goal]))
+    rig, _ = clean_up(walks[0][:60], GoalSet(goals=[goal]))
     origin, farthest = FROM[joint]
     turn = rig.world[20, origin].mT @ rig.world[20, JOINTS.index(joint)]
     assert math.degrees(Rotation.from_matrix(turn.numpy()).magnitude()) < farthest + 1
@@ -83,7 +83,7 @@ def test_a_head_and_a_hand_go_as_far_as_they_can(walks, joint):
 
 def test_what_is_out_of_reach_is_reported(walks):
     """A head that looks back while the pelvis is held ahead."""
-    goals = Goals(
+    goals = GoalSet(
         goals=[
             Orientation(start=0.5, end=1.5, joint="pelvis", rotation=(1, 0, 0, 0)),
             Orientation(time=1.0, joint="head", facing=(0, 0.9, -0.5)),
@@ -136,7 +136,7 @@ def test_a_pose_from_rotations(walks):
     for joint in knees:
         bent = Rotation.from_rotvec(0.4 * np.array(HINGES[JOINTS[joint]]))
         quaternions[joint] = bent.as_quat()[[3, 0, 1, 2]].tolist()
-    goals = Goals(goals=[Pose(time=1.0, rotations=quaternions, root=(None, 0.95, None))])
+    goals = GoalSet(goals=[Pose(time=1.0, rotations=quaternions, root=(None, 0.95, None))])
     rig, _ = clean_up(walks[0][:60], goals)
     (residual,) = goals.residuals(rig.joints, rig.world)
     assert residual.worst < 1e-4
@@ -150,9 +150,9 @@ def test_a_pose_from_rotations(walks):
 def test_a_pose_from_rotations_says_where(walks):
     """With a root, a pose observes positions; without one, they depend on the motion."""
     still = [[1, 0, 0, 0]] * 22
-    free, fixed = (Goals(goals=[Pose(frame=3, rotations=still, root=root)]) for root in (None, (0.0, 1.0, 0.5)))
-    assert free.depends
-    assert not fixed.depends
+    free, fixed = (GoalSet(goals=[Pose(frame=3, rotations=still, root=root)]) for root in (None, (0.0, 1.0, 0.5)))
+    assert free.is_motion_dependent
+    assert not fixed.is_motion_dependent
     assert not free.observe(10).mask.any()
     np.testing.assert_allclose(fixed.observe(10).values[3], REST + np.array([0.0, 1.0, 0.5]), atol=1e-6)
-    assert free.nearest(walks[0][:10]).mask[3].all()
+    assert free.target_for(walks[0][:10]).mask[3].all()

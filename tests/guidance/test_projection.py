@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 
-from guidance.goals.goal_set import Goals, Joint, Pose, Waypoint
+from guidance.goals.goal_set import GoalSet, Joint, Pose, Waypoint
 from guidance.goals.observation import Observation
 from guidance.projection import ProjectionOptions, Projector, projection, turning
-from guidance.protocol import Task
+from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.heading import heading
 from motion_diffusion.body.representation import encode
-from motion_diffusion.diffusion.samplers import consistent
+from motion_diffusion.diffusion.samplers import estimate_from_x0
 from tests.guidance.conftest import missed
 
 
@@ -27,7 +27,7 @@ def test_projecting_twice_is_projecting_once(make_task, two_walks):
 
 
 def test_without_goals_nothing_changes(make_task, two_walks):
-    torch.testing.assert_close(Projector(make_task((Goals(), Goals())))(two_walks), two_walks, atol=1e-4, rtol=0)
+    torch.testing.assert_close(Projector(make_task((GoalSet(), GoalSet())))(two_walks), two_walks, atol=1e-4, rtol=0)
 
 
 def test_a_body_that_is_led_aside_turns_and_keeps_its_pose(walks, make_model):
@@ -37,8 +37,8 @@ def test_a_body_that_is_led_aside_turns_and_keeps_its_pose(walks, make_model):
     model = make_model()
     representation = model.representation
     x0 = representation.normalise(encode(joints, groups=representation.groups))[None]
-    goals = Goals(goals=[Waypoint(frame=0, x=0, z=0), Waypoint(frame=59, x=2.5, z=2.5)])
-    task = Task.of(model, [goals], torch.tensor([60]))
+    goals = GoalSet(goals=[Waypoint(frame=0, x=0, z=0), Waypoint(frame=59, x=2.5, z=2.5)])
+    task = GuidanceProblem.of(model, [goals], torch.tensor([60]))
     bent = Projector(task)(x0)
     faces = -heading(task.joints(bent)[0], smooth=False)
     assert faces[-1] > 0.6
@@ -50,8 +50,8 @@ def test_a_body_that_is_led_aside_turns_and_keeps_its_pose(walks, make_model):
 def test_a_pose_that_faces_elsewhere_is_turned_to(walks, make_task, two_walks):
     """The body turns as a whole: no bone gets shorter on the way, as it would if joints went straight there."""
     turned_round = walks[0][20:21] * torch.tensor([-1.0, 1.0, -1.0])
-    goals = Goals(goals=[Pose.of(turned_round, frame=20)])
-    task = make_task((goals, Goals()))
+    goals = GoalSet(goals=[Pose.of(turned_round, frame=20)])
+    task = make_task((goals, GoalSet()))
     before, after = (task.joints(x)[0] for x in (two_walks, Projector(task)(two_walks)))
     assert missed(task.joints(Projector(task)(two_walks)), task.known) < 1e-4
     thigh = [(joints[:, 1] - joints[:, 4]).norm(dim=-1) for joints in (before, after)]
@@ -65,10 +65,10 @@ def test_noise_is_mixed_anew(make_task, two_walks, remix):
     x = torch.randn(two_walks.shape, generator=torch.Generator().manual_seed(6))
 
     def denoise(x, t, s):
-        return consistent(two_walks, x, t, task.model.schedule)
+        return estimate_from_x0(two_walks, x, t, task.model.schedule)
 
     estimate = projection(denoise, task, lambda: z, ProjectionOptions(remix=remix))(x, 400, 380)
-    left = consistent(estimate.x0, x, 400, task.model.schedule).eps
+    left = estimate_from_x0(estimate.x0, x, 400, task.model.schedule).eps
     torch.testing.assert_close(estimate.eps, math.sqrt(1 - remix**2) * left + remix * z)
     late = projection(denoise, task, lambda: z, ProjectionOptions(begin=0.3))(x, 400, 380)
     assert torch.equal(late.x0, two_walks)
@@ -76,14 +76,14 @@ def test_noise_is_mixed_anew(make_task, two_walks, remix):
 
 def test_neighbours_are_left_alone(make_task, two_walks):
     both = Projector(make_task())(two_walks)
-    alone = Projector(make_task((Goals(goals=[Joint(joint="right_wrist", frame=20, position=(None, 1.5, None))]),)))
+    alone = Projector(make_task((GoalSet(goals=[Joint(joint="right_wrist", frame=20, position=(None, 1.5, None))]),)))
     torch.testing.assert_close(both[1:], alone(two_walks[1:]), atol=1e-4, rtol=0)
 
 
 def test_a_path_without_a_body(make_model):
     model = make_model(groups=("root",))
-    goals = Goals(goals=[Waypoint(frame=30, x=0.4, z=1.0)])
-    task = Task.of(model, [goals], torch.tensor([40]))
+    goals = GoalSet(goals=[Waypoint(frame=30, x=0.4, z=1.0)])
+    task = GuidanceProblem.of(model, [goals], torch.tensor([40]))
     x0 = torch.randn(1, 40, 4, generator=torch.Generator().manual_seed(0))
     assert missed(task.joints(Projector(task)(x0)), task.known) < 1e-4
 

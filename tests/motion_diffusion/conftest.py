@@ -13,7 +13,7 @@ from torch import Tensor
 from motion_diffusion.body.rotations import about_y, in_the_world
 from motion_diffusion.body.skeleton import JOINTS, forward_kinematics
 from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
-from motion_diffusion.diffusion.samplers import Denoise, Estimate, consistent
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, estimate_from_x0
 from motion_diffusion.diffusion.schedule import SCHEDULES, Point, Schedule, from_curve, linear
 from motion_diffusion.errors import InputError
 
@@ -115,7 +115,9 @@ def gaussian() -> Callable[..., Denoise]:
             x0 = mean + alpha * std**2 / (alpha**2 * std**2 + sigma**2) * (x - alpha * mean)
             unsure = std**2 * sigma**2 / (alpha**2 * std**2 + sigma**2)
             best = step.variance + step.B**2 * unsure
-            return consistent(x0, x, t, schedule, {"small": None, "large": step.step_variance, "best": best}[variance])
+            return estimate_from_x0(
+                x0, x, t, schedule, {"small": None, "large": step.step_variance, "best": best}[variance]
+            )
 
         return denoise
 

@@ -6,7 +6,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
 from motion_diffusion.diffusion.prediction import PREDICTIONS
-from motion_diffusion.diffusion.samplers import ancestral, consistent, ddim, dpm_solver
+from motion_diffusion.diffusion.samplers import ancestral, ddim, dpm_solver, estimate_from_x0
 from motion_diffusion.diffusion.schedule import cosine, linear
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -54,7 +54,9 @@ def ours(sampler, name, schedule, steps, **options):
 
     def denoise(x, t, s):
         seen.append(x)
-        return consistent(PREDICTIONS[name].to_x0(output(name, schedule, x, t), x, schedule.at(t)), x, t, schedule)
+        return estimate_from_x0(
+            PREDICTIONS[name].to_x0(output(name, schedule, x, t), x, schedule.at(t)), x, t, schedule
+        )
 
     run = {"noise": lambda: next(draws), **options}
     end = sampler(denoise, start, schedule, schedule.times(steps), **run)

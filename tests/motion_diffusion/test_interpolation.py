@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from motion_diffusion.diffusion.interpolation import by_inversion, by_shared_noise, slerp
-from motion_diffusion.diffusion.samplers import consistent, ddim, ddim_inversion
+from motion_diffusion.diffusion.samplers import ddim, ddim_inversion, estimate_from_x0
 from motion_diffusion.diffusion.schedule import cosine
 from motion_diffusion.errors import InputError
 
@@ -18,7 +18,7 @@ def random(*shape, seed=0):
 
 def unit_gaussian(x, t, s):
     """E[x0 | x_t] = α·x_t for data N(0, 1)."""
-    return consistent(SCHEDULE.row(t)[0] * x, x, t, SCHEDULE)
+    return estimate_from_x0(SCHEDULE.row(t)[0] * x, x, t, SCHEDULE)
 
 
 def test_arcs_keep_ends_and_norm():

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motion_diffusion.diffusion.prediction import MOST_NOISE, PREDICTIONS, Prediction
+from motion_diffusion.diffusion.prediction import MAX_NOISE_RATIO, PREDICTIONS, Prediction
 from motion_diffusion.diffusion.schedule import SCHEDULES, Level, cosine, linear, rectified
 from motion_diffusion.errors import InputError
 
@@ -247,8 +247,8 @@ def test_sampling_begins_where_a_type_says_something(any_schedule):
     for name, prediction in PREDICTIONS.items():
         first = prediction.first(any_schedule)
         if name in ("eps", "score") or (name, any_schedule.name) == ("velocity", "variance-exploding"):
-            assert (ratio[:first] <= MOST_NOISE).all()
-            assert (ratio[first:] > MOST_NOISE).all()
+            assert (ratio[:first] <= MAX_NOISE_RATIO).all()
+            assert (ratio[first:] > MAX_NOISE_RATIO).all()
         else:
             assert first == T
 

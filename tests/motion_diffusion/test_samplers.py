@@ -15,11 +15,11 @@ from motion_diffusion.diffusion.samplers import (
     Estimate,
     ancestral,
     clip,
-    consistent,
     ddim,
     ddim_inversion,
     dpm_solver,
     dynamic_threshold,
+    estimate_from_x0,
     heun,
     with_hook,
 )
@@ -62,7 +62,7 @@ def predicting(prediction, schedule, belief, dtype=torch.float64):
     def denoise(x, t, s):
         level, x0 = schedule.at(t), belief(x, t, s).x0
         y = prediction.target(x0, (x - level.alpha * x0) / level.sigma, level)
-        return consistent(prediction.to_x0(y.to(dtype).to(x), x, level), x, t, schedule)
+        return estimate_from_x0(prediction.to_x0(y.to(dtype).to(x), x, level), x, t, schedule)
 
     return denoise
 
@@ -103,7 +103,7 @@ def test_untouched_estimates_go_the_direct_way(stride):
 
 
 def eps_denoiser(eps, schedule):
-    return lambda x, t, s: consistent(PREDICTIONS["eps"].to_x0(eps, x, schedule.at(t)), x, t, schedule)
+    return lambda x, t, s: estimate_from_x0(PREDICTIONS["eps"].to_x0(eps, x, schedule.at(t)), x, t, schedule)
 
 
 HOOKS = {
@@ -375,7 +375,7 @@ def mixture(schedule):
         variance = (alpha * STDS) ** 2 + sigma**2
         away = x[..., None] - alpha * MEANS
         share = (WEIGHTS.log() - 0.5 * variance.log() - 0.5 * away**2 / variance).softmax(-1)
-        return consistent((share * (MEANS + alpha * STDS**2 / variance * away)).sum(-1), x, t, schedule)
+        return estimate_from_x0((share * (MEANS + alpha * STDS**2 / variance * away)).sum(-1), x, t, schedule)
 
     return denoise
 

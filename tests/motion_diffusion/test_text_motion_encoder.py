@@ -7,7 +7,7 @@ import torch
 
 from motion_diffusion.body.heading import turn
 from motion_diffusion.errors import InputError
-from motion_diffusion.network.text_motion_encoder import Matcher, contrast
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, contrast
 
 TEXTS = ("a person walks", "somebody turns to the left and stops", "a person runs", "")
 
@@ -31,18 +31,18 @@ def test_where_a_motion_begins_and_faces_does_not_matter(matcher, walks):
 
 def test_saving_and_loading(matcher, walks, tmp_path):
     matcher.save(tmp_path / "m")
-    again = Matcher.load(tmp_path / "m")
+    again = TextMotionEncoder.load(tmp_path / "m")
     assert (again.name, again.digest) == ("m", matcher.digest)
     with torch.no_grad():
         torch.testing.assert_close(again.embed_motions(walks[:2]), matcher.embed_motions(walks[:2]))
     (tmp_path / "m" / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(InputError, match="not whole, or of another kind"):
-        Matcher.load(tmp_path / "m")
+        TextMotionEncoder.load(tmp_path / "m")
     (tmp_path / "m" / "config.json").write_text('{"width": "wide"}')
     with pytest.raises(InputError, match="width"):
-        Matcher.load(tmp_path / "m")
+        TextMotionEncoder.load(tmp_path / "m")
     with pytest.raises(FileNotFoundError, match="no matcher 'cats'"):
-        Matcher.load("cats")
+        TextMotionEncoder.load("cats")
 
 
 def test_the_contrast_in_closed_form(matcher):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from data_loaders.procedural.walks import ProceduralWalks
-from sample.evaluation.action_classifier import ActionJudge
+from sample.evaluation.action_classifier import ActionClassifier
 
 
 def standing(walk):
@@ -25,6 +25,6 @@ def labelled():
 
 def test_the_judge_tells_walking_from_standing(labelled):
     motions, names = labelled
-    judge = ActionJudge.train(motions[::2], names[::2], frames=60, steps=40)
+    judge = ActionClassifier.train(motions[::2], names[::2], frames=60, steps=40)
     assert judge.name(motions[1::2]) == names[1::2]
     assert judge.name(motions[1:2]) == judge.name(motions[1::2])[:1]  # padding changes nothing

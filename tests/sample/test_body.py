@@ -8,7 +8,7 @@ import pybvh
 import pytest
 import torch
 
-from guidance.goals.goal_set import Goals, load_goals
+from guidance.goals.goal_set import GoalSet, load_goals
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.body.body_fit import HINGES, LIMITS
 from motion_diffusion.body.motion import AGREE, Motion, disagreement
@@ -50,8 +50,8 @@ FILES = ("key-frames", "everything")
 @pytest.fixture(scope="module")
 def motions():
     """Motions of the default model by the name of what they were asked."""
-    wanted = {name: Goals.model_validate({"goals": goals}) for name, goals in KINDS.items()}
-    wanted |= {"nothing": Goals()} | {name: load_goals(ASSETS / "goals" / f"{name}.json") for name in FILES}
+    wanted = {name: GoalSet.model_validate({"goals": goals}) for name, goals in KINDS.items()}
+    wanted |= {"nothing": GoalSet()} | {name: load_goals(ASSETS / "goals" / f"{name}.json") for name in FILES}
     frames = [120 if name in FILES else 90 for name in wanted]
     made = generate(
         MotionModel.load("v-masks"),

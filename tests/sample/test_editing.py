@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 
-from guidance.goals.goal_set import Goals, Heading, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet, Heading, Joint, Waypoint
 from motion_diffusion.body.heading import to_origin, turn
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from sample.editing import MOST, Part, edited
+from sample.editing import MAX_EDITED_FRAMES, Part, edited
 from sample.generate import Settings
 
 QUICK = Settings(steps=6)
@@ -32,7 +32,7 @@ def ahead(source, metres):
 @pytest.mark.parametrize("prediction", ["x0", "eps", "v"])
 def test_a_motion_goes_on_to_its_goals(make_model, source, prediction):
     x, z = ahead(source, 2.0)
-    goals = Goals(goals=[Waypoint(time=4.5, x=x, z=z), Joint(joint="head", frame=95, position=(None, 1.5, None))])
+    goals = GoalSet(goals=[Waypoint(time=4.5, x=x, z=z), Joint(joint="head", frame=95, position=(None, 1.5, None))])
     motion = edited(make_model(prediction), "a person runs", Part.after(source, 2.0), goals=goals, settings=QUICK)
     assert motion.frames == 100
     assert motion.text == "a person walks; then a person runs"
@@ -80,16 +80,16 @@ def test_wherever_the_motion_is_the_same_is_made(make_model, source):
 
 def test_several_prompts_go_on(make_model, source):
     said = [{"text": "a person runs", "seconds": 1.5}, {"text": "someone bows", "seconds": 2.5}]
-    motion = edited(make_model(), "", Part.after(source, 4.0), goals=Goals(segments=said), settings=QUICK)
+    motion = edited(make_model(), "", Part.after(source, 4.0), goals=GoalSet(segments=said), settings=QUICK)
     assert motion.frames == 140
     assert motion.text == "a person walks; then a person runs; then someone bows"
     with pytest.raises(InputError, match="segments of 4 s for 3 s"):
-        edited(make_model(), "", Part.after(source, 3.0), goals=Goals(segments=said), settings=QUICK)
+        edited(make_model(), "", Part.after(source, 3.0), goals=GoalSet(segments=said), settings=QUICK)
 
 
 @pytest.mark.parametrize("guidance", ["imputation", "classifier+projection"])
 def test_other_guidance_that_holds_it(make_model, source, guidance):
-    goals = Goals(goals=[Heading(time=4.0, degrees=90)])
+    goals = GoalSet(goals=[Heading(time=4.0, degrees=90)])
     settings = Settings(steps=4, guidance=guidance, clean_up=guidance == "imputation")
     motion = edited(make_model(), "a person turns", Part.after(source, 2.0), goals=goals, settings=settings)
     assert torch.equal(motion.joints[:60], source.joints)
@@ -121,7 +121,7 @@ def test_one_pose_goes_on(make_model, source):
         (lambda motion: Part.between(motion, float("nan"), 2.0), "from nan to 2 s"),
         (lambda motion: Part.after(motion, 0.01), "0.01 s are less than a frame"),
         (lambda motion: Part.after(Motion(motion.joints + 1e4), 1.0), "from the origin"),
-        (lambda motion: Part(motion, 60, MOST + 1), "keep less of the motion"),
+        (lambda motion: Part(motion, 60, MAX_EDITED_FRAMES + 1), "keep less of the motion"),
         (lambda motion: Part(dataclasses.replace(motion, fps=30.0), 10, 20), "30 frames a second"),
     ],
 )
@@ -139,7 +139,7 @@ def test_parts_that_a_motion_does_not_have(source, part, said):
 )
 def test_goals_for_what_is_not_made(make_model, source, goal, said):
     with pytest.raises(InputError, match=said):
-        edited(make_model(), "a person runs", Part.after(source, 2.0), goals=Goals(goals=[goal]), settings=QUICK)
+        edited(make_model(), "a person runs", Part.after(source, 2.0), goals=GoalSet(goals=[goal]), settings=QUICK)
     x, _, z = source.joints[40, 0].tolist()
-    kept = Goals(goals=[Waypoint(frame=40, x=x, z=z)])
+    kept = GoalSet(goals=[Waypoint(frame=40, x=x, z=z)])
     assert edited(make_model(), "a person runs", Part.after(source, 2.0), goals=kept, settings=QUICK).frames == 100

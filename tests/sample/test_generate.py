@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from guidance.classifier import ClassifierOptions
-from guidance.goals.goal_set import Goals, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet, Joint, Waypoint
 from guidance.noise_optimization import NoiseOptions
 from guidance.two_stage import StagesOptions
 from motion_diffusion.errors import InputError
@@ -12,7 +12,7 @@ from motion_diffusion.model import MotionModel
 from sample.generate import Settings, check, generate
 from sample.segments import OVERLAP, frames_of, windows
 
-GOALS = Goals(
+GOALS = GoalSet(
     goals=[
         Waypoint(frame=20, x=0.4, z=0.8),
         Joint(frame=25, joint="right_wrist", position=(None, 1.4, None)),
@@ -38,12 +38,12 @@ def test_imputed_goals_are_met(make_model, prediction, guidance):
 
 @pytest.mark.parametrize("guidance", ["none", "projection"])
 def test_motions_begin_at_the_origin(make_model, guidance):
-    for motion in run(make_model(), (GOALS, Goals()), ("walk", "run"), (36, 30), (0, 1), guidance=guidance):
+    for motion in run(make_model(), (GOALS, GoalSet()), ("walk", "run"), (36, 30), (0, 1), guidance=guidance):
         assert motion.joints[0, 0, [0, 2]].abs().max() < 1e-4
 
 
 def test_a_goal_for_the_first_frame_takes_precedence(make_model):
-    (motion,) = run(make_model(), (Goals(goals=[Waypoint(frame=0, x=0.5, z=0)]),))
+    (motion,) = run(make_model(), (GoalSet(goals=[Waypoint(frame=0, x=0.5, z=0)]),))
     assert motion.joints[0, 0, [0, 2]].tolist() == pytest.approx([0.5, 0], abs=1e-4)
 
 
@@ -51,7 +51,7 @@ def test_a_goal_for_the_first_frame_takes_precedence(make_model):
 def test_a_motion_does_not_depend_on_its_batch(guidance):
     model = MotionModel.load("eps-small")  # where feet stand is no question of rounding
     (alone,) = run(model, guidance=guidance, seeds=(5,))
-    batch = run(model, (Goals(), GOALS), ("bow", "a person walks"), (44, 36), (1, 5), guidance=guidance)
+    batch = run(model, (GoalSet(), GOALS), ("bow", "a person walks"), (44, 36), (1, 5), guidance=guidance)
     torch.testing.assert_close(batch[1].joints, alone.joints, atol=1e-3, rtol=1e-3)
 
 
@@ -62,7 +62,7 @@ def test_the_motion_says_where_it_comes_from(make_model):
     assert motion.provenance["seed"] == 3
     assert motion.provenance["settings"]["text_scale"] == 1.5
     assert motion.provenance["model"] == {"name": "untitled", "weights": model.digest, "licence": ""}
-    assert Goals.model_validate(motion.provenance["goals"]) == GOALS
+    assert GoalSet.model_validate(motion.provenance["goals"]) == GOALS
     assert len(motion.provenance["residuals"]) == 2
 
 
@@ -90,7 +90,7 @@ def test_requests_that_cannot_be(make_model, request_, said):
 
 
 def segments(*pairs, goals=()):
-    return Goals(goals=list(goals), segments=[{"text": text, "seconds": seconds} for text, seconds in pairs])
+    return GoalSet(goals=list(goals), segments=[{"text": text, "seconds": seconds} for text, seconds in pairs])
 
 
 def test_segments_are_one_motion(make_model):
@@ -104,7 +104,7 @@ def test_segments_are_one_motion(make_model):
     assert motion.frames == 200
     assert motion.text == "a person walks; then a person runs; then someone bows"
     assert all(residual.error < 1e-3 for residual in told.residuals(motion.joints))
-    assert Goals.model_validate(motion.provenance["goals"]) == told
+    assert GoalSet.model_validate(motion.provenance["goals"]) == told
     (again,) = run(model, (told,), ("",), (10,), (4,))
     assert torch.equal(again.joints, motion.joints)
 
@@ -155,7 +155,7 @@ def test_a_single_segment_is_a_text_and_a_length(make_model):
     model, goals = make_model("v", masks=True), (Waypoint(time=1.0, x=0.1, z=0.5),)
     told, longest = segments(("a person walks", 2.0), goals=goals), make_model().config.max_frames
     (motion,) = run(model, (told,), ("",), (10,), (4,), guidance="masks+projection")
-    (plain,) = run(model, (Goals(goals=list(goals)),), ("a person walks",), (40,), (4,), guidance="masks+projection")
+    (plain,) = run(model, (GoalSet(goals=list(goals)),), ("a person walks",), (40,), (4,), guidance="masks+projection")
     assert torch.equal(motion.joints, plain.joints)
     assert (motion.text, motion.provenance) == (plain.text, plain.provenance)
     (long,) = run(model, (segments(("a person walks", longest / 20 + 1)),), ("",), (10,))
@@ -184,7 +184,7 @@ def test_a_model_of_the_path_is_looked_at_before_anything_is_sampled(make_model)
     settings = Settings(guidance="stages+projection", stages=StagesOptions(path_model="nope"))
     with pytest.raises(FileNotFoundError, match="no model 'nope'"):
         check(make_model(), ["walk"], [36], [GOALS], settings)
-    check(make_model(), ["walk"], [36], [Goals()], settings)  # nothing to make a path for
+    check(make_model(), ["walk"], [36], [GoalSet()], settings)  # nothing to make a path for
 
 
 def test_functions_of_the_joints_are_goals_too(make_model):
@@ -196,7 +196,8 @@ def test_functions_of_the_joints_are_goals_too(make_model):
     request = (make_model(), ["walk"], [36])
     way = Settings(steps=6, guidance="classifier", classifier=ClassifierOptions(inner=12))
     (plain,), (bent,) = (
-        generate(*request, goals=[Goals()], seeds=[0], settings=way, functions=functions) for functions in ((), (low,))
+        generate(*request, goals=[GoalSet()], seeds=[0], settings=way, functions=functions)
+        for functions in ((), (low,))
     )
     before, after = (low(motion.joints[None], None).item() for motion in (plain, bent))
     assert after < 0.2 * before

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import sample.__main__ as command
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
@@ -93,7 +93,7 @@ def test_every_line_is_the_motion_that_generate_makes(sample, tmp_path, capsys):
         said = job.get("goals", [])
         if isinstance(said, str):
             said = json.loads((tmp_path / said).read_text())
-        goals = Goals.model_validate(said if isinstance(said, dict) else {"goals": said})
+        goals = GoalSet.model_validate(said if isinstance(said, dict) else {"goals": said})
         text, seed, frames = job.get("text", ""), job.get("seed", number), round(20 * job.get("seconds", 3.0))
         (alone,) = generate(model, [text], [frames], goals=[goals], seeds=[seed], settings=Settings(steps=3))
         joints = made[row["name"]]

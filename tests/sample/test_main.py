@@ -13,7 +13,7 @@ import torch
 
 import sample.__main__ as command
 from data_loaders.load_motion import read_motion
-from guidance.goals.goal_set import SCHEMA, Goals, Pose, load_goals
+from guidance.goals.goal_set import SCHEMA, GoalSet, Pose, load_goals
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.prompts.known_actions import Known, KnownAction
 
@@ -57,7 +57,7 @@ def test_writes_its_results_and_keeps_them(sample, tmp_path, capsys):
 def test_every_kind_of_goal_has_a_row(walks):
     goals = load_goals(SCHEMA.parent / "everything.json")
     walk = torch.cat([walks[0], walks[0]])[:120]
-    pose = Goals(goals=[*goals.goals, Pose.of(walk, 0), Pose(frame=3, motion=[[None] * 22])])
+    pose = GoalSet(goals=[*goals.goals, Pose.of(walk, 0), Pose(frame=3, motion=[[None] * 22])])
     residuals = pose.residuals(walk)
     header, *rows = command.table(residuals).splitlines()
     assert len(rows) == len(pose.goals)

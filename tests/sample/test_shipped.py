@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from guidance.goals.goal_set import Goals, Path_, load_goals
+from guidance.goals.goal_set import GoalSet, PathGoal, load_goals
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.body.motion_metrics import fastest_root, foot_skating_ratio
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import ModelConfig, MotionModel
-from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from motion_diffusion.pretrained import read_config, shipped
 from sample.generate import Settings, generate
 
@@ -30,7 +30,7 @@ def test_all_are_there():
 @pytest.mark.parametrize("name", sorted(set(shipped("models")) - set(BODIES)))
 def test_a_model_of_the_path_makes_no_body(name):
     with pytest.raises(InputError, match="makes only the path of the root"):
-        generate(MotionModel.load(name), ["a person walks"], [120], goals=[Goals()], seeds=[0])
+        generate(MotionModel.load(name), ["a person walks"], [120], goals=[GoalSet()], seeds=[0])
 
 
 @pytest.mark.parametrize("kind", ["{}-small", "root-{}"])
@@ -67,8 +67,8 @@ def test_a_shipped_model_walks_to_the_goals_of_the_demo(name):
 
 def test_the_model_with_masks_listens_to_them():
     """Told where the pelvis is all the time, it comes nearer to there by that alone."""
-    path = Path_(points=[(0, 0), (0.8, 2.0), (0.5, 4.5)], end=5.9)
-    model, goals = MotionModel.load("v-masks"), Goals(goals=[path])
+    path = PathGoal(points=[(0, 0), (0.8, 2.0), (0.5, 4.5)], end=5.9)
+    model, goals = MotionModel.load("v-masks"), GoalSet(goals=[path])
     missed = {}
     for guidance in ("none", "masks"):
         made = generate(
@@ -83,9 +83,9 @@ def test_the_shipped_matcher_finds_what_the_model_was_told():
     """Motions that the one makes from words find these words again by the other; by chance they would in 1 of 8."""
     acts = ("walks backwards", "runs", "bows", "raises the left hand", "raises the right hand", "dances", "kicks")
     texts = [f"a person {act}" for act in acts] + ["an elderly person walks"]
-    model, matcher = MotionModel.load("v-masks"), Matcher.load("bandai")
+    model, matcher = MotionModel.load("v-masks"), TextMotionEncoder.load("bandai")
     seeds, settings = list(range(len(texts))), Settings(guidance="none", steps=15)
-    motions = generate(model, texts, [80] * len(texts), goals=[Goals()] * len(texts), seeds=seeds, settings=settings)
+    motions = generate(model, texts, [80] * len(texts), goals=[GoalSet()] * len(texts), seeds=seeds, settings=settings)
     similar = matcher.embed_motions([motion.joints for motion in motions]) @ matcher.embed_texts(texts).T
     assert (similar.argmax(1) == torch.arange(len(texts))).sum() >= 7
     assert sum(parameter.numel() for parameter in matcher.parameters()) == pytest.approx(3.3e6, rel=0.05)

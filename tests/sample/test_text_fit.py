@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from guidance.goals.goal_set import Goals, Segment
+from guidance.goals.goal_set import GoalSet, Segment
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 from motion_diffusion.network.text_fit_scale import FIT, SHARES, FitScale, read_fit_scale
-from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from sample.editing import Part
 from sample.text_fit import TextFit, best, text_fit
 from train.fit_scale import measure
@@ -52,10 +52,10 @@ def test_a_scale_is_measured_from_pairs_that_belong_together_and_others():
 
 def test_a_matcher_keeps_its_scale(matcher, tmp_path):
     matcher.save(tmp_path / "m")
-    assert Matcher.load(tmp_path / "m").scale is None
+    assert TextMotionEncoder.load(tmp_path / "m").scale is None
     matcher.scale = SCALE
     matcher.save(tmp_path / "m")
-    assert Matcher.load(tmp_path / "m").scale == SCALE
+    assert TextMotionEncoder.load(tmp_path / "m").scale == SCALE
     (tmp_path / "m" / FIT).write_text('{"pairs": 1, "real": [1], "shuffled": [0]}')
     with pytest.raises(InputError, match="should have 9 numbers each.*train.fit_scale"):
         read_fit_scale(tmp_path / "m")
@@ -65,13 +65,13 @@ def test_a_matcher_keeps_its_scale(matcher, tmp_path):
 
 
 def test_segments_and_parts_are_judged_by_their_own_words(walks):
-    segments = Goals(segments=[Segment(text="long", seconds=2), Segment(text="short", seconds=1)])
+    segments = GoalSet(segments=[Segment(text="long", seconds=2), Segment(text="short", seconds=1)])
     whole = motion(100, walks)
-    assert text_fit(Deaf(), whole, "long", Goals()).similarity == 100
+    assert text_fit(Deaf(), whole, "long", GoalSet()).similarity == 100
     assert text_fit(Deaf(), motion(60, walks), "", segments).similarity == (40 - 20) / 2
     part = Part.between(whole, 1.0, 3.5)
-    assert text_fit(Deaf(), whole, "long", Goals(), part).similarity == 50
-    (one,) = [text_fit(Deaf(), whole, "long", Goals(), Part.between(whole, 1.0, 1.05))]
+    assert text_fit(Deaf(), whole, "long", GoalSet(), part).similarity == 50
+    (one,) = [text_fit(Deaf(), whole, "long", GoalSet(), Part.between(whole, 1.0, 1.05))]
     assert one.similarity == 2  # a frame alone does not move
 
 
@@ -91,7 +91,7 @@ def test_goals_come_first_and_words_decide_among_equals(walks):
 
 def test_the_shipped_matcher_tells_words_of_another_motion():
     """By its scale, on the scale's own terms: real pairs are mostly above the shuffled ones."""
-    scale = Matcher.load("bandai").scale
+    scale = TextMotionEncoder.load("bandai").scale
     assert scale is not None
     assert scale.hardly < scale.well
     assert scale.verdict(scale.real[SHARES.index(0.5)]) == "well"

@@ -4,13 +4,13 @@ import av
 import numpy as np
 from PIL import Image
 
-from guidance.goals.goal_set import Goals, Joint, Path_, Waypoint
+from guidance.goals.goal_set import GoalSet, Joint, PathGoal, Waypoint
 from visualize.drawing import style
 
-GOALS = Goals(
+GOALS = GoalSet(
     goals=[
         Waypoint(time=1.0, x=0.5, z=1.0),
-        Path_(points=[(0, 0), (0, 1)], end=2.0),
+        PathGoal(points=[(0, 0), (0, 1)], end=2.0),
         Joint(time=2.0, joint="right_wrist", position=(None, 1.5, None)),
     ]
 )

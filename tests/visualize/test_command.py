@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import visualize.__main__ as command
-from guidance.goals.goal_set import Goals, Waypoint
+from guidance.goals.goal_set import GoalSet, Waypoint
 from motion_diffusion.body.motion import Motion
 from tests.data_loaders.amass_files import write_model, write_recording
 from tests.visualize.pictures import GOALS, film_of, near, pixels
@@ -187,7 +187,7 @@ def test_body_models_are_for_recordings_too(visualize, tmp_path):
 
 def test_goals_beyond_the_end_are_told_and_not_measured(visualize, motion, tmp_path, capsys):
     """Nothing is said of how far off a motion was at a time that it does not have."""
-    late = Goals(goals=[Waypoint(time=99, x=0.5, z=1)])
+    late = GoalSet(goals=[Waypoint(time=99, x=0.5, z=1)])
     (tmp_path / "late.json").write_text(late.model_dump_json(exclude_none=True))
     for name, view in (("a.png", ()), ("b.png", ("--view", "path")), ("c.mp4", ("--fps", 2, "--size", 64, 64))):
         visualize("m.npz", "--out", name, "--goals", "late.json", *view)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from matplotlib.text import Annotation
 
-from guidance.goals.goal_set import SCHEMA, Contact, Goals, Heading, Obstacle, Pose, Waypoint, load_goals
+from guidance.goals.goal_set import SCHEMA, Contact, GoalSet, Heading, Obstacle, Pose, Waypoint, load_goals
 from motion_diffusion.body.motion import Motion
 from tests.visualize.pictures import GOALS, film_of, near, pixels
 from visualize.drawing import style
@@ -79,7 +79,7 @@ def test_marks_of_other_kinds(motion):
     joints[10:21, 15, 1] = np.linspace(0, 2, 11)
     foot = Contact(joint="left_foot", start=0.5, end=1.0)
     goals = [pose, foot, Heading(time=1, degrees=90), Obstacle(shape="box", center=(1, 2), size=(2, 4), degrees=90)]
-    dots, stays, arrow, zone = marks_of(Goals(goals=goals), seconds=3.0)
+    dots, stays, arrow, zone = marks_of(GoalSet(goals=goals), seconds=3.0)
     assert isinstance(dots, Dots)
     assert dots.joints == (15, 20)
     np.testing.assert_allclose(dots.where(1.0, joints, 20), [[0, 1.6, 0], [0, 1, 0]], atol=1e-6)
@@ -93,20 +93,20 @@ def test_marks_of_other_kinds(motion):
     assert isinstance(zone, Zone)
     assert (zone.time, zone.last) == (0, 3)
     np.testing.assert_allclose(sorted(zone.outline(1.0).tolist()), [[-1, 1], [-1, 3], [3, 1], [3, 3]], atol=1e-9)
-    scene = scene_of(motion, Goals(goals=[pose]))
+    scene = scene_of(motion, GoalSet(goals=[pose]))
     assert [len(balls(scene, time).start) for time in (0.0, 0.7, 2.0)] == [0, 2, 0]
 
 
 def test_obstacles_are_seen_where_and_while_they_are(motion, tmp_path):
     side = motion.joints[20, 0, [0, 2]] + torch.tensor([0.6, 0.3])
     still = Obstacle(shape="circle", center=tuple(side.tolist()), radius=0.3, start=0.5, end=1.5)
-    write_film(motion, tmp_path / "a.mp4", goals=Goals(goals=[still]), size=(320, 240))
+    write_film(motion, tmp_path / "a.mp4", goals=GoalSet(goals=[still]), size=(320, 240))
     frames = film_of(tmp_path / "a.mp4")[1]
     floor_colour = style.mix(style.rgb(style.OBSTACLE), style.rgb(style.BACKGROUND), 0.45)
     seen = [near(frames[index], floor_colour, 20) for index in (2, 20, 50)]
     assert seen[0] < 5 < 60 < seen[1]
     assert seen[2] < 5
-    draw_path(motion, tmp_path / "a.png", goals=Goals(goals=[still]))
+    draw_path(motion, tmp_path / "a.png", goals=GoalSet(goals=[still]))
     assert (
         near(pixels(tmp_path / "a.png"), style.mix(style.rgb(style.OBSTACLE), style.rgb(style.BACKGROUND), 0.5)) > 900
     )
@@ -139,7 +139,7 @@ def test_path_shows_goals_where_they_are(motion, tmp_path):
     assert with_goals.shape == (760, 900, 3)
     assert near(with_goals, style.GOAL) > 300
     assert near(without, style.GOAL) < 30
-    mirrored = Goals(goals=[Waypoint(time=1.0, x=-3.0, z=1.0)])
+    mirrored = GoalSet(goals=[Waypoint(time=1.0, x=-3.0, z=1.0)])
     draw_path(motion, tmp_path / "c.png", goals=mirrored)
     assert np.abs(pixels(tmp_path / "c.png") - with_goals).mean() > 1
 
@@ -168,7 +168,7 @@ def test_strip_shows_as_many_bodies_as_asked(motion, tmp_path):
 def test_poses_that_stay_in_one_place_are_set_in_a_row(motion, tmp_path):
     here = Motion(motion.joints - motion.joints[:, :1] * torch.tensor([1.0, 0.0, 1.0]))
     wide = []
-    for goals in (None, Goals(goals=[Waypoint(time=1.0, x=0.0, z=0.0)])):
+    for goals in (None, GoalSet(goals=[Waypoint(time=1.0, x=0.0, z=0.0)])):
         draw_strip(here, tmp_path / "a.png", poses=6, goals=goals, size=(800, 320))
         image = pixels(tmp_path / "a.png")
         columns = ((np.ptp(image, axis=-1) > 50) & (image[..., 1] < image.max(axis=-1))).any(axis=0)  # no green
@@ -179,7 +179,7 @@ def test_poses_that_stay_in_one_place_are_set_in_a_row(motion, tmp_path):
 
 def test_wanted_poses_have_bones_where_both_ends_are_wanted(motion):
     arm = Pose(time=1.0, joints={"left_elbow": (0, 1, 0), "left_wrist": (0.3, 1, 0), "head": (0, 1.6, 0)})
-    solids = balls(scene_of(motion, Goals(goals=[arm])), 1.0)
+    solids = balls(scene_of(motion, GoalSet(goals=[arm])), 1.0)
     assert len(solids.start) == 4
     np.testing.assert_allclose([solids.start[3], solids.end[3]], [[0, 1, 0], [0.3, 1, 0]], atol=1e-6)
 
@@ -266,7 +266,7 @@ def test_letters_that_no_font_has_are_plain_signs(motion, tmp_path):
 
 
 def test_the_clock_is_seen_over_goals_and_labels_are_in_the_picture(motion):
-    scene = scene_of(motion, Goals(goals=[Waypoint(time=1.0, x=0.0, z=0.0)]), title="A title")
+    scene = scene_of(motion, GoalSet(goals=[Waypoint(time=1.0, x=0.0, z=0.0)]), title="A title")
     canvas = Canvas((320, 240))
     canvas.polygons(np.array([[[0, 0], [320, 0], [320, 240], [0, 240]]]), style.GOAL)
     paint_clock(canvas, scene, 0.0, 0.5)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 
-from motion_diffusion.body.foot_contacts import FEET, find_stands
+from motion_diffusion.body.foot_contacts import FEET, detect_contacts
 from motion_diffusion.body.skeleton import FPS
 
 
@@ -34,7 +34,7 @@ def prints_of(joints: NDArray, fps: float) -> list[Print]:
         clock = np.arange(len(joints)) / fps
         joints = make_interp_spline(clock, joints, k=1)(np.arange(0, clock[-1] + 1e-6, 1 / FPS))
     ankles = {toe: ankle for ankle, toe in FEET}
-    stands = [stand for stand in find_stands(torch.from_numpy(joints)) if stand.joint in ankles]
+    stands = [stand for stand in detect_contacts(torch.from_numpy(joints)) if stand.joint in ankles]
     return [
         Print(
             stand.start / FPS,

@@ -9,7 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from guidance.goals.goal_set import Contact, Goals, Heading, Joint, Loop, Obstacle, Orientation, Path_, Pose, Relation
+from guidance.goals.goal_set import (
+    Contact,
+    GoalSet,
+    Heading,
+    Joint,
+    Loop,
+    Obstacle,
+    Orientation,
+    PathGoal,
+    Pose,
+    Relation,
+)
 from guidance.goals.kinds import Goal
 from motion_diffusion.body.skeleton import FPS, JOINTS
 from visualize.drawing.frames import during, frame_at
@@ -194,13 +205,13 @@ class Zone:
 Sign = Mark | Line | Dots | Arrow | Link | Zone
 
 
-def marks_of(goals: Goals, *, seconds: float = np.inf) -> list[Sign]:
+def marks_of(goals: GoalSet, *, seconds: float = np.inf) -> list[Sign]:
     """What to draw for goals in a motion of so many seconds; loops have nothing to show."""
     return [sign for goal in goals.goals if (sign := _sign(goal, seconds)) is not None]
 
 
 def _sign(goal: Goal, seconds: float) -> Sign | None:
-    if isinstance(goal, Path_):
+    if isinstance(goal, PathGoal):
         times, points = goal.schedule()
         return Line(tuple(times.tolist()), tuple((x, z) for x, z in points.tolist()))
     if isinstance(goal, Joint):

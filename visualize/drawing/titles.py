@@ -7,18 +7,18 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from guidance.goals.goal_set import Goals, explain
+from guidance.goals.goal_set import GoalSet, explain
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 
 
-def goals_of(motion: Motion, file: Path) -> Goals:
+def goals_of(motion: Motion, file: Path) -> GoalSet:
     """The goals that a motion, read from a file, was made with; none if it does not say.
 
     InputError, with the file and what is wrong, if they are none of ours.
     """
     try:
-        return Goals.model_validate(motion.provenance.get("goals", {}))
+        return GoalSet.model_validate(motion.provenance.get("goals", {}))
     except ValidationError as error:
         raise InputError(f"{file}: the goals it was made with: {explain(error)}; give a goal file as --goals") from None
 

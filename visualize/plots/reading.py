@@ -14,11 +14,11 @@ from motion_diffusion.errors import InputError
 Row = Mapping[str, Any]
 """A line of a table by its columns; numbers may still be words, as they are in CSV."""
 
-LARGEST = 1e100
+MAX_VALUE = 1e100
 """More cannot be drawn."""
 
 
-def numbers(rows: Sequence[Row], column: str, *, least: float = -LARGEST) -> list[float]:
+def numbers(rows: Sequence[Row], column: str, *, least: float = -MAX_VALUE) -> list[float]:
     """A column. InputError for one that is not there, for what is no number, and for one that cannot be."""
     result = []
     for cell in (row.get(column, "") for row in rows):
@@ -26,8 +26,8 @@ def numbers(rows: Sequence[Row], column: str, *, least: float = -LARGEST) -> lis
             value = float(cell)
         except (TypeError, ValueError):
             value = math.nan
-        if not least <= value <= LARGEST:
-            at_least = f" of {least:g} or more" if least > -LARGEST else ""
+        if not least <= value <= MAX_VALUE:
+            at_least = f" of {least:g} or more" if least > -MAX_VALUE else ""
             raise InputError(f"column {column} has {cell!r} where a number{at_least} belongs; mend it")
         result.append(value)
     return result

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from guidance.compose import parse_methods
-from guidance.goals.goal_set import Goal, Goals, Segment, explain
+from guidance.goals.goal_set import Goal, GoalSet, Segment, explain
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
@@ -149,9 +149,9 @@ class Document(BaseModel):
         return Settings(guidance=self.guidance, steps=self.steps, text_scale=self.text_scale, clean_up=self.clean_up)
 
     @property
-    def wanted(self) -> Goals:
+    def wanted(self) -> GoalSet:
         """The goals, and the parts as segments."""
-        return Goals(goals=list(self.goals), segments=list(self.parts))
+        return GoalSet(goals=list(self.goals), segments=list(self.parts))
 
     def changed(self, field: str, value: object) -> Document:
         """The same with another value of a field. InputError if that cannot be."""
@@ -177,7 +177,7 @@ class Document(BaseModel):
         said = {"$schema": "schema.json", **self.wanted.model_dump(mode="json", exclude_none=True)}
         return (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode()
 
-    def with_goal_file(self, goals: Goals) -> Document:
+    def with_goal_file(self, goals: GoalSet) -> Document:
         """The same with the goals of a file and, if that has segments, its words."""
         parts = goals.segments or _long_enough(self.parts, goals.last_time)
         return _checked({**dict(self), "goals": tuple(goals.goals), "parts": parts, "base": None})
@@ -219,7 +219,7 @@ def plan_of(motion: Motion, document: Document) -> Document:
     if "part" in said:
         raise InputError("it was made part by part, for which there is no plan")
     try:
-        goals = Goals.model_validate(said.get("goals", {}))
+        goals = GoalSet.model_validate(said.get("goals", {}))
         settings, model = said.get("settings", {}), said.get("model", {})
         fields = {
             "parts": goals.segments or [Said(text=motion.text or document.text, seconds=motion.frames / FPS)],
@@ -249,7 +249,7 @@ class History(Generic[T]):
     DEPTH = 200
 
     def did(self, value: T, what: str = "") -> History[T]:
-        """Go on with another value. Changes of the same `what`, one right after the other, are undone together."""
+        """Go on with another value. Changes of the same `describe`, one right after the other, are undone together."""
         if value == self.now:
             return self
         if what and what == self.touched:

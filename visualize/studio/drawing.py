@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.goals.base import Position
-from guidance.goals.goal_set import Contact, Goal, Heading, Joint, Obstacle, Path_, Waypoint
+from guidance.goals.goal_set import Contact, Goal, Heading, Joint, Obstacle, PathGoal, Waypoint
 from motion_diffusion.body.skeleton import FPS, JOINTS
 
 Array = NDArray[np.float64]
 Place = tuple[float, float]
 
-FARTHEST = 50.0
+MAX_DISTANCE = 50.0
 """Metres from the middle of the floor, at most."""
 DETAIL = 0.04
 """Metres by which a simplified stroke may be off."""
@@ -40,7 +40,7 @@ def on_floor(origin: Sequence[float], direction: Sequence[float], height: float 
         return None
     far = (height - o[1]) / d[1]
     x, _, z = o + far * d
-    return (float(x), float(z)) if far > 0 and math.hypot(x, z) <= FARTHEST else None
+    return (float(x), float(z)) if far > 0 and math.hypot(x, z) <= MAX_DISTANCE else None
 
 
 def simplified(points: Sequence[Place], detail: float = DETAIL) -> list[Place]:
@@ -82,7 +82,7 @@ def stroke(
     begin: float = 0.0,
     at: Place = (0.0, 0.0),
     face_along: bool = False,
-) -> Path_ | None:
+) -> PathGoal | None:
     """The path goal of a stroke on the floor, at an even pace to second `seconds`; None for a mere dot.
 
     The motion begins at second `begin`, `at` a place. A stroke that begins near there begins there, and then; another
@@ -99,7 +99,7 @@ def stroke(
         start = _tick(begin + min(away / PACE, (seconds - begin) / 2))
     line = [_rounded(point) for point in line]
     smooth = len(line) > 2
-    return Path_(points=line, start=start, end=seconds, curve="spline" if smooth else "line", face_along=face_along)
+    return PathGoal(points=line, start=start, end=seconds, curve="spline" if smooth else "line", face_along=face_along)
 
 
 def waypoint(place: Place, time: float) -> Waypoint:
@@ -155,9 +155,9 @@ def handles(goal: Goal, standing: Array) -> list[Handle]:
     """The handles of a goal. standing: (22, 3), where the body is meanwhile, for axes that the goal leaves free."""
     if isinstance(goal, Waypoint):
         return [Handle(0, (goal.x, 0.0, goal.z))]
-    if isinstance(goal, Path_) and len(goal.points) <= FEW:
+    if isinstance(goal, PathGoal) and len(goal.points) <= FEW:
         return [Handle(k, (x, 0.0, z)) for k, (x, z) in enumerate(goal.points)]
-    if isinstance(goal, Path_):
+    if isinstance(goal, PathGoal):
         x, z = goal.points[0]
         return [Handle(0, (x, 0.0, z))]
     if isinstance(goal, Obstacle):
@@ -179,10 +179,10 @@ def filled(position: Position, otherwise: Array) -> tuple[float, float, float]:
 
 def moved(goal: Goal, number: int, to: tuple[float, float, float]) -> Goal:
     """The goal with that handle moved to a spot (x, y, z). Axes that the goal leaves free stay so."""
-    x, y, z = (round(min(max(float(axis), -FARTHEST), FARTHEST), 3) for axis in to)
+    x, y, z = (round(min(max(float(axis), -MAX_DISTANCE), MAX_DISTANCE), 3) for axis in to)
     if isinstance(goal, Waypoint):
         return goal.model_copy(update={"x": x, "z": z})
-    if isinstance(goal, Path_):
+    if isinstance(goal, PathGoal):
         shifted = _shifted(goal.points, number, (x, z), whole=len(goal.points) > FEW)
         return goal.model_copy(update={"points": shifted})
     if isinstance(goal, Obstacle) and goal.centers is not None:

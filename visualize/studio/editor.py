@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from guidance.goals.feasibility import feasibility
-from guidance.goals.goal_set import Goal, Goals, Pose, explain
+from guidance.goals.goal_set import Goal, GoalSet, Pose, explain
 from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
 from sample.prompts import unlearned
@@ -164,7 +164,7 @@ class Editor:
             for goal in plan.goals
             if goal.kind in ("waypoint", "path") and round(goal.last_time * FPS) < plan.frames
         ]
-        wanted = Goals(goals=ways).observe(plan.frames)
+        wanted = GoalSet(goals=ways).observe(plan.frames)
         return torch.where(wanted.mask, wanted.values, torch.nan)[:, 0, [0, 2]]
 
     def report(self) -> Report:
@@ -173,7 +173,7 @@ class Editor:
         try:
             making.check_plan(plan, self.models.get(plan.model))
             return Report(
-                warnings=tuple(feasibility(Goals(goals=list(plan.goals)), plan.frames)),
+                warnings=tuple(feasibility(GoalSet(goals=list(plan.goals)), plan.frames)),
                 unlearned=tuple(unlearned(self.models.known[plan.model], plan.text, plan.wanted)),
             )
         except (InputError, OSError) as error:

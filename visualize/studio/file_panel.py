@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from visualize.studio import words
 from visualize.studio.controls import QUIET, Controls
-from visualize.studio.files import DOWNLOADS, LARGEST
+from visualize.studio.files import DOWNLOADS, MAX_UPLOAD_BYTES
 
 ABOUT = {
     "Motion": "a .npz that this studio and the command line read again, with all it was made from",
@@ -34,7 +34,7 @@ class FilePanel:
         gui.add_html(words.box("<b>Motions</b>", top=0.6))
         controls.uploaded(
             gui.add_upload_button("Load a motion", mime_type=".npz,.bvh,.npy", color=QUIET, icon="upload",
-                                  hint=f".npz, .bvh or .npy, up to {LARGEST // 2**20} MB"),
+                                  hint=f".npz, .bvh or .npy, up to {MAX_UPLOAD_BYTES // 2**20} MB"),
             lambda bench, file: bench.load_motion(file.name, file.content),
         )  # fmt: skip
         controls.pressed(

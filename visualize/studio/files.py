@@ -16,18 +16,18 @@ from tempfile import TemporaryDirectory
 from pydantic import ValidationError
 
 from data_loaders.load_motion import read_motion
-from guidance.goals.goal_set import Goal, Goals, explain, once
+from guidance.goals.goal_set import Goal, GoalSet, explain, once
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 from motion_diffusion.safe_npz import unpacked
 from visualize.studio.making import Take
 from visualize.studio.work import Watch
 
-LARGEST = 32 * 2**20
+MAX_UPLOAD_BYTES = 32 * 2**20
 """Bytes of an upload."""
 UNPACKED = 256 * 2**20
 """Bytes of what an .npz file holds."""
-LONGEST = 180.0
+MAX_SECONDS = 180.0
 """Seconds of a motion."""
 
 
@@ -37,14 +37,14 @@ def label(name: str) -> str:
     return plain.lstrip(".")[-80:] or "file"
 
 
-def read_goals(content: bytes, motions: Mapping[str, Motion]) -> Goals:
+def read_goals(content: bytes, motions: Mapping[str, Motion]) -> GoalSet:
     """The goals of a file that was uploaded. A pose from a file takes it from `motions`, by that file's label.
 
     InputError names the goal and the field, and says what to do.
     """
     _check_size(content)
     try:
-        goals = Goals.model_validate(json.loads(content.decode("utf-8-sig"), object_pairs_hook=once))
+        goals = GoalSet.model_validate(json.loads(content.decode("utf-8-sig"), object_pairs_hook=once))
     except ValidationError as error:
         raise InputError(explain(error)) from None
     except InputError as error:
@@ -80,14 +80,14 @@ def read_upload(name: str, content: bytes) -> Motion:
         path = Path(folder) / name
         path.write_bytes(content)
         try:
-            return read_motion(path, from_origin=True, longest=LONGEST)
+            return read_motion(path, from_origin=True, longest=MAX_SECONDS)
         except (InputError, OSError) as error:
             raise InputError(str(error).replace(f"{folder}/", "")) from None
 
 
 def _check_size(content: bytes) -> None:
-    if len(content) > LARGEST:
-        raise InputError(f"the file has {len(content) / 2**20:.0f} MB; load up to {LARGEST // 2**20} MB")
+    if len(content) > MAX_UPLOAD_BYTES:
+        raise InputError(f"the file has {len(content) / 2**20:.0f} MB; load up to {MAX_UPLOAD_BYTES // 2**20} MB")
 
 
 def _check_unpacked(name: str, content: bytes) -> None:
@@ -113,7 +113,7 @@ def _exported(take: Take, path: Path, watch: Watch) -> None:
 def _filmed(take: Take, path: Path, watch: Watch) -> None:
     from visualize.film import write_film
 
-    write_film(take.motion, path, goals=Goals(goals=list(take.plan.goals)), progress=watch.step)
+    write_film(take.motion, path, goals=GoalSet(goals=list(take.plan.goals)), progress=watch.step)
 
 
 DOWNLOADS: dict[str, tuple[str, Callable[[Take, Path, Watch], None]]] = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from guidance.goals.goal_set import Goal, Heading, Joint, Loop, Obstacle, Path_, Relation
+from guidance.goals.goal_set import Goal, Heading, Joint, Loop, Obstacle, PathGoal, Relation
 from motion_diffusion.body.skeleton import JOINTS
 from visualize.studio.drawing import held
 
@@ -90,8 +90,8 @@ FIELDS = (
     ),
     Field("Margin, m", _slider(0.0, 1.0, 0.05), _is(Obstacle), *_plain("margin")),
     Field("Whole body", _tick, _is(Obstacle), *_either("body", "whole", "root")),
-    Field("Smooth curve", _tick, _is(Path_), *_either("curve", "spline", "line")),
-    Field("Face along it", _tick, _is(Path_), *_plain("face_along")),
+    Field("Smooth curve", _tick, _is(PathGoal), *_either("curve", "spline", "line")),
+    Field("Face along it", _tick, _is(PathGoal), *_plain("face_along")),
     Field("Hold sideways", _tick, _is(Joint), *_axis(0)),
     Field("Hold height", _tick, _is(Joint), *_axis(1)),
     Field("Hold ahead", _tick, _is(Joint), *_axis(2)),

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from guidance.compose import parse_methods
-from guidance.goals.goal_set import Goals, Residual
+from guidance.goals.goal_set import GoalSet, Residual
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import REST, STANDING, Rig
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.network.text_fit_scale import Verdict
-from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
 from sample.prompts import unlearned
@@ -59,7 +59,7 @@ class Take:
     def residuals(self) -> list[Residual]:
         """How well it meets each goal of its plan; none if it is another motion than that plan's."""
         try:
-            return Goals(goals=list(self.plan.goals)).residuals(self.motion.joints, self.motion.rig.world)
+            return GoalSet(goals=list(self.plan.goals)).residuals(self.motion.joints, self.motion.rig.world)
         except InputError:  # goals beyond its end
             return []
 
@@ -81,7 +81,9 @@ def check_plan(plan: Document, model: MotionModel) -> None:
         check(model, [plan.text], [plan.frames], [plan.wanted], plan.settings)
 
 
-def make(plan: Document, model: MotionModel, number: int, watch: Watch, matcher: Matcher | None = None) -> list[Take]:
+def make(
+    plan: Document, model: MotionModel, number: int, watch: Watch, matcher: TextMotionEncoder | None = None
+) -> list[Take]:
     """Takes of a plan, numbered from `number`. matcher: judges how well they fit their words.
 
     Raises InputError for what cannot be made, and what `watch` raises.

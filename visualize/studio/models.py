@@ -10,7 +10,7 @@ from motion_diffusion import pretrained
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import ModelConfig, MotionModel
-from motion_diffusion.network.text_motion_encoder import Matcher
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from motion_diffusion.prompts.known_actions import Known, read_known
 from sample.text_fit import DEFAULT_MATCHER
 
@@ -29,7 +29,7 @@ class Models:
         self.known: dict[str, Known | None] = {}
         """What each was trained on, where that is kept with it."""
         self._loaded: dict[str, MotionModel] = {}
-        self._matcher: Matcher | None = None
+        self._matcher: TextMotionEncoder | None = None
         self._lock = Lock()
         for name in [*runs, *pretrained.shipped("models")]:
             folder = pretrained.find(name, "models").resolve()
@@ -66,9 +66,9 @@ class Models:
             return self._loaded[name]
 
     @property
-    def matcher(self) -> Matcher:
+    def matcher(self) -> TextMotionEncoder:
         """What judges how well takes fit their words."""
         with self._lock:
             if self._matcher is None:
-                self._matcher = Matcher.load(DEFAULT_MATCHER)
+                self._matcher = TextMotionEncoder.load(DEFAULT_MATCHER)
             return self._matcher

@@ -27,7 +27,7 @@ from viser import _messages
 from motion_diffusion.errors import InputError
 from visualize.drawing import style
 from visualize.studio import problems
-from visualize.studio.files import LARGEST
+from visualize.studio.files import MAX_UPLOAD_BYTES
 from visualize.studio.models import Models
 from visualize.studio.page import Page
 from visualize.studio.signs import LIFT, colour
@@ -199,12 +199,12 @@ class _Guard:
             self._received = 0
             if self._client is not None:
                 self._client.gui._drop_uploads_from_client(client_id)  # one at a time
-            if message.size_bytes > LARGEST or message.part_count > LARGEST // 2**16:
+            if message.size_bytes > MAX_UPLOAD_BYTES or message.part_count > MAX_UPLOAD_BYTES // 2**16:
                 self._refuse(message)
                 return
         elif isinstance(message, _messages.FileTransferPart):
             self._received += len(message.content)
-            if self._received > LARGEST:
+            if self._received > MAX_UPLOAD_BYTES:
                 return
         elif isinstance(message, _messages.GuiUpdateMessage) and _letters(message.updates) > LETTERS:
             self._tell(f"more than {LETTERS:,} letters are not taken; give fewer")
@@ -217,7 +217,7 @@ class _Guard:
         ended = _messages.FileTransferPartAck(upload.source_component_uuid, upload.transfer_uuid, size, size)
         self._connection.queue_message(ended)
         self._connection.queue_message(_messages.RemoveNotificationMessage(f"upload-{upload.transfer_uuid}"))
-        self._tell(f"the file has {size / 2**20:.0f} MB and is not taken; load up to {LARGEST // 2**20} MB")
+        self._tell(f"the file has {size / 2**20:.0f} MB and is not taken; load up to {MAX_UPLOAD_BYTES // 2**20} MB")
 
     def _tell(self, said: str) -> None:
         if self._page is not None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guidance.goals.goal_set import Contact, Goal, Heading, Joint, Obstacle, Path_, Pose, Waypoint
+from guidance.goals.goal_set import Contact, Goal, Heading, Joint, Obstacle, PathGoal, Pose, Waypoint
 from motion_diffusion.body.skeleton import FPS, JOINTS, PARENTS
 from visualize.drawing import style
 from visualize.studio.drawing import Place, filled
@@ -49,7 +49,7 @@ def sign(scene: Any, name: str, goal: Goal, standing: Callable[[float], Tensor],
     standing: where the body is at a second, for what the goal leaves free.
     """
     hue = colour(style.OBSTACLE if isinstance(goal, Obstacle) else style.GOAL, 1.0 if in_hand else 0.8)
-    if isinstance(goal, Path_):
+    if isinstance(goal, PathGoal):
         _path(scene, name, goal, hue, 0.045 if in_hand else 0.03)
     elif isinstance(goal, Waypoint):
         _ring(scene, f"{name}/ring", (goal.x, goal.z), 0.18, hue)
@@ -71,7 +71,7 @@ def sign(scene: Any, name: str, goal: Goal, standing: Callable[[float], Tensor],
     return None
 
 
-def _path(scene: Any, name: str, goal: Path_, hue: Colour, thickness: float) -> None:
+def _path(scene: Any, name: str, goal: PathGoal, hue: Colour, thickness: float) -> None:
     _, places = goal.schedule()
     points = flat(places)
     line(scene, f"{name}/line", points, hue, thickness)

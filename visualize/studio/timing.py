@@ -7,7 +7,7 @@ from itertools import accumulate
 import numpy as np
 
 from guidance.goals.base import SHORTEST, Moment, Span, frame_of
-from guidance.goals.goal_set import Contact, Goal, Loop, Obstacle, Path_, Pose
+from guidance.goals.goal_set import Contact, Goal, Loop, Obstacle, PathGoal, Pose
 from motion_diffusion.body.skeleton import FPS
 from visualize.studio.document import Document
 
@@ -18,7 +18,7 @@ def span(goal: Goal, seconds: float) -> tuple[float, float] | None:
         return None
     if isinstance(goal, Obstacle):
         return goal.start or 0.0, seconds if goal.end is None else goal.end
-    if isinstance(goal, Path_):
+    if isinstance(goal, PathGoal):
         return (goal.times[0] if goal.times is not None else goal.start or 0.0), goal.last_time
     if isinstance(goal, Contact):
         return goal.start, goal.end
@@ -40,7 +40,7 @@ def timed(goal: Goal, start: float, end: float, seconds: float) -> Goal:
     if isinstance(goal, Obstacle):
         always = {"start": start if start > 0 else None, "end": end if end < seconds - 0.5 / FPS else None}
         return goal.model_copy(update=always)
-    if isinstance(goal, Path_):
+    if isinstance(goal, PathGoal):
         end = max(end, start + 1 / FPS)
         if goal.times is None:
             return goal.model_copy(update={"start": start, "end": end})
@@ -72,7 +72,7 @@ def within(goal: Goal, start: float, end: float, seconds: float) -> Goal | None:
     if inside == frames or (isinstance(goal, Contact) and goal.position is None):
         return goal
     first, last = inside[0] / FPS, inside[-1] / FPS
-    if isinstance(goal, Path_):
+    if isinstance(goal, PathGoal):
         return _cut(goal, first, last)
     if isinstance(goal, Pose) and goal.motion is not None:
         poses = goal.motion[inside.start - frames.start : inside.stop - frames.start]
@@ -81,7 +81,7 @@ def within(goal: Goal, start: float, end: float, seconds: float) -> Goal | None:
     return goal.model_copy(update={"start": first, "end": last})
 
 
-def _cut(path: Path_, first: float, last: float) -> Path_ | None:
+def _cut(path: PathGoal, first: float, last: float) -> PathGoal | None:
     """A path from one second to another, straight from corner to corner or from frame to frame; None for a dot."""
     if last - first < SHORTEST:
         return None

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from guidance.goals.goal_set import Goal, Path_
+from guidance.goals.goal_set import Goal, PathGoal
 from motion_diffusion.body.skeleton import JOINTS
 from visualize.studio import drawing
 from visualize.studio.document import Document
@@ -81,7 +81,7 @@ def _longer(plan: Document, hand: Hand, place: Place, standing: Tensor) -> tuple
     """The path in hand up to a place; or a path from where the body begins."""
     if hand.growing is not None and hand.growing < len(plan.goals):
         goal = plan.goals[hand.growing]
-        if isinstance(goal, Path_) and goal.times is None:
+        if isinstance(goal, PathGoal) and goal.times is None:
             if drawing.length_of([goal.points[-1], place]) < drawing.DOT:
                 return plan, hand.growing
             longer = {"points": [*goal.points, (round(place[0], 3), round(place[1], 3))], "curve": "spline"}

@@ -10,7 +10,7 @@ from torch import Tensor
 from guidance.analysis.runs import Chain
 from guidance.analysis.undoing import ledger
 from guidance.compose import Guidance, parse_methods
-from guidance.protocol import Task
+from guidance.protocol import GuidanceProblem
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from sample.generate import from_the_origin
@@ -92,8 +92,8 @@ def guidance_of(chain: Chain, plan: Document) -> Guidance:
     """The plan's way of guiding all motions of a chain, which begin at the origin as all that are made."""
     count = chain.z.shape[1]
     lengths = torch.full((count,), chain.frames, device=chain.z.device)
-    task = Task.of(chain.model, [from_the_origin(plan.wanted, chain.frames)] * count, lengths)
-    return Guidance(parse_methods(plan.guidance), task, plan.settings)
+    problem = GuidanceProblem.of(chain.model, [from_the_origin(plan.wanted, chain.frames)] * count, lengths)
+    return Guidance(parse_methods(plan.guidance), problem, plan.settings)
 
 
 def account(chain: Chain, plan: Document) -> Undone:

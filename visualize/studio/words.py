@@ -12,7 +12,7 @@ from guidance.goals.goal_set import (
     Joint,
     Obstacle,
     Orientation,
-    Path_,
+    PathGoal,
     Pose,
     Relation,
     Residual,
@@ -48,7 +48,7 @@ def note(text: str, hue: str = FAINT) -> str:
 
 def called(goal: Goal) -> str:
     """A goal in a few words."""
-    if isinstance(goal, Path_):
+    if isinstance(goal, PathGoal):
         metres = length_of(goal.schedule()[1].tolist())
         first, last = (goal.times[0], goal.times[-1]) if goal.times else (goal.start or 0.0, goal.end or 0.0)
         return f"path of {metres:.1f} m, {metres / max(last - first, 1e-6):.1f} m/s"

@@ -19,7 +19,7 @@ from motion_diffusion.body.representation import FEATURES, LAYOUT, encode, to_re
 from motion_diffusion.errors import InputError
 from sample.evaluation.t2m.files import AGAIN, T2MFiles, read_weights
 from sample.evaluation.t2m.networks import EMBEDDING, SEEN, MovementEncoder, SequenceEncoder, TextEncoder
-from sample.evaluation.t2m.words import LONGEST, Words
+from sample.evaluation.t2m.words import MAX_WORDS, Words
 
 UNIT = 4
 """Frames of a snippet."""
@@ -86,7 +86,7 @@ class T2M(nn.Module):
         for start in range(0, len(captions), BATCH):
             words, tags, lengths = self.words([caption.tokens for caption in captions[start : start + BATCH]])
             if self.count_padding:
-                lengths = torch.full_like(lengths, LONGEST)
+                lengths = torch.full_like(lengths, MAX_WORDS)
             result.append(self.text_encoder.read(words.to(self.device), tags.to(self.device), lengths).cpu())
         return torch.cat(result)
 

@@ -13,7 +13,7 @@ from motion_diffusion.errors import InputError
 from sample.evaluation.t2m.files import AGAIN, T2MFiles, read_pickle
 from sample.evaluation.t2m.networks import TAGS, WORD
 
-LONGEST = 22
+MAX_WORDS = 22
 """Tokens of a caption, with its beginning and its end; the words after the twentieth are left out."""
 
 _BEGIN, _END, _UNKNOWN = "sos", "eos", "unk"
@@ -53,9 +53,9 @@ class Words:
         """
         rows, kinds, lengths = [], [], []
         for tokens in captions:
-            pairs = [(_BEGIN, "OTHER"), *map(_split, tokens[: LONGEST - 2]), (_END, "OTHER")]
+            pairs = [(_BEGIN, "OTHER"), *map(_split, tokens[: MAX_WORDS - 2]), (_END, "OTHER")]
             lengths.append(len(pairs))
-            pairs += [(_UNKNOWN, "OTHER")] * (LONGEST - len(pairs))
+            pairs += [(_UNKNOWN, "OTHER")] * (MAX_WORDS - len(pairs))
             pairs = [pair if pair[0] in self.rows else (_UNKNOWN, "OTHER") for pair in pairs]
             rows.append([self.rows[word] for word, _ in pairs])
             kinds.append([_TAGS.index(_KIND.get(word, tag if tag in _TAGS else "OTHER")) for word, tag in pairs])

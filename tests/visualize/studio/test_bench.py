@@ -7,7 +7,18 @@ import pytest
 import torch
 
 from data_loaders.load_motion import read_motion
-from guidance.goals.goal_set import Goals, Heading, Joint, Loop, Obstacle, Path_, Pose, Segment, Waypoint, load_goals
+from guidance.goals.goal_set import (
+    GoalSet,
+    Heading,
+    Joint,
+    Loop,
+    Obstacle,
+    PathGoal,
+    Pose,
+    Segment,
+    Waypoint,
+    load_goals,
+)
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 from motion_diffusion.prompts.known_actions import Known, KnownAction
@@ -152,7 +163,7 @@ def test_a_part_is_made_anew(table):
 def test_a_part_made_anew_is_said_and_wanted_as_it_was(table):
     person = table()
     for goal in (
-        Path_(points=[(0, 0), (0, 1), (1, 1)], end=1.95),
+        PathGoal(points=[(0, 0), (0, 1), (1, 1)], end=1.95),
         Obstacle(shape="circle", center=(-2, 0), radius=0.3),
         Heading(start=0.0, end=1.95, degrees=0),
         Waypoint(time=0.2, x=0.0, z=0.2),
@@ -379,7 +390,7 @@ def test_a_pose_is_pinned(table):
     (pose,) = person.bench.plan.goals
     assert isinstance(pose, Pose)
     assert pose.frame == 10
-    assert Goals(goals=[pose]).residuals(person.bench.chosen.motion.joints)[0].met
+    assert GoalSet(goals=[pose]).residuals(person.bench.chosen.motion.joints)[0].met
 
 
 def test_the_goal_in_hand_is_always_there(table):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.goals.goal_set import SCHEMA, Goals, Joint, Loop, Segment, Waypoint, load_goals
+from guidance.goals.goal_set import SCHEMA, GoalSet, Joint, Loop, Segment, Waypoint, load_goals
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 from visualize.studio.document import IN_ALL, PARTS, WORDS, Base, Document, History, Said, plan_of
@@ -137,7 +137,7 @@ def test_limits(field, value):
 
 
 def test_a_file_of_goals_makes_the_plan_long_enough():
-    goals = Goals(goals=[Waypoint(time=5.0, x=0.0, z=3.0)])
+    goals = GoalSet(goals=[Waypoint(time=5.0, x=0.0, z=3.0)])
     plan = Document().with_goal_file(goals)
     plan.wanted.check(plan.frames)
     assert plan.text == Document().text

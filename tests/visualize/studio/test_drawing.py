@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.goals.goal_set import Contact, Joint, Obstacle, Path_, Waypoint
+from guidance.goals.goal_set import Contact, Joint, Obstacle, PathGoal, Waypoint
 from visualize.studio import drawing
 from visualize.studio.making import resting
 
@@ -85,8 +85,8 @@ def test_headings_are_those_of_goal_files(towards, degrees):
 def test_a_handle_goes_where_it_is_moved(pick, to):
     goals = [
         Waypoint(time=1.0, x=0.0, z=1.0),
-        Path_(points=[(0, 0), (1, 1), (2, 0)], end=3.0),
-        Path_(points=[(k / 10, 0) for k in range(drawing.FEW + 5)], end=3.0),
+        PathGoal(points=[(0, 0), (1, 1), (2, 0)], end=3.0),
+        PathGoal(points=[(k / 10, 0) for k in range(drawing.FEW + 5)], end=3.0),
         Obstacle(shape="circle", center=(1, 1), radius=0.5),
         Obstacle(shape="box", centers=[(1, 1), (2, 3)], times=[0.0, 2.0], size=(1, 1)),
         Joint(joint="left_wrist", time=1.0, position=(None, 1.5, 0.2)),
@@ -102,7 +102,7 @@ def test_a_handle_goes_where_it_is_moved(pick, to):
     for axis, held in enumerate(position):
         still = handle.position[axis]
         assert now[axis] == pytest.approx(still if held is None else to[axis], abs=1e-3)
-    if isinstance(goal, Path_) and len(goal.points) <= drawing.FEW:
+    if isinstance(goal, PathGoal) and len(goal.points) <= drawing.FEW:
         assert [a == b for a, b in zip(goal.points, moved.points, strict=True)].count(False) <= 1
     if isinstance(goal, Obstacle) and goal.centers is not None:
         assert np.subtract(*moved.centers) == pytest.approx(np.subtract(*goal.centers), abs=2e-3)

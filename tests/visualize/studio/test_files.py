@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.goals.goal_set import Goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
 from tests.guidance.goal_files import mutated
@@ -21,7 +21,7 @@ from visualize.studio import files
 def test_goal_files_are_read_or_refused_in_a_line(data):
     complaint = ""
     try:
-        assert isinstance(files.read_goals(json.dumps(data).encode(), {}), Goals)
+        assert isinstance(files.read_goals(json.dumps(data).encode(), {}), GoalSet)
     except InputError as error:
         complaint = str(error)
     assert "\n" not in complaint
@@ -42,7 +42,7 @@ def test_what_would_fill_the_memory_is_refused(monkeypatch):
         archive.writestr("joints.npy", bytes(2**21))
     with pytest.raises(InputError, match="unpacks to 2 MB; load up to 1 MB"):
         files.read_upload("bomb.npz", packed.getvalue())
-    monkeypatch.setattr(files, "LARGEST", 10)
+    monkeypatch.setattr(files, "MAX_UPLOAD_BYTES", 10)
     for read in (lambda: files.read_upload("a.npz", bytes(11)), lambda: files.read_goals(bytes(11), {})):
         with pytest.raises(InputError, match="load up to"):
             read()

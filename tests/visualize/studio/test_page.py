@@ -15,11 +15,11 @@ sync_api = pytest.importorskip("playwright.sync_api")
 av = pytest.importorskip("av")
 
 from data_loaders.load_motion import read_motion  # noqa: E402
-from guidance.goals.goal_set import Goals, Segment, load_goals  # noqa: E402
+from guidance.goals.goal_set import GoalSet, Segment, load_goals  # noqa: E402
 from motion_diffusion.body.motion import Motion  # noqa: E402
 from motion_diffusion.body.skeleton import FPS  # noqa: E402
 from visualize.studio.document import WORDS  # noqa: E402
-from visualize.studio.files import LARGEST  # noqa: E402
+from visualize.studio.files import MAX_UPLOAD_BYTES  # noqa: E402
 from visualize.studio.server import Address, Studio  # noqa: E402
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -273,13 +273,13 @@ def test_from_the_first_click_to_the_file(browser, studio, tmp_path):
     plan = ann.downloaded("Save goals", tmp_path)
     goals = load_goals(plan)
     assert goals.goals == list(ann.goals)
-    assert all(residual.met for residual in Goals(goals=goals.goals).residuals(motion.joints))
+    assert all(residual.met for residual in GoalSet(goals=goals.goals).residuals(motion.joints))
 
     page.keyboard.press("Control+z")
     ann.until(lambda: len(ann.goals[0].points) == 2, "a point less")
     ann.uploaded("Load goals (.json)", plan)
     ann.until(lambda: list(ann.goals) == goals.goals, "the goals of the file")
-    (tmp_path / "large.npz").write_bytes(bytes(LARGEST + 2**20))
+    (tmp_path / "large.npz").write_bytes(bytes(MAX_UPLOAD_BYTES + 2**20))
     ann.uploaded("Load a motion", tmp_path / "large.npz")
     ann.until(lambda: "the file has 33 MB and is not taken" in bench.message, "a refusal")
     ann.uploaded("Load a motion", bvh)  # the button waits for nothing

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.goals.goal_set import Contact, Loop, Obstacle, Path_, Pose, Segment, Waypoint
+from guidance.goals.goal_set import Contact, Loop, Obstacle, PathGoal, Pose, Segment, Waypoint
 from motion_diffusion.body.skeleton import FPS
 from visualize.studio.document import Document
 from visualize.studio.player import Player
@@ -27,7 +27,7 @@ def test_every_goal_goes_to_the_time_it_is_given(every_goal, walks):
             assert first == pytest.approx(start, abs=0.026)
             long = isinstance(goal, Pose) and goal.motion is not None and len(goal.motion) > 1
             if not is_moment(goal) and not long:
-                assert last == pytest.approx(max(end, start + 0.05) if isinstance(goal, Path_) else end, abs=0.026)
+                assert last == pytest.approx(max(end, start + 0.05) if isinstance(goal, PathGoal) else end, abs=0.026)
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
@@ -39,7 +39,7 @@ def test_no_goal_leaves_the_motion(start, end):
 
 
 def test_goals_to_the_end_stay_to_the_end():
-    plan = Document(goals=(Path_(points=[(0, 0), (0, 3)], end=3.95), Waypoint(time=2.0, x=0.0, z=1.0)))
+    plan = Document(goals=(PathGoal(points=[(0, 0), (0, 3)], end=3.95), Waypoint(time=2.0, x=0.0, z=1.0)))
     for seconds in (6.0, 1.0, 4.0):
         plan = lasting(plan, 0, seconds)
         assert plan.seconds == pytest.approx(seconds - 0.05)
@@ -53,7 +53,9 @@ def test_a_part_of_a_goal_wants_the_same_there_and_nothing_elsewhere(every_goal,
     for goal in [*every_goal, Pose.of(walks[0][:20], frame=30), Pose.of(walks[0][:1], frame=40)]:
         cut, whole = within(goal, start, end, SECONDS), goal.observe(frames)
         if cut is None:
-            assert whole.mask[inside].sum() == 0 or (isinstance(goal, Path_) and whole.mask[inside].any(-1).sum() == 1)
+            assert whole.mask[inside].sum() == 0 or (
+                isinstance(goal, PathGoal) and whole.mask[inside].any(-1).sum() == 1
+            )
             continue
         assert type(goal).model_validate(cut.model_dump()) == cut
         part = cut.observe(frames)

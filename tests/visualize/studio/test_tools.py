@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from guidance.goals.goal_set import Heading, Joint, Obstacle, Path_, Waypoint
+from guidance.goals.goal_set import Heading, Joint, Obstacle, PathGoal, Waypoint
 from visualize.studio.document import Document
 from visualize.studio.making import resting
 from visualize.studio.tools import HINTS, TOOLS, Hand, clicked, drawn
@@ -34,7 +34,7 @@ def test_clicks_make_a_path_longer():
         ("Box", Obstacle),
         ("Key frame", Joint),
         ("Facing", Heading),
-        ("Path", Path_),
+        ("Path", PathGoal),
     ],
 )
 @pytest.mark.parametrize("points", [[(1.0, 1.0)], [(1.0, 1.0), (1.5, 1.2), (2.0, 3.0)]])
