@@ -22,7 +22,7 @@ from guidance.analysis.runs import Chain, alike
 from guidance.analysis.share import share
 from guidance.analysis.survival import answering, exact, frozen, path_covariance
 from guidance.analysis.undoing import undoing
-from guidance.classifier import ClassifierOptions, Scale
+from guidance.classifier import Classifier, Scale
 from guidance.compose import Strength
 from guidance.goals.goal_set import load_goals
 from motion_diffusion.assets import ASSETS
@@ -84,7 +84,7 @@ class Guided(Motions):
     goals: Path = ZIGZAG
     """Goal file (JSON)."""
     guidance: str = "classifier"
-    scale: Scale = ClassifierOptions.scale
+    scale: Scale = Classifier.scale
     """Strength of the gradient."""
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from guidance.protocol import GuidanceProblem
-from guidance.windows import Timeline
-from motion_diffusion.diffusion.samplers import Denoise, Estimate, estimate_from_x0
+from guidance.windows import Windows
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, estimate_from_x0
 from motion_diffusion.errors import InputError
 from motion_diffusion.option_ranges import Range
 
@@ -23,8 +23,10 @@ Scale = Annotated[float, Range(0, 1e6, above=True)]
 
 
 @dataclass(frozen=True)
-class ClassifierOptions:
+class Classifier:
     """Classifier guidance: by the gradient of the squared distance to the goals."""
+
+    differentiates: ClassVar[bool] = True
 
     through: Literal["network", "x0"] = "network"
     """Gradient with respect to x_t, through the network (GMD: what one frame wants reaches all), or to x̂0 (cheap)."""
@@ -47,71 +49,71 @@ class ClassifierOptions:
                 "down to 0; give less than that"
             )
 
+    def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
+        """Classifier guidance (Dhariwal & Nichol 2021) as in GMD: the mean of x_s moves by −scale·β̃·∇ loss(x̂0(x_t)).
 
-def classifier(denoise: Denoise, problem: GuidanceProblem, options: ClassifierOptions = ClassifierOptions()) -> Denoise:
-    """Classifier guidance (Dhariwal & Nichol 2021) as in GMD: the mean of x_s moves by −scale·β̃·∇ loss(x̂0(x_t)).
+        The gradient goes through the denoiser to x_t, or only to x̂0. The mean is A·x_t + B·x̂0 with β̃/B = σ_s²/α_s (see
+        `schedule`), so moving x̂0 by d = −scale·(σ_s²/α_s)·∇ moves the mean just so, whatever the prediction type and
+        stride. Score guidance has σ_t²/α_t in its place.
 
-    The gradient goes through the denoiser to x_t, or only to x̂0. The mean is A·x_t + B·x̂0 with β̃/B = σ_s²/α_s (see
-    `schedule`), so moving x̂0 by d = −scale·(σ_s²/α_s)·∇ moves the mean just so, whatever the prediction type and
-    stride. Score guidance has σ_t²/α_t in its place.
+        Near t = T these are large and the gradient through a real network is not as small as it should be; near 0 they
+        vanish, and what the network takes back stays taken. So x̂0 moves along d no further than to the least loss on
+        the way, λ·d, found from the parabola through the loss and its slope at x̂0 and the loss at x̂0 + d (exact where
+        the loss is quadratic), and with scaling "search" just to there, whatever the length of d. Every motion has its
+        own λ.
+        """
+        schedule, windows = problem.schedule, problem.windows
 
-    Near t = T these are large and the gradient through a real network is not as small as it should be; near 0 they
-    vanish, and what the network takes back stays taken. So x̂0 moves along d no further than to the least loss on the
-    way, λ·d, found from the parabola through the loss and its slope at x̂0 and the loss at x̂0 + d (exact where the loss
-    is quadratic), and with scaling "search" just to there, whatever the length of d. Every motion has its own λ.
-    """
-    schedule, timeline = problem.model.schedule, problem.timeline
+        def descend(x0: Tensor, uphill: Tensor, direction: Tensor, loss: Tensor, most: float) -> Tensor:
+            """x̂0 + λ·direction, λ ≤ most; the slope there follows from uphill, the gradient of the loss at x̂0."""
+            slope = windows.of_motions((uphill * direction).flatten(1).sum(1))
+            rise = problem.loss(x0 + direction) - loss - slope
+            share = torch.where(rise > 0, (-slope / (2 * rise)).clamp(0, most), (slope < 0).to(slope))
+            return x0 + windows.of_windows(share)[:, None, None] * direction
 
-    def descend(x0: Tensor, uphill: Tensor, direction: Tensor, loss: Tensor, most: float) -> Tensor:
-        """x̂0 + λ·direction, λ ≤ most; the slope there follows from uphill, the gradient of the loss at x̂0."""
-        slope = timeline.of_motions((uphill * direction).flatten(1).sum(1))
-        rise = problem.loss(x0 + direction) - loss - slope
-        share = torch.where(rise > 0, (-slope / (2 * rise)).clamp(0, most), (slope < 0).to(slope))
-        return x0 + timeline.of_windows(share)[:, None, None] * direction
+        def long_enough(direction: Tensor, uphill: Tensor, loss: Tensor) -> Tensor:
+            """The direction at about the length of the way to go, where the parabola is well determined."""
+            slope = windows.of_motions((uphill * direction).flatten(1).sum(1))
+            return direction * windows.of_windows(loss / slope.abs().clamp_min(1e-12))[:, None, None]
 
-    def long_enough(direction: Tensor, uphill: Tensor, loss: Tensor) -> Tensor:
-        """The direction at about the length of the way to go, where the parabola is well determined."""
-        slope = timeline.of_motions((uphill * direction).flatten(1).sum(1))
-        return direction * timeline.of_windows(loss / slope.abs().clamp_min(1e-12))[:, None, None]
+        def guided(x: Tensor, t: int, s: int) -> Estimate:
+            T = schedule.T
+            if not self.end * T < t <= self.begin * T:
+                return denoise(x, t, s)
+            through = self.through == "network"
+            with torch.set_grad_enabled(through):
+                x = x.detach().requires_grad_(through)
+                estimate = denoise(x, t, s)
+            x0, variance = estimate.x0, estimate.variance
+            alpha, sigma = schedule.row(s if self.scaling == "variance" else t)
+            size = None if self.scaling == "search" else self.scale * sigma**2 / alpha
+            uphill, loss = _slope(problem.loss, x0.detach())
+            (gradient,) = torch.autograd.grad(x0, x, grad_outputs=uphill) if through else (uphill,)
+            if size is None:
+                moved = descend(x0.detach(), uphill, long_enough(-gradient, uphill, loss), loss, MAX_STEP)
+            else:
+                moved = descend(x0.detach(), uphill, -size * gradient, loss, 1.0)
+            before, direction = None, torch.zeros_like(moved)
+            for _ in range(self.inner):
+                uphill, loss = _slope(problem.loss, moved)
+                direction = _conjugate(uphill, before, direction, windows)
+                moved, before = descend(moved, uphill, long_enough(direction, uphill, loss), loss, MAX_STEP), uphill
+            variance = variance.detach() if isinstance(variance, Tensor) else variance
+            return estimate_from_x0(moved, x.detach(), t, schedule, variance)
 
-    def guided(x: Tensor, t: int, s: int) -> Estimate:
-        T = schedule.T
-        if not options.end * T < t <= options.begin * T:
-            return denoise(x, t, s)
-        through = options.through == "network"
-        with torch.set_grad_enabled(through):
-            x = x.detach().requires_grad_(through)
-            estimate = denoise(x, t, s)
-        x0, variance = estimate.x0, estimate.variance
-        alpha, sigma = schedule.row(s if options.scaling == "variance" else t)
-        size = None if options.scaling == "search" else options.scale * sigma**2 / alpha
-        uphill, loss = _slope(problem.loss, x0.detach())
-        (gradient,) = torch.autograd.grad(x0, x, grad_outputs=uphill) if through else (uphill,)
-        if size is None:
-            moved = descend(x0.detach(), uphill, long_enough(-gradient, uphill, loss), loss, MAX_STEP)
-        else:
-            moved = descend(x0.detach(), uphill, -size * gradient, loss, 1.0)
-        before, direction = None, torch.zeros_like(moved)
-        for _ in range(options.inner):
-            uphill, loss = _slope(problem.loss, moved)
-            direction = _conjugate(uphill, before, direction, timeline)
-            moved, before = descend(moved, uphill, long_enough(direction, uphill, loss), loss, MAX_STEP), uphill
-        variance = variance.detach() if isinstance(variance, Tensor) else variance
-        return estimate_from_x0(moved, x.detach(), t, schedule, variance)
-
-    return guided
+        return guided
 
 
-def _conjugate(uphill: Tensor, before: Tensor | None, direction: Tensor, timeline: Timeline) -> Tensor:
+def _conjugate(uphill: Tensor, before: Tensor | None, direction: Tensor, windows: Windows) -> Tensor:
     """The direction after one along which the gradient was `before` (Polak & Ribière 1969, never negative).
 
     Goals pull on positions and on velocities, which count for very different lengths: plain descent would zigzag.
     """
     if before is None:
         return -uphill
-    turned = timeline.of_motions((uphill * (uphill - before)).flatten(1).sum(1))
-    share = turned / timeline.of_motions(before.square().flatten(1).sum(1)).clamp_min(1e-20)
-    return timeline.of_windows(share.clamp_min(0))[:, None, None] * direction - uphill
+    turned = windows.of_motions((uphill * (uphill - before)).flatten(1).sum(1))
+    share = turned / windows.of_motions(before.square().flatten(1).sum(1)).clamp_min(1e-20)
+    return windows.of_windows(share.clamp_min(0))[:, None, None] * direction - uphill
 
 
 def _slope(loss: Callable[[Tensor], Tensor], x0: Tensor) -> tuple[Tensor, Tensor]:

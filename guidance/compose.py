@@ -1,45 +1,48 @@
-"""The ways of guiding by name, alone or together, and what does not go together.
-
-Every method takes a denoiser and gives back a denoiser, so any sampler can use it; a method is a file of its own. Two
-stages come before (they add a path to the goals), the noise is sought before the first step, and masks are told to the
-network itself.
-"""
+"""Guidance methods by name, several together, and which of them exclude each other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, cast, get_args
+from typing import Annotated, Any
 
 from torch import Tensor
 
-from guidance.classifier import ClassifierOptions, classifier
-from guidance.imputation import ImputationOptions, imputation
-from guidance.noise_optimization import NoiseOptions, optimised
-from guidance.projection import ProjectionOptions, projection
-from guidance.protocol import GuidanceProblem
-from guidance.two_stage import StagesOptions
-from guidance.windows import Woven
+from guidance.classifier import Classifier
+from guidance.imputation import Imputation
+from guidance.masks import Masks
+from guidance.noise_optimization import NoiseOptimization
+from guidance.projection import Projection
+from guidance.protocol import ConditioningGuidance, GoalGuidance, Guidance, GuidanceProblem, NoiseGuidance
+from guidance.two_stage import TwoStage
+from guidance.windows import Stitched
 from motion_diffusion.body.representation import Observed
 from motion_diffusion.diffusion.samplers import Denoise, Noise, with_hook
 from motion_diffusion.errors import InputError
+from motion_diffusion.model import MotionDenoiser
 from motion_diffusion.option_ranges import Range, check_ranges
 
-Method = Literal["classifier", "imputation", "projection", "noise", "masks", "stages"]
-Guide = Callable[[Denoise, Noise], Denoise]
-Strength = Annotated[float, Range(-100, 100)]
-"""Of classifier-free guidance: 0 without what is told, 1 the plain model."""
+METHODS: dict[str, type[Guidance]] = {
+    "classifier": Classifier,
+    "imputation": Imputation,
+    "projection": Projection,
+    "noise": NoiseOptimization,
+    "masks": Masks,
+    "stages": TwoStage,
+}
+"""The methods that have a name; those that write goals into x̂0 wrap the others."""
 
-APART = {
+Strength = Annotated[float, Range(-100, 100)]
+"""Of classifier-free guidance: 0 without the condition, 1 the plain model."""
+
+EXCLUSIVE = {
     frozenset({"imputation", "projection"}): "both put the goals into the predicted motion, and the last one would win",
     frozenset({"classifier", "noise"}): "the noise is already sought along the gradient through all steps",
 }
-"""Methods that do not go together, and why."""
+"""Pairs of methods that exclude each other, and why."""
 
-EXACT = frozenset({"imputation", "projection"})
-"""Methods that put the goals into the predicted motion."""
-
-NOT_WITH_SEGMENTS: dict[str, str] = {
+SINGLE_WINDOW: dict[str, str] = {
     "masks": "the place of a segment, which they would tell, is found while sampling",
     "stages": "a path is made for one sentence",
 }
@@ -48,87 +51,136 @@ NOT_WITH_SEGMENTS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """The settings of every way of guiding."""
+    """The settings of every method."""
 
-    classifier: ClassifierOptions = field(default_factory=ClassifierOptions)
-    imputation: ImputationOptions = field(default_factory=ImputationOptions)
-    projection: ProjectionOptions = field(default_factory=ProjectionOptions)
-    noise: NoiseOptions = field(default_factory=NoiseOptions)
-    stages: StagesOptions = field(default_factory=StagesOptions)
+    classifier: Classifier = field(default_factory=Classifier)
+    imputation: Imputation = field(default_factory=Imputation)
+    projection: Projection = field(default_factory=Projection)
+    noise: NoiseOptimization = field(default_factory=NoiseOptimization)
+    stages: TwoStage = field(default_factory=TwoStage)
 
     def __post_init__(self) -> None:
         """InputError for a number, of these or of a method, that is out of its range."""
         check_ranges(self)
-        for name in get_args(Method):
+        for name in METHODS:
             if options := getattr(self, name, None):
                 check_ranges(options, f"{name}.")
 
+    def methods(self, guidance: str) -> tuple[Guidance, ...]:
+        """The methods of "a+b" with these settings, in the order in which they wrap. InputError as `parse_methods`."""
+        names = parse_methods(guidance)
+        return tuple(getattr(self, name, None) or METHODS[name]() for name in METHODS if name in names)
 
-def parse_methods(guidance: str) -> tuple[Method, ...]:
-    """The methods of "a+b", each once; "none" is none. InputError says which there are, or why not together."""
+
+def parse_methods(guidance: str) -> tuple[str, ...]:
+    """The names in "a+b", each once; "none" is none.
+
+    Raises:
+        InputError: For a name that does not exist, twice the same, and methods that exclude each other.
+    """
     names = () if guidance == "none" else tuple(name.strip() for name in guidance.split("+"))
-    known = get_args(Method)
     for name in names:
-        if name not in known:
-            raise InputError(f"unknown guidance {name!r}; choose from none, {', '.join(known)}, or several with +")
+        if name not in METHODS:
+            raise InputError(f"unknown guidance {name!r}; choose from none, {', '.join(METHODS)}, or several with +")
     if len(set(names)) < len(names):
         raise InputError(f"guidance {guidance} names a method twice; name each once")
-    for pair, reason in APART.items():
+    for pair, reason in EXCLUSIVE.items():
         if pair <= set(names):
             raise InputError(f"guidance {guidance}: {' and '.join(sorted(pair))} do not go together: {reason}")
     if names == ("stages",):
         raise InputError("guidance stages only finds a path; add what leads the body along it, e.g. stages+projection")
-    return cast(tuple[Method, ...], names)
+    return names
 
 
-def check_segments(methods: Sequence[Method]) -> None:
+def name_of(method: Guidance) -> str:
+    """The name of a method; of one without a name, its class."""
+    return next((name for name, known in METHODS.items() if type(method) is known), type(method).__name__)
+
+
+def described(method: Guidance) -> dict[str, Any]:
+    """What identifies a method in a motion's provenance: its name and its settings."""
+    settings: dict[str, Any] = dataclasses.asdict(method) if dataclasses.is_dataclass(method) else {}
+    return {"method": name_of(method), **settings}
+
+
+def check_segments(methods: Sequence[Guidance]) -> None:
     """InputError if one of the methods does not go with segments."""
-    for method in methods:
-        if method in NOT_WITH_SEGMENTS:
-            raise InputError(f"{method} does not go with segments: {NOT_WITH_SEGMENTS[method]}; leave {method} out")
+    for name in map(name_of, methods):
+        if name in SINGLE_WINDOW:
+            raise InputError(f"{name} does not go with segments: {SINGLE_WINDOW[name]}; leave {name} out")
+
+
+def is_exact(methods: Sequence[Guidance]) -> bool:
+    """Whether the final x̂0 meets the goals."""
+    return any(getattr(method, "exact", False) for method in methods)
 
 
 @dataclass(frozen=True, eq=False)
-class Guidance:
-    """Some methods for a task, ready to sample with."""
+class ComposedGuidance:
+    """Several methods on one problem. Each wraps those before it, so the last one acts last.
 
-    methods: tuple[Method, ...]
+    Raises:
+        InputError: If a method, or the model, cannot do what the problem asks.
+    """
+
+    methods: tuple[Guidance, ...]
     problem: GuidanceProblem
-    options: MethodOptions = MethodOptions()
+
+    @staticmethod
+    def of(methods: Sequence[Guidance], problem: GuidanceProblem, model: MotionDenoiser) -> ComposedGuidance:
+        """The methods, checked against what the model takes."""
+        composed = ComposedGuidance(tuple(methods), problem)
+        if any(composed._with(ConditioningGuidance)) and not model.takes_masks:
+            raise InputError(f"{model.name} was not trained with masks; give --model v-masks, or leave masks out")
+        return composed
 
     def __post_init__(self) -> None:
-        """InputError if a method, or the model, cannot do what the task asks."""
-        model, _ = self.problem.model, self.problem.known
-        if "masks" in self.methods and not model.config.masks:
-            raise InputError(f"{model.name} was not trained with masks; give --model v-masks, or leave masks out")
-        if self.problem.functions and not {"classifier", "noise"} & set(self.methods):
+        _ = self.problem.known
+        named = [method for method in self.methods if type(method) in METHODS.values()]
+        follow = any(getattr(method, "differentiates", False) for method in self.methods)
+        if self.problem.functions and len(named) == len(self.methods) and not follow:
             raise InputError("functions of the joints need a gradient; add classifier or noise to the guidance")
 
     @property
     def observed(self) -> Observed | None:
-        """What a model with masks is told."""
-        return (self.problem.known.values, self.problem.known.mask) if "masks" in self.methods else None
+        """What is known of the motion to a network that takes it as input."""
+        return next((method.observed(self.problem) for method in self._with(ConditioningGuidance)), None)
+
+    @property
+    def chooses_noise(self) -> bool:
+        """Whether a method chooses the initial noise."""
+        return any(self._with(NoiseGuidance))
 
     def start(self, denoise: Denoise, z: Tensor, *, on_round: Callable[[], object] = lambda: None) -> Tensor:
-        """The noise to begin with, given one that was drawn. on_round is called after each round of seeking it."""
-        if "noise" not in self.methods:
-            return z
-        return optimised(denoise, z, self.problem, self.options.noise, on_round=on_round)
+        """The initial noise (B, F, D), given a draw. on_round is called after each round of optimising it."""
+        for method in self._with(NoiseGuidance):
+            z = method.start(denoise, z, self.problem, on_round)
+        return z
 
     def guide(self, denoise: Denoise, noise: Noise) -> Denoise:
-        """The denoiser with all methods that wrap it; what puts goals into x̂0 comes last."""
-        if "classifier" in self.methods:
-            denoise = classifier(denoise, self.problem, self.options.classifier)
-        if "imputation" in self.methods:
-            denoise = imputation(denoise, self.problem, noise, self.options.imputation)
-        if "projection" in self.methods:
-            denoise = projection(denoise, self.problem, noise, self.options.projection)
-        elif "imputation" not in self.methods and isinstance(self.problem.timeline, Woven):
-            denoise = with_hook(denoise, self._weave, self.problem.model.schedule)
+        """The denoiser, wrapped by all methods."""
+        for method in self.methods:
+            denoise = method.wrap(denoise, self.problem, noise)
+        if not is_exact(self.methods) and isinstance(self.problem.windows, Stitched):
+            denoise = with_hook(denoise, self._agree, self.problem.schedule)
         return denoise
 
-    def _weave(self, x0: Tensor, t: int, s: int) -> Tensor:
-        """Windows made the same where they overlap, which methods that write x̂0 do by themselves."""
-        representation, timeline = self.problem.model.representation, self.problem.timeline
+    def _agree(self, x0: Tensor, t: int, s: int) -> Tensor:
+        """Windows made equal where they overlap, which exact methods do by themselves."""
+        representation, windows = self.problem.representation, self.problem.windows
         features = representation.denormalise(x0)
-        return representation.normalise(timeline.meet(features, timeline.joints(features)))
+        return representation.normalise(windows.meet(features, windows.joints(features)))
+
+    def _with(self, kind: type) -> Iterator[Any]:
+        """Methods that have an optional hook."""
+        return (method for method in self.methods if isinstance(method, kind))
+
+
+def with_further_goals(
+    methods: Sequence[Guidance], goals: Sequence[Any], texts: Sequence[str], lengths: Tensor, seeds: Sequence[int]
+) -> list[Any]:
+    """The goals of each motion, with those that methods derive in front; see `GoalGuidance`."""
+    for method in methods:
+        if isinstance(method, GoalGuidance):
+            goals = method.goals(goals, texts, lengths, seeds)
+    return list(goals)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -16,9 +16,11 @@ from motion_diffusion.option_ranges import Range
 
 
 @dataclass(frozen=True)
-class ImputationOptions:
+class Imputation:
     """Imputation: the goals are written over the motion as facts, frame by frame (GMD); they are hit and neighbours
     stay where they were."""
+
+    exact: ClassVar[bool] = True
 
     on: Literal["auto", "x0", "x_s"] = "auto"
     """What is overwritten: the predicted motion, or the next noisy one with fresh noise around the goal as well; auto:
@@ -28,43 +30,40 @@ class ImputationOptions:
     until: Annotated[float, Range(0, 1, below=True)] = 0.0
     """Share of the diffusion time at which imputation ends (GMD: 0.02 for ε, 0 for x0)."""
 
+    def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
+        """x̂0 with the goals written over it; where x_s is overwritten too, it is α_s·x̂0 + σ_s·z (GMD, eq. 3)."""
+        schedule, representation = problem.schedule, problem.representation
+        between = _line(problem.known) if self.line > 0 else None
+        of_noise = problem.prediction.name in ("eps", "score")
+        on_x_s = self.on == "x_s" or (self.on == "auto" and of_noise)
 
-def imputation(
-    denoise: Denoise, problem: GuidanceProblem, noise: Noise, options: ImputationOptions = ImputationOptions()
-) -> Denoise:
-    """x̂0 with the goals written over it; where x_s is overwritten too, it is α_s·x̂0 + σ_s·z (GMD, eq. 3)."""
-    schedule, representation = problem.model.schedule, problem.model.representation
-    between = _line(problem.known) if options.line > 0 else None
-    of_noise = problem.model.prediction.name in ("eps", "score")
-    on_x_s = options.on == "x_s" or (options.on == "auto" and of_noise)
+        def wanted(joints: Tensor, t: int) -> Observation:
+            goals = problem.target_for(joints)
+            return between.updated(goals) if between is not None and t > self.line * schedule.T else goals
 
-    def wanted(joints: Tensor, t: int) -> Observation:
-        goals = problem.target_for(joints)
-        return between.updated(goals) if between is not None and t > options.line * schedule.T else goals
+        def impute(x0: Tensor, t: int, s: int) -> Tensor:
+            if t <= self.until * schedule.T:
+                return x0
+            features = representation.denormalise(x0)
+            joints = problem.windows.joints(features)
+            return representation.normalise(problem.windows.meet(features, wanted(joints, t).written_into(joints)))
 
-    def impute(x0: Tensor, t: int, s: int) -> Tensor:
-        if t <= options.until * schedule.T:
-            return x0
-        features = representation.denormalise(x0)
-        joints = problem.timeline.joints(features)
-        return representation.normalise(problem.timeline.meet(features, wanted(joints, t).written_into(joints)))
+        imputed = with_hook(denoise, impute, schedule)
 
-    imputed = with_hook(denoise, impute, schedule)
+        def guided(x: Tensor, t: int, s: int) -> Estimate:
+            estimate = imputed(x, t, s)
+            if t <= self.until * schedule.T:
+                return estimate
+            where = observed_features(wanted(problem.joints(estimate.x0), t), problem)
+            return estimate._replace(eps=torch.where(where, noise(), estimate.eps))
 
-    def guided(x: Tensor, t: int, s: int) -> Estimate:
-        estimate = imputed(x, t, s)
-        if t <= options.until * schedule.T:
-            return estimate
-        where = observed_features(wanted(problem.joints(estimate.x0), t), problem)
-        return estimate._replace(eps=torch.where(where, noise(), estimate.eps))
-
-    return guided if on_x_s else imputed
+        return guided if on_x_s else imputed
 
 
 def observed_features(goals: Observation, problem: GuidanceProblem) -> Tensor:
     """(B, F, D) bool: the position features of what is observed, and nothing else."""
-    representation = problem.model.representation
-    mask = problem.timeline.seen(goals.mask)
+    representation = problem.representation
+    mask = problem.windows.seen(goals.mask)
     features = mask.new_zeros(*mask.shape[:2], FEATURES)
     features[..., 1:4] = mask[..., 0, [0, 2, 1]]
     if representation.whole_body:

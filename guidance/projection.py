@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -32,36 +32,35 @@ ROUNDS = 16
 
 
 @dataclass(frozen=True)
-class ProjectionOptions:
+class Projection:
     """Projection: the predicted motion is moved onto the goals, and neighbouring frames and joints with it."""
+
+    exact: ClassVar[bool] = True
 
     remix: Annotated[float, Range(0, 1)] = 0.5
     """Share of fresh noise in that of the next step; 0: the noise that the projected motion leaves in x_t."""
     begin: Annotated[float, Range(0, 1, above=True)] = 1.0
     """Share of the diffusion time at which projection begins; it goes on to the end."""
 
+    def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
+        """x̂0 is projected (see `Projector`); ε̂ is what it leaves of x_t, ε, and fresh noise z: √(1 − r²)·ε + r·z.
 
-def projection(
-    denoise: Denoise, problem: GuidanceProblem, noise: Noise, options: ProjectionOptions = ProjectionOptions()
-) -> Denoise:
-    """x̂0 is projected (see `Projector`); ε̂ is what it leaves of x_t, ε, and fresh noise z: √(1 − r²)·ε + r·z.
+        Of the noise in x_t a part belongs to the motion that the network saw and not to the projected one. With fresh
+        noise that part is forgotten (ProjFlow's re-mixing).
+        """
+        schedule, project = problem.schedule, Projector(problem)
 
-    Of the noise in x_t a part belongs to the motion that the network saw and not to the projected one. With fresh noise
-    that part is forgotten (ProjFlow's re-mixing).
-    """
-    schedule, project = problem.model.schedule, Projector(problem)
+        def guided(x: Tensor, t: int, s: int) -> Estimate:
+            estimate = denoise(x, t, s)
+            if t > self.begin * schedule.T:
+                return estimate
+            estimate = estimate_from_x0(project(estimate.x0), x, t, schedule, estimate.variance)
+            if self.remix == 0:
+                return estimate
+            kept = (1 - self.remix**2) ** 0.5
+            return estimate._replace(eps=kept * estimate.eps + self.remix * noise())
 
-    def guided(x: Tensor, t: int, s: int) -> Estimate:
-        estimate = denoise(x, t, s)
-        if t > options.begin * schedule.T:
-            return estimate
-        estimate = estimate_from_x0(project(estimate.x0), x, t, schedule, estimate.variance)
-        if options.remix == 0:
-            return estimate
-        kept = (1 - options.remix**2) ** 0.5
-        return estimate._replace(eps=kept * estimate.eps + options.remix * noise())
-
-    return guided
+        return guided
 
 
 class Projector:
@@ -78,27 +77,27 @@ class Projector:
         self._kept: dict[bytes, Displacement] = {}
 
     def __call__(self, x0: Tensor) -> Tensor:
-        problem, timeline = self.problem, self.problem.timeline
-        features = problem.model.representation.denormalise(x0)
-        joints = timeline.joints(features)
+        problem, windows = self.problem, self.problem.windows
+        features = problem.representation.denormalise(x0)
+        joints = windows.joints(features)
         change, wanted = self._change(joints)
-        angle = turning(joints[..., :1, :], (joints + change)[..., :1, :], timeline.lengths)
-        features = timeline.turned(features, angle, change[..., 0, [0, 2]])
-        joints = timeline.joints(features)
+        angle = turning(joints[..., :1, :], (joints + change)[..., :1, :], windows.lengths)
+        features = windows.turned(features, angle, change[..., 0, [0, 2]])
+        joints = windows.joints(features)
         now: Tensor | None = joints
         spin = self._spin(wanted, joints)
         if spin is not None:
             now = None
             joints = joints[..., :1, :] + turn(joints - joints[..., :1, :], spin)
-            features = timeline.turned(features, spin, torch.zeros_like(change[..., 0, [0, 2]]))
+            features = windows.turned(features, spin, torch.zeros_like(change[..., 0, [0, 2]]))
         moved = joints + self._change(joints)[0]
-        return problem.model.representation.normalise(timeline.meet(features, moved, now))
+        return problem.representation.normalise(windows.meet(features, moved, now))
 
     def _change(self, joints: Tensor) -> tuple[Tensor, Observation]:
         """The displacement (M, N, J, 3) that meets the goals, and what they want in the end."""
         problem, wanted = self.problem, self.problem.known
         change, masks, values = torch.zeros_like(joints), wanted.mask.clone(), wanted.values.clone()
-        for i, n in enumerate(problem.timeline.lengths.tolist()):
+        for i, n in enumerate(problem.windows.lengths.tolist()):
             motion, said = joints[i, :n], Observation(values[i, :n], masks[i, :n], wanted.weights[i, :n])
             move = self._displacement(said.mask)(said.values - motion)
             for _ in range(ROUNDS if problem.goals[i].is_motion_dependent else 0):
@@ -127,7 +126,7 @@ class Projector:
             return None
         missing = wrapped(heading(joints, smooth=False) - heading(wanted.values, smooth=False))
         result = torch.zeros_like(missing)
-        for i, frames in enumerate(self.problem.timeline.lengths.tolist()):
+        for i, frames in enumerate(self.problem.windows.lengths.tolist()):
             result[i, :frames] = _smoothly(missing[i, :frames], given[i, :frames])
         return result
 

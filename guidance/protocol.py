@@ -1,79 +1,175 @@
-"""What a batch of motions is asked to meet, as every method of guidance sees it."""
+"""The protocol of guidance, and the problem that a guidance method sees.
+
+A guidance method wraps a denoiser and returns a denoiser, hence works with every sampler and around any other method:
+
+    class Mine:
+        def wrap(self, denoise, problem, noise):
+            def guided(x_t, t, s):
+                estimate = denoise(x_t, t, s)
+                ...
+            return guided
+
+One hook suffices. GMD (Karunratanakul et al. 2023) adds Σ_t·g to the mean of x_s. The mean is A·x_t + B·x̂0 with
+B = α_s σ²_{t|s}/σ_t² and Σ_t = σ²_{t|s} σ_s²/σ_t², so that is adding (σ_s²/α_s)·g to x̂0, whatever is predicted.
+
+Three optional hooks serve methods that act elsewhere than at a step: `NoiseGuidance` chooses the initial noise,
+`ConditioningGuidance` passes the goals to a network that takes them as input, and `GoalGuidance` adds goals beforehand.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from guidance.goals.goal_set import GoalSet
 from guidance.goals.observation import Observation
-from guidance.windows import Separate, Timeline
+from guidance.windows import Independent, Windows
+from motion_diffusion.body.representation import Representation
 from motion_diffusion.body.skeleton import JOINTS
-from motion_diffusion.model import MotionModel
+from motion_diffusion.diffusion.prediction import Prediction
+from motion_diffusion.diffusion.samplers import Denoise, Noise
+from motion_diffusion.diffusion.schedule import Schedule
+from motion_diffusion.model import MotionDenoiser
 
 Function = Callable[[Tensor, Tensor], Tensor]
-"""Any wish in Python: (joints (M, N, J, 3) in metres, lengths (M,)) → what is missing in m² (M,), differentiable."""
+"""A differentiable objective in Python: (joints (M, N, J, 3) in metres, lengths (M,)) → violation in m² (M,)."""
 
 
 @dataclass(frozen=True, eq=False)
 class GuidanceProblem:
-    """A model, and what each of M motions shall meet. A timeline says how the model's windows make the motions."""
+    """All that a guidance method may know: goals, lengths, schedule, and the codec between features and joints.
 
-    model: MotionModel
+    It holds no network, so that a method works around any denoiser of the same features.
+    """
+
     goals: tuple[GoalSet, ...]
-    timeline: Timeline
+    """Of each of the M motions."""
+    windows: Windows
+    """How the B windows that are sampled form the M motions."""
+    representation: Representation
+    """Codec between normalised features (B, F, D) and joints."""
+    schedule: Schedule
+    prediction: Prediction
+    """Type of the network's output."""
     functions: tuple[Function, ...] = ()
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @staticmethod
     def of(
-        model: MotionModel, goals: Sequence[GoalSet], lengths: Tensor, functions: Sequence[Function] = ()
+        model: MotionDenoiser,
+        goals: Sequence[GoalSet],
+        windows: Windows | Tensor,
+        functions: Sequence[Function] = (),
     ) -> GuidanceProblem:
-        """Every motion in a window of its own; lengths: (M,) frames."""
-        return GuidanceProblem(model, tuple(goals), Separate(model.representation, lengths), tuple(functions))
+        """The problem of meeting goals with a model.
+
+        Args:
+            model: Whose codec, schedule and prediction type apply.
+            goals: One set for each motion.
+            windows: How windows form motions; or lengths (M,) in frames, for one window each.
+            functions: Further objectives.
+        """
+        if isinstance(windows, Tensor):
+            windows = Independent(model.representation, windows)
+        return GuidanceProblem(
+            tuple(goals),
+            windows,
+            model.representation,
+            model.schedule,
+            model.prediction,
+            tuple(functions),
+            model.device,
+        )
 
     @cached_property
     def known(self) -> Observation:
-        """What is wanted whatever the motions are: (M, N, J, 3)."""
-        each = [goals.observe(n) for goals, n in zip(self.goals, self.timeline.lengths.tolist(), strict=True)]
+        """Targets that do not depend on the motions, (M, N, J, 3)."""
+        each = [goals.observe(n) for goals, n in zip(self.goals, self.windows.lengths.tolist(), strict=True)]
         return self._for_model(each)
 
     @cached_property
     def is_motion_dependent(self) -> bool:
-        """Whether what is wanted depends on the motions: obstacles, contacts and the like."""
+        """Whether targets depend on the motions, as those of obstacles and contacts do."""
         return any(goals.is_motion_dependent for goals in self.goals)
 
     def joints(self, x0: Tensor) -> Tensor:
-        """The motions (M, N, J, 3) in metres that x̂0 (B, F, D) makes."""
-        return self.timeline.joints(self.model.representation.denormalise(x0))
+        """Joints (M, N, J, 3) in metres of the motions that x̂0 (B, F, D) forms."""
+        return self.windows.joints(self.representation.denormalise(x0))
 
     def target_for(self, joints: Tensor) -> Observation:
-        """Where the goals want motions (M, N, J, 3) that are as they are."""
+        """Targets of the goals for motions (M, N, J, 3) as they are."""
         if not self.is_motion_dependent:
             return self.known
         bodies = joints.detach().expand(*joints.shape[:2], len(JOINTS), 3)
-        lengths = self.timeline.lengths.tolist()
+        lengths = self.windows.lengths.tolist()
         return self._for_model(
             [goals.target_for(body[:n]) for goals, body, n in zip(self.goals, bodies, lengths, strict=True)]
         )
 
     def most_violated(self, motion: int, joints: Tensor) -> Observation:
-        """Where the goals of one motion want it first, joints being (n, J, 3); see `GoalBase.most_violated`."""
+        """The most violated targets of one motion (n, J, 3); see `GoalBase.most_violated`."""
         body = joints.detach().expand(len(joints), len(JOINTS), 3)
         wanted = self.goals[motion].target_for(body, most_violated=True)
-        return wanted.known_to(self.model.representation).to(joints.device)
+        return wanted.known_to(self.representation).to(joints.device)
 
     def loss(self, x0: Tensor) -> Tensor:
-        """(M,) m²: the mean squared distance of each motion to its goals, and what its functions say.
+        """Mean squared distance of each motion to its goals plus its objectives, (M,) in m².
 
-        The gradient of half the squared distance to a set is the way from its nearest point, however that depends on
-        the motion; so the nearest point is held fixed.
+        The gradient of half the squared distance to a set points away from the nearest point, however that point
+        depends on the motion; hence the nearest point is held fixed.
         """
         joints = self.joints(x0)
         loss = self.target_for(joints).loss(joints)
-        return loss + sum(function(joints, self.timeline.lengths) for function in self.functions)
+        return loss + sum(function(joints, self.windows.lengths) for function in self.functions)
 
     def _for_model(self, each: Sequence[Observation]) -> Observation:
-        return Observation.stack(each).known_to(self.model.representation).to(self.model.device)
+        return Observation.stack(each).known_to(self.representation).to(self.device)
+
+
+class Guidance(Protocol):
+    """A guidance method. Attributes that a class may set: `exact`, whether the final x̂0 meets the goals, and
+    `differentiates`, whether it follows the gradient of `GuidanceProblem.loss`, functions included."""
+
+    def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
+        """The guided denoiser.
+
+        Args:
+            denoise: (x_t, t, s) → estimate of x0 and ε; of the network, or guided already.
+            problem: Goals and codec of the batch.
+            noise: Source of fresh noise (B, F, D), a generator for each motion.
+        """
+        ...
+
+
+@runtime_checkable
+class NoiseGuidance(Protocol):
+    """A method that chooses the initial noise."""
+
+    def start(self, denoise: Denoise, z: Tensor, problem: GuidanceProblem, on_round: Callable[[], object]) -> Tensor:
+        """Initial noise (B, F, D), given a draw z and the unguided denoiser. on_round is called after each round."""
+        ...
+
+
+@runtime_checkable
+class ConditioningGuidance(Protocol):
+    """A method that passes what is known of the motion to a network trained for it."""
+
+    def observed(self, problem: GuidanceProblem) -> tuple[Tensor, Tensor]:
+        """Positions and mask, each (M, N, J, 3)."""
+        ...
+
+
+@runtime_checkable
+class GoalGuidance(Protocol):
+    """A method that derives further goals before sampling."""
+
+    def goals(
+        self, goals: Sequence[GoalSet], texts: Sequence[str], lengths: Tensor, seeds: Sequence[int]
+    ) -> list[GoalSet]:
+        """The goals of each motion with further ones in front; lengths: (M,) frames."""
+        ...

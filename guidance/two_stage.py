@@ -10,10 +10,10 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from guidance.classifier import ClassifierOptions, classifier
+from guidance.classifier import Classifier
 from guidance.goals.goal_set import GoalSet, PathGoal, Waypoint
 from guidance.gp_displacement import Displacement
-from guidance.projection import projection
+from guidance.projection import Projection
 from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.heading import gaussian
 from motion_diffusion.body.skeleton import FPS
@@ -27,7 +27,7 @@ SMOOTHING = 6.0
 
 
 @dataclass(frozen=True)
-class StagesOptions:
+class TwoStage:
     """Two stages: first a path by a model of the root alone, then the body that follows it."""
 
     path_model: str = "root-v"
@@ -35,41 +35,44 @@ class StagesOptions:
     steps: Annotated[int, Range(1, 1000)] = 50
     """Denoising steps for the path."""
 
+    def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
+        """The denoiser as it is: another method leads the body along the path."""
+        return denoise
 
-def with_paths(
-    goals: Sequence[GoalSet], texts: Sequence[str], lengths: Tensor, seeds: Sequence[int], options: StagesOptions
-) -> list[GoalSet]:
-    """The goals of each motion, and before them a path through those that the root has; lengths: (M,) frames.
+    def goals(
+        self, goals: Sequence[GoalSet], texts: Sequence[str], lengths: Tensor, seeds: Sequence[int]
+    ) -> list[GoalSet]:
+        """The goals of each motion, and before them a path through those that the root has; lengths: (M,) frames.
 
-    InputError as `check_stages`.
-    """
-    check_stages(options, int(lengths.max()))
-    model = _path_model(options.path_model)
-    lengths = lengths.to(model.device)  # which need not be that of the body's model
-    of_root = [_of_root(wanted, n) for wanted, n in zip(goals, lengths.tolist(), strict=True)]
-    problem = GuidanceProblem.of(model, of_root, lengths)
+        InputError as `check`.
+        """
+        self.check(int(lengths.max()))
+        model = _path_model(self.path_model)
+        lengths = lengths.to(model.device)  # which need not be that of the body's model
+        of_root = [_of_root(wanted, n) for wanted, n in zip(goals, lengths.tolist(), strict=True)]
+        problem = GuidanceProblem.of(model, of_root, lengths)
 
-    def guide(denoise: Denoise, noise: Noise) -> Denoise:
-        return projection(classifier(denoise, problem, ClassifierOptions(scaling="variance")), problem, noise)
+        def guide(denoise: Denoise, noise: Noise) -> Denoise:
+            gradient = Classifier(scaling="variance")
+            return Projection().wrap(gradient.wrap(denoise, problem, noise), problem, noise)
 
-    x = model.sample(texts, lengths.tolist(), seeds=seeds, steps=options.steps, guide=guide)
-    return [
-        GoalSet(goals=[_path(_smooth(path[:n], wanted)), *wanted.goals])
-        for path, wanted, n in zip(problem.joints(x), goals, lengths.tolist(), strict=True)
-    ]
+        x = model.sample(texts, lengths.tolist(), seeds=seeds, steps=self.steps, guide=guide)
+        return [
+            GoalSet(goals=[_path(_smooth(path[:n], wanted)), *wanted.goals])
+            for path, wanted, n in zip(problem.joints(x), goals, lengths.tolist(), strict=True)
+        ]
 
-
-def check_stages(options: StagesOptions, longest: int) -> None:
-    """InputError if there is no such model of the path, or it makes none of so many frames or in so many steps."""
-    model = _path_model(options.path_model)
-    if model.representation.whole_body:
-        raise InputError(f"{model.name} is a model of the whole body; give one of the path, such as root-v")
-    if longest > model.config.max_frames:
-        raise InputError(
-            f"{model.name} makes paths of up to {model.config.max_frames / FPS:g} s, not {longest / FPS:g} s; "
-            "leave stages out of --guidance"
-        )
-    Range(1, model.times(1)[0]).check("--stages.steps", options.steps)
+    def check(self, longest: int) -> None:
+        """InputError if there is no such model of the path, or it makes none of so many frames or in so many steps."""
+        model = _path_model(self.path_model)
+        if model.representation.whole_body:
+            raise InputError(f"{model.name} is a model of the whole body; give one of the path, such as root-v")
+        if longest > model.config.max_frames:
+            raise InputError(
+                f"{model.name} makes paths of up to {model.config.max_frames / FPS:g} s, not {longest / FPS:g} s; "
+                "leave stages out of --guidance"
+            )
+        Range(1, model.times(1)[0]).check("--stages.steps", self.steps)
 
 
 @lru_cache(maxsize=1)

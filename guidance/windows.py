@@ -14,7 +14,7 @@ from motion_diffusion.body.heading import heading, turn
 from motion_diffusion.body.representation import Representation, displaced
 
 
-class Timeline(Protocol):
+class Windows(Protocol):
     """From features of B windows (B, F, 263) to the joints of M motions (M, N, J, 3), and back."""
 
     lengths: Tensor
@@ -42,7 +42,7 @@ class Timeline(Protocol):
         """The value of each window's motion: (M,) → (B,)."""
 
 
-class Separate:
+class Independent:
     """Every window is a motion of its own."""
 
     def __init__(self, representation: Representation, lengths: Tensor):
@@ -67,7 +67,7 @@ class Separate:
         return values
 
 
-class Woven:
+class Stitched:
     """Windows of one motion that overlap: each is placed where its beginning fits the end of the one before.
 
     A window is a motion like any other to its model: it begins at the origin and faces +z. In the overlaps the motion
@@ -151,11 +151,11 @@ class Woven:
         return motion[torch.stack(index)]
 
 
-class Spliced:
+class Inpainted:
     """A motion that is there, but for a part of it, which another timeline makes: it is placed where the first frame
     of the part stands and faces, and begins at the origin as all that models make."""
 
-    def __init__(self, part: Timeline, motion: Tensor, start: int):
+    def __init__(self, part: Windows, motion: Tensor, start: int):
         """motion: (N, 22, 3) metres, all of it; the part's frames are those from `start` on, the first says where."""
         self.part, self.motion = part, motion
         self.span = slice(start, start + int(part.lengths))

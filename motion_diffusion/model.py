@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +20,19 @@ from torch.nn.utils.rnn import pad_sequence
 from motion_diffusion import pretrained
 from motion_diffusion.body.representation import Observed, Representation
 from motion_diffusion.diffusion.losses import split
-from motion_diffusion.diffusion.prediction import PREDICTIONS
+from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.diffusion.samplers import (
     SAMPLERS,
     Denoise,
     Estimate,
     Noise,
+    Sampler,
     SamplerName,
     clip,
     estimate_from_x0,
 )
-from motion_diffusion.diffusion.schedule import SCHEDULES, Level, Scalar, cast
+from motion_diffusion.diffusion.schedule import SCHEDULES, Level, Scalar, Schedule, cast
+from motion_diffusion.diffusion.text_guidance import guided_network, terms
 from motion_diffusion.diffusion.variance import VarianceName, log_variance
 from motion_diffusion.errors import InputError
 from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
@@ -107,6 +110,16 @@ class MotionModel(nn.Module):
     def device(self) -> torch.device:
         return next(self.denoiser.parameters()).device
 
+    @property
+    def max_frames(self) -> int:
+        """Length of the longest motion trained on."""
+        return self.config.max_frames
+
+    @property
+    def takes_masks(self) -> bool:
+        """Whether known positions are part of the input."""
+        return self.config.masks
+
     def condition(
         self,
         texts: Sequence[str],
@@ -159,42 +172,43 @@ class MotionModel(nn.Module):
         observed: Observed | None = None,
         mask_scale: float = 1.0,
     ) -> Denoise:
-        """A denoiser for these prompts with classifier-free guidance (Ho & Salimans 2022), words and masks apart.
+        """The denoiser of these prompts, with classifier-free guidance (see `diffusion.text_guidance`).
 
-        With y(text, masks) the prediction that is told words and known positions, and ∅ for what it is not told,
+        x̂0 is kept within the range of the training data.
 
-            y = y(∅, ∅) + mask_scale·(y(∅, masks) − y(∅, ∅)) + text_scale·(y(text, masks) − y(∅, masks))
+        Args:
+            texts: B prompts.
+            frames: (B, F) bool, the frames that exist.
+            text_scale: Strength of the words; 1 is the plain conditional model, at no further cost.
+            observed: For models with masks, known positions (B, F, J, 3) in metres and their mask.
+            mask_scale: Strength of these.
 
-        (as Brooks et al. 2023, eq. 3, have it for two conditions). A scale of 1 costs nothing: with both at 1 this is
-        the plain conditional model. The x̂0 it implies is kept within the range that the training data had.
-        observed: for models with masks, positions (B, F, J, 3) that are known, in metres, and where.
+        Raises:
+            InputError: For known positions, of a model without masks.
         """
         if observed is not None and not self.config.masks:
             raise InputError(f"{self.name} was not trained with masks; it cannot be told what is known")
-        told, silent = observed, None if observed is None else (observed[0], torch.zeros_like(observed[1]))
-        parts: list[tuple[float, bool, Observed | None]] = []  # weight, whether words are hidden, what is known
-        if observed is None or mask_scale == 1:
-            parts = [(text_scale, False, told), (1 - text_scale, True, told)]
-        else:
-            parts = [(text_scale, False, told), (mask_scale - text_scale, True, told), (1 - mask_scale, True, silent)]
-        parts = [part for part in parts if part[0] != 0]
+        parts = terms(text_scale, mask_scale, observed=observed is not None)
+        known: list[Observed] = []
+        if observed is not None:
+            values, mask = observed
+            known = [(values, mask if part.motion else torch.zeros_like(mask)) for part in parts]
         with torch.no_grad():
-            hidden = torch.tensor([hide for _, hide, _ in parts], device=self.device)
+            hidden = torch.tensor([not part.words for part in parts], device=self.device)
             condition = self.condition(
                 list(texts) * len(parts),
                 frames.repeat(len(parts), 1),
                 hide=hidden.repeat_interleave(len(frames)),
-                observed=None if observed is None else _joined([known for *_, known in parts if known is not None]),
+                observed=_joined(known) if known else None,
             )
         keep = clip(self.representation.bound.to(self.device))
-        weights = torch.tensor([weight for weight, *_ in parts], device=self.device)
+        network = guided_network(
+            partial(self.network, condition), [part.weight for part in parts], self.config.variance
+        )
 
         def denoise(x: Tensor, t: int, s: int) -> Estimate:
             level = self.schedule.at(t)
-            whole = self.network(condition, x.repeat(len(parts), 1, 1), level)
-            y, w = split(whole, self.config.variance)
-            y = torch.einsum("p,pbfd->bfd", weights.to(y), y.unflatten(0, (len(parts), -1)))
-            w = None if w is None else w[: len(x)]
+            y, w = split(network(x, level), self.config.variance)
             x0 = self.prediction.to_x0(y, x, level)
             variance = None
             if self.config.variance != "fixed-small":
@@ -204,8 +218,8 @@ class MotionModel(nn.Module):
         return denoise
 
     def times(self, steps: int) -> list[int]:
-        """The times of so many steps of sampling: from where the prediction says anything (`Prediction.first`) to 0."""
-        return self.schedule.times(steps, first=self.prediction.first(self.schedule))
+        """Times of a sampling in so many steps; see `sampling_times`."""
+        return sampling_times(self, steps)
 
     def sample(
         self,
@@ -214,7 +228,7 @@ class MotionModel(nn.Module):
         *,
         seeds: Sequence[int],
         steps: int = 50,
-        sampler: SamplerName = "ancestral",
+        sampler: SamplerName | Sampler = "ancestral",
         text_scale: float = 1.5,
         observed: Observed | None = None,
         mask_scale: float = 1.0,
@@ -222,32 +236,50 @@ class MotionModel(nn.Module):
         guide: Callable[[Denoise, Noise], Denoise] | None = None,
         on_step: Callable[[int, Estimate], None] | None = None,
     ) -> Tensor:
-        """Sample normalised features (B, max(lengths), D) for a batch of prompts, lengths in frames, and seeds.
+        """Sample normalised features; see `sample_features`."""
+        return sample_features(
+            self,
+            texts,
+            lengths,
+            seeds=seeds,
+            steps=steps,
+            sampler=sampler,
+            text_scale=text_scale,
+            observed=observed,
+            mask_scale=mask_scale,
+            start=start,
+            guide=guide,
+            on_step=on_step,
+        )
 
-        Each sample draws from its own generator, so it does not depend on its neighbours in the batch.
-        observed, mask_scale: see `denoise_fn`. guide: wraps the denoiser, given the source of noise; this is how every
-        method of guidance enters. start: chooses the noise to begin with, given the denoiser and one that was drawn.
-        """
-        if any(not text.strip() for text in texts):
-            raise InputError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
-        lengths_tensor = torch.tensor(list(lengths), device=self.device)
-        frames = torch.arange(max(lengths), device=self.device) < lengths_tensor[:, None]
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        size = self.config.denoiser.features
+    def generate(
+        self,
+        text: str | Sequence[str],
+        *,
+        seconds: float | Sequence[float] = 6.0,
+        goals: Any = None,
+        seed: int | Sequence[int] = 0,
+        guidance: Any = None,
+        functions: Sequence[Callable[[Tensor, Tensor], Tensor]] = (),
+        settings: Any = None,
+        progress: bool = False,
+        on_step: Callable[[int, Estimate], None] | None = None,
+    ) -> Any:
+        """Generate a motion, or several; see `sample.generate.generate_motions`."""
+        from sample.generate import generate_motions  # the one import upwards: what a notebook expects of a model
 
-        def noise() -> Tensor:
-            z = [torch.randn(n, size, generator=generator) for n, generator in zip(lengths, generators, strict=True)]
-            return pad_sequence(z, batch_first=True).to(self.device)
-
-        denoise = self.denoise_fn(texts, frames, text_scale=text_scale, observed=observed, mask_scale=mask_scale)
-        times = self.times(steps)
-        x = math.hypot(*self.schedule.row(times[0])) * noise()
-        if start is not None:
-            x = start(denoise, x)
-        if guide is not None:
-            denoise = guide(denoise, noise)
-        with torch.no_grad():
-            return SAMPLERS[sampler](denoise, x, self.schedule, times, noise=noise, on_step=on_step)
+        return generate_motions(
+            self,
+            text,
+            seconds=seconds,
+            goals=goals,
+            seed=seed,
+            guidance=guidance,
+            functions=functions,
+            settings=settings,
+            progress=progress,
+            on_step=on_step,
+        )
 
     @property
     def digest(self) -> str:
@@ -276,6 +308,105 @@ class MotionModel(nn.Module):
             model.denoiser.load_state_dict(pretrained.part(tensors, "denoiser"))
         model.name, model.known = folder.resolve().name, read_known(folder)
         return model.eval().requires_grad_(False)
+
+
+class MotionDenoiser(Protocol):
+    """What sampling and guidance need of a model: a `MotionModel`, or any denoiser of motion features."""
+
+    name: str
+    representation: Representation
+    """Codec between its numbers and joints."""
+    schedule: Schedule
+    prediction: Prediction
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
+
+    @property
+    def max_frames(self) -> int:
+        """Length of the longest motion, in frames."""
+        ...
+
+    @property
+    def takes_masks(self) -> bool:
+        """Whether known positions are part of its input."""
+        ...
+
+    def denoise_fn(
+        self,
+        texts: Sequence[str],
+        frames: Tensor,
+        *,
+        text_scale: float = 1.5,
+        observed: Observed | None = None,
+        mask_scale: float = 1.0,
+    ) -> Denoise:
+        """The denoiser of B prompts; see `MotionModel.denoise_fn`."""
+        ...
+
+
+def sampling_times(model: MotionDenoiser, steps: int) -> list[int]:
+    """Times of a sampling in so many steps: from where the prediction is defined (`Prediction.first`) down to 0."""
+    return model.schedule.times(steps, first=model.prediction.first(model.schedule))
+
+
+def sample_features(
+    model: MotionDenoiser,
+    texts: Sequence[str],
+    lengths: Sequence[int],
+    *,
+    seeds: Sequence[int],
+    steps: int = 50,
+    sampler: SamplerName | Sampler = "ancestral",
+    text_scale: float = 1.5,
+    observed: Observed | None = None,
+    mask_scale: float = 1.0,
+    start: Callable[[Denoise, Tensor], Tensor] | None = None,
+    guide: Callable[[Denoise, Noise], Denoise] | None = None,
+    on_step: Callable[[int, Estimate], None] | None = None,
+) -> Tensor:
+    """Sample normalised features (B, max(lengths), D) for a batch of prompts.
+
+    Each sample draws from its own generator, hence does not depend on the rest of the batch.
+
+    Args:
+        model: The denoiser, its schedule and its codec.
+        texts: B prompts.
+        lengths: In frames.
+        seeds: One for each.
+        steps: Denoising steps.
+        sampler: Name of a sampler, or one of your own.
+        text_scale: See `MotionModel.denoise_fn`, as for observed and mask_scale.
+        start: Chooses the initial noise, given the denoiser and a draw.
+        guide: Wraps the denoiser, given the source of noise; this is how every guidance method enters.
+        on_step: Called after each step with its time and estimate; what it raises ends the sampling.
+
+    Raises:
+        InputError: For an empty prompt.
+    """
+    if any(not text.strip() for text in texts):
+        raise InputError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
+    lengths_tensor = torch.tensor(list(lengths), device=model.device)
+    frames = torch.arange(max(lengths), device=model.device) < lengths_tensor[:, None]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    size = model.representation.size
+
+    def noise() -> Tensor:
+        z = [torch.randn(n, size, generator=generator) for n, generator in zip(lengths, generators, strict=True)]
+        return pad_sequence(z, batch_first=True).to(model.device)
+
+    denoise = model.denoise_fn(texts, frames, text_scale=text_scale, observed=observed, mask_scale=mask_scale)
+    times = sampling_times(model, steps)
+    x = math.hypot(*model.schedule.row(times[0])) * noise()
+    if start is not None:
+        x = start(denoise, x)
+    if guide is not None:
+        denoise = guide(denoise, noise)
+    run = SAMPLERS[sampler] if isinstance(sampler, str) else sampler
+    with torch.no_grad():
+        return run(denoise, x, model.schedule, times, noise=noise, on_step=on_step)
 
 
 def _encoder(config: ModelConfig) -> TextEncoder:

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from guidance.compose import NOT_WITH_SEGMENTS, Guidance, parse_methods
+from guidance.compose import SINGLE_WINDOW, ComposedGuidance, is_exact, name_of
 from guidance.goals.base import MAX_COORDINATE
 from guidance.goals.goal_set import GoalSet, Pose, Segment
 from guidance.protocol import Function, GuidanceProblem
-from guidance.windows import Spliced, Woven
+from guidance.windows import Inpainted, Stitched
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.diffusion.samplers import Estimate
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.option_ranges import SEED
-from sample.generate import Request, Settings, check_settings, check_words, known_by, provenance, steps_of, words
-from sample.segments import lengths_of, windows
+from sample.generate import (
+    Request,
+    Settings,
+    check_settings,
+    check_words,
+    known_by,
+    methods_of,
+    provenance,
+    steps_of,
+    words,
+)
+from sample.segments import lengths_of, segment_windows
 
 AROUND = 20
 """Frames of what is kept that are made along with a part on either side, as poses that it meets."""
@@ -140,6 +151,7 @@ def edited(
     settings: Settings = _USUAL,
     functions: Sequence[Function] = (),
     progress: bool = False,
+    on_step: Callable[[int, Estimate], None] | None = None,
 ) -> Motion:
     """The motion with its part made by a model, as a text or the goals' segments say, and everything else kept.
 
@@ -149,9 +161,9 @@ def edited(
     """
     check_edit(model, text, part, goals, settings, functions)
     SEED.check("--seed", seed)
-    request = _request(model, text, part, goals, seed)
-    with tqdm(total=steps_of(settings), desc="sampling", unit="step", disable=not progress or None) as bar:
-        ((points, rig, report),) = request.sample(parse_methods(settings.guidance), functions, settings, bar)
+    request, methods = _request(model, text, part, goals, seed), methods_of(settings)
+    with tqdm(total=steps_of(settings, methods), desc="sampling", unit="step", disable=not progress or None) as bar:
+        ((points, rig, report),) = request.sample(methods, functions, settings, bar, on_step)
     given, made = part.joints, slice(part.start, part.end)
     off = (points - given)[part.window].norm(dim=-1)
     off[part.start - part.window.start : part.end - part.window.start] = 0
@@ -184,17 +196,18 @@ def check_edit(
     """InputError for a prompt that is empty, goals beyond the end or against what is kept, segments that are not as
     long as the part, and guidance that does not hold what is kept.
     """
-    methods = parse_methods(settings.guidance)
-    check_settings(model, settings)
+    methods = methods_of(settings)
+    check_settings(model, settings, methods)
     check_words(text, goals)
-    if not {"projection", "imputation"} & set(methods):
+    if not is_exact(methods):
         raise InputError(f"guidance {settings.guidance} does not hold what is kept of a motion; give projection")
-    for method in methods:
-        if method in NOT_WITH_SEGMENTS:
-            raise InputError(f"{method} does not make a part of a motion; leave {method} out")
+    for name in map(name_of, methods):
+        if name in SINGLE_WINDOW:
+            raise InputError(f"{name} does not make a part of a motion; leave {name} out")
     part.check(goals)
     request = _request(model, text, part, goals, 0)
-    Guidance(methods, GuidanceProblem(model, tuple(request.goals), request.timeline, tuple(functions)), settings)
+    problem = GuidanceProblem.of(model, request.goals, request.windows, functions)
+    ComposedGuidance.of(methods, problem, model)
 
 
 def _request(model: MotionModel, text: str, part: Part, goals: GoalSet, seed: int) -> Request:
@@ -207,7 +220,7 @@ def _request(model: MotionModel, text: str, part: Part, goals: GoalSet, seed: in
     frames[0] += part.start - window.start
     frames[-1] += window.stop - part.end
     longer = [Segment(text=each.text, seconds=n / FPS) for each, n in zip(segments, frames, strict=True)]
-    of = windows(longer, model.config.max_frames)
-    timeline = Spliced(Woven(model.representation, of.starts, of.lengths), part.joints, window.start)
+    of = segment_windows(longer, model.config.max_frames)
+    windows = Inpainted(Stitched(model.representation, of.starts, of.lengths), part.joints, window.start)
     pinned = goals.model_copy(update={"goals": [*goals.goals, *part.poses]})
-    return Request(model, of.texts, of.lengths, of.seeds(seed), [pinned], timeline, part.kept)
+    return Request(model, of.texts, of.lengths, of.seeds(seed), [pinned], windows, part.kept)

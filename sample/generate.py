@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar, overload
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from guidance.compose import EXACT, Guidance, Method, MethodOptions, Strength, check_segments, parse_methods
+from guidance.compose import (
+    ComposedGuidance,
+    MethodOptions,
+    Strength,
+    check_segments,
+    described,
+    is_exact,
+    with_further_goals,
+)
 from guidance.foot_cleanup import CleanUp, clean_up
-from guidance.goals.goal_set import GoalSet, Waypoint
-from guidance.protocol import Function, GuidanceProblem
-from guidance.two_stage import check_stages, with_paths
-from guidance.windows import Separate, Timeline, Woven
+from guidance.goals.base import GoalBase
+from guidance.goals.goal_set import Goal, GoalSet, Waypoint
+from guidance.noise_optimization import NoiseOptimization
+from guidance.protocol import Function, Guidance, GuidanceProblem
+from guidance.two_stage import TwoStage
+from guidance.windows import Independent, Stitched, Windows
 from motion_diffusion.body.motion import MAX_SECONDS, Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.diffusion.samplers import Estimate, SamplerName
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import MotionModel, Steps
+from motion_diffusion.model import MotionDenoiser, MotionModel, Steps, sample_features, sampling_times
 from motion_diffusion.option_ranges import SEED, Range
-from sample.segments import said, windows
+from sample.segments import said, segment_windows
 
 T = TypeVar("T")
 BatchSize = Annotated[int, Range(1, 65_536)]
@@ -54,28 +64,44 @@ class Settings(MethodOptions):
 
 
 def generate(
-    model: MotionModel,
+    model: MotionDenoiser,
     texts: Sequence[str],
     frames: Sequence[int],
     *,
     goals: Sequence[GoalSet] | None = None,
     seeds: Sequence[int] | None = None,
     settings: Settings = Settings(),
+    guidance: str | Sequence[Guidance] | None = None,
     functions: Sequence[Function] = (),
     progress: bool = False,
+    on_step: Callable[[int, Estimate], None] | None = None,
 ) -> list[Motion]:
-    """One motion for each text, with as many frames, its goals and its seed; without them no goals, and seeds 0, 1, …
+    """Sample a motion for each text.
 
-    Goals with segments say themselves what is done and for how long, in place of text and frames. functions: further
-    wishes in Python, see `guidance.protocol.Function`. Motions begin at (0, 0); a goal for the pelvis at frame 0 takes
-    precedence. Those with goals are sampled in one batch, those without in another, and a motion does not depend on the
-    others. Raises InputError for empty texts, motions longer than the model knows, seeds and numbers of steps it cannot
-    take, goals beyond the motion's end or against each other, and guidance that cannot do what is asked.
+    Motions with goals are sampled in one batch, those without in another, and a motion does not depend on the others.
+    Motions begin at (0, 0); a goal for the pelvis at frame 0 takes precedence.
+
+    Args:
+        model: A motion model, or any denoiser of motion features (see `motion_diffusion.model.MotionDenoiser`).
+        texts: Prompts.
+        frames: Length of each motion. Segments among its goals take the place of text and length.
+        goals: Of each motion; none by default.
+        seeds: Of each motion; 0, 1, … by default.
+        settings: How to sample and to guide.
+        guidance: Names as in `Settings.guidance`, or methods as objects, each wrapping those before it; by default
+            what the settings say.
+        functions: Further objectives in Python, see `guidance.protocol.Function`.
+        progress: Whether to show a progress bar.
+        on_step: Called after each step of a batch with its time and estimate; what it raises ends the sampling.
+
+    Raises:
+        InputError: For empty texts, motions longer than the model's, seeds and numbers of steps that it cannot take,
+            goals beyond the motion's end or against each other, and guidance that cannot do what is asked.
     """
     goals = [GoalSet()] * len(texts) if goals is None else goals
     seeds = range(len(texts)) if seeds is None else seeds
-    methods = parse_methods(settings.guidance)
-    check(model, texts, frames, goals, settings, functions)
+    methods = methods_of(settings, guidance)
+    check(model, texts, frames, goals, settings, functions, guidance=guidance)
     for seed in seeds:
         SEED.check("--seed", seed)
     texts, frames, goals = _said(model, texts, frames, goals)
@@ -85,25 +111,136 @@ def generate(
         guided = bool(methods) and bool(wanted.goals or functions)
         batches.setdefault((guided, i + 1 if wanted.segments else 0), []).append(i)
     made: dict[int, Motion] = {}
-    total = sum(steps_of(settings) if guided else settings.steps for guided, _ in batches)
+    total = sum(steps_of(settings, methods) if guided else settings.steps for guided, _ in batches)
     with tqdm(total=total, desc="sampling", unit="step", disable=not progress or None) as bar:
         for (guided, segmented), chosen in batches.items():
             request = Request.of_segments if segmented else Request.of_motions
             asked = request(
                 model, _some(texts, chosen), _some(frames, chosen), _some(goals, chosen), _some(seeds, chosen)
             )
-            sampled = asked.sample(methods if guided else (), functions, settings, bar)
+            sampled = asked.sample(methods if guided else (), functions, settings, bar, on_step)
             for i, (_, rig, report) in zip(chosen, sampled, strict=True):
-                came = provenance(rig, goals[i], seeds[i], settings, known, report)
+                came = provenance(rig, goals[i], seeds[i], settings, known, report, guidance)
                 made[i] = Motion.of(rig, text=words(texts[i], goals[i]), provenance=came)
     return [made[i] for i in range(len(texts))]
 
 
+@overload
+def generate_motions(  # type: ignore[overload-overlap]  # a str is a sequence of them
+    model: MotionDenoiser,
+    text: str,
+    *,
+    seconds: float = ...,
+    goals: GoalSet | Sequence[Goal] | None = ...,
+    seed: int = ...,
+    guidance: str | Sequence[Guidance] | None = ...,
+    functions: Sequence[Function] = ...,
+    settings: Settings | None = ...,
+    progress: bool = ...,
+    on_step: Callable[[int, Estimate], None] | None = ...,
+) -> Motion: ...
+
+
+@overload
+def generate_motions(
+    model: MotionDenoiser,
+    text: Sequence[str],
+    *,
+    seconds: float | Sequence[float] = ...,
+    goals: GoalSet | Sequence[Goal] | Sequence[GoalSet | Sequence[Goal]] | None = ...,
+    seed: int | Sequence[int] = ...,
+    guidance: str | Sequence[Guidance] | None = ...,
+    functions: Sequence[Function] = ...,
+    settings: Settings | None = ...,
+    progress: bool = ...,
+    on_step: Callable[[int, Estimate], None] | None = ...,
+) -> list[Motion]: ...
+
+
+def generate_motions(
+    model: MotionDenoiser,
+    text: str | Sequence[str],
+    *,
+    seconds: float | Sequence[float] = 6.0,
+    goals: Any = None,
+    seed: int | Sequence[int] = 0,
+    guidance: str | Sequence[Guidance] | None = None,
+    functions: Sequence[Function] = (),
+    settings: Settings | None = None,
+    progress: bool = False,
+    on_step: Callable[[int, Estimate], None] | None = None,
+) -> Motion | list[Motion]:
+    """Generate a motion of a prompt, or a list of motions of a list of prompts.
+
+    Args:
+        model: A motion model, or any denoiser of motion features.
+        text: What the person does; a list for several motions.
+        seconds: How long each motion lasts; one number for all, or one each.
+        goals: Goals, or a `GoalSet`; of several motions one for all, or a list with one for each.
+        seed: Of the motion. Of several motions, the first one's, the next ones' being the next numbers; or one each.
+        guidance: Names joined by +, such as "classifier+projection", or methods as objects, each wrapping those before
+            it, such as [Classifier(scale=10), Projection()]; projection by default.
+        functions: Further objectives in Python, see `guidance.protocol.Function`.
+        settings: Sampler, steps and strengths.
+        progress: Whether to show a progress bar.
+        on_step: Called after each step of a batch with its time and estimate; what it raises ends the sampling.
+
+    Returns:
+        A motion, or a list of motions for a list of prompts.
+
+    Raises:
+        InputError: As `generate`; and for lists of other lengths than that of the prompts.
+    """
+    texts = [text] if isinstance(text, str) else list(text)
+    frames = [round(each * FPS) for each in _one_each(seconds, len(texts), "seconds")]
+    seeds = list(range(seed, seed + len(texts))) if isinstance(seed, int) else _one_each(seed, len(texts), "seeds")
+    motions = generate(
+        model,
+        texts,
+        frames,
+        goals=_goal_sets(goals, len(texts)),
+        seeds=seeds,
+        settings=settings or Settings(),
+        guidance=guidance,
+        functions=functions,
+        progress=progress,
+        on_step=on_step,
+    )
+    return motions[0] if isinstance(text, str) else motions
+
+
+def _one_each(values: Any, count: int, what: str) -> list[Any]:
+    """One value for all, or one for each. InputError for another number of them."""
+    every = [values] * count if isinstance(values, int | float) else list(values)
+    if len(every) != count:
+        raise InputError(f"{len(every)} {what} for {count} prompts; give one for each")
+    return every
+
+
+def _goal_sets(goals: Any, count: int) -> list[GoalSet]:
+    """The goals of each motion: those of all, or one set for each."""
+    if goals is None or isinstance(goals, GoalSet):
+        return [goals or GoalSet()] * count
+    if all(isinstance(goal, GoalBase) for goal in goals):
+        return [GoalSet(goals=list(goals))] * count
+    every = [each if isinstance(each, GoalSet) else GoalSet(goals=list(each)) for each in goals]
+    if len(every) != count:
+        raise InputError(f"goals for {len(every)} motions and {count} prompts; give one set for each")
+    return every
+
+
+def methods_of(settings: Settings, guidance: str | Sequence[Guidance] | None = None) -> tuple[Guidance, ...]:
+    """The methods that settings name, or those given instead, by their names or as objects."""
+    if guidance is None or isinstance(guidance, str):
+        return settings.methods(settings.guidance if guidance is None else guidance)
+    return tuple(guidance)
+
+
 def _said(
-    model: MotionModel, texts: Sequence[str], frames: Sequence[int], goals: Sequence[GoalSet]
+    model: MotionDenoiser, texts: Sequence[str], frames: Sequence[int], goals: Sequence[GoalSet]
 ) -> tuple[list[str], list[int], list[GoalSet]]:
     """Texts, frames and goals as the segments among the goals want them."""
-    longest = model.config.max_frames
+    longest = model.max_frames
     every = [said(text, n, wanted, longest) for text, n, wanted in zip(texts, frames, goals, strict=True)]
     return [text for text, _, _ in every], [n for _, n, _ in every], [wanted for _, _, wanted in every]
 
@@ -113,17 +250,19 @@ def _some(every: Sequence[T], chosen: Sequence[int]) -> list[T]:
 
 
 def check(
-    model: MotionModel,
+    model: MotionDenoiser,
     texts: Sequence[str],
     frames: Sequence[int],
     goals: Sequence[GoalSet],
     settings: Settings,
     functions: Sequence[Function] = (),
+    *,
+    guidance: str | Sequence[Guidance] | None = None,
 ) -> None:
     """InputError for what `generate` refuses, before anything is sampled."""
-    methods = parse_methods(settings.guidance)
-    check_settings(model, settings)
-    longest = model.config.max_frames
+    methods = methods_of(settings, guidance)
+    check_settings(model, settings, methods)
+    longest = model.max_frames
     for text, count, wanted in zip(*_said(model, texts, frames, goals), strict=True):
         check_words(text, wanted)
         if not wanted.segments and not 2 <= count <= longest:
@@ -136,29 +275,32 @@ def check(
         wanted.check(count)
         guided = bool(methods) and bool(wanted.goals or functions)
         if wanted.segments:
-            windows(wanted.segments, longest)
+            segment_windows(wanted.segments, longest)
             check_segments(methods if guided else ())
         if guided:
-            if "stages" in methods:
-                check_stages(settings.stages, count)
-            Guidance(methods, GuidanceProblem.of(model, [wanted], torch.tensor([count]), functions), settings)
+            for method in methods:
+                if isinstance(method, TwoStage):
+                    method.check(count)
+            problem = GuidanceProblem.of(model, [wanted], torch.tensor([count]), functions)
+            ComposedGuidance.of(methods, problem, model)
 
 
-def check_settings(model: MotionModel, settings: Settings) -> None:
+def check_settings(model: MotionDenoiser, settings: Settings, methods: Sequence[Guidance] | None = None) -> None:
     """InputError for a model that makes no bodies, and for numbers of steps that it cannot take."""
-    methods = parse_methods(settings.guidance)
     if not model.representation.whole_body:
         raise InputError(f"{model.name} makes only the path of the root, no body; choose another --model")
-    possible = Range(1, model.times(1)[0])
+    possible = Range(1, sampling_times(model, 1)[0])
     possible.check("--steps", settings.steps)
-    if "noise" in methods:
-        possible.check("--noise.steps", settings.noise.steps)
+    for method in methods_of(settings) if methods is None else methods:
+        if isinstance(method, NoiseOptimization):
+            possible.check("--noise.steps", method.steps)
 
 
-def steps_of(settings: Settings) -> int:
-    """Of one guided batch: denoising steps, and rounds of seeking the noise."""
-    if "noise" in parse_methods(settings.guidance):
-        return settings.noise.rounds + settings.noise.steps
+def steps_of(settings: Settings, methods: Sequence[Guidance]) -> int:
+    """Of one guided batch: denoising steps, and rounds of optimising the noise."""
+    for method in methods:
+        if isinstance(method, NoiseOptimization):
+            return method.rounds + method.steps
     return settings.steps
 
 
@@ -186,67 +328,74 @@ class Sampled(NamedTuple):
 class Request:
     """Windows for the model to make, with a text, frames and a seed each, and the motions they are to become."""
 
-    model: MotionModel
+    model: MotionDenoiser
     texts: Sequence[str]
     frames: Sequence[int]
     seeds: Sequence[int]
     goals: Sequence[GoalSet]
     """Of each motion."""
-    timeline: Timeline
+    windows: Windows
     kept: tuple[Rig, Tensor] | None = None
     """Of a motion that is there: its body, and the frames (F,) bool that stay as they are."""
 
     @staticmethod
     def of_motions(
-        model: MotionModel, texts: list[str], frames: list[int], goals: list[GoalSet], seeds: list[int]
+        model: MotionDenoiser, texts: list[str], frames: list[int], goals: list[GoalSet], seeds: list[int]
     ) -> Request:
         """Every motion in a window of its own, from the origin."""
         lengths = torch.tensor(frames, device=model.device)
         goals = [from_the_origin(wanted, n) for wanted, n in zip(goals, frames, strict=True)]
-        return Request(model, texts, frames, seeds, goals, Separate(model.representation, lengths))
+        return Request(model, texts, frames, seeds, goals, Independent(model.representation, lengths))
 
     @staticmethod
     def of_segments(
-        model: MotionModel, texts: list[str], frames: list[int], goals: list[GoalSet], seeds: list[int]
+        model: MotionDenoiser, texts: list[str], frames: list[int], goals: list[GoalSet], seeds: list[int]
     ) -> Request:
         """One motion of several windows, each with noise of its own, from the origin."""
-        of = windows(goals[0].segments, model.config.max_frames)
-        timeline = Woven(model.representation, of.starts, of.lengths)
-        goals = [from_the_origin(goals[0], int(timeline.lengths))]
-        return Request(model, of.texts, of.lengths, of.seeds(seeds[0]), goals, timeline)
+        of = segment_windows(goals[0].segments, model.max_frames)
+        windows = Stitched(model.representation, of.starts, of.lengths)
+        goals = [from_the_origin(goals[0], int(windows.lengths))]
+        return Request(model, of.texts, of.lengths, of.seeds(seeds[0]), goals, windows)
 
     def sample(
-        self, methods: tuple[Method, ...], functions: Sequence[Function], settings: Settings, bar: tqdm
+        self,
+        methods: Sequence[Guidance],
+        functions: Sequence[Function],
+        settings: Settings,
+        bar: tqdm,
+        on_step: Callable[[int, Estimate], None] | None = None,
     ) -> list[Sampled]:
-        """Every motion."""
-        model, lengths, goals = self.model, self.timeline.lengths, self.goals
-        if "stages" in methods:
-            goals = with_paths(goals, self.texts, lengths, self.seeds, settings.stages)
-        task = GuidanceProblem(model, tuple(goals), self.timeline, tuple(functions))
-        guidance = Guidance(methods, task, settings)
-        by_noise = "noise" in methods  # which is sought through DDIM, for just these steps
+        """Sample every motion. on_step is called after each step with its time and estimate."""
+        model, lengths = self.model, self.windows.lengths
+        goals = with_further_goals(methods, self.goals, self.texts, lengths, self.seeds)
+        problem = GuidanceProblem.of(model, goals, self.windows, functions)
+        composed = ComposedGuidance.of(methods, problem, model)
+        sought = next((method for method in methods if isinstance(method, NoiseOptimization)), None)
 
-        def advance(_t: int, _estimate: Estimate) -> None:
+        def advance(t: int, estimate: Estimate) -> None:
             bar.update()
+            if on_step is not None:
+                on_step(t, estimate)
 
-        x = model.sample(
+        x = sample_features(
+            model,
             self.texts,
             self.frames,
             seeds=self.seeds,
-            steps=settings.noise.steps if by_noise else settings.steps,
-            sampler="ddim" if by_noise else settings.sampler,
+            steps=settings.steps if sought is None else sought.steps,  # the noise is sought for just these steps
+            sampler=settings.sampler if sought is None else "ddim",
             text_scale=settings.text_scale,
-            observed=guidance.observed,
+            observed=composed.observed,
             mask_scale=settings.mask_scale,
-            start=partial(guidance.start, on_round=bar.update) if by_noise else None,
-            guide=guidance.guide,
+            start=partial(composed.start, on_round=bar.update) if composed.chooses_noise else None,
+            guide=composed.guide,
             on_step=advance,
         )
-        joints = task.joints(x).cpu()
+        joints = problem.joints(x).cpu()
         if not methods:
             joints = joints - joints[:, :1, :1] * torch.tensor([1.0, 0.0, 1.0])
         motions = [motion[:n] for motion, n in zip(joints, lengths.tolist(), strict=True)]
-        exact = bool(EXACT & set(methods))
+        exact = is_exact(methods)
         return [
             Sampled(motion, *clean_up(motion, wanted, exact=exact, feet=settings.clean_up, kept=self.kept))
             for motion, wanted in zip(motions, self.goals, strict=True)
@@ -264,18 +413,29 @@ def words(text: str, goals: GoalSet) -> str:
     return "; then ".join(segment.text for segment in goals.segments) or text
 
 
-def known_by(model: MotionModel) -> dict[str, str]:
-    """What tells a model from others."""
+def known_by(model: MotionDenoiser) -> dict[str, str]:
+    """What identifies a model: its name, and of a `MotionModel` its weights and its licence."""
+    if not isinstance(model, MotionModel):
+        return {"name": model.name, "weights": "", "licence": ""}
     return {"name": model.name, "weights": model.digest, "licence": model.config.licence}
 
 
 def provenance(
-    body: Rig, goals: GoalSet, seed: int, settings: Settings, model: dict[str, str], report: CleanUp
+    body: Rig,
+    goals: GoalSet,
+    seed: int,
+    settings: Settings,
+    model: dict[str, str],
+    report: CleanUp,
+    guidance: str | Sequence[Guidance] | None = None,
 ) -> dict[str, Any]:
-    """Where a motion comes from, and how well it meets its goals; model: what that is known by."""
+    """Where a motion comes from, and how well it meets its goals; model: see `known_by`."""
+    used: dict[str, Any] = dataclasses.asdict(settings)
+    if guidance is not None:
+        used["guidance"] = guidance if isinstance(guidance, str) else [described(method) for method in guidance]
     return {
         "model": model,
-        "settings": dataclasses.asdict(settings),
+        "settings": used,
         "seed": seed,
         "goals": goals.model_dump(exclude_none=True),
         "clean_up": dataclasses.asdict(report),

@@ -43,7 +43,7 @@ def said(text: str, frames: int, goals: GoalSet, longest: int) -> tuple[str, int
 
 
 @dataclass(frozen=True)
-class Windows:
+class SegmentWindows:
     """Texts, first frames and lengths of the windows that make one motion."""
 
     texts: tuple[str, ...]
@@ -55,7 +55,7 @@ class Windows:
         return [seed + (k << 32) for k in range(len(self.texts))]
 
 
-def windows(segments: Sequence[Segment], longest: int) -> Windows:
+def segment_windows(segments: Sequence[Segment], longest: int) -> SegmentWindows:
     """Every segment in one window, or in several of the same text if it is too long for one of `longest` frames.
 
     Windows go half an overlap beyond both ends, but for the first and the last one. InputError for segments that are
@@ -74,4 +74,4 @@ def windows(segments: Sequence[Segment], longest: int) -> Windows:
     half = OVERLAP // 2
     starts = [max(start - half, 0) for start in ends[:-1]]
     lengths = [min(end + half, ends[-1]) - start for start, end in zip(starts, ends[1:], strict=True)]
-    return Windows(tuple(texts), tuple(starts), tuple(lengths))
+    return SegmentWindows(tuple(texts), tuple(starts), tuple(lengths))

@@ -1,49 +1,53 @@
-"""A new way of guiding, in one file: recurrence, or going back in time (FreeDoM; Yu et al. 2023).
+"""A guidance method of one's own: recurrence, or time travel (FreeDoM; Yu et al. 2023).
 
-What guidance does to x̂0 at one step, the network sees only at the next one, which has less noise to mend anything with.
-With recurrence every step is taken several times: x̂0 is noised again to the same t, and the network is asked anew about
-a motion that has been guided before. A way of guiding takes a denoiser and gives back a denoiser, so this one goes
-around any other, and any sampler can use it.
+What guidance does to x̂0 at one step, the network sees only at the next one, which has less noise left to repair
+anything with. With recurrence every step is taken several times: x̂0 is noised to the same t again, and the network sees
+a motion that has been guided before. A guidance method is an object with `wrap`, which takes a denoiser and returns a
+denoiser, so this one works around any other, and with any sampler.
 
     python docs/examples/11_a_new_way_of_guiding.py
 
-prints, for a few walks through way-points, how far they miss them and how much feet slide, with each step taken once,
-twice and three times, under a cheap gradient (to x̂0 alone) and under projection.
+prints, for a few walks through way-points, by how far they miss them and how much feet slide, with each step taken
+once, twice and three times, under a cheap gradient (to x̂0 alone) and under projection.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from guidance.classifier import ClassifierOptions, classifier
+from guidance.classifier import Classifier
 from guidance.goals.goal_set import load_goals
-from guidance.projection import projection
+from guidance.projection import Projection
 from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.motion_metrics import foot_skating_ratio
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise
-from motion_diffusion.diffusion.schedule import Schedule, linear_combination
+from motion_diffusion.diffusion.schedule import linear_combination
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
+from sample.generate import Settings, generate
 
 
-def recurrence(denoise: Denoise, schedule: Schedule, noise: Noise, *, times: int, end: float = 0.2) -> Denoise:
-    """Every step taken so many times, until the last `end` of the diffusion time, where there is little left to mend.
+@dataclass(frozen=True)
+class Recurrence:
+    """Every step taken several times, until the last share of the diffusion time, where there is little to repair.
 
-    x_t ← α_t·x̂0(x_t) + σ_t·z has the noise level that it had, and what guidance did to x̂0.
+    x_t ← α_t·x̂0(x_t) + σ_t·z has the same noise level as before, and what guidance did to x̂0.
     """
 
-    def again(x: Tensor, t: int, s: int) -> Estimate:
-        alpha, sigma = schedule.row(t)
-        for _ in range(times - 1 if t > end * schedule.T else 0):
-            x = linear_combination(alpha, denoise(x, t, s).x0, sigma, noise())
-        return denoise(x, t, s)
+    times: int
+    end: float = 0.2
 
-    return again
+    def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
+        def repeated(x: Tensor, t: int, s: int) -> Estimate:
+            alpha, sigma = problem.schedule.row(t)
+            for _ in range(self.times - 1 if t > self.end * problem.schedule.T else 0):
+                x = linear_combination(alpha, denoise(x, t, s).x0, sigma, noise())
+            return denoise(x, t, s)
+
+        return repeated
 
 
 @dataclass(frozen=True)
@@ -65,35 +69,21 @@ def main() -> None:
     options = parse_arguments(Options)
     if options.most < 1:
         raise InputError(f"--most is {options.most}; a step is taken 1 time or more")
-    model, goals = MotionModel.load(options.model), load_goals(options.goals)
-    goals.check(options.frames)
-    lengths = torch.tensor([options.frames] * options.motions)
-    task = GuidanceProblem.of(model, [goals] * options.motions, lengths)
-
-    def by_gradient(denoise: Denoise, noise: Noise) -> Denoise:
-        return classifier(denoise, task, ClassifierOptions(through="x0", inner=0))
-
-    def by_projection(denoise: Denoise, noise: Noise) -> Denoise:
-        return projection(denoise, task, noise)
-
-    def run(guide: Callable[[Denoise, Noise], Denoise], times: int) -> tuple[float, float]:
-        """Centimetres that the goals are missed by, and the foot skating ratio."""
-        x = model.sample(
-            [options.text] * options.motions,
-            lengths.tolist(),
-            seeds=range(options.motions),
-            steps=options.steps,
-            guide=lambda denoise, noise: recurrence(guide(denoise, noise), model.schedule, noise, times=times),
-        )
-        motions = task.joints(x)
-        missed = [residual.error for motion in motions for residual in goals.residuals(motion)]
-        return 100 * sum(missed) / len(missed), sum(map(foot_skating_ratio, motions)) / len(motions)
-
+    model, goals, count = MotionModel.load(options.model), load_goals(options.goals), options.motions
     print(f"{'':12}{'each step':>10}{'missed by':>14}{'skating':>10}")
-    for name, guide in (("gradient", by_gradient), ("projection", by_projection)):
+    for name, method in (("gradient", Classifier(through="x0", inner=0)), ("projection", Projection())):
         for times in range(1, options.most + 1):
-            missed, skating = run(guide, times)
-            print(f"{name:12}{f'{times} times':>10}{missed:11.1f} cm{skating:10.3f}")
+            motions = generate(
+                model,
+                [options.text] * count,
+                [options.frames] * count,
+                goals=[goals] * count,
+                settings=Settings(steps=options.steps),
+                guidance=[method, Recurrence(times)],
+            )
+            missed = [residual.error for motion in motions for residual in goals.residuals(motion.joints)]
+            skating = sum(foot_skating_ratio(motion.joints) for motion in motions) / count
+            print(f"{name:12}{f'{times} times':>10}{100 * sum(missed) / len(missed):11.1f} cm{skating:10.3f}")
 
 
 if __name__ == "__main__":

@@ -4,21 +4,24 @@ with another that differs in one thing, and x_t and x̂0 are kept at every step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from guidance.classifier import ClassifierOptions
-from guidance.compose import Guidance, Guide, MethodOptions, parse_methods
+from guidance.classifier import Classifier
+from guidance.compose import ComposedGuidance, MethodOptions
 from guidance.goals.goal_set import GoalSet
 from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.skeleton import FPS
-from motion_diffusion.diffusion.samplers import Denoise, Estimate, ancestral
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, ancestral
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
+
+Guide = Callable[[Denoise, Noise], Denoise]
+"""Wraps a denoiser, given the source of noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +121,8 @@ class Chain:
         """The same goals for every motion of the batch; the gradient as in GMD, times the variance of the step."""
         count = self.z.shape[1]
         task = GuidanceProblem.of(self.model, [goals] * count, torch.full((count,), self.frames, device=self.z.device))
-        gradient = ClassifierOptions(scaling="variance", scale=scale, inner=0)
-        return Guidance(parse_methods(method), task, MethodOptions(classifier=gradient)).guide
+        gradient = Classifier(scaling="variance", scale=scale, inner=0)
+        return ComposedGuidance.of(MethodOptions(classifier=gradient).methods(method), task, self.model).guide
 
     def paths(self, x0: Tensor) -> Tensor:
         """The way of the pelvis over the floor, (..., F, 2): x and z in metres, of x̂0 (..., F, D)."""

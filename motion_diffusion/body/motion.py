@@ -145,6 +145,12 @@ class Motion:
                 provenance=np.array(provenance),
             )
 
+    def render(self, path: str | Path) -> None:
+        """Write a film, key poses or a file for other programs, by the path's ending; see `visualize.render`."""
+        from visualize.render import render  # the one import upwards: what a notebook expects of a motion
+
+        render(self, path)
+
     @staticmethod
     def load(path: str | Path) -> Motion:
         """Read what `save` wrote; nothing in the file is executed.

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import tyro
 from tqdm.auto import tqdm
 
 from data_loaders.clip import Clip
-from guidance.compose import Method, parse_methods
+from guidance.compose import METHODS, parse_methods
 from motion_diffusion.atomic_io import check_place
 from motion_diffusion.body.skeleton import FPS, KEY_JOINTS
 from motion_diffusion.errors import InputError
@@ -175,7 +175,7 @@ def identity_of(bench: Bench, model: MotionModel, weights: str, cell: Cell) -> d
     """Everything that determines a cell's figures; of the methods' settings only those of its own."""
     settings = dataclasses.asdict(bench.options.settings)
     methods = parse_methods(cell.method)
-    unused = {"guidance", *get_args(Method)} - set(methods) | ({"mask_scale"} if "masks" not in methods else set())
+    unused = {"guidance", *METHODS} - set(methods) | ({"mask_scale"} if "masks" not in methods else set())
     path_model = MotionModel.load(bench.options.settings.stages.path_model).digest if "stages" in methods else None
     return bench.identity | {
         "motions": bench.options.motions(cell.method), "batch": bench.options.batch, "weights": weights,

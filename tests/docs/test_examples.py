@@ -4,6 +4,7 @@ import re
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -199,7 +200,8 @@ def test_a_new_way_of_guiding(run_example, capsys):
         return estimate_from_x0(torch.ones_like(x), x, t, schedule)
 
     schedule, x = cosine(100), torch.zeros(1, 2, 3)
-    again = example["recurrence"](denoise, schedule, lambda: torch.full_like(x, 2.0), times=3)
+    problem = SimpleNamespace(schedule=schedule)
+    again = example["Recurrence"](3).wrap(denoise, problem, lambda: torch.full_like(x, 2.0))
     again(x, 50, 40)
     alpha, sigma = schedule.row(50)
     torch.testing.assert_close(asked[2][1], torch.full_like(x, alpha + 2 * sigma))  # as noisy as it was, around x̂0

@@ -1,5 +1,6 @@
 """Denoisers whose answers are known, and tasks for them and for small real models."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -8,10 +9,11 @@ import torch
 from guidance.goals.goal_set import GoalSet, Joint, Waypoint
 from guidance.goals.observation import Observation
 from guidance.protocol import GuidanceProblem
-from guidance.windows import Separate
+from guidance.windows import Independent
 from motion_diffusion.body.representation import encode
 from motion_diffusion.diffusion.samplers import estimate_from_x0
 from motion_diffusion.diffusion.schedule import cosine
+from motion_diffusion.model import MotionModel
 
 SCHEDULE = cosine(1000)
 GAIN, OFFSET = 0.8, 0.1
@@ -24,8 +26,15 @@ def linear_denoiser(x, t, s):
 
 def task_of(loss, count):
     """A task that is nothing but a loss (B, F, D) → (B,), for `linear_denoiser`."""
-    timeline = Separate(None, torch.full((count,), 3))
-    return SimpleNamespace(model=SimpleNamespace(schedule=SCHEDULE), timeline=timeline, loss=loss)
+    windows = Independent(None, torch.full((count,), 3))
+    return SimpleNamespace(schedule=SCHEDULE, windows=windows, loss=loss)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ProblemOfModel(GuidanceProblem):
+    """A problem that keeps the model that it is for."""
+
+    model: MotionModel
 
 
 @pytest.fixture
@@ -43,10 +52,12 @@ TWO_GOALS = (
 
 @pytest.fixture
 def make_task(make_model):
-    """make_task(goals, prediction=…): goals for two motions of 40 frames by a small untrained model."""
+    """make_task(goals, prediction=…): goals for two motions of 40 frames by a small untrained model, which it keeps."""
 
     def make(goals=TWO_GOALS, prediction="x0", functions=(), **choices):
-        return GuidanceProblem.of(make_model(prediction, **choices), goals, torch.tensor([40] * len(goals)), functions)
+        model = make_model(prediction, **choices)
+        problem = GuidanceProblem.of(model, goals, torch.tensor([40] * len(goals)), functions)
+        return ProblemOfModel(**vars(problem), model=model)
 
     return make
 

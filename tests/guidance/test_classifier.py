@@ -5,12 +5,16 @@ from itertools import pairwise
 import pytest
 import torch
 
-from guidance.classifier import ClassifierOptions, classifier
+from guidance.classifier import Classifier
 from motion_diffusion.diffusion.samplers import ddim
 from motion_diffusion.errors import InputError
 from tests.guidance.conftest import GAIN, OFFSET, SCHEDULE, linear_denoiser, task_of
 
 TARGET = 0.5
+
+
+def no_noise():
+    raise AssertionError("the gradient needs no noise")
 
 
 def squared(x0):
@@ -26,7 +30,7 @@ def silent():
 
 
 def guided(loss, count=2, **options):
-    return classifier(linear_denoiser, task_of(loss, count), ClassifierOptions(**options))
+    return Classifier(**options).wrap(linear_denoiser, task_of(loss, count), no_noise)
 
 
 @pytest.mark.parametrize("scale", [0.01, 0.5, 7.0, 1e6])
@@ -118,7 +122,7 @@ def test_no_gradient_is_kept():
         estimate = linear_denoiser(x, t, s)
         return estimate._replace(x0=estimate.x0 * weight)
 
-    estimate = classifier(weighted, task_of(squared, 2))(noisy(), 500, 480)
+    estimate = Classifier().wrap(weighted, task_of(squared, 2), no_noise)(noisy(), 500, 480)
     assert weight.grad is None
     assert not estimate.x0.requires_grad
     assert not estimate.eps.requires_grad
@@ -126,4 +130,4 @@ def test_no_gradient_is_kept():
 
 def test_it_ends_after_it_begins():
     with pytest.raises(InputError, match="--classifier.end 0.2: guidance begins at 0.2 "):
-        ClassifierOptions(begin=0.2, end=0.2)
+        Classifier(begin=0.2, end=0.2)

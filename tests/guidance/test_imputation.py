@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from guidance.goals.goal_set import GoalSet, Waypoint
-from guidance.imputation import ImputationOptions, imputation, observed_features
+from guidance.imputation import Imputation, observed_features
 from motion_diffusion.diffusion.samplers import ddim, estimate_from_x0
 from tests.guidance.conftest import missed
 
@@ -26,7 +26,7 @@ def draw(like):
 
 def test_goals_are_hit_and_other_frames_stay(make_task, denoise_to, two_walks):
     task = make_task()
-    x0 = imputation(denoise_to(task), task, draw(two_walks))(torch.randn_like(two_walks), 500, 480).x0
+    x0 = Imputation().wrap(denoise_to(task), task, draw(two_walks))(torch.randn_like(two_walks), 500, 480).x0
     before, after = task.joints(two_walks), task.joints(x0)
     assert missed(after, task.known) < 1e-4
     frames = task.known.mask.any(-1).any(-1)
@@ -35,7 +35,7 @@ def test_goals_are_hit_and_other_frames_stay(make_task, denoise_to, two_walks):
 
 def test_a_body_goes_where_its_pelvis_goes(make_task, denoise_to, two_walks):
     task = make_task()
-    x0 = imputation(denoise_to(task), task, draw(two_walks))(torch.randn_like(two_walks), 500, 480).x0
+    x0 = Imputation().wrap(denoise_to(task), task, draw(two_walks))(torch.randn_like(two_walks), 500, 480).x0
     shift = (task.joints(x0) - task.joints(two_walks))[0, 30]
     torch.testing.assert_close(shift, shift[:1].expand_as(shift), atol=1e-4, rtol=0)
 
@@ -54,7 +54,7 @@ def test_x_s_carries_the_goals_with_fresh_noise(make_task, denoise_to, two_walks
     """Where it is overwritten, x_s is α_s·x̂0 + σ_s·z for the very z that was drawn (GMD, eq. 3)."""
     task = make_task(prediction=prediction)
     x, (t, s) = torch.randn(two_walks.shape, generator=torch.Generator().manual_seed(1)), (600, 580)
-    denoise = imputation(denoise_to(task), task, draw(two_walks), ImputationOptions(on=on))
+    denoise = Imputation(on=on).wrap(denoise_to(task), task, draw(two_walks))
     x0 = denoise(x, t, s).x0
     stepped = ddim(denoise, x, task.model.schedule, [t, s])
     alpha, sigma = task.model.schedule.row(s)
@@ -70,7 +70,7 @@ def test_the_line_between_way_points(make_task, denoise_to, two_walks):
     """While t > line·T the pelvis is on the straight lines between its way-points, and stands beyond them."""
     goals = (GoalSet(goals=[Waypoint(frame=10, x=0.0, z=1.0), Waypoint(frame=30, x=1.0, z=1.0)]),) * 2
     task = make_task(goals)
-    denoise = imputation(denoise_to(task), task, draw(two_walks), ImputationOptions(line=0.1))
+    denoise = Imputation(line=0.1).wrap(denoise_to(task), task, draw(two_walks))
     x = torch.randn_like(two_walks)
     path = task.joints(denoise(x, 500, 480).x0)[0, :, 0]
     torch.testing.assert_close(path[[0, 10, 15, 30, 39], 0], torch.tensor([0, 0, 0.25, 1, 1]), atol=1e-4, rtol=0)
@@ -82,7 +82,7 @@ def test_the_line_between_way_points(make_task, denoise_to, two_walks):
 @pytest.mark.parametrize("on", ["x0", "x_s"])
 def test_it_goes_on_until_told(make_task, denoise_to, two_walks, on):
     task = make_task()
-    denoise = imputation(denoise_to(task), task, draw(two_walks), ImputationOptions(until=0.1, on=on))
+    denoise = Imputation(until=0.1, on=on).wrap(denoise_to(task), task, draw(two_walks))
     x = torch.randn_like(two_walks)
     assert not torch.equal(denoise(x, 101, 80).x0, two_walks)
     plain = denoise_to(task)(x, 100, 80)

@@ -7,7 +7,7 @@ import torch
 
 from guidance.goals.goal_set import GoalSet, Joint, Pose, Waypoint
 from guidance.goals.observation import Observation
-from guidance.projection import ProjectionOptions, Projector, projection, turning
+from guidance.projection import Projection, Projector, turning
 from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.heading import heading
 from motion_diffusion.body.representation import encode
@@ -67,10 +67,10 @@ def test_noise_is_mixed_anew(make_task, two_walks, remix):
     def denoise(x, t, s):
         return estimate_from_x0(two_walks, x, t, task.model.schedule)
 
-    estimate = projection(denoise, task, lambda: z, ProjectionOptions(remix=remix))(x, 400, 380)
+    estimate = Projection(remix=remix).wrap(denoise, task, lambda: z)(x, 400, 380)
     left = estimate_from_x0(estimate.x0, x, 400, task.model.schedule).eps
     torch.testing.assert_close(estimate.eps, math.sqrt(1 - remix**2) * left + remix * z)
-    late = projection(denoise, task, lambda: z, ProjectionOptions(begin=0.3))(x, 400, 380)
+    late = Projection(begin=0.3).wrap(denoise, task, lambda: z)(x, 400, 380)
     assert torch.equal(late.x0, two_walks)
 
 

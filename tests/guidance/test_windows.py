@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from guidance.windows import Separate, Spliced, Woven
+from guidance.windows import Independent, Inpainted, Stitched
 from motion_diffusion.body.heading import heading, to_origin, turn
 from motion_diffusion.body.representation import encode
 
@@ -25,7 +25,7 @@ def woven(long_walk, representation):
     cut = [to_origin(long_walk[start : start + n]) for start, n in zip(STARTS, LENGTHS, strict=True)]
     padded = torch.stack([torch.cat([window, window[-1:].expand(45 - len(window), -1, -1)]) for window in cut])
     lengths = torch.tensor(LENGTHS)
-    return Woven(representation, STARTS, LENGTHS), encode(padded, lengths=lengths)
+    return Stitched(representation, STARTS, LENGTHS), encode(padded, lengths=lengths)
 
 
 def test_a_motion_cut_into_windows_is_woven_into_itself(woven, long_walk):
@@ -39,7 +39,7 @@ def test_motions_can_be_moved_anywhere(kind, woven, long_walk, representation):
     if kind == "woven":
         timeline, features = woven
     else:
-        timeline, features = Separate(representation, torch.tensor([80])), encode(long_walk)[None]
+        timeline, features = Independent(representation, torch.tensor([80])), encode(long_walk)[None]
     joints = timeline.joints(features)
     time = torch.arange(80.0)[:, None, None] / 20
     moved = (
@@ -55,7 +55,7 @@ def test_motions_can_be_moved_anywhere(kind, woven, long_walk, representation):
 
 @pytest.mark.parametrize("angle", [0.0, 0.4, -1.2])
 def test_bodies_turn_to_the_left(woven, long_walk, representation, angle):
-    plain = (Separate(representation, torch.tensor([80])), encode(long_walk)[None])
+    plain = (Independent(representation, torch.tensor([80])), encode(long_walk)[None])
     for timeline, features in (plain, woven):
         before = timeline.joints(features)
         standing = torch.zeros(1, 80, 2)
@@ -81,7 +81,7 @@ def test_sums_over_windows(woven, representation):
     timeline, _ = woven
     assert timeline.of_motions(torch.tensor([1.0, 2.0, 4.0])).tolist() == [7.0]
     assert timeline.of_windows(torch.tensor([3.0])).tolist() == [3.0, 3.0, 3.0]
-    alone = Separate(representation, torch.tensor([10, 20]))
+    alone = Independent(representation, torch.tensor([10, 20]))
     assert alone.of_motions(torch.tensor([1.0, 2.0])).tolist() == [1.0, 2.0]
 
 
@@ -102,7 +102,7 @@ def spliced(woven, long_walk):
     placed = turn(long_walk, torch.full((80,), 1.1)) + torch.tensor([3.0, 0.0, -2.0])
     outside = placed[:1] + torch.randn(BEFORE + AFTER, 22, 3, generator=torch.Generator().manual_seed(1))
     motion = torch.cat([outside[:BEFORE], placed, outside[BEFORE:]])
-    return Spliced(timeline, motion, BEFORE), features, motion
+    return Inpainted(timeline, motion, BEFORE), features, motion
 
 
 def test_a_part_is_spliced_in_where_it_was(spliced):

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from guidance.goals.goal_set import load_goals
-from guidance.noise_optimization import NoiseOptions
+from guidance.noise_optimization import NoiseOptimization
 from motion_diffusion.errors import InputError
 from sample.generate import Settings, generate
 from tests.guidance.goal_files import mutated
@@ -19,7 +19,7 @@ METHODS = ("projection", "classifier", "imputation", "noise", "classifier+projec
 def test_any_goal_file_is_sampled_from_or_refused(tmp_path, make_model, data, guidance, clean_up):
     path = tmp_path / "goals.json"
     path.write_text(json.dumps(data))
-    ways = Settings(guidance=guidance, steps=2, clean_up=clean_up, noise=NoiseOptions(steps=2, rounds=2))
+    ways = Settings(guidance=guidance, steps=2, clean_up=clean_up, noise=NoiseOptimization(steps=2, rounds=2))
     refusal, goals, motion = "a\nb", None, None
     try:
         goals = load_goals(path)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from guidance.classifier import ClassifierOptions
+from guidance.classifier import Classifier
 from guidance.goals.goal_set import GoalSet, Joint, Waypoint
-from guidance.noise_optimization import NoiseOptions
-from guidance.two_stage import StagesOptions
+from guidance.noise_optimization import NoiseOptimization
+from guidance.two_stage import TwoStage
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, check, generate
@@ -124,7 +124,7 @@ def test_there_is_no_seam(make_model, guidance):
 def test_every_kind_of_model_makes_segments(make_model, prediction, guidance):
     """Also where x_s is overwritten, window by window."""
     told = segments(("a person walks", 2.0), ("a person turns", 2.5), goals=(Waypoint(time=3.5, x=0.3, z=0.8),))
-    seeking = NoiseOptions(steps=2, rounds=2)
+    seeking = NoiseOptimization(steps=2, rounds=2)
     (motion,) = run(make_model(prediction), (told,), ("",), (10,), guidance=guidance, noise=seeking)
     assert motion.frames == 90
     assert motion.joints.isfinite().all()
@@ -181,7 +181,7 @@ def test_what_cannot_be_done_together(make_model, settings, goals, said):
 
 
 def test_a_model_of_the_path_is_looked_at_before_anything_is_sampled(make_model):
-    settings = Settings(guidance="stages+projection", stages=StagesOptions(path_model="nope"))
+    settings = Settings(guidance="stages+projection", stages=TwoStage(path_model="nope"))
     with pytest.raises(FileNotFoundError, match="no model 'nope'"):
         check(make_model(), ["walk"], [36], [GOALS], settings)
     check(make_model(), ["walk"], [36], [GoalSet()], settings)  # nothing to make a path for
@@ -194,7 +194,7 @@ def test_functions_of_the_joints_are_goals_too(make_model):
         return (joints[:, :, 15, 1] - 1.4).square().mean(1)
 
     request = (make_model(), ["walk"], [36])
-    way = Settings(steps=6, guidance="classifier", classifier=ClassifierOptions(inner=12))
+    way = Settings(steps=6, guidance="classifier", classifier=Classifier(inner=12))
     (plain,), (bent,) = (
         generate(*request, goals=[GoalSet()], seeds=[0], settings=way, functions=functions)
         for functions in ((), (low,))
@@ -216,8 +216,8 @@ def test_masks_make_motions(make_model):
 
 
 def test_noise_is_sampled_from_with_the_steps_it_was_sought_with(make_model):
-    ways = {"guidance": "noise", "noise": NoiseOptions(steps=3, rounds=3)}
+    ways = {"guidance": "noise", "noise": NoiseOptimization(steps=3, rounds=3)}
     (motion,), (same,) = run(make_model("v"), **ways), run(make_model("v"), **ways, sampler="ancestral", steps=9)
-    (other,) = run(make_model("v"), guidance="noise", noise=NoiseOptions(steps=4, rounds=3))
+    (other,) = run(make_model("v"), guidance="noise", noise=NoiseOptimization(steps=4, rounds=3))
     assert torch.equal(motion.joints, same.joints)
     assert not torch.equal(motion.joints, other.joints)

@@ -3,7 +3,7 @@
 import pytest
 
 from guidance.goals.goal_set import GoalSet, Waypoint
-from guidance.noise_optimization import NoiseOptions
+from guidance.noise_optimization import NoiseOptimization
 from motion_diffusion.network.text_encoders import text_encoder
 from sample.generate import Settings, generate
 
@@ -24,6 +24,6 @@ def test_each_text_is_encoded_once(make_model, guidance):
     model = make_model(masks="masks" in guidance)
     model.text = counted = Counted()
     goals = [GoalSet(goals=[Waypoint(frame=20, x=0.4, z=0.8)])] * 3
-    settings = Settings(guidance=guidance, steps=10, mask_scale=1.5, noise=NoiseOptions(rounds=2, steps=3))
+    settings = Settings(guidance=guidance, steps=10, mask_scale=1.5, noise=NoiseOptimization(rounds=2, steps=3))
     generate(model, ["walk", "run", "walk"], [30, 25, 30], goals=goals, seeds=[0, 1, 2], settings=settings)
     assert sorted(counted.asked) == ["run", "walk"]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from guidance.analysis.runs import Chain
 from guidance.analysis.undoing import ledger
-from guidance.compose import Guidance, parse_methods
+from guidance.compose import ComposedGuidance, parse_methods
 from guidance.protocol import GuidanceProblem
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
@@ -88,12 +88,12 @@ def chain_of(model: MotionModel, plan: Document, seed: int) -> Chain:
     return Chain(model, told, chain.times, chain.z)
 
 
-def guidance_of(chain: Chain, plan: Document) -> Guidance:
+def guidance_of(chain: Chain, plan: Document) -> ComposedGuidance:
     """The plan's way of guiding all motions of a chain, which begin at the origin as all that are made."""
     count = chain.z.shape[1]
     lengths = torch.full((count,), chain.frames, device=chain.z.device)
     problem = GuidanceProblem.of(chain.model, [from_the_origin(plan.wanted, chain.frames)] * count, lengths)
-    return Guidance(parse_methods(plan.guidance), problem, plan.settings)
+    return ComposedGuidance.of(plan.settings.methods(plan.guidance), problem, chain.model)
 
 
 def account(chain: Chain, plan: Document) -> Undone:

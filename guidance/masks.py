@@ -1,0 +1,22 @@
+"""Masks: a network that was trained for it takes the goals as input (CondMDI; Cohan et al. 2024)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from guidance.protocol import GuidanceProblem
+from motion_diffusion.body.representation import Observed
+from motion_diffusion.diffusion.samplers import Denoise, Noise
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Masks: goals are part of the network's input."""
+
+    def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
+        """The denoiser as it is: it knows the goals already."""
+        return denoise
+
+    def observed(self, problem: GuidanceProblem) -> Observed:
+        """Targets that do not depend on the motions, and where there are any: (M, N, J, 3) each."""
+        return problem.known.values, problem.known.mask
