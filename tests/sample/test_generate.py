@@ -10,7 +10,7 @@ from guidance.two_stage import TwoStage
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, check, generate
-from sample.segments import OVERLAP, frames_of, windows
+from sample.segments import OVERLAP, frames_of, segment_windows
 
 GOALS = GoalSet(
     goals=[
@@ -134,7 +134,7 @@ def test_every_kind_of_model_makes_segments(make_model, prediction, guidance):
 
 def test_windows_cover_the_timeline():
     told = segments(("a", 1.0), ("b", 12.0), ("c", 3.0)).segments
-    made = windows(told, 120)
+    made = segment_windows(told, 120)
     assert made.texts == ("a", "b", "b", "b", "c")
     assert max(made.lengths) <= 120
     ends = [start + length for start, length in zip(made.starts, made.lengths, strict=True)]
