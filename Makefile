@@ -1,5 +1,5 @@
 # make demo: the main job on a shipped model.   make studio: the same on a page.   make test: the tests.
-# All install into .venv first.
+# Each installs what it needs into .venv first.
 # PyTorch comes from its index of CPU builds; TORCH_INDEX= takes whatever pip finds (on Linux, gigabytes for CUDA).
 PYTHON ?= python3.11
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -8,22 +8,32 @@ PACKAGES := data_loaders guidance motion_diffusion sample train visualize
 
 .PHONY: demo studio test lint clean
 
-.venv/installed: pyproject.toml constraints.txt
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.venv/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable ".[dev]"
+	$(INSTALL) --editable .
 	touch $@
 
-demo: .venv/installed
+.venv/studio: .venv/base
+	$(INSTALL) --editable ".[studio]"
+	touch $@
+
+.venv/dev: .venv/base
+	$(INSTALL) --editable ".[dev]"
+	touch $@
+
+demo: .venv/base
 	$(BIN)/python -m sample "a tired person walks" --goals assets/goals/zigzag.json --out out/demo --overwrite
 
-studio: .venv/installed
+studio: .venv/studio
 	$(BIN)/python -m visualize studio
 
-test: .venv/installed
+test: .venv/dev
 	$(BIN)/python -m pytest -n 2
 
-lint: .venv/installed
+lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES) docs/examples/*.py

@@ -1,44 +1,79 @@
-"""Several processes that share work, begun by `accelerate launch`; or this one alone."""
+"""Processes that share work, started by `accelerate launch`; or this one alone, for which accelerate is not needed."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, parse_flag_from_env
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.locks import locked
 
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
 T = TypeVar("T")
 
-LONGEST_WAIT = timedelta(days=30)
-"""In the end, of the first process for the others."""
+MAX_WAIT = timedelta(days=30)
+"""Timeout of the final barrier across processes."""
 
 
-def processes() -> PartialState:
-    """This process and the others that a launcher began; on the CPU unless there is a CUDA device."""
+@dataclass(frozen=True)
+class SingleProcess:
+    """The state of a process without others, as accelerate's `PartialState` has it."""
+
+    device: torch.device
+    process_index: int = 0
+    num_processes: int = 1
+    is_main_process: bool = True
+
+    def wait_for_everyone(self) -> None:
+        """Nobody to wait for."""
+
+
+def processes() -> PartialState | SingleProcess:
+    """This process and the others of its launcher; on the CPU unless there is a CUDA device.
+
+    Raises:
+        InputError: If a launcher started several and accelerate is not installed.
+    """
+    try:
+        from accelerate import PartialState
+        from accelerate.utils import parse_flag_from_env
+    except ImportError as error:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise InputError(f"several processes need accelerate ({error}); {INSTALL}") from None
+        return SingleProcess(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     cpu = not torch.cuda.is_available() or parse_flag_from_env("ACCELERATE_USE_CPU")
-    return PartialState(cpu=cpu, timeout=LONGEST_WAIT)
+    return PartialState(cpu=cpu, timeout=MAX_WAIT)
+
+
+INSTALL = "install the extra 'train': pip install 'motion-diffusion[train]'"
 
 
 def by_main(work: Callable[[], T]) -> T:
-    """The result of `work`, done by the main process, in all of them; an InputError or OSError of its likewise."""
+    """The result of `work` by the main process, in all of them; an InputError or OSError likewise."""
     found: list[T | InputError | OSError | None] = [None]
-    if processes().is_main_process:
+    state = processes()
+    if state.is_main_process:
         try:
             found = [work()]
         except (InputError, OSError) as error:
             found = [error]
-    (result,) = broadcast_object_list(found)
+    if state.num_processes > 1:
+        from accelerate.utils import broadcast_object_list
+
+        broadcast_object_list(found)
+    (result,) = found
     if isinstance(result, InputError | OSError):
         raise result
-    return result
+    return result  # type: ignore[return-value]  # None only until it is broadcast
 
 
 @contextmanager
