@@ -57,7 +57,7 @@ class Options:
     goals: Path | None = None
     """Goal file (JSON), e.g. assets/goals/zigzag.json."""
     model: str = "v-masks"
-    """Name of a shipped model, or a run pretrained."""
+    """Name of a shipped model, or a run directory."""
     seconds: float = 6.0
     """How long the motion lasts, or how much longer; with segments in the goal file, these say so."""
     seed: Seed = 0
@@ -65,7 +65,7 @@ class Options:
     """Motions to make, from this seed and those after it, of which the best is kept: the one that meets most goals,
     and among those the one that fits its words best."""
     matcher: str = DEFAULT_MATCHER
-    """What judges how well a motion fits its words: a shipped text-motion model by its name, or a pretrained."""
+    """What judges how well a motion fits its words: a shipped text-motion model by its name, or its directory."""
     known: bool = False
     """Print the actions and styles that the model was trained on, with minutes and an example, and end."""
     out: Path = Path("out")
