@@ -6,7 +6,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 PACKAGES := data_loaders guidance motion_diffusion sample train visualize
 
-.PHONY: demo studio test lint clean
+.PHONY: demo studio test lint types clean
 
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
@@ -36,6 +36,12 @@ test: .venv/dev
 lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) types
+
+types: .venv/dev
+	$(MAKE) types
+
+types: .venv/dev
 	$(BIN)/mypy $(PACKAGES) docs/examples/*.py
 
 clean:
