@@ -1,7 +1,6 @@
 """Atomic file writes, tensors and JSON on disk, and the cache folder."""
 
 from __future__ import annotations
-
 import errno
 import os
 import re
@@ -15,14 +14,16 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TypeVar
 from uuid import uuid4
-
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-
 from motion_diffusion.errors import InputError
+import socket
+from collections.abc import Iterator
+from datetime import datetime
+
 
 T = TypeVar("T")
 
@@ -152,3 +153,39 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, 
 def cache_folder() -> Path:
     """`motion-diffusion` in the user's cache folder: in $XDG_CACHE_HOME, else in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motion-diffusion"
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: str | Path, option: str) -> Iterator[None]:
+    """Hold a folder, made if it is missing, for this process alone; the system frees it however the process ends.
+
+    Afterwards the folder is removed again if nothing was written to it.
+    option: the one that names the folder, for the message. Raises InputError that names the holder if there is one,
+    OSError if the folder cannot be written.
+    """
+    path = Path(folder) / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{folder} is in use by {_holder(path)}; wait for it, or give another {option}") from None
+    try:
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M}")
+        yield
+    finally:
+        with suppress(OSError):
+            path.write_text("")
+            if list(path.parent.iterdir()) == [path]:
+                path.unlink()
+                path.parent.rmdir()
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError, UnicodeDecodeError):
+        if holder := path.read_text():
+            return holder[:200]
+    return "another process"

@@ -13,7 +13,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
 
 from motion_diffusion.errors import InputError
-from motion_diffusion.locks import locked
+from motion_diffusion.atomic_io import locked
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from guidance.analysis.exact import gaussian_survival, mixture_mean, through
 from guidance.analysis.output import Result, Row, columns
 from guidance.analysis.runs import Chain, Trace, confidence
-from motion_diffusion.body.representation import displaced
+from motion_diffusion.body.features import displaced
 from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction, defined_on
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, ancestral
 from motion_diffusion.diffusion.schedule import Schedule

@@ -5,20 +5,21 @@ file works like any other, and nothing is said about its prompts.
 """
 
 from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
-
 from motion_diffusion.atomic_io import atomic, read_json
 from motion_diffusion.errors import InputError
+import re
+
 
 KNOWN = "known.json"
 
 MAX_BYTES = 2**20
 """Size of the file; that of 150 actions has 90 kB."""
+
 MAX_STYLES = 4
 """That a table names of an action."""
 
@@ -96,3 +97,8 @@ def read_known(folder: Path) -> Known | None:
     if (size := path.stat().st_size) > MAX_BYTES:
         raise InputError(f"{path} has {size / 2**20:.1f} MB, more than {MAX_BYTES // 2**20}; {remedy}")
     return read_json(path, Known, remedy)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in small letters, without digits: "T-pose" is "t" and "pose"."""
+    return re.findall(r"[^\W\d_]+", text.lower().replace("'s", ""))

@@ -8,36 +8,39 @@ has them together (assets/captions/combinations.txt).
 """
 
 from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.network.text_encoders import StaticEmbedding, text_encoder
-from motion_diffusion.prompts.known_actions import Known
-from motion_diffusion.prompts.words import forms, words_of
+from collections.abc import Iterator
+from motion_diffusion.prompts.known_actions import Known, words_of
+
 
 EVERYDAY = ASSETS / "captions" / "everyday.txt"
+
 MEANINGS = ASSETS / "captions" / "meanings.txt"
+
 COMBINATIONS = ASSETS / "captions" / "combinations.txt"
 
 ALIKE = 0.55
 """Cosine to a known word from which a word counts as known."""
+
 SHORT = 4
 """Letters from which a word that is in no list says anything."""
+
 MISSPELT, MISSPELT_SHORT = 0.8, 0.75
 """Share of letters in common from which a word that the text encoder does not have is a misspelling; the second for
 words of up to five letters, one of which may be wrong."""
 
 NEAREST, NAMED = 2, 4
 """Phrases, and words, that a warning names."""
+
 JUDGED = 64
 """Words of a prompt that are looked at; text encoders read about as many."""
 
@@ -202,3 +205,35 @@ def _combinations() -> tuple[_Combination, ...]:
         without = [frozenset(cell[1:].split("|")) for cell in row if cell.startswith("-")]
         result.append(_Combination(tuple(groups), frozenset().union(*without)))
     return tuple(result)
+
+_ENDINGS = (
+    ("ies", "y"), ("ied", "y"), ("es", ""), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("er", ""),
+    ("er", "e"), ("est", ""), ("ly", ""), ("ily", "y"), ("wards", "ward"), ("ation", "ate"),
+    ("ion", ""), ("ion", "e"), ("ness", ""), ("ful", ""), ("less", ""),
+)  # fmt: skip
+"""Of English words, and what stands in their place in the plain form."""
+
+_IRREGULAR = dict(
+    pair.split("/")
+    for pair in (
+        "ran/run went/go gone/go came/come sat/sit stood/stand lay/lie lain/lie lying/lie laid/lay threw/throw "
+        "thrown/throw took/take taken/take knelt/kneel fell/fall fallen/fall kept/keep held/hold swung/swing "
+        "hung/hang bent/bend made/make gave/give given/give got/get began/begin begun/begin struck/strike "
+        "leapt/leap leant/lean slid/slide spun/spin swam/swim rose/rise risen/rise shook/shake caught/catch "
+        "fought/fight drank/drink did/do done/do feet/foot men/man women/woman children/child knives/knife"
+    ).split()
+)
+"""Forms that no ending explains, and their plain forms."""
+
+
+def forms(word: str) -> Iterator[str]:
+    """The word, and the plain forms that it may come from: "waves", "wave", "wav"."""
+    yield word
+    if word in _IRREGULAR:
+        yield _IRREGULAR[word]
+    for ending, instead in _ENDINGS:
+        stem = word.removesuffix(ending)
+        if stem != word and len(stem) > 1:
+            yield stem + instead
+            if not instead and len(stem) > 3 and stem[-1] == stem[-2]:  # "jogging"
+                yield stem[:-1]

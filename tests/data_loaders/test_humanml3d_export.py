@@ -17,7 +17,7 @@ from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.source import Source
 from motion_diffusion.atomic_io import MARK
 from motion_diffusion.errors import InputError
-from motion_diffusion.locks import locked
+from motion_diffusion.atomic_io import locked
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test", "train", "train", "test")
 

@@ -17,7 +17,7 @@ from data_loaders.load_motion import read_motion
 from motion_diffusion.body.body_fit import LIMITS
 from motion_diffusion.body.heading import heading, to_origin, turn
 from motion_diffusion.body.motion import Motion
-from motion_diffusion.body.representation import encode, to_relative
+from motion_diffusion.body.features import encode, to_relative
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import turned
 from motion_diffusion.body.skeleton import FPS, JOINTS, forward_kinematics

@@ -9,7 +9,7 @@ from guidance.goals.goal_set import GoalSet, Joint, Waypoint
 from guidance.goals.observation import Observation
 from guidance.protocol import GuidanceProblem
 from guidance.windows import Separate
-from motion_diffusion.body.representation import encode
+from motion_diffusion.body.features import encode
 from motion_diffusion.diffusion.samplers import estimate_from_x0
 from motion_diffusion.diffusion.schedule import cosine
 

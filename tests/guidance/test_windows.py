@@ -7,7 +7,7 @@ import torch
 
 from guidance.windows import Separate, Spliced, Woven
 from motion_diffusion.body.heading import heading, to_origin, turn
-from motion_diffusion.body.representation import encode
+from motion_diffusion.body.features import encode
 
 STARTS, LENGTHS = (0, 25, 50), (45, 45, 30)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from motion_diffusion.body.least_squares import VELOCITY_WEIGHT, least_squares
+from motion_diffusion.body.features import VELOCITY_WEIGHT, least_squares
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from motion_diffusion.errors import InputError
-from motion_diffusion.locks import locked
+from motion_diffusion.atomic_io import locked
 
 HOLDS = """
 import sys, time
-from motion_diffusion.locks import locked
+from motion_diffusion.atomic_io import locked
 
 with locked(sys.argv[1], "--out"):
     print("here", flush=True)
