@@ -19,7 +19,8 @@ from torch.nn.functional import max_pool1d, pad
 
 from guidance.goals.goal_set import GoalSet
 from guidance.goals.orientations import turns_wanted, with_ends
-from motion_diffusion.body.body_fit import PINNED, Pulls, fit_frames, fit_motion
+from motion_diffusion.body.body_fit import fit_frames, fit_motion
+from motion_diffusion.body.fit_energy import CONSTRAINT_WEIGHT, PositionTargets
 from motion_diffusion.body.foot_contacts import DEEP, FootContact, detect_contacts, feet_level, floor_height
 from motion_diffusion.body.heading import gaussian
 from motion_diffusion.body.motion_metrics import TOES, bone_length_errors, foot_skating_ratio
@@ -97,31 +98,31 @@ def clean_up(
     target = given + lifted[:, None, None] * UP
     stands: list[FootContact] = []
 
-    def wanted(body: Rig) -> Pulls:
+    def wanted(body: Rig) -> PositionTargets:
         """The goals, and where these say nothing that feet which are found to stand, now or before, do."""
         if feet:
             stands.extend(detect_contacts(body.joints, floor))
         standing, asked = _held(stands, len(body.root)), places.target_for(body.joints)
         mask = asked.mask & ~left
-        weights = torch.where(mask, PINNED, standing.weights)
+        weights = torch.where(mask, CONSTRAINT_WEIGHT, standing.weights)
         values = torch.where(mask, asked.values, standing.values)
-        return Pulls(values, weights, turns_wanted(turns if exact else [], body))
+        return PositionTargets(values, weights, turns_wanted(turns if exact else [], body))
 
     fixed = None if kept is None else kept[1]
-    body = fit_motion(target, body, wanted=wanted, floor=floor if feet else None, kept=fixed)
+    body = fit_motion(target, body, targets=wanted, floor=floor if feet else None, kept=fixed)
     if exact:
         body = with_ends(turns, body, fixed)
     return body, _report(given, body, lifted, goals, exact=exact, tolerance=tolerance)
 
 
-def _held(stands: list[FootContact], frames: int) -> Pulls:
+def _held(stands: list[FootContact], frames: int) -> PositionTargets:
     """What stands ask of a motion of so many frames; of those that overlap, the first."""
     values = torch.zeros(frames, len(JOINTS), 3, dtype=torch.float64)
     weights = torch.zeros_like(values)
     for stand in reversed(stands):
         values[stand.start : stand.end, stand.joint] = stand.place
         weights[stand.start : stand.end, stand.joint] = STAND_WEIGHT
-    return Pulls(values, weights)
+    return PositionTargets(values, weights)
 
 
 def _lift(joints: Tensor) -> Tensor:

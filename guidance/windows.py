@@ -10,9 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from motion_diffusion.body.features import displaced
 from motion_diffusion.body.heading import heading, turn
 from motion_diffusion.body.representation import Representation
-from motion_diffusion.body.features import displaced
 
 
 class Timeline(Protocol):

@@ -1,29 +1,30 @@
 """Atomic file writes, tensors and JSON on disk, and the cache folder."""
 
 from __future__ import annotations
+
 import errno
 import os
 import re
 import shutil
+import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TypeVar
 from uuid import uuid4
+
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from motion_diffusion.errors import InputError
-import socket
-from collections.abc import Iterator
-from datetime import datetime
 
+from motion_diffusion.errors import InputError
 
 T = TypeVar("T")
 
@@ -153,6 +154,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, 
 def cache_folder() -> Path:
     """`motion-diffusion` in the user's cache folder: in $XDG_CACHE_HOME, else in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motion-diffusion"
+
 
 LOCK = ".lock"
 

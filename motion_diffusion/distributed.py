@@ -12,8 +12,8 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
 
-from motion_diffusion.errors import InputError
 from motion_diffusion.atomic_io import locked
+from motion_diffusion.errors import InputError
 
 T = TypeVar("T")
 

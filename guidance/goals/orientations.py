@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 from guidance.goals.base import Direction, Quaternion, Span, asking
 from guidance.goals.heading import TURNED
 from guidance.goals.observation import Observation
-from motion_diffusion.body.body_fit import PINNED, Turns, smoothness
+from motion_diffusion.body.fit_energy import CONSTRAINT_WEIGHT, OrientationTargets, smoothness
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import from_quaternion, orientations, rotation_vectors, shortest_arc, turned
 from motion_diffusion.body.skeleton import JOINTS, OFFSETS, PARENTS
@@ -127,7 +127,7 @@ class Orientation(Span):
         return f"{said}: {math.degrees(off.max().item()) if len(off) else 0.0:.1f}° off"
 
 
-def turns_wanted(goals: Sequence[Orientation], body: Rig) -> Turns | None:
+def turns_wanted(goals: Sequence[Orientation], body: Rig) -> OrientationTargets | None:
     """How the joints of a body that points tell of should be turned for these goals; None without any."""
     if not goals:
         return None
@@ -138,18 +138,18 @@ def turns_wanted(goals: Sequence[Orientation], body: Rig) -> Turns | None:
         at = slice(rows.start, rows.stop)
         wanted = goal.turned(body.world[at, goal.index])
         if goal.joint not in FROM:
-            values[at, goal.index], weights[at, goal.index] = wanted, PINNED * goal.held()
+            values[at, goal.index], weights[at, goal.index] = wanted, CONSTRAINT_WEIGHT * goal.held()
             continue
         origin, farthest = FROM[goal.joint]
         begun = body.world[at, origin]
         turn = rotation_vectors(begun.mT @ wanted)
         over = (turn.norm(dim=-1) > math.radians(farthest))[:, None, None]
         values[at, origin] = torch.where(over, wanted @ turned(-_shortened(turn, farthest)), values[at, origin])
-        weights[at, origin] = torch.where(over, PINNED * torch.eye(3).double(), weights[at, origin])
+        weights[at, origin] = torch.where(over, CONSTRAINT_WEIGHT * torch.eye(3).double(), weights[at, origin])
         free = (weights[at, NECK] == 0).all(-1).all(-1)[:, None, None] & (goal.joint == "head")
         values[at, NECK] = torch.where(free, begun @ turned(turn / 2), values[at, NECK])
         weights[at, NECK] = torch.where(free, SHARED * torch.eye(3).double(), weights[at, NECK])
-    return Turns(values, weights)
+    return OrientationTargets(values, weights)
 
 
 def with_ends(goals: Sequence[Orientation], body: Rig, kept: Tensor | None = None) -> Rig:

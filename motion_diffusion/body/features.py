@@ -12,19 +12,19 @@ frame, which has no next one; here it repeats the steps of the frame before.
 """
 
 from __future__ import annotations
+
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
+
 import torch
 from torch import Tensor
+
 from motion_diffusion.body.heading import Convention, heading, turn
 from motion_diffusion.body.rotations import about_y, bone_rotations, to_6d
 from motion_diffusion.body.skeleton import FEET
 from motion_diffusion.errors import InputError
-from functools import lru_cache
-
 
 LAYOUT: Mapping[str, slice] = MappingProxyType(
     {
@@ -36,13 +36,10 @@ LAYOUT: Mapping[str, slice] = MappingProxyType(
     }
 )
 """Where each group of features stands in a frame."""
-
 FEATURES = 263
 """Numbers a frame."""
-
 CONTACT_THRESHOLD = 0.002
 """A foot's joint is in contact if its squared displacement to the next frame is below this, m² (HumanML3D)."""
-
 SCALED_TOGETHER = (slice(0, 1), slice(1, 3), slice(3, 4), *(LAYOUT[name] for name in list(LAYOUT)[1:]))
 """Features that share one standard deviation: yaw, the path on the floor, height, and each of the other groups."""
 
@@ -207,6 +204,7 @@ def _on_the_floor(steps: Tensor, angle: Tensor) -> Tensor:
     """(x, z) steps (..., F, 2) turned about the vertical by angle (..., F)."""
     x, z = steps.unbind(-1)
     return torch.stack([x * angle.cos() + z * angle.sin(), z * angle.cos() - x * angle.sin()], dim=-1)
+
 
 VELOCITY_WEIGHT = 1000.0
 """w: how much a velocity counts against a position. It averages positions over about √w ≈ 32 frames."""

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.body.body_fit import fit_frames
-from motion_diffusion.body.heading import heading, turn
 from motion_diffusion.body.features import encode
+from motion_diffusion.body.heading import heading, turn
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import about_y
 from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS

@@ -1,19 +1,25 @@
 """The normalised features that a network sees."""
 
 from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
+
 import torch
 from torch import Tensor
-from motion_diffusion.body.heading import Convention, heading, turn
-from motion_diffusion.body.rotations import about_y, bone_rotations, to_6d
-from motion_diffusion.body.skeleton import FEET
-from motion_diffusion.errors import InputError
-from motion_diffusion.body.features import LAYOUT, FEATURES, SCALED_TOGETHER, decode, decode_positions, write_positions, check_groups
 
+from motion_diffusion.body.features import (
+    FEATURES,
+    LAYOUT,
+    SCALED_TOGETHER,
+    check_groups,
+    decode,
+    decode_positions,
+    write_positions,
+)
+from motion_diffusion.errors import InputError
 
 Observed = tuple[Tensor, Tensor]
 """(values, mask), each (..., F, J, 3): world positions in metres that are known where the mask is true."""

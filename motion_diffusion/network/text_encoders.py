@@ -1,24 +1,23 @@
 """Words → vectors, behind one small interface: a static embedding that ships with the project, or a larger encoder."""
 
 from __future__ import annotations
-from collections.abc import Sequence
-from functools import lru_cache
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
+
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.errors import InputError
 from motion_diffusion.network.text_cache import CachedEncoder
-import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
-from importlib.util import find_spec
-from typing import Any
-
 
 STATIC_EMBEDDING = ASSETS / "text"
 """Vectors and tokenizer of the static embedding; `distil.py` there made them."""
@@ -76,6 +75,7 @@ def text_encoder(name: str) -> TextEncoder:
     if kind != "transformers" or not model:
         raise InputError(f"unknown text encoder {name!r}; choose static, clip or transformers:<name or folder>")
     return CachedEncoder(TransformersEncoder(model))
+
 
 MAX_WORDS = 77
 """No text is longer, in any encoder: CLIP's limit."""
@@ -198,6 +198,7 @@ class TransformersEncoder:
 
     def _checked(self) -> AbstractContextManager[None]:
         return _refused(f"transformers:{self.name}", _A_NAME if self._folder is None else _A_FOLDER)
+
 
 _A_FOLDER = "give a folder with the config.json, tokenizer and model.safetensors of a text encoder"
 

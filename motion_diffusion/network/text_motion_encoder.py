@@ -6,17 +6,24 @@ embedding. As in TMR (Petrovich et al. 2023) two transformers are trained by con
 """
 
 from __future__ import annotations
+
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+
 from motion_diffusion import pretrained
+from motion_diffusion.atomic_io import atomic, read_json
+from motion_diffusion.body.features import encode
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.body.representation import Representation
-from motion_diffusion.body.features import encode
+from motion_diffusion.errors import InputError
 from motion_diffusion.network.denoiser import (
     Block,
     Depth,
@@ -31,13 +38,6 @@ from motion_diffusion.network.denoiser import (
     sinusoids,
 )
 from motion_diffusion.network.text_encoders import text_encoder
-import json
-from dataclasses import asdict, dataclass
-from typing import Literal
-from torch import Tensor
-from motion_diffusion.atomic_io import atomic, read_json
-from motion_diffusion.errors import InputError
-
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,7 @@ def contrast(matcher: TextMotionEncoder, motions: Tensor, texts: Tensor, same: T
     logits = matcher.log_scale.exp().clamp(max=100) * motions @ texts.T
     wanted = same / same.sum(1, keepdim=True)
     return (F.cross_entropy(logits, wanted) + F.cross_entropy(logits.T, wanted)) / 2
+
 
 FIT = "fit.json"
 

@@ -5,15 +5,16 @@ file works like any other, and nothing is said about its prompts.
 """
 
 from __future__ import annotations
+
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
+
 from motion_diffusion.atomic_io import atomic, read_json
 from motion_diffusion.errors import InputError
-import re
-
 
 KNOWN = "known.json"
 

@@ -8,19 +8,20 @@ has them together (assets/captions/combinations.txt).
 """
 
 from __future__ import annotations
+
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.network.text_encoders import StaticEmbedding, text_encoder
-from collections.abc import Iterator
 from motion_diffusion.prompts.known_actions import Known, words_of
-
 
 EVERYDAY = ASSETS / "captions" / "everyday.txt"
 
@@ -205,6 +206,7 @@ def _combinations() -> tuple[_Combination, ...]:
         without = [frozenset(cell[1:].split("|")) for cell in row if cell.startswith("-")]
         result.append(_Combination(tuple(groups), frozenset().union(*without)))
     return tuple(result)
+
 
 _ENDINGS = (
     ("ies", "y"), ("ied", "y"), ("es", ""), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("er", ""),

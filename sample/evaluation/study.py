@@ -19,10 +19,9 @@ from tqdm.auto import tqdm
 
 from data_loaders.clip import Clip
 from guidance.compose import Method, parse_methods
-from motion_diffusion.atomic_io import check_place
+from motion_diffusion.atomic_io import check_place, locked
 from motion_diffusion.body.skeleton import FPS, KEY_JOINTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.atomic_io import locked
 from motion_diffusion.model import MotionModel
 from motion_diffusion.option_ranges import Range, check_ranges
 from sample.evaluation.action_classifier import ActionClassifier

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from guidance.foot_cleanup import clean_up
 from guidance.goals.goal_set import GoalSet, Orientation, Pose, load_goals
 from guidance.goals.orientations import AHEAD, FINGERS, FROM
-from motion_diffusion.body.body_fit import HINGES
+from motion_diffusion.body.joint_angles import HINGES
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.motion_metrics import bone_length_range
 from motion_diffusion.body.rig import REST

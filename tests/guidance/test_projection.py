@@ -9,8 +9,8 @@ from guidance.goals.goal_set import GoalSet, Joint, Pose, Waypoint
 from guidance.goals.observation import Observation
 from guidance.projection import ProjectionOptions, Projector, projection, turning
 from guidance.protocol import GuidanceProblem
-from motion_diffusion.body.heading import heading
 from motion_diffusion.body.features import encode
+from motion_diffusion.body.heading import heading
 from motion_diffusion.diffusion.samplers import estimate_from_x0
 from tests.guidance.conftest import missed
 

@@ -6,9 +6,11 @@ import torch
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from motion_diffusion.body import body_fit
-from motion_diffusion.body.body_fit import HINGES, LIMITS, PINNED, Pulls, fit_frames, fit_motion
+from motion_diffusion.body import body_fit, fit_energy, joint_angles
+from motion_diffusion.body.body_fit import fit_frames, fit_motion
+from motion_diffusion.body.fit_energy import CONSTRAINT_WEIGHT, PositionTargets
 from motion_diffusion.body.heading import gaussian
+from motion_diffusion.body.joint_angles import HINGE_LIMITS, HINGES
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import relative_to_parents
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS, forward_kinematics
@@ -20,7 +22,7 @@ def noise(like, size, seed=0):
 
 def pin(values, mask):
     """Goals that do not depend on the motion."""
-    return lambda body: Pulls(values, PINNED * mask.double())
+    return lambda body: PositionTargets(values, CONSTRAINT_WEIGHT * mask.double())
 
 
 def nothing(points):
@@ -55,17 +57,18 @@ def test_bones_keep_their_lengths_and_hinges_bend_one_way_whatever_the_points_ar
     for name, axis in HINGES.items():
         turns = Rotation.from_matrix(rig.rotations[:, JOINTS.index(name)].numpy()).as_rotvec()
         np.testing.assert_allclose(np.cross(turns, axis), 0, atol=1e-9)
-        assert (turns @ np.array(axis)).min() > LIMITS[JOINTS.index(name)] - 1e-9
+        assert (turns @ np.array(axis)).min() > HINGE_LIMITS[JOINTS.index(name)] - 1e-9
 
 
 def test_ball_joints_keep_to_their_ranges(walks, monkeypatch):
     """Softly: whatever the points are, they go less far beyond, and walks do not come there."""
     wild = walks[1][:40].double() + noise(walks[1][:40], 0.3)
     within = fit_frames(wild, 20.0)
-    monkeypatch.setattr(body_fit, "RANGE_WEIGHT", 0.0)
+    monkeypatch.setattr(fit_energy, "RANGE_WEIGHT", 0.0)
     free, walking = fit_frames(wild, 20.0), fit_frames(walks[1][:40], 20.0)
     beyond = [
-        body_fit._out_of_range(body_fit._angles(rig.rotations)).square().mean() for rig in (within, free, walking)
+        joint_angles.beyond_range(joint_angles.joint_angles(rig.rotations)).square().mean()
+        for rig in (within, free, walking)
     ]
     assert beyond[0] < 0.5 * beyond[1]
     assert beyond[2] == 0
@@ -73,7 +76,7 @@ def test_ball_joints_keep_to_their_ranges(walks, monkeypatch):
 
 def test_the_ranges_of_right_joints_are_mirrored():
     """A reflection in x turns a rotation vector (x, y, z) into (x, −y, −z)."""
-    left, right = (body_fit._range(JOINTS.index(f"{side}_hip")) for side in ("left", "right"))
+    left, right = (joint_angles.joint_range(JOINTS.index(f"{side}_hip")) for side in ("left", "right"))
     assert left[0].tolist() == right[0].tolist()
     assert (-right[1:]).flip(1).tolist() == left[1:].tolist()
 
@@ -90,8 +93,8 @@ def test_hinges_are_straight_at_their_limits():
             joints = Rig(rotations[None], torch.zeros(1, 3, dtype=torch.float64), 20.0).joints[0]
             return (joints[end] - joints[parent]).norm().item()
 
-        assert reach(LIMITS[joint]) > max(reach(LIMITS[joint] + 0.02), reach(LIMITS[joint] - 0.02))
-        assert -0.2 < LIMITS[joint] < 0
+        assert reach(HINGE_LIMITS[joint]) > max(reach(HINGE_LIMITS[joint] + 0.02), reach(HINGE_LIMITS[joint] - 0.02))
+        assert -0.2 < HINGE_LIMITS[joint] < 0
 
 
 def test_frames_are_fitted_each_for_itself(points):
@@ -104,18 +107,18 @@ def test_frames_are_fitted_each_for_itself(points):
 @pytest.mark.parametrize("bend", [None, 16.0])
 def test_the_gradient_is_that_of_the_energy(points, body, bend):
     """Of all terms together, by central differences along random directions."""
-    problem = body_fit._Problem(points, bend=bend)
+    problem = fit_energy.FitEnergy(points, bend=bend)
     start = fit_frames(points + noise(points, 0.05, seed=1), 20.0)
-    bent = torch.zeros(len(points), body_fit.SIZE, dtype=torch.float64)
+    bent = torch.zeros(len(points), joint_angles.UNKNOWNS, dtype=torch.float64)
     bent[:, -3 - len(HINGES) : -3] = 0.2  # away from their limits, at which hinges stop
-    start = body_fit._moved(body_fit._Body(start.rotations, start.root, start.fps), bent)
-    pulls = Pulls(points + 0.1, noise(points, 1.0, seed=2).abs())
+    start = joint_angles.apply_step(joint_angles.FittedBody(start.rotations, start.root, start.fps), bent)
+    pulls = PositionTargets(points + 0.1, noise(points, 1.0, seed=2).abs())
     _, gradient = problem.normal(start, pulls)
     for seed in range(4):
         way = noise(gradient, 1e-6, seed)
 
         def energy(sign, way=way):
-            moved = body_fit._moved(start, sign * way)
+            moved = joint_angles.apply_step(start, sign * way)
             return problem.energy(moved, pulls)
 
         slope = (energy(1) - energy(-1)).sum().item() / 2
@@ -124,7 +127,7 @@ def test_the_gradient_is_that_of_the_energy(points, body, bend):
 
 def test_a_banded_step_is_that_of_the_full_matrix():
     draws = torch.Generator().manual_seed(0)
-    frames, n = 7, body_fit.SIZE
+    frames, n = 7, joint_angles.UNKNOWNS
     rows = torch.randn(frames * n, frames * n, generator=draws, dtype=torch.float64)
     full = (rows @ rows.mT).view(frames, n, frames, n)
     for i in range(frames):
@@ -151,8 +154,8 @@ def test_frames_are_fitted_as_if_each_were_alone(walks):
 def test_nothing_is_nearer(walks, monkeypatch):
     """scipy's optimiser, from the pose that was found and from others, finds none that is nearer to a frame."""
     wanted = walks[2][10].double() + noise(walks[2][10], 0.05)
-    monkeypatch.setattr(body_fit, "SETTLED", (0.0, 0.0))
-    monkeypatch.setattr(body_fit, "RANGE_WEIGHT", 0.0)
+    monkeypatch.setattr(body_fit, "CONVERGED", (0.0, 0.0))
+    monkeypatch.setattr(fit_energy, "RANGE_WEIGHT", 0.0)
     found = fit_frames(wanted[None], 20.0, rounds=100)
     turning = [joint for joint in range(22) if joint in PARENTS]
 
@@ -173,7 +176,7 @@ def test_nothing_is_nearer(walks, monkeypatch):
         least.append(np.full(3, -np.inf))
         if (name := JOINTS[joint]) in HINGES:
             angle = Rotation.from_matrix(found.rotations[0, joint].numpy()).as_rotvec() @ np.array(HINGES[name])
-            least[-1] = np.array([min(LIMITS[joint] - angle, -1e-9)])
+            least[-1] = np.array([min(HINGE_LIMITS[joint] - angle, -1e-9)])
     bounds, rng = (np.concatenate(least), np.inf), np.random.default_rng(0)
     here = (difference(np.zeros(len(bounds[0]))) ** 2).sum()
     for size in (0.0, 0.1, 0.1):
@@ -192,7 +195,7 @@ def test_goals_are_met(points, body, seed):
         frame, joint = (int(torch.randint(n, (), generator=draws)) for n in (60, 22))
         mask[frame, joint] = torch.rand(3, generator=draws) > 0.2
     free = fit_frames(points, 20.0)
-    rig = fit_motion(points, free, wanted=pin(values, mask))
+    rig = fit_motion(points, free, targets=pin(values, mask))
     assert ((rig.joints - values).abs() * mask).max() < 5e-5
     bends = lambda joints: joints.diff(n=2, dim=0).norm(dim=-1).max()  # noqa: E731
     assert bends(rig.joints) < 2 * bends(free.joints) + 0.05
@@ -205,7 +208,7 @@ def test_what_is_out_of_reach_is_reached_as_far_as_the_body_goes(points):
     values[30, pelvis] = torch.tensor([0.0, 0.9, 0.0], dtype=torch.float64)
     values[30, foot] = torch.tensor([-0.1, 3.0, 0.0], dtype=torch.float64)
     mask[30, [pelvis, foot]] = True
-    rig = fit_motion(points, fit_frames(points, 20.0), wanted=pin(values, mask))
+    rig = fit_motion(points, fit_frames(points, 20.0), targets=pin(values, mask))
     way = rig.joints[30, foot] - rig.joints[30, JOINTS.index("right_hip")]
     leg = BONE_LENGTHS[[JOINTS.index(f"right_{name}") for name in ("knee", "ankle", "foot")]].sum()
     assert way.norm() > 0.9 * leg
@@ -219,7 +222,7 @@ def test_frames_that_are_kept_stay_to_the_bit(points, body):
     kept[:20] = kept[45:] = True
     values, mask = body.joints.clone(), nothing(points)[1]
     values[30, 0], mask[30, 0] = values[30, 0] + 0.1, True
-    rig = fit_motion(body.joints, body, wanted=pin(values, mask), kept=kept)
+    rig = fit_motion(body.joints, body, targets=pin(values, mask), kept=kept)
     assert torch.equal(rig.rotations[kept], body.rotations[kept])
     assert torch.equal(rig.root[kept], body.root[kept])
     np.testing.assert_allclose(rig.joints[30, 0], values[30, 0], atol=1e-5)
@@ -236,8 +239,8 @@ def test_long_motions_are_fitted_in_pieces(points, monkeypatch):
     sunk = points - torch.tensor([0.0, 0.1, 0.0])
     start = fit_frames(sunk, 20.0)
     whole = fit_motion(sunk, start, floor=0.0)
-    monkeypatch.setattr(body_fit, "PIECE", 20)
-    monkeypatch.setattr(body_fit, "OVERLAP", 15)
+    monkeypatch.setattr(body_fit, "PIECE_FRAMES", 20)
+    monkeypatch.setattr(body_fit, "OVERLAP_FRAMES", 15)
     pieces = fit_motion(sunk, start, floor=0.0)
     np.testing.assert_allclose(pieces.joints, whole.joints, atol=0.15)
     bends = [rig.joints.diff(n=2, dim=0).norm(dim=-1)[17:42].max() for rig in (pieces, whole)]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from motion_diffusion.errors import InputError
 from motion_diffusion.atomic_io import locked
+from motion_diffusion.errors import InputError
 
 HOLDS = """
 import sys, time

@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.features import decode
+from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rotations import in_the_world
 from motion_diffusion.body.skeleton import FPS, JOINTS, forward_kinematics
 from motion_diffusion.errors import InputError

@@ -15,8 +15,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from motion_diffusion.network.text_encoders import ClipEncoder
-from motion_diffusion.network.text_encoders import text_encoder
+from motion_diffusion.network.text_encoders import ClipEncoder, text_encoder
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] a person walks runs left right then é 走る".split()
 TEXTS = ["a person walks", "runs left then right then left", "é 走る unheard", "then"]

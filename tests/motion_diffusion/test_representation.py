@@ -9,8 +9,18 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from motion_diffusion.body.features import (
+    FEATURES,
+    LAYOUT,
+    decode,
+    decode_positions,
+    displaced,
+    encode,
+    from_relative,
+    to_relative,
+    with_positions,
+)
 from motion_diffusion.body.heading import Convention, heading, to_origin, turn
-from motion_diffusion.body.features import FEATURES, LAYOUT, decode, decode_positions, displaced, encode, from_relative, to_relative, with_positions
 from motion_diffusion.body.representation import Representation
 from motion_diffusion.body.skeleton import FEET
 from motion_diffusion.errors import InputError

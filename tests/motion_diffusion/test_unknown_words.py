@@ -14,10 +14,8 @@ from pathlib import Path
 import pytest
 
 from motion_diffusion.assets import ASSETS
-from motion_diffusion.prompts.known_actions import Known, KnownAction, read_known
-from motion_diffusion.prompts.unknown_words import unknown_in
-from motion_diffusion.prompts.unknown_words import forms
-from motion_diffusion.prompts.known_actions import words_of
+from motion_diffusion.prompts.known_actions import Known, KnownAction, read_known, words_of
+from motion_diffusion.prompts.unknown_words import forms, unknown_in
 
 HERE = Path(__file__).parent
 

@@ -10,7 +10,7 @@ import torch
 
 from guidance.goals.goal_set import GoalSet, load_goals
 from motion_diffusion.assets import ASSETS
-from motion_diffusion.body.body_fit import HINGES, LIMITS
+from motion_diffusion.body.joint_angles import HINGE_LIMITS, HINGES
 from motion_diffusion.body.motion import AGREE, Motion, disagreement
 from motion_diffusion.body.motion_metrics import bone_length_range
 from motion_diffusion.body.rig import Rig
@@ -71,7 +71,7 @@ def test_a_motion_is_that_of_a_body(motions, name, tmp_path):
     assert disagreement(motion.joints, motion.rotations) < AGREE
     for hinge, axis in HINGES.items():
         turns = np.array([math.atan2(*_sine_and_cosine(r, axis)) for r in motion.rotations[:, JOINTS.index(hinge)]])
-        assert turns.min() > LIMITS[JOINTS.index(hinge)] - 1e-5
+        assert turns.min() > HINGE_LIMITS[JOINTS.index(hinge)] - 1e-5
     assert motion.joints[..., 1].min() > -0.02
     assert all(residual.worst < 1e-4 for residual in goals.residuals(motion.joints, motion.rig.world))
     motion.save(tmp_path / "motion.npz")
