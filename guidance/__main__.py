@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from data_loaders.load_motion import read_motion
 from guidance.analysis.compare import compare
 from guidance.analysis.evolution import evolution
 from guidance.analysis.hook import hook
-from guidance.analysis.output import Result
 from guidance.analysis.page import PAGE, write_page
 from guidance.analysis.runs import Chain, alike
 from guidance.analysis.share import share
 from guidance.analysis.survival import answering, exact, frozen, path_covariance
+from guidance.analysis.table import Result
 from guidance.analysis.undoing import undoing
 from guidance.classifier import ClassifierOptions, Scale
 from guidance.compose import Strength
-from guidance.goals.goal_set import load_goals
+from guidance.goals.goal_file import load_goals
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.atomic_io import check_place
 from motion_diffusion.body.motion import MAX_SECONDS
@@ -159,7 +160,7 @@ class Undoing(Guided):
 
     def results(self) -> Iterator[Result]:
         """One figure."""
-        yield undoing(self.chains(), load_goals(self.goals), self.guidance, self.scale)
+        yield undoing(self.chains(), load_goals(self.goals, read_motion=read_motion), self.guidance, self.scale)
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class Evolution(Guided):
 
     def results(self) -> Iterator[Result]:
         """One figure."""
-        yield evolution(self.chains(), load_goals(self.goals), self.guidance, self.scale)
+        yield evolution(self.chains(), load_goals(self.goals, read_motion=read_motion), self.guidance, self.scale)
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class Compare(Guided):
 
     def results(self) -> Iterator[Result]:
         """One figure, and a table."""
-        yield compare(self.chains(), load_goals(self.goals), self.guidance, self.scale)
+        yield compare(self.chains(), load_goals(self.goals, read_motion=read_motion), self.guidance, self.scale)
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ class Page:
 def draw_beside(tables: Sequence[Path]) -> list[Path]:
     """Draw the figures of CSV files, beside each. Returns their paths."""
     # A command stands above all rooms: here, and nowhere else, guidance reaches up to visualize.
-    from visualize.plots.drawing import draw
+    from visualize.plots.registry import draw
 
     return [path for table in tables for path in draw([table], table.parent)]
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from guidance.classifier import ClassifierOptions, classifier
-from guidance.goals.goal_set import GoalSet, PathGoal, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import PathGoal, Waypoint
 from guidance.gp_displacement import Displacement
 from guidance.projection import projection
 from guidance.protocol import GuidanceProblem

@@ -15,7 +15,8 @@ from tqdm.auto import tqdm
 
 from guidance.compose import EXACT, Guidance, Method, MethodOptions, Strength, check_segments, parse_methods
 from guidance.foot_cleanup import CleanUp, clean_up
-from guidance.goals.goal_set import GoalSet, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Waypoint
 from guidance.protocol import Function, GuidanceProblem
 from guidance.two_stage import check_stages, with_paths
 from guidance.windows import Separate, Timeline, Woven

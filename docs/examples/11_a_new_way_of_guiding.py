@@ -20,8 +20,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from data_loaders.load_motion import read_motion
 from guidance.classifier import ClassifierOptions, classifier
-from guidance.goals.goal_set import load_goals
+from guidance.goals.goal_file import load_goals
 from guidance.projection import projection
 from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.motion_metrics import foot_skating_ratio
@@ -65,7 +66,7 @@ def main() -> None:
     options = parse_arguments(Options)
     if options.most < 1:
         raise InputError(f"--most is {options.most}; a step is taken 1 time or more")
-    model, goals = MotionModel.load(options.model), load_goals(options.goals)
+    model, goals = MotionModel.load(options.model), load_goals(options.goals, read_motion=read_motion)
     goals.check(options.frames)
     lengths = torch.tensor([options.frames] * options.motions)
     task = GuidanceProblem.of(model, [goals] * options.motions, lengths)

@@ -7,11 +7,14 @@ by a clip or by imputed goals, and the mean moves by B·(new − old): much or l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+from matplotlib.figure import Figure
 
-from guidance.analysis.output import Result, Row
+from guidance.analysis.style import WIDTH, label, legend, line, model_styles, panels, time_axis
+from guidance.analysis.table import Result, Row, floats, group_by
 from motion_diffusion.diffusion.prediction import PREDICTIONS, defined_on
 from motion_diffusion.diffusion.samplers import clip, estimate_from_x0, with_hook
 from motion_diffusion.diffusion.schedule import Schedule
@@ -71,3 +74,34 @@ def hook(schedule: Schedule, steps: int, error: float, *, count: int = 2000, see
         f"hook ({what}): through an untouched x0 the mean is the direct formula, to {most:.0e}; clipped, it moves at "
         f"t = {schedule.T} by {touched} (share of numbers clipped).",
     )
+
+
+LEAST = 1e-17
+"""Less is drawn as this, on an axis of logarithms."""
+
+
+def hook_figure(rows: Sequence[Row]) -> Figure:
+    """The figure of `python -m guidance hook`."""
+    first, T = rows[0], max(floats(rows, "t"))
+    types = group_by(rows, "prediction")
+    styles = model_styles({name: name for name in types})
+    steps = len(next(iter(types.values())))
+    error = 100 * floats(rows, "error")[0]
+    what = f"{first['schedule']} schedule, T = {T:g}, {steps} steps, outputs off by {error:g} %"
+    figure, axes = panels(1, 2, size=(11, 4.4), title=f"Through x̂0 or not?  ({what})")
+    for column, width in (("clipped", WIDTH), ("untouched", WIDTH / 2)):
+        for name, mine in types.items():
+            values = [max(value, LEAST) for value in floats(mine, column)]
+            line(axes[0], floats(mine, "t"), values, styles[name], f"{name}, x̂0 {column}", width=width)
+    for name, mine in types.items():
+        clipped = [100 * value for value in floats(mine, "share_clipped")]
+        line(axes[1], floats(mine, "t"), clipped, styles[name], name)
+    axes[0].set_yscale("log")
+    for axis, title, y_words in (
+        (axes[0], "mean through x̂0 against the direct formula", "difference of μ"),
+        (axes[1], "numbers of x̂0 that the clip to [−1, 1] changes", "%"),
+    ):
+        time_axis(axis, T)
+        label(axis, title=title, x="t (sampling goes to the right)", y=y_words)
+        legend(axis, place="center" if axis is axes[0] else "upper right")
+    return figure

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from guidance.analysis.output import Result
+from guidance.analysis.table import Result
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.errors import InputError
 

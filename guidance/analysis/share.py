@@ -11,8 +11,20 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from guidance.analysis.output import Result, Row
+from guidance.analysis.style import (
+    FAINT_INK,
+    PREDICTION_STYLES,
+    SMALL,
+    label,
+    legend,
+    line,
+    panels,
+    percent_axis,
+    time_axis,
+)
+from guidance.analysis.table import Result, Row, floats
 from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction, defined_on
 from motion_diffusion.diffusion.schedule import Schedule
 from motion_diffusion.errors import InputError
@@ -83,3 +95,42 @@ def _conclusion(what: str, rows: list[Row], allowed: dict[str, Prediction], cros
     ]
     crossing_words = f"; x0 and eps have the same weight at t = {crossed:.1f}, where SNR = 1" if crossed else ""
     return f"share of the network's output in mu ({what}): {'; '.join(parts)}{crossing_words}."
+
+
+LEAST = 1e-12
+"""Less is drawn as this, on axes of logarithms."""
+
+
+def share_figure(rows: Sequence[Row]) -> Figure:
+    """The figure of `python -m guidance share`."""
+    first, t = rows[0], floats(rows, "t")
+    names = [name for name in PREDICTION_STYLES if f"{name}_cy" in first]
+    what = f"{first['schedule']} schedule, T = {t[0]:g}, {len(t)} steps, data of standard deviation {first['std']}"
+    figure, axes = panels(2, 2, size=(11, 7.5), title=f"Whose is the step?  ({what})")
+    for axis, column, title, y in (
+        (axes[0], "cy", "The network's coefficient in μ", "|c_y|"),
+        (axes[1], "cx", "The coefficient of x_t in μ", "|c_x|"),
+        (axes[2], "share", "The network's share by coefficients", "|c_y| / (|c_x| + |c_y|)"),
+        (axes[3], "weighted", "The network's share by size", "share of the root mean square"),
+    ):
+        for name in names:
+            values = [max(abs(value), LEAST) for value in floats(rows, f"{name}_{column}")]
+            line(axis, t, values, PREDICTION_STYLES[name], name)
+        axis.set_yscale("log")
+        if column in ("share", "weighted"):
+            axis.set_ylim(1e-4, 1.3)
+            percent_axis(axis)
+        else:
+            axis.set_ylim(1e-5 if column == "cy" else 1e-2, 60)
+        time_axis(axis, t[0])
+        label(axis, title=title, x="t (sampling goes to the right)", y=y)
+    alpha = floats(rows, "alpha")
+    for other, words, side in (("eps", "SNR = 1", "left"), ("score", "α = σ² = {:.3f}", "right")):
+        at = crossing(rows, "x0_cy", f"{other}_cy") if {"x0", other} <= set(names) else None
+        if at is not None:
+            words = words.format(np.interp(at, t[::-1], alpha[::-1]))
+            for axis in axes:
+                axis.axvline(at, color=FAINT_INK, linewidth=0.9, linestyle=":")
+            axes[0].text(at, 30, f" {words} \n t = {at:.0f} ", fontsize=SMALL, color=FAINT_INK, ha=side, va="top")
+    legend(axes[0], columns=3, place="lower left")
+    return figure

@@ -17,12 +17,26 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from guidance.analysis.exact import gaussian_survival, mixture_mean, through
-from guidance.analysis.output import Result, Row, columns
+from guidance.analysis.exact_denoiser import gaussian_survival, mixture_mean, through
 from guidance.analysis.runs import Chain, Trace, confidence
+from guidance.analysis.style import (
+    LINE_STYLES,
+    PREDICTION_STYLES,
+    WIDTH,
+    band,
+    label,
+    legend,
+    line,
+    model_styles,
+    panels,
+    reference_line,
+    time_axis,
+)
+from guidance.analysis.table import Result, Row, columns, floats, group_by, rows_with
 from motion_diffusion.body.features import displaced
 from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction, defined_on
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, ancestral
@@ -31,7 +45,6 @@ from motion_diffusion.errors import InputError
 
 PUSH = 0.5
 """Metres that the path of the root is pushed to its left."""
-
 SHAPES = ("shift", "ramp")
 """Of a push over time: the same in all frames, so that the path no longer begins at the origin, as all paths of the
 data do; or growing from nothing in the first frame, so that it still does."""
@@ -111,9 +124,9 @@ def _kept_by(denoise: Denoise, schedule: Schedule, times: list[int], z: Tensor, 
     def finished(start: int, x: Tensor, denoise: Denoise) -> Tensor:
         return ancestral(denoise, x, schedule, times[start:], noise=iter(z[start + 1 :]).__next__)
 
-    plain = finished(0, schedule.prior_std * z[0], watched)
+    literal = finished(0, schedule.prior_std * z[0], watched)
     pushed = [finished(k, xs[k] + schedule.row(times[k])[0] * PUSH, denoise) for k in starts]
-    return [(final - plain).mean().item() / PUSH for final in pushed]
+    return [(final - literal).mean().item() / PUSH for final in pushed]
 
 
 def displacement(shape: str, frames: int, joints: int) -> Tensor:
@@ -141,13 +154,13 @@ def answering(chains: Sequence[Chain], *, pushes: int = 10, covariance: Tensor |
     steps = len(first.times) - 1
     starts = sorted({round(i) for i in np.linspace(0, steps - 1, pushes)})
     t = [first.times[k] for k in starts]
-    plain = [chain.run(words=f"{chain.model.name}, not pushed") for chain in chains]
+    literal = [chain.run(words=f"{chain.model.name}, not pushed") for chain in chains]
     for shape in SHAPES:
         truth: list[float] | None = None
         if covariance is not None:
             push = displacement(shape, first.frames, 1)[:, 0, 0]
             truth = gaussian_survival(covariance, push, first.model.schedule, first.times)[starts].tolist()
-        for chain, unpushed in zip(chains, plain, strict=True):
+        for chain, unpushed in zip(chains, literal, strict=True):
             name, schedule = chain.model.config.prediction, chain.model.schedule
             arithmetic = kept_when_frozen(chain.model.prediction, schedule, chain.times)
             kept_by_arithmetic = torch.tensor([arithmetic[k] * schedule.row(chain.times[k])[0] for k in starts])
@@ -170,20 +183,20 @@ def answering(chains: Sequence[Chain], *, pushes: int = 10, covariance: Tensor |
     return Result("survival-answering", rows, _conclusion(chains, rows))
 
 
-def _answer(chain: Chain, plain: Trace, shape: str, starts: Sequence[int]) -> list[Tensor]:
+def _answer(chain: Chain, literal: Trace, shape: str, starts: Sequence[int]) -> list[Tensor]:
     """For each step number in starts, the share (B,) of a push before that step that is left at the end."""
     model = chain.model
     representation = model.representation
     push = displacement(shape, chain.frames, 22 if representation.whole_body else 1).to(chain.z)
     push = push.expand(chain.z.shape[1], *push.shape)
-    path = chain.paths(plain.final)
+    path = chain.paths(literal.final)
     along = push[0, :, 0, [0, 2]]
     left = []
     for k in tqdm(starts, desc=f"{model.name}, {shape}", leave=False, disable=None):
-        x0 = plain.network[k]
+        x0 = literal.network[k]
         moved = representation.normalise(displaced(representation.denormalise(x0), push))
         alpha = model.schedule.row(chain.times[k])[0]
-        final = chain.run(start=k, x=plain.x[k] + alpha * (moved - x0)).final
+        final = chain.run(start=k, x=literal.x[k] + alpha * (moved - x0)).final
         change = chain.paths(final) - path
         left.append((change * along).sum((1, 2)) / along.square().sum())
     return left
@@ -209,3 +222,70 @@ def _conclusion(chains: Sequence[Chain], rows: Sequence[Row]) -> str:
         f"network answering ({chains[0].z.shape[1]} motions a model, {len(chains[0].times) - 1} steps): centimetres "
         f"left of a push of {100 * PUSH:g} cm, by the t at which it was given.\n{columns(lines)}"
     )
+
+
+PUSHES = {"shift": "whole path shifted", "ramp": "path turned aside: 0 at its start"}
+"""What a push of each shape is called."""
+
+
+def frozen_figure(rows: Sequence[Row]) -> Figure:
+    """A push that the network does not answer."""
+    T = floats(rows, "t")[0]
+    ends = sorted({int(column.rsplit("_", 1)[1]) for column in rows[0] if "_left_at_" in column})
+    what = f"{rows[0]['schedule']} schedule, T = {T:g}, {len(rows)} steps"
+    title = f"A push that the network does not answer  ({what})"
+    figure, axes = panels(1, len(ends), size=(11, 4.2), title=title)
+    for axis, end in zip(axes, ends, strict=True):
+        for name in (name for name in PREDICTION_STYLES if f"{name}_left_at_{end}" in rows[0]):
+            column = f"{name}_left_at_{end}"
+            pushed = rows_with(rows, column)
+            line(axis, floats(pushed, "t"), floats(pushed, column), PREDICTION_STYLES[name], name)
+        axis.set_ylim(-0.03, 1.08)
+        time_axis(axis, T)
+        label(axis, title=f"left at t = {end}", x="t at which the clean motion is pushed", y="share of the push")
+    legend(axes[0])
+    return figure
+
+
+def exact_figure(rows: Sequence[Row]) -> Figure:
+    """A push that an exact network answers: one curve, whatever is predicted, on which the markers take turns."""
+    data, T = group_by(rows, "data"), max(floats(rows, "t"))
+    what = f"{rows[0]['schedule']} schedule, T = {T:g}, {rows[0]['steps']} steps, {rows[0]['samples']} samples"
+    title = f"A push that an exact network answers  ({what})"
+    styles = model_styles({str(row["prediction"]): str(row["prediction"]) for row in rows})
+    figure, axes = panels(1, len(data), size=(11, 4.2), title=title)
+    for axis, (words, of_data) in zip(axes, data.items(), strict=True):
+        types = group_by(of_data, "prediction")
+        for name, mine in types.items():
+            line(axis, floats(mine, "t"), floats(mine, "kept"), styles[name], name, every=len(types))
+        axis.set_ylim(bottom=min(-0.03, min(floats(of_data, "kept")) - 0.03))
+        time_axis(axis, T)
+        label(axis, title=words, x="t at which the clean motion is pushed", y="share of the push left at t = 0")
+    legend(axes[0])
+    return figure
+
+
+def answering_figure(rows: Sequence[Row]) -> Figure:
+    """A push that real networks answer, and how much of what is left of it is their doing."""
+    shapes = group_by(rows, "push")
+    styles = model_styles({str(row["model"]): str(row["prediction"]) for row in rows})
+    title = f"A push that the network answers  ({', '.join(styles)}; {rows[0]['motions']} motions each)"
+    figure, axes = panels(2, len(shapes), size=(11, 7.6), title=title)
+    for column, (shape, pushed) in enumerate(shapes.items()):
+        left, network = axes[column], axes[len(shapes) + column]
+        models = group_by(pushed, "model")
+        if "exact_gaussian" in rows[0]:
+            any_model = next(iter(models.values()))
+            t, kept = floats(any_model, "t"), floats(any_model, "exact_gaussian")
+            line(left, t, kept, LINE_STYLES[-1], "exact, Gaussian data", width=WIDTH / 1.5)
+        for name, mine in models.items():
+            t, half = floats(mine, "t"), floats(mine, "kept_95", least=0)
+            band(left, t, floats(mine, "kept"), half, styles[name], name)
+            band(network, t, floats(mine, "by_network"), half, styles[name], name)
+        label(left, title=f"left at t = 0: {PUSHES.get(shape, shape)}", x="t of the push", y="share of the push")
+        label(network, title="… of it the network's doing", x="t of the push", y="left − kept by arithmetic")
+    for axis in axes:
+        reference_line(axis, 0)
+        time_axis(axis, max(floats(rows, "t")))
+    legend(axes[0])
+    return figure

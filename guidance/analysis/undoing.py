@@ -16,10 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from guidance.analysis.output import Result, Row
 from guidance.analysis.runs import Chain, Trace, confidence, ratio
+from guidance.analysis.style import band, label, legend, model_styles, panels, reference_line, time_axis
+from guidance.analysis.table import Result, Row, floats, group_by, rows_with
 from guidance.goals.goal_set import GoalSet
 from motion_diffusion.errors import InputError
 
@@ -37,7 +39,7 @@ class Ledger:
     """D at the end."""
 
 
-def ledger(chain: Chain, guided: Trace, plain: Trace, goals: GoalSet) -> Ledger:
+def ledger(chain: Chain, guided: Trace, literal: Trace, goals: GoalSet) -> Ledger:
     """Account for a guided run beside the unguided run of the same noise. InputError if no goal is about the path."""
     observation = goals.observe(chain.frames)
     mask = observation.mask[:, 0][:, [0, 2]]
@@ -50,7 +52,7 @@ def ledger(chain: Chain, guided: Trace, plain: Trace, goals: GoalSet) -> Ledger:
     def at_goals(x0: Tensor) -> Tensor:
         return chain.paths(x0)[..., frames, :] * mask
 
-    ends = at_goals(plain.final)
+    ends = at_goals(literal.final)
     way = target * mask - ends
     wanted = way.norm(dim=-1)
     direction = way / wanted.clamp_min(1e-9)[..., None]
@@ -59,7 +61,7 @@ def ledger(chain: Chain, guided: Trace, plain: Trace, goals: GoalSet) -> Ledger:
         return (vectors * direction).sum(-1).mean(-1)
 
     n, n_plain, g = (
-        torch.stack([at_goals(x0) for x0 in run]) for run in (guided.network, plain.network, guided.guided)
+        torch.stack([at_goals(x0) for x0 in run]) for run in (guided.network, literal.network, guided.guided)
     )
     left = along(at_goals(guided.final) - ends)
     steered, push = along(n - n_plain), along(g - n)
@@ -78,9 +80,9 @@ def undoing(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float) 
     what = f"{method}, {chains[0].z.shape[1]} motions a model, {len(chains[0].times) - 1} steps"
     for chain in chains:
         model = chain.model
-        plain = chain.run(words=f"{model.name}, unguided")
+        literal = chain.run(words=f"{model.name}, unguided")
         guided = chain.run(chain.guide(goals, method, scale), words=f"{model.name}, {method}")
-        book = ledger(chain, guided, plain, goals)
+        book = ledger(chain, guided, literal, goals)
         way = book.wanted.mean()
         steered = torch.cat([book.steered, book.left[None]])
         reached = torch.cat([book.steered + book.push, book.left[None]])
@@ -113,3 +115,34 @@ def undoing(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float) 
             f"{100 * kept:.0f} ± {100 * spread:.0f} % of the way"
         )
     return Result("undoing", rows, f"undoing ({what}): {'; '.join(parts)}.")
+
+
+SHOWN = {
+    "push_m": ("push_95", "Pushed in this step", "m towards the goals"),
+    "back_m": ("back_95", "… and taken back by the network's next answer", "m away from the goals"),
+    "undone": ("undone_95", "Share of all pushes so far that was taken back", "share"),
+    "way": ("way_95", "x̂0 after guidance (at t = 0: the motion)", "share of the way to the goals"),
+}
+"""A panel's column: that of half its interval, and what it is called."""
+
+
+def undoing_figure(rows: Sequence[Row]) -> Figure:
+    """The figure of `python -m guidance undoing`."""
+    styles = model_styles({str(row["model"]): str(row["prediction"]) for row in rows})
+    models = group_by(rows, "model")
+    first, T = rows[0], max(floats(rows, "t"))
+    steps = len(next(iter(models.values()))) - 1
+    what = f"{first['guidance']}, {first['motions']} motions a model, {steps} steps"
+    figure, axes = panels(2, 2, size=(11, 7.6), title=f"Where guidance gets undone  ({what})")
+    for axis, (column, (half, words, y)) in zip(axes, SHOWN.items(), strict=True):
+        for name, mine in models.items():
+            shown = rows_with(mine, column)
+            band(axis, floats(shown, "t"), floats(shown, column), floats(shown, half, least=0), styles[name], name)
+        reference_line(axis, 0)
+        time_axis(axis, T)
+        label(axis, title=words, x="t", y=y)
+    least = min(floats(rows_with(rows, "undone"), "undone"), default=0)
+    axes[2].set_ylim(max(-1, min(0, least) - 0.03), 1.2)
+    reference_line(axes[3], 1, dotted=True)
+    legend(axes[0])
+    return figure

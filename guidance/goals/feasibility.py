@@ -9,8 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from guidance.goals.goal_set import GoalSet
-from guidance.goals.kinds import Goal
+from guidance.goals.goal_set import Goal, GoalSet
 from guidance.goals.observation import Observation
 from guidance.goals.poses import Pose
 from guidance.goals.relations import Relation

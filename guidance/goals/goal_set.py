@@ -12,37 +12,86 @@ takes is in assets/goals/schema.json, which editors read to complete and check a
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
-from guidance.goals.base import Coordinate, Duration, GoalBase, Seconds, frame_of, like
+from guidance.goals.base import Duration, GoalBase, frame_of, like
 from guidance.goals.heading import Heading
-from guidance.goals.kinds import KINDS, Goal
 from guidance.goals.observation import Observation
 from guidance.goals.obstacles import Obstacle
 from guidance.goals.orientations import Orientation
-from guidance.goals.poses import Pose
+from guidance.goals.poses import Pose, ReadMotion
 from guidance.goals.positions import Joint, PathGoal, Waypoint
 from guidance.goals.relations import Contact, Loop, Relation
-from guidance.goals.residual import Residual
-from motion_diffusion.assets import ASSETS
 from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
 
-__all__ = [
-    "KINDS", "Contact", "Coordinate", "Goal", "GoalBase", "GoalSet", "Heading", "Joint", "Loop", "Obstacle",
-    "Orientation", "PathGoal", "Pose", "Relation", "Residual", "Seconds", "Segment", "Waypoint", "load_goals",
-    "write_schema",
-]  # fmt: skip
-
 _ROUNDS = 12  # times that a goal is asked again, when others hold a part of what it wants
+
+Goal = Annotated[
+    Waypoint | PathGoal | Joint | Pose | Heading | Orientation | Obstacle | Contact | Relation | Loop,
+    Field(discriminator="kind"),
+]
+
+KINDS = ("waypoint", "path", "joint", "pose", "heading", "orientation", "obstacle", "contact", "relation", "loop")
+
+
+class Residual(BaseModel):
+    """One goal and what became of it. `error` is the mean distance over the goal's entries, in metres."""
+
+    goal: Goal
+    wanted: tuple[float | None, float | None, float | None] | None
+    """The goal's last position; None for goals that one position does not tell of."""
+    reached: tuple[float, float, float] | None
+    error: float
+    worst: float
+    met: bool
+    what: str = ""
+    """"wanted: done" in words, where there is no one position."""
+
+    @staticmethod
+    def of(goal: Goal, joints: Tensor, world: Tensor | None = None) -> Residual:
+        """How well a motion (F, 22, 3) meets a goal; world: (F, 22, 3, 3) orientations of its joints, if known."""
+        misses, what = goal.misses(joints, world), goal.describe(joints, world)
+        wanted, reached = (None, None) if what else _last_place(goal.target_for(joints), joints)
+        worst = misses.max().item() if len(misses) else 0.0
+        return Residual(
+            goal=goal,
+            wanted=wanted,
+            reached=reached,
+            error=misses.mean().item() if len(misses) else 0.0,
+            worst=worst,
+            met=goal.is_met(worst),
+            what=what,
+        )
+
+
+def _last_place(
+    observation: Observation, joints: Tensor
+) -> tuple[tuple[float | None, float | None, float | None] | None, tuple[float, float, float] | None]:
+    """The last position that is observed, None for free axes, and where a motion (F, 22, 3) has that joint.
+
+    If several joints are observed in the last frame, it is that of the first of them: a path's is the pelvis.
+    """
+    seen = observation.mask.any(-1)
+    if not seen.any():
+        return None, None
+    frame = int(seen.any(-1).nonzero()[-1])
+    joint = int(seen[frame].nonzero()[0])
+    x, y, z = (
+        value if wanted else None
+        for value, wanted in zip(
+            observation.values[frame, joint].tolist(), observation.mask[frame, joint].tolist(), strict=True
+        )
+    )
+    a, b, c = joints[frame, joint].tolist()
+    return (x, y, z), (a, b, c)
 
 
 class Segment(BaseModel):
@@ -103,12 +152,12 @@ class GoalSet(BaseModel):
         """The last second that any goal speaks of; 0 without goals."""
         return max((goal.last_time for goal in self.goals), default=0.0)
 
-    def resolved(self, folder: str | Path = ".") -> GoalSet:
+    def resolved(self, folder: str | Path = ".", *, read_motion: ReadMotion | None = None) -> GoalSet:
         """The same with poses from files read, their paths starting at a folder. InputError names goal and file."""
         goals: list[GoalBase] = []
         for number, goal in enumerate(self.goals, 1):
             try:
-                goals.append(goal.resolved(Path(folder)) if isinstance(goal, Pose) else goal)
+                goals.append(goal.resolved(Path(folder), read_motion) if isinstance(goal, Pose) else goal)
             except InputError as error:
                 raise InputError(f"goal {number} (pose): field file: {error}") from None
         return self.model_copy(update={"goals": goals})
@@ -195,94 +244,3 @@ def _free_part(ask: Callable[[Tensor], Observation], joints: Tensor, taken: Tens
         if settled:
             break
     return Observation(wanted.values, wanted.mask & ~taken, wanted.weights)
-
-
-SCHEMA = ASSETS / "goals" / "schema.json"
-"""What a goal file may say, as a JSON schema: name it in a file's "$schema", and editors complete and check it."""
-
-
-def write_schema() -> None:
-    """Write the schema of goal files anew."""
-    SCHEMA.write_text(json.dumps(GoalSet.model_json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def load_goals(path: str | Path) -> GoalSet:
-    """Read a goal file, and the motions that it takes poses from.
-
-    InputError names the file, the goal and the field, and says what to do.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no goal file {path}; give the path of a JSON file like assets/goals/zigzag.json")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
-        return GoalSet.model_validate(data).resolved(path.parent)
-    except ValidationError as error:
-        message = explain(error)
-    except InputError as error:
-        message = str(error)
-    except RecursionError:
-        message = "is nested too deeply; a goal file has goals, and goals have numbers"
-    except ValueError as error:  # not JSON, not UTF-8, or a whole number of thousands of digits
-        message = f"is not JSON: {error}; check commas, quotes and brackets there"
-    joint = " " if message.startswith("is ") else ": "
-    raise InputError(f"{path}{joint}{' '.join(message.split())}") from None
-
-
-def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; InputError if it has a key twice, since one would be lost."""
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"has the field {twice[:40]!r} twice in one object; take one out")
-    return result
-
-
-_WORDS = {
-    "extra_forbidden": "unknown field; take it out or correct its name",
-    "missing": "is missing; add it",
-    "bool_type": "should be true or false",
-    "model_attributes_type": "should be an object {...}",
-    "model_type": "should be an object {...}",
-    "tuple_type": "should be a list of numbers [...]",
-    "union_tag_invalid": f"unknown or missing 'kind'; choose from {', '.join(KINDS)}",
-    "union_tag_not_found": f"unknown or missing 'kind'; choose from {', '.join(KINDS)}",
-}
-
-
-def explain(error: ValidationError) -> str:
-    """The first complaint in words: which goal, which field, what is wrong, and what would be right."""
-    first = error.errors(include_url=False)[0]
-    place: Sequence[int | str] = first["loc"]
-    kind, message = first["type"], first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    if kind in _WORDS:
-        message = _WORDS[kind]
-    elif kind in ("too_short", "too_long"):
-        least, most, size = (first["ctx"].get(name) for name in ("min_length", "max_length", "actual_length"))
-        message = (
-            f"should have {most if kind == 'too_long' else least} entries{' or more' * (most is None)}, not {size}"
-        )
-    elif kind != "value_error":
-        message += f", not {_shown(first['input'])}"
-    words = []
-    if len(place) >= 2 and place[0] == "goals":
-        words.append(f"goal {int(place[1]) + 1}" + (f" ({place[2]})" if len(place) > 2 else ""))
-        place = place[3:]
-    elif len(place) >= 2 and place[0] == "segments":
-        words.append(f"segment {int(place[1]) + 1}")
-        place = place[2:]
-    if place:
-        words.append("field " + ".".join(str(part)[:40] for part in place))
-    return " ".join(": ".join([*words, message]).split())
-
-
-def _shown(value: Any) -> str:
-    """A value that was found in a file, cut to a few letters."""
-    if isinstance(value, dict | list):
-        return "{...}" if isinstance(value, dict) else "[...]"
-    try:
-        words = json.dumps(value, ensure_ascii=True)
-    except ValueError:  # a whole number of thousands of digits
-        return "a number of thousands of digits"
-    return words if len(words) <= 40 else words[:37] + "..."

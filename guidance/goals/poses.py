@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Protocol, get_args
 
 import torch
 from pydantic import Field, model_validator
@@ -41,6 +41,14 @@ _OF_FILE = ("file_frame", "mapping", "up", "at", "degrees")
 
 Rotations22 = Annotated[list[Quaternion], Field(min_length=len(JOINTS), max_length=len(JOINTS))]
 Frame22 = Annotated[list[Position | None], Field(min_length=len(JOINTS), max_length=len(JOINTS))]
+
+
+class ReadMotion(Protocol):
+    """Reads a motion file at 20 frames per second, e.g. `data_loaders.load_motion.read_motion`."""
+
+    def __call__(
+        self, path: Path, *, mapping: Path | None, up: Literal["x", "y", "z"] | None, from_origin: bool
+    ) -> Motion: ...
 
 
 class Pose(Span):
@@ -167,11 +175,17 @@ class Pose(Span):
         entries = int(self.target_for(joints).mask.any(-1).any(0).sum())
         return f"{entries} joints, {self.frames} frame{'s' * (self.frames > 1)}" if entries > 1 else ""
 
-    def resolved(self, folder: Path) -> Pose:
+    def resolved(self, folder: Path, read_motion: ReadMotion | None) -> Pose:
         """The same with what its file says, as numbers. InputError for a file that is missing, short or another."""
         if self.file is None:
             return self
-        motion = _read(folder / self.file, None if self.mapping is None else folder / self.mapping, self.up)
+        if read_motion is None:
+            raise InputError("no reader of motions was given; pass read_motion=data_loaders.load_motion.read_motion")
+        mapping = None if self.mapping is None else folder / self.mapping
+        try:
+            motion = read_motion(folder / self.file, mapping=mapping, up=self.up, from_origin=True)
+        except OSError as error:
+            raise InputError(f"{error}, from the folder of the goal file") from None
         joints = motion.joints
         first = self.file_frame or 0
         if first + self.frames > len(joints):
@@ -195,15 +209,3 @@ class Pose(Span):
     @property
     def when(self) -> str:
         return during(self.first / FPS, self.last_time)
-
-
-def _read(path: Path, mapping: Path | None, up: Literal["x", "y", "z"] | None) -> Motion:
-    """A motion file, at 20 frames a second. Raises InputError."""
-    from data_loaders.load_motion import (
-        read_motion,  # lazily: the loaders lie above this package, which works without them
-    )
-
-    try:
-        return read_motion(path, mapping=mapping, up=up, from_origin=True)
-    except OSError as error:
-        raise InputError(f"{error}, from the folder of the goal file") from None

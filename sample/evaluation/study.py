@@ -29,7 +29,7 @@ from sample.evaluation.study_rows import REAL, Cell, Row, Rows, key_of
 from sample.evaluation.study_table import ERROR, OFF, Line, as_text, write_tables
 from sample.evaluation.trials import MotionCount, Setup, Trial, draw, figures, make, of_split, train_action_classifier
 from sample.generate import Settings, check_settings
-from visualize.plots.drawing import draw as draw_figures
+from visualize.plots.registry import draw as draw_figures
 
 VERSION = 2
 """Of what is measured and how; part of every row's key."""

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from guidance.goals.goal_set import GoalSet, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet
 from guidance.goals.observation import Observation
+from guidance.goals.positions import Joint, Waypoint
 from guidance.protocol import GuidanceProblem
 from guidance.windows import Separate
 from motion_diffusion.body.features import encode

@@ -10,15 +10,16 @@ import torch
 
 import guidance.__main__ as command
 from guidance.analysis.evolution import evolution
-from guidance.analysis.exact import gaussian_survival
+from guidance.analysis.exact_denoiser import gaussian_survival
 from guidance.analysis.hook import hook
-from guidance.analysis.output import Result
 from guidance.analysis.page import write_page
 from guidance.analysis.runs import Chain, alike, confidence, ratio
 from guidance.analysis.share import crossing, share, shares
 from guidance.analysis.survival import answering, exact, frozen, kept_when_frozen
+from guidance.analysis.table import Result
 from guidance.analysis.undoing import ledger, undoing
-from guidance.goals.goal_set import GoalSet, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Joint, Waypoint
 from motion_diffusion.diffusion.prediction import PREDICTIONS
 from motion_diffusion.diffusion.samplers import Estimate, ancestral, estimate_from_x0
 from motion_diffusion.diffusion.schedule import SCHEDULES, cosine

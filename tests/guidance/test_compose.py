@@ -7,7 +7,8 @@ import torch
 
 from guidance.classifier import ClassifierOptions
 from guidance.compose import Guidance, MethodOptions, parse_methods
-from guidance.goals.goal_set import GoalSet, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Joint, Waypoint
 from guidance.imputation import ImputationOptions
 from guidance.noise_optimization import NoiseOptions, optimised
 from guidance.projection import ProjectionOptions

@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from guidance.goals.feasibility import feasibility, reach
-from guidance.goals.goal_set import GoalSet, Heading, Joint, Obstacle, PathGoal, Pose, Relation, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.heading import Heading
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.poses import Pose
+from guidance.goals.positions import Joint, PathGoal, Waypoint
+from guidance.goals.relations import Relation
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
 

@@ -8,7 +8,9 @@ import torch
 
 from guidance import foot_cleanup
 from guidance.foot_cleanup import FLOATING, STANDING
-from guidance.goals.goal_set import Contact, GoalSet, Joint, Loop, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Joint, Waypoint
+from guidance.goals.relations import Contact, Loop
 from motion_diffusion.body.foot_contacts import detect_contacts
 from motion_diffusion.body.heading import gaussian
 from motion_diffusion.body.motion_metrics import TOES, foot_skating_ratio, joint_jitter

@@ -6,19 +6,13 @@ import torch
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from data_loaders.load_motion import read_motion
 from guidance.goals.feasibility import feasibility
-from guidance.goals.goal_set import (
-    KINDS,
-    SCHEMA,
-    GoalSet,
-    Joint,
-    Obstacle,
-    PathGoal,
-    Pose,
-    Waypoint,
-    load_goals,
-    write_schema,
-)
+from guidance.goals.goal_file import SCHEMA, load_goals, write_schema
+from guidance.goals.goal_set import KINDS, GoalSet
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.poses import Pose
+from guidance.goals.positions import Joint, PathGoal, Waypoint
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
 from tests.guidance.goal_files import ANY, FILES, GOOD, mutated
@@ -113,7 +107,7 @@ def of(kind, **fields):
 )
 def test_bad_files_get_one_line_that_names_the_place(tmp_path, data, words):
     with pytest.raises(InputError) as caught:
-        load_goals(write(tmp_path, data))
+        load_goals(write(tmp_path, data), read_motion=read_motion)
     message = str(caught.value)
     assert "\n" not in message
     for word in ["goals.json", *words]:

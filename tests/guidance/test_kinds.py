@@ -8,26 +8,22 @@ import pytest
 import torch
 
 from data_loaders.augment import at_times
+from data_loaders.load_motion import read_motion
 from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.skeleton_mapping import shipped
 from guidance.goals.feasibility import feasibility
-from guidance.goals.goal_set import (
-    Contact,
-    GoalSet,
-    Heading,
-    Joint,
-    Loop,
-    Obstacle,
-    PathGoal,
-    Pose,
-    Relation,
-    Waypoint,
-)
-from guidance.goals.heading import faces
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.heading import Heading, faces
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.poses import Pose
+from guidance.goals.positions import Joint, PathGoal, Waypoint
+from guidance.goals.relations import Contact, Loop, Relation
 from motion_diffusion.body.heading import turn
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
+
+READER = {"read_motion": read_motion}
 
 F = 60
 
@@ -289,7 +285,7 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
         goals = GoalSet(goals=[Pose(start=1.0, end=1.5, file=name, file_frame=7, at=(1.0, 2.0), degrees=90)])
         with pytest.raises(InputError, match="load_goals"):
             goals.observe(F)
-        read = goals.resolved(tmp_path)
+        read = goals.resolved(tmp_path, **READER)
         assert GoalSet.model_validate_json(read.model_dump_json()) == read
         seen = read.observe(F).values
         torch.testing.assert_close(seen[20, 0, [0, 2]], torch.tensor([1.0, 2.0]))
@@ -299,8 +295,10 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
     (tmp_path / "mapping.json").write_text(json.dumps(theirs))
     (tmp_path / "other.bvh").write_text((tmp_path / "m.bvh").read_text().replace("UpperLeg_L", "Left"))
     at = {"time": 1.0, "file_frame": 7}
-    (other,) = GoalSet(goals=[Pose(**at, file="other.bvh", mapping="mapping.json", up="y")]).resolved(tmp_path).goals
-    (plain,) = GoalSet(goals=[Pose(**at, file="m.bvh")]).resolved(tmp_path).goals
+    (other,) = (
+        GoalSet(goals=[Pose(**at, file="other.bvh", mapping="mapping.json", up="y")]).resolved(tmp_path, **READER).goals
+    )
+    (plain,) = GoalSet(goals=[Pose(**at, file="m.bvh")]).resolved(tmp_path, **READER).goals
     assert other.mapping is None
     assert other.retargeted
     assert plain.retargeted
@@ -309,9 +307,11 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
     ways = torch.tensor([[*other.motion[0]], [*plain.motion[0]]])
     torch.testing.assert_close(*(way - way[10:12, 1].mean() * torch.tensor([0, 1, 0]) for way in ways))
     Motion(torch.from_numpy(at_times(walk.numpy(), np.arange(0, 59.1, 1 / 3))), fps=60).save(tmp_path / "fast.npz")
-    (fast,) = GoalSet(goals=[Pose(frame=0, file="fast.npz", file_frame=30)]).resolved(tmp_path).goals
+    (fast,) = GoalSet(goals=[Pose(frame=0, file="fast.npz", file_frame=30)]).resolved(tmp_path, **READER).goals
     torch.testing.assert_close(torch.tensor(fast.motion[0]), walk[30], atol=1e-4, rtol=0)
-    exact = GoalSet(goals=[Pose(frame=3, file="m.npz", file_frame=59)]).resolved(tmp_path).observe(F).values[3]
+    exact = (
+        GoalSet(goals=[Pose(frame=3, file="m.npz", file_frame=59)]).resolved(tmp_path, **READER).observe(F).values[3]
+    )
     torch.testing.assert_close(exact, walk[59])
     assert not fast.retargeted
 
@@ -341,7 +341,7 @@ def test_pose_files_that_cannot_be_read(pose, words, walk, tmp_path, write_banda
     (tmp_path / "other.bvh").write_text((tmp_path / "m.bvh").read_text().replace("UpperLeg_L", "LeftUpLeg"))
     goal = Pose(**({"time": 1.0} if "start" not in pose else {}), **pose)
     with pytest.raises(InputError, match=words) as caught:
-        GoalSet(goals=[Waypoint(time=0, x=0, z=0), goal]).resolved(tmp_path)
+        GoalSet(goals=[Waypoint(time=0, x=0, z=0), goal]).resolved(tmp_path, **READER)
     assert str(caught.value).startswith("goal 2 (pose): field file: ")
     assert "\n" not in str(caught.value)
 

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from scipy.spatial.transform import Rotation
 
 from guidance.foot_cleanup import clean_up
-from guidance.goals.goal_set import GoalSet, Orientation, Pose, load_goals
-from guidance.goals.orientations import AHEAD, FINGERS, FROM
+from guidance.goals.goal_file import load_goals
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.orientations import AHEAD, FINGERS, FROM, Orientation
+from guidance.goals.poses import Pose
 from motion_diffusion.body.joint_angles import HINGES
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.motion_metrics import bone_length_range

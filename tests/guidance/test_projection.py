@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
-from guidance.goals.goal_set import GoalSet, Joint, Pose, Waypoint
+from guidance.goals.goal_set import GoalSet
 from guidance.goals.observation import Observation
+from guidance.goals.poses import Pose
+from guidance.goals.positions import Joint, Waypoint
 from guidance.projection import ProjectionOptions, Projector, projection, turning
 from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.features import encode

@@ -8,7 +8,8 @@ import pybvh
 import pytest
 import torch
 
-from guidance.goals.goal_set import GoalSet, load_goals
+from guidance.goals.goal_file import load_goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.body.joint_angles import HINGE_LIMITS, HINGES
 from motion_diffusion.body.motion import AGREE, Motion, disagreement

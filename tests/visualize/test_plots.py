@@ -14,11 +14,20 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import visualize.plots.__main__ as command
+from guidance.analysis.style import (
+    EXTRA_STYLES,
+    LINE_STYLES,
+    PREDICTION_STYLES,
+    LineStyle,
+    line,
+    model_styles,
+    styles_in_order,
+)
+from guidance.analysis.table import floats, read_table
 from motion_diffusion.errors import InputError
-from visualize.plots.drawing import TABLES, draw
 from visualize.plots.evaluation import evaluation
-from visualize.plots.looks import FURTHER, LOOKS, PREDICTIONS, Look, in_order, line, of_models
-from visualize.plots.reading import numbers, read_evaluation, read_metrics, read_table
+from visualize.plots.io import read_evaluation, read_metrics
+from visualize.plots.registry import TABLES, draw
 from visualize.plots.training import training
 
 ROOT = Path(__file__).parents[2]
@@ -49,8 +58,8 @@ def same(one, rows, x, y, factor=1.0):
     """Whether a line runs through a file's numbers."""
     there = [row for row in rows if row[y] != ""]
     assert len(there) > 2
-    np.testing.assert_array_equal(one.get_xdata(), numbers(there, x))
-    np.testing.assert_allclose(one.get_ydata(), factor * np.array(numbers(there, y)), rtol=1e-12)
+    np.testing.assert_array_equal(one.get_xdata(), floats(there, x))
+    np.testing.assert_allclose(one.get_ydata(), factor * np.array(floats(there, y)), rtol=1e-12)
 
 
 def bands(axes):
@@ -69,8 +78,8 @@ def test_share():
     for panel, column in zip(axes, ("cy", "cx", "share", "weighted"), strict=True):
         assert list(lines(panel)) == ["x0", "eps", "v", "score", "velocity", "mu"]
         for name, one in lines(panel).items():
-            np.testing.assert_array_equal(one.get_xdata(), numbers(rows, "t"))
-            wanted = np.abs(numbers(rows, f"{name}_{column}"))
+            np.testing.assert_array_equal(one.get_xdata(), floats(rows, "t"))
+            wanted = np.abs(floats(rows, f"{name}_{column}"))
             np.testing.assert_array_equal(one.get_ydata(), np.maximum(wanted, 1e-12))
     crossings = [one.get_xdata()[0] for one in axes[3].lines if len(one.get_xdata()) == 2]
     assert crossings == pytest.approx([496, 573], abs=0.5)  # SNR = 1, and the golden ratio
@@ -82,7 +91,7 @@ def test_hook():
         mine = of(rows, prediction=name)
         same(lines(axes[0])[f"{name}, x̂0 clipped"], mine, "t", "clipped")
         untouched = lines(axes[0])[f"{name}, x̂0 untouched"]
-        np.testing.assert_array_equal(untouched.get_ydata(), np.maximum(numbers(mine, "untouched"), 1e-17))
+        np.testing.assert_array_equal(untouched.get_ydata(), np.maximum(floats(mine, "untouched"), 1e-17))
         same(lines(axes[1])[name], mine, "t", "share_clipped", factor=100)
 
 
@@ -113,7 +122,7 @@ def test_answering(whose):
             for (name, one), half in zip(found.items(), bands(panel), strict=True):
                 mine = of(rows, model=name, push=shape)
                 same(one, mine, "t", y)
-                np.testing.assert_allclose(half, numbers(mine, "kept_95"), atol=1e-9)
+                np.testing.assert_allclose(half, floats(mine, "kept_95"), atol=1e-9)
             if y == "kept":
                 same(truth, mine, "t", "exact_gaussian")
 
@@ -125,7 +134,7 @@ def test_undoing(whose):
         for (name, one), half in zip(lines(panel).items(), bands(panel), strict=True):
             mine = of(rows, model=name)
             same(one, mine, "t", y)
-            wanted = numbers(
+            wanted = floats(
                 [row for row in mine if row[y]], {"undone": "undone_95", "way": "way_95"}.get(y, f"{y[:4]}_95")
             )
             np.testing.assert_allclose(half, wanted, atol=1e-9)
@@ -143,8 +152,8 @@ def test_evolution(whose):
         times = list(dict.fromkeys(row["t"] for row in mine if row["frame"]))
         for way, t in zip(ways, times, strict=True):
             frames = [row for row in of(mine, t=t) if row["frame"]]
-            assert list(way.get_xdata()) == numbers(frames, "x_m")
-            assert list(way.get_ydata()) == numbers(frames, "z_m")
+            assert list(way.get_xdata()) == floats(frames, "x_m")
+            assert list(way.get_ydata()) == floats(frames, "z_m")
         darkness = [grey(way.get_color()[:3]) for way in ways]
         assert darkness == sorted(darkness, reverse=True)  # from pale to dark without hues, too
         assert sorted(zip(goals.get_xdata(), goals.get_ydata(), strict=True)) == [(0, 2), (2, 2), (2, 4)]
@@ -177,7 +186,7 @@ def test_study():
         markers = [one for one in panel.collections if isinstance(one, PathCollection)]
         places = np.concatenate([one.get_offsets() for one in markers])
         np.testing.assert_array_equal(places[:, 1], [float(row[column] or usual) for row in rows])
-        errors = np.array(numbers(rows, "average error, cm"))
+        errors = np.array(floats(rows, "average error, cm"))
         np.testing.assert_array_equal(places[errors >= 0.01, 0], errors[errors >= 0.01])
         assert (places[errors < 0.01, 0] < 0.01).all()
         assert len(set(places[:, 0])) == len(rows)
@@ -196,7 +205,7 @@ def test_training():
             assert name == run.name
             assert list(zip(*one.get_data(), strict=True)) == held_out
             assert list(zip(*trained.get_data(), strict=True)) == [(r["step"], r[column]) for r in told if column in r]
-            assert one.get_marker() == PREDICTIONS[name.removeprefix("root-")].marker
+            assert one.get_marker() == PREDICTION_STYLES[name.removeprefix("root-")].marker
 
 
 MEASURED = {
@@ -252,43 +261,43 @@ def grey(colour):
     return (116 * light ** (1 / 3) - 16) / 100 if light > 0.008856 else 9.033 * light
 
 
-def ink(look):
+def ink(style):
     """(high, wide): where a line of this look is black, 0…1."""
     figure = Figure(figsize=(2.4, 0.3), dpi=100)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    line(axes, [0, 1, 2, 3], [0, 0, 0, 0], Look("#000000", look.dashes, look.marker), "")
+    line(axes, [0, 1, 2, 3], [0, 0, 0, 0], LineStyle("#000000", style.dashes, style.marker), "")
     canvas.draw()
     return 1 - np.asarray(canvas.buffer_rgba())[..., 0] / 255
 
 
-EVERY_LOOK = [*LOOKS, *(Look("#000000", *further) for further in FURTHER)]
+EVERY_LOOK = [*LINE_STYLES, *(LineStyle("#000000", *further) for further in EXTRA_STYLES)]
 
 
 def test_looks_are_told_apart_in_black():
     """Without hues and greys: of the ink of two lines, drawn at one place, a sixth or more is elsewhere."""
-    drawings = [ink(look) for look in EVERY_LOOK]
+    drawings = [ink(style) for style in EVERY_LOOK]
     for one, other in itertools.combinations(drawings, 2):
         assert np.abs(one - other).sum() > np.maximum(one, other).sum() / 6
-    assert len({look.marker for look in EVERY_LOOK}) == len({look.dashes for look in EVERY_LOOK}) == len(EVERY_LOOK)
+    assert len({style.marker for style in EVERY_LOOK}) == len({style.dashes for style in EVERY_LOOK}) == len(EVERY_LOOK)
 
 
 def test_looks_are_seen_on_white():
-    assert max(grey(look.colour) for look in LOOKS) < 0.75
-    assert len({look.colour for look in LOOKS}) == len(LOOKS)
+    assert max(grey(style.colour) for style in LINE_STYLES) < 0.75
+    assert len({style.colour for style in LINE_STYLES}) == len(LINE_STYLES)
 
 
 def test_a_type_keeps_its_look_and_models_of_one_type_their_hue():
-    looks = of_models({"a": "v", "b": "x0", "c": "v", "d": "", "e": "v"})
-    assert (looks["a"], looks["b"]) == (PREDICTIONS["v"], PREDICTIONS["x0"])
-    assert looks["a"].colour == looks["c"].colour == looks["e"].colour
-    assert len({look.marker for look in looks.values()}) == len({look.dashes for look in looks.values()}) == 5
-    assert of_models({"z": "eps", "a": "v"})["a"] == looks["a"]  # whatever else is in the figure
+    styles = model_styles({"a": "v", "b": "x0", "c": "v", "d": "", "e": "v"})
+    assert (styles["a"], styles["b"]) == (PREDICTION_STYLES["v"], PREDICTION_STYLES["x0"])
+    assert styles["a"].colour == styles["c"].colour == styles["e"].colour
+    assert len({style.marker for style in styles.values()}) == len({style.dashes for style in styles.values()}) == 5
+    assert model_styles({"z": "eps", "a": "v"})["a"] == styles["a"]  # whatever else is in the figure
     with pytest.raises(InputError, match="9 models cannot be told apart"):
-        of_models({str(i): "v" for i in range(9)})
+        model_styles({str(i): "v" for i in range(9)})
     with pytest.raises(InputError, match="draw 7 at once"):
-        in_order("abcdefgh")
+        styles_in_order("abcdefgh")
 
 
 @pytest.mark.parametrize("path", TABLES_OF_DOCS, ids=lambda path: path.stem)
@@ -348,7 +357,7 @@ def test_runs_of_one_name_are_told_by_their_folders(plots, tmp_path, monkeypatch
         (tmp_path / folder / "run").mkdir(parents=True)
         (tmp_path / folder / "run" / "metrics.jsonl").write_bytes((RUNS[0] / "metrics.jsonl").read_bytes())
     seen = []
-    monkeypatch.setattr("visualize.plots.drawing.training", lambda rows: seen.extend(rows) or training(rows))
+    monkeypatch.setattr("visualize.plots.registry.training", lambda rows: seen.extend(rows) or training(rows))
     plots("one/run", "two/run/metrics.jsonl", "--out", "o", "--endings", "png")
     assert {row["run"] for row in seen} == {str(tmp_path / folder / "run") for folder in ("one", "two")}
 

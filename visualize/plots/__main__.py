@@ -16,7 +16,7 @@ import tyro
 
 from motion_diffusion.atomic_io import check_place
 from motion_diffusion.errors import InputError, command, parse_arguments
-from visualize.plots.drawing import ENDINGS, Ending, draw
+from visualize.plots.registry import ENDINGS, Ending, draw
 
 
 @dataclass(frozen=True)

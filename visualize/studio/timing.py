@@ -7,7 +7,11 @@ from itertools import accumulate
 import numpy as np
 
 from guidance.goals.base import SHORTEST, Moment, Span, frame_of
-from guidance.goals.goal_set import Contact, Goal, Loop, Obstacle, PathGoal, Pose
+from guidance.goals.goal_set import Goal
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.poses import Pose
+from guidance.goals.positions import PathGoal
+from guidance.goals.relations import Contact, Loop
 from motion_diffusion.body.skeleton import FPS
 from visualize.studio.document import Document
 

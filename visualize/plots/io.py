@@ -2,65 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from guidance.analysis.table import Row
 from motion_diffusion.errors import InputError
-
-Row = Mapping[str, Any]
-"""A line of a table by its columns; numbers may still be words, as they are in CSV."""
-
-MAX_VALUE = 1e100
-"""More cannot be drawn."""
-
-
-def numbers(rows: Sequence[Row], column: str, *, least: float = -MAX_VALUE) -> list[float]:
-    """A column. InputError for one that is not there, for what is no number, and for one that cannot be."""
-    result = []
-    for cell in (row.get(column, "") for row in rows):
-        try:
-            value = float(cell)
-        except (TypeError, ValueError):
-            value = math.nan
-        if not least <= value <= MAX_VALUE:
-            at_least = f" of {least:g} or more" if least > -MAX_VALUE else ""
-            raise InputError(f"column {column} has {cell!r} where a number{at_least} belongs; mend it")
-        result.append(value)
-    return result
-
-
-def having(rows: Sequence[Row], column: str) -> list[Row]:
-    """Those that have something in a column."""
-    return [row for row in rows if row.get(column, "") != ""]
-
-
-def by(rows: Sequence[Row], column: str) -> dict[str, list[Row]]:
-    """Rows by what a column says, in the order in which it is first said."""
-    result: dict[str, list[Row]] = {}
-    for row in rows:
-        result.setdefault(str(row[column]), []).append(row)
-    return result
-
-
-def read_table(path: Path) -> list[Row]:
-    """The rows of a CSV file. InputError if it is none, or has no row."""
-    rows: list[Row] = []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = csv.DictReader(file, strict=True)
-            for row in lines:
-                if None in row or None in row.values():
-                    raise InputError(f"{path}, line {lines.line_num}: not as many cells as columns; write it anew")
-                rows.append(row)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no CSV file ({error}); give one") from None
-    if not rows:
-        raise InputError(f"{path} has no rows; write it anew")
-    return rows
 
 
 def read_metrics(path: Path, name: str) -> list[Row]:

@@ -9,30 +9,31 @@ from typing import Literal, get_args
 import matplotlib
 from matplotlib.figure import Figure
 
+from guidance.analysis.compare import compare_figure
+from guidance.analysis.evolution import evolution_figure
+from guidance.analysis.hook import hook_figure
+from guidance.analysis.share import share_figure
+from guidance.analysis.survival import answering_figure, exact_figure, frozen_figure
+from guidance.analysis.table import Row, read_table
+from guidance.analysis.undoing import undoing_figure
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.errors import InputError
-from visualize.plots.compare import compare
 from visualize.plots.evaluation import evaluation
-from visualize.plots.evolution import evolution
-from visualize.plots.hook import hook
-from visualize.plots.reading import Row, read_evaluation, read_metrics, read_table
-from visualize.plots.share import share
+from visualize.plots.io import read_evaluation, read_metrics
 from visualize.plots.study import study
-from visualize.plots.survival import answering, exact, frozen
 from visualize.plots.training import training
-from visualize.plots.undoing import undoing
 
 Draw = Callable[[Sequence[Row]], Figure]
 
 TABLES: dict[Draw, set[str]] = {
-    share: {"schedule", "std", "t", "s", "alpha", "snr"},
-    hook: {"schedule", "error", "t", "prediction", "untouched", "clipped", "share_clipped"},
-    frozen: {"schedule", "t", "x0_to_0", "x0_left_at_0"},
-    exact: {"schedule", "steps", "samples", "data", "prediction", "t", "kept"},
-    answering: {"model", "prediction", "push", "t", "motions", "kept", "kept_95", "by_network"},
-    undoing: {"model", "prediction", "guidance", "motions", "t", "push_m", "back_m", "undone", "way"},
-    evolution: {"model", "prediction", "guidance", "motions", "t", "frame", "x_m", "z_m", "goal_x_m", "off_m"},
-    compare: {"model", "prediction", "guidance", "motions", "error_cm", "seconds"},
+    share_figure: {"schedule", "std", "t", "s", "alpha", "snr"},
+    hook_figure: {"schedule", "error", "t", "prediction", "untouched", "clipped", "share_clipped"},
+    frozen_figure: {"schedule", "t", "x0_to_0", "x0_left_at_0"},
+    exact_figure: {"schedule", "steps", "samples", "data", "prediction", "t", "kept"},
+    answering_figure: {"model", "prediction", "push", "t", "motions", "kept", "kept_95", "by_network"},
+    undoing_figure: {"model", "prediction", "guidance", "motions", "t", "push_m", "back_m", "undone", "way"},
+    evolution_figure: {"model", "prediction", "guidance", "motions", "t", "frame", "x_m", "z_m", "goal_x_m", "off_m"},
+    compare_figure: {"model", "prediction", "guidance", "motions", "error_cm", "seconds"},
     study: {"model", "prediction", "method", "cells", "average error, cm", "seconds a motion"},
 }
 """The figure of a CSV file by columns that no other kind of file has all of."""
