@@ -29,7 +29,7 @@ from guidance.goals.goal_file import load_goals
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.atomic_io import check_place
 from motion_diffusion.body.motion import MAX_SECONDS
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.skeleton import frame_of
 from motion_diffusion.diffusion.schedule import SCHEDULES, Schedule
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel, ScheduleName
@@ -69,7 +69,7 @@ class Motions:
                 model,
                 self.texts,
                 range(self.seeds),
-                frames=round(self.seconds * FPS),
+                frames=frame_of(self.seconds),
                 steps=self.steps,
                 first=first,
                 text_scale=self.text_scale,

@@ -23,9 +23,9 @@ from motion_diffusion.body.body_fit import fit_frames, fit_motion
 from motion_diffusion.body.fit_energy import CONSTRAINT_WEIGHT, PositionTargets
 from motion_diffusion.body.foot_contacts import DEEP, FootContact, detect_contacts, feet_level, floor_height
 from motion_diffusion.body.heading import gaussian
-from motion_diffusion.body.motion_metrics import TOES, bone_length_errors, foot_skating_ratio
+from motion_diffusion.body.motion_metrics import bone_length_errors, foot_skating_ratio
 from motion_diffusion.body.rig import Rig
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.skeleton import FPS, JOINTS, TOES
 
 STAND_WEIGHT = 1e3
 """Of the place of a foot that stands, against that of a joint's place in the motion."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from guidance.goals.observation import Observation
 from motion_diffusion.body.motion import MAX_SECONDS
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
 
 # Strict: JSON's true, "1" and 1.0 are no frame, and true and "1" are no metres.
 _FINITE = {"strict": True, "allow_inf_nan": False}
@@ -211,11 +211,6 @@ def check_times(times: list[float], points: int) -> None:
         raise ValueError(f"{points} points need as many 'times', got {len(times)}")
     if any(b - a < SHORTEST for a, b in pairwise(times)):
         raise ValueError(f"'times' must increase, by {SHORTEST:g} s at least")
-
-
-def frame_of(seconds: float) -> int:
-    """The frame nearest to a second."""
-    return round(seconds * FPS)
 
 
 def during(start: float, end: float) -> str:

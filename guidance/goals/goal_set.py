@@ -21,7 +21,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
-from guidance.goals.base import Duration, GoalBase, frame_of, like
+from guidance.goals.base import Duration, GoalBase, like
 from guidance.goals.heading import Heading
 from guidance.goals.observation import Observation
 from guidance.goals.obstacles import Obstacle
@@ -29,7 +29,7 @@ from guidance.goals.orientations import Orientation
 from guidance.goals.poses import Pose, ReadMotion
 from guidance.goals.positions import Joint, PathGoal, Waypoint
 from guidance.goals.relations import Contact, Loop, Relation
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
 from motion_diffusion.errors import InputError
 
 _ROUNDS = 12  # times that a goal is asked again, when others hold a part of what it wants

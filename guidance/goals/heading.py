@@ -10,7 +10,7 @@ from torch import Tensor
 
 from guidance.goals.base import Degrees, Span, asking
 from guidance.goals.observation import Observation
-from motion_diffusion.body.heading import heading, turn
+from motion_diffusion.body.heading import facing_angle, turn
 
 TURNED = (1, 2, 16, 17)
 """Hips and shoulders: the joints that say where a body faces."""
@@ -33,14 +33,9 @@ class Heading(Span):
 
     def describe(self, joints: Tensor, world: Tensor | None = None) -> str:
         rows = self.within(len(joints))
-        faced = faces(joints[rows.start : rows.stop])
+        faced = facing_angle(joints[rows.start : rows.stop])
         worst = faced[wrapped(faced - math.radians(self.degrees)).abs().argmax()]
         return f"face {self.degrees:g}°: {math.degrees(worst.item()):.0f}°"
-
-
-def faces(joints: Tensor) -> Tensor:
-    """(F,) float64 radians: where a body (F, 22, 3) faces, 0 for +z, π/2 for +x."""
-    return -heading(joints.double(), smooth=False)
 
 
 def facing(joints: Tensor, rows: range, angles: Tensor, places: Tensor | None = None) -> Observation:
@@ -53,7 +48,7 @@ def facing(joints: Tensor, rows: range, angles: Tensor, places: Tensor | None = 
     at = slice(rows.start, rows.stop)
     now = values[at]
     around = now[:, TURNED, :] - now[:, :1]
-    turned = turn(around, angles.to(now.device) - faces(now)) + now[:, :1]
+    turned = turn(around, angles.to(now.device) - facing_angle(now)) + now[:, :1]
     if places is not None:
         shift = places.to(now) - now[:, 0, [0, 2]]
         turned[..., [0, 2]] += shift[:, None]

@@ -23,10 +23,10 @@ from guidance.goals.base import (
     check_interval,
     check_times,
     during,
-    frame_of,
 )
 from guidance.goals.observation import Observation
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.heading import turn_on_floor
+from motion_diffusion.body.skeleton import FPS, frame_of
 
 _SLACK = 1e-5  # metres that are kept beyond the margin, so that rounding does not take them away
 _BEYOND = 0.02  # metres that a way which is bent round an obstacle keeps beyond the margin
@@ -129,20 +129,13 @@ class Obstacle(GoalBase):
         beyond, sign = self._beyond(points)
         nearest_side = torch.nn.functional.one_hot(beyond.argmax(-1), 2).to(points)
         away = torch.where((beyond > 1e-9).any(-1, keepdim=True), beyond.clamp_min(0), nearest_side)
-        return self._turned(torch.nn.functional.normalize(away, dim=-1) * sign, self.degrees)
+        return turn_on_floor(torch.nn.functional.normalize(away, dim=-1) * sign, math.radians(self.degrees))
 
     def _beyond(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """How far points (..., 2) are beyond the sides of the box, along its axes, and on which side of its middle."""
-        local = self._turned(points, -self.degrees)
+        local = turn_on_floor(points, math.radians(-self.degrees))
         half = points.new_tensor(self.size or (0.0, 0.0)) / 2
         return local.abs() - half, torch.where(local < 0, -1.0, 1.0).to(points)
-
-    @staticmethod
-    def _turned(points: Tensor, degrees: float) -> Tensor:
-        """Points (..., 2) of (x, z) turned about the middle, from +z towards +x."""
-        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        x, z = points.unbind(-1)
-        return torch.stack([x * cos + z * sin, z * cos - x * sin], dim=-1)
 
     def target_for(self, joints: Tensor) -> Observation:
         """The pelvis moved out, wherever it or, for the whole body, any joint is nearer than the margin.

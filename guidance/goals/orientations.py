@@ -19,7 +19,7 @@ from guidance.goals.observation import Observation
 from motion_diffusion.body.fit_energy import CONSTRAINT_WEIGHT, OrientationTargets, smoothness
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import from_quaternion, orientations, rotation_vectors, shortest_arc, turned
-from motion_diffusion.body.skeleton import JOINTS, OFFSETS, PARENTS
+from motion_diffusion.body.skeleton import ANKLES, JOINTS, OFFSETS, PARENTS, TOES
 
 Turning = Literal[
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
@@ -43,7 +43,8 @@ HELD = 1e6
 """Of turns that are given, likewise."""
 SPREAD = 1e-3
 """Of turns by themselves, against that of their second differences: 1/SPREAD^(1/4) frames are turned as well."""
-TOES = {"left_ankle": JOINTS.index("left_foot"), "right_ankle": JOINTS.index("right_foot")}
+TOE_OF = {JOINTS[ankle]: toe for ankle, toe in zip(ANKLES, TOES, strict=True)}
+"""The toe that a foot points at, by the name of the ankle."""
 
 
 class Orientation(Span):
@@ -101,8 +102,8 @@ class Orientation(Span):
             parts = list(TURNED)
             values[at, parts] = (values[at, parts] - values[at, :1]) @ turn.mT + values[at, :1]
             mask[at, parts] = True
-        elif self.joint in TOES:
-            toe = TOES[self.joint]
+        elif self.joint in TOE_OF:
+            toe = TOE_OF[self.joint]
             wanted = self.turned(orientations(values[at])[:, self.index])
             values[at, toe] = values[at, self.index] + wanted @ OFFSETS[toe].to(wanted)
             mask[at, toe] = True

@@ -26,10 +26,9 @@ from guidance.goals.base import (
     nothing,
     wanting,
 )
-from guidance.goals.heading import faces
 from guidance.goals.observation import Observation
 from guidance.goals.orientations import Orientation, Turning
-from motion_diffusion.body.heading import turn
+from motion_diffusion.body.heading import facing_angle, turn
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import from_quaternion, to_quaternion
@@ -196,7 +195,7 @@ class Pose(Span):
         joints = joints[first : first + self.frames].double()
         if self.degrees is not None:
             floor = joints[:1, :1] * joints.new_tensor([1.0, 0.0, 1.0])
-            joints = turn(joints - floor, math.radians(self.degrees) - faces(joints[:1])) + floor
+            joints = turn(joints - floor, math.radians(self.degrees) - facing_angle(joints[:1])) + floor
         if self.at is not None:
             joints = joints - joints[:1, :1] * joints.new_tensor([1.0, 0.0, 1.0])
             joints = joints + joints.new_tensor([self.at[0], 0.0, self.at[1]])

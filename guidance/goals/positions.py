@@ -24,14 +24,13 @@ from guidance.goals.base import (
     Span,
     check_times,
     during,
-    frame_of,
     free_as_nan,
     nothing,
     wanting,
 )
 from guidance.goals.heading import facing
 from guidance.goals.observation import Observation
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
 
 Array = NDArray[np.float64]
 

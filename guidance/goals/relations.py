@@ -18,15 +18,13 @@ from guidance.goals.base import (
     asking,
     check_interval,
     during,
-    frame_of,
     free_as_nan,
     nothing,
     wanting,
 )
-from guidance.goals.heading import faces
 from guidance.goals.observation import Observation
-from motion_diffusion.body.heading import turn
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.heading import facing_angle, turn
+from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
 
 
 class Contact(GoalBase):
@@ -149,7 +147,7 @@ class Loop(GoalBase):
         first, last = values[:1], values[-1:]
         if not self.in_place:
             floor = first.new_tensor([1.0, 0.0, 1.0])
-            turned = turn(first - first[:, :1] * floor, faces(last) - faces(first))
+            turned = turn(first - first[:, :1] * floor, facing_angle(last) - facing_angle(first))
             first = turned + last[:, :1] * floor
         values[-1], mask[-1] = first[0], True
         return asking(joints, values, mask)

@@ -21,7 +21,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from motion_diffusion.body.heading import Convention, heading, turn
+from motion_diffusion.body.heading import Convention, heading, turn, turn_on_floor
 from motion_diffusion.body.rotations import about_y, bone_rotations, to_6d
 from motion_diffusion.body.skeleton import FEET
 from motion_diffusion.errors import InputError
@@ -178,7 +178,7 @@ def from_relative(features: Tensor) -> Tensor:
     last frame lead nowhere and are dropped.
     """
     yaw = _sum_before(features[..., :1])
-    steps = _on_the_floor(features[..., :-1, 1:3], -2 * yaw[..., 1:, 0])
+    steps = turn_on_floor(features[..., :-1, 1:3], -2 * yaw[..., 1:, 0])
     path = torch.cat([torch.zeros_like(features[..., :1, 1:3]), steps.cumsum(-2)], dim=-2)
     return torch.cat([yaw, path, features[..., 3:]], dim=-1)
 
@@ -189,7 +189,7 @@ def to_relative(features: Tensor) -> Tensor:
     The last frame, which has no next one, repeats the first three numbers of the frame before (0 in a single frame).
     """
     changes = features[..., :3].diff(dim=-2)
-    steps = _on_the_floor(changes[..., 1:], 2 * features[..., 1:, 0])
+    steps = turn_on_floor(changes[..., 1:], 2 * features[..., 1:, 0])
     moves = torch.cat([changes[..., :1], steps], dim=-1)
     end = moves[..., -1:, :] if moves.shape[-2] else torch.zeros_like(features[..., :1, :3])
     return torch.cat([torch.cat([moves, end], dim=-2), features[..., 3:]], dim=-1)
@@ -198,12 +198,6 @@ def to_relative(features: Tensor) -> Tensor:
 def _sum_before(changes: Tensor) -> Tensor:
     """Sums over the frames before each one, along dim -2."""
     return torch.cat([torch.zeros_like(changes[..., :1, :]), changes[..., :-1, :].cumsum(-2)], dim=-2)
-
-
-def _on_the_floor(steps: Tensor, angle: Tensor) -> Tensor:
-    """(x, z) steps (..., F, 2) turned about the vertical by angle (..., F)."""
-    x, z = steps.unbind(-1)
-    return torch.stack([x * angle.cos() + z * angle.sin(), z * angle.cos() - x * angle.sin()], dim=-1)
 
 
 VELOCITY_WEIGHT = 1000.0

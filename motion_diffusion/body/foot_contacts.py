@@ -10,14 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motion_diffusion.body.motion_metrics import TOES
-from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS
+from motion_diffusion.body.skeleton import ANKLES, BONE_LENGTHS, FPS, TOES
 
 Way = NDArray[np.float64]
 """(F, 3): where a joint is, metres. NumPy's, since its operations on so few numbers cost a fifth of PyTorch's."""
-
-FEET = ((7, 10), (8, 11))
-"""Ankle and toe, left and right."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +87,9 @@ def detect_contacts(joints: Tensor, floor: float | None = None) -> list[FootCont
         floor = floor_height(joints)
     ways = joints.detach().double().numpy()
     heights = ways[..., 1].clip(min=floor)
-    lowest = {j: float(np.quantile(heights[:, pair].min(1), LEVEL)) for pair in zip(*FEET, strict=True) for j in pair}
+    lowest = {j: float(np.quantile(heights[:, pair].min(1), LEVEL)) for pair in (ANKLES, TOES) for j in pair}
     stands = []
-    for ankle, toe in FEET:
+    for ankle, toe in zip(ANKLES, TOES, strict=True):
         for start, end in _stretches(ways[:, toe], lowest[toe], TOE):
             place = _place(ways[start:end, toe])
             lifted = max(floor - place[1], 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -50,8 +51,23 @@ def to_origin(joints: Tensor) -> Tensor:
     return turn(joints - joints[..., :1, :1, :] * floor, angle)
 
 
+def facing_angle(joints: Tensor) -> Tensor:
+    """The direction that bodies (..., F, 22, 3) face, (..., F) float64 radians: 0 for +z, π/2 for +x."""
+    return -heading(joints.double(), smooth=False)
+
+
 def turn(vectors: Tensor, angle: Tensor) -> Tensor:
     """Rotate vectors (..., F, J, 3) about the vertical by angles (..., F) in radians; +z goes towards +x."""
-    cos, sin = angle.cos()[..., None], angle.sin()[..., None]
     x, y, z = vectors.unbind(-1)
-    return torch.stack([x * cos + z * sin, y, z * cos - x * sin], dim=-1)
+    x, z = _turned(x, z, angle[..., None].cos(), angle[..., None].sin())
+    return torch.stack([x, y, z], dim=-1)
+
+
+def turn_on_floor(points: Tensor, angle: Tensor | float) -> Tensor:
+    """Rotate points (..., 2), x and z, about the origin by angles (...) in radians; +z goes towards +x."""
+    cos, sin = (angle.cos(), angle.sin()) if isinstance(angle, Tensor) else (math.cos(angle), math.sin(angle))
+    return torch.stack(_turned(*points.unbind(-1), cos, sin), dim=-1)
+
+
+def _turned(x: Tensor, z: Tensor, cos: Tensor | float, sin: Tensor | float) -> tuple[Tensor, Tensor]:
+    return x * cos + z * sin, z * cos - x * sin

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, PARENTS
+from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, PARENTS, TOES
 
-TOES = (10, 11)
 TOE_HEIGHT = 0.05
 SLIDING_SPEED = 0.5
 """GMD: a toe below this height (m) that moves faster than this (m/s) along the floor slides."""

@@ -28,6 +28,8 @@ PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18,
 CHAINS = ((0, 2, 5, 8, 11), (0, 1, 4, 7, 10), (0, 3, 6, 9, 12, 15), (9, 14, 17, 19, 21), (9, 13, 16, 18, 20))
 """The kinematic chains in HumanML3D's order: right leg, left leg, spine, right arm, left arm."""
 
+ANKLES, TOES = (7, 8), (10, 11)
+"""Left and right. Toes are the joints called "foot", the balls of the feet."""
 FEET = (7, 10, 8, 11)
 """left ankle, left foot, right ankle, right foot: the order of the four contact features."""
 
@@ -74,6 +76,11 @@ BONE_LENGTHS = OFFSETS.norm(dim=-1)
 
 BALL_HEIGHT = 0.015
 """Metres from the floor to the balls of this body's feet when they stand."""
+
+
+def frame_of(seconds: float) -> int:
+    """The frame nearest to a time, at `FPS`."""
+    return round(seconds * FPS)
 
 
 def forward_kinematics(rotations: Tensor, root: Tensor) -> Tensor:

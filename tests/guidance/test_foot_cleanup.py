@@ -13,8 +13,8 @@ from guidance.goals.positions import Joint, Waypoint
 from guidance.goals.relations import Contact, Loop
 from motion_diffusion.body.foot_contacts import detect_contacts
 from motion_diffusion.body.heading import gaussian
-from motion_diffusion.body.motion_metrics import TOES, foot_skating_ratio, joint_jitter
-from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS, forward_kinematics
+from motion_diffusion.body.motion_metrics import foot_skating_ratio, joint_jitter
+from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS, TOES, forward_kinematics
 from motion_diffusion.model import MotionModel
 from sample.generate import generate
 

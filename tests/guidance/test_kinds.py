@@ -13,12 +13,12 @@ from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.skeleton_mapping import shipped
 from guidance.goals.feasibility import feasibility
 from guidance.goals.goal_set import GoalSet
-from guidance.goals.heading import Heading, faces
+from guidance.goals.heading import Heading
 from guidance.goals.obstacles import Obstacle
 from guidance.goals.poses import Pose
 from guidance.goals.positions import Joint, PathGoal, Waypoint
 from guidance.goals.relations import Contact, Loop, Relation
-from motion_diffusion.body.heading import turn
+from motion_diffusion.body.heading import facing_angle, turn
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
@@ -124,7 +124,7 @@ def test_a_path_is_faced_along(walk):
     circle = [(2 - 2 * math.cos(a), 2 * math.sin(a)) for a in angle.tolist()]
     path = PathGoal(points=circle, times=[i / 20 for i in range(41)], face_along=True)
     after = applied(path.target_for(walk), walk)
-    torch.testing.assert_close(faces(after[4:37]).float(), angle[4:37], atol=0.01, rtol=0)
+    torch.testing.assert_close(facing_angle(after[4:37]).float(), angle[4:37], atol=0.01, rtol=0)
     offsets = (after[:41, [1, 2]] - after[:41, :1]).norm(dim=-1)
     torch.testing.assert_close(offsets, (walk[:41, [1, 2]] - walk[:41, :1]).norm(dim=-1))
 
@@ -263,7 +263,7 @@ def test_a_loop_that_ends_elsewhere_has_the_same_shape(walk):
     motion = turn(walk, torch.linspace(0, 2, F)) + torch.linspace(0, 3, F)[:, None, None] * torch.tensor([1.0, 0, 2])
     last = applied(Loop(in_place=False).target_for(motion), motion)[-1]
     torch.testing.assert_close(last[0, [0, 2]], motion[-1, 0, [0, 2]])
-    torch.testing.assert_close(faces(last[None]), faces(motion[-1:]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(facing_angle(last[None]), facing_angle(motion[-1:]), atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.cdist(last, last), torch.cdist(motion[0], motion[0]), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(applied(Loop().target_for(motion), motion)[-1], motion[0])
 
@@ -289,7 +289,7 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
         assert GoalSet.model_validate_json(read.model_dump_json()) == read
         seen = read.observe(F).values
         torch.testing.assert_close(seen[20, 0, [0, 2]], torch.tensor([1.0, 2.0]))
-        torch.testing.assert_close(faces(seen[20:21]).item(), math.pi / 2, atol=1e-4, rtol=0)
+        torch.testing.assert_close(facing_angle(seen[20:21]).item(), math.pi / 2, atol=1e-4, rtol=0)
         assert read.observe(F).mask.flatten(1).all(1).nonzero()[:, 0].tolist() == list(range(20, 31))
     theirs = {"version": 1, "joints": shipped()["bandai_namco"].joints | {"left_hip": "Left"}}
     (tmp_path / "mapping.json").write_text(json.dumps(theirs))
