@@ -1,14 +1,22 @@
-"""Joints ↔ the 263 features of a frame, and the numbers that a network sees.
+"""Joint positions to features, 263 per frame, and back.
 
 The layout is HumanML3D's with an absolute root, as in GMD (Karunratanakul et al. 2023):
 
     [yaw half-angle, x, z, y | 63 joint positions | 126 bone rotations (6-D) | 66 joint velocities | 4 foot contacts]
 
-The yaw is half of the angle by which the body must be turned about the vertical to face +z (so the quaternion of that
-turn is (cos yaw, 0, sin yaw, 0)); it is cumulative, never wrapped. Positions are those of joints 1…21 after that turn,
-without the root's x and z. Velocities lead to the next frame, in metres a frame, after the turn of the frame they start
-from. A contact is 1 where the foot's joint moves by less than √0.002 m to the next frame. HumanML3D drops the last
-frame, which has no next one; here it repeats the steps of the frame before.
+The yaw is half of the angle by which the body must be rotated about the vertical to face +z (the quaternion of that
+rotation is (cos yaw, 0, sin yaw, 0)); it is cumulative, never wrapped. Positions are those of joints 1…21 after that
+rotation, without the root's x and z. Velocities lead to the next frame, in metres per frame, after the rotation of the
+frame they start from. A contact is 1 where the foot's joint moves by less than √0.002 m to the next frame. HumanML3D
+drops the last frame, which has no successor; here it repeats the steps of the frame before.
+
+Features contain the path of each joint twice, as positions p and as velocities v (metres per frame). `decode` combines
+them by least squares. For every coordinate over time, with the forward difference D,
+
+    x = argmin |x - p|² + w·|D x - v|²,        (I + w·DᵀD) x = p + w·Dᵀ v,
+
+so x = p + K (v - D p) with K = w·(I + w·DᵀD)⁻¹·Dᵀ. Where p and v agree, x = p exactly. K depends on the number of
+frames alone: it is computed once, in float64, and decoding is one matrix product, linear in the features.
 """
 
 from __future__ import annotations
@@ -35,11 +43,11 @@ LAYOUT: Mapping[str, slice] = MappingProxyType(
         "contacts": slice(259, 263),
     }
 )
-"""Where each group of features stands in a frame."""
+"""Columns of each group of features."""
 FEATURES = 263
-"""Numbers a frame."""
+"""Features per frame."""
 CONTACT_THRESHOLD = 0.002
-"""A foot's joint is in contact if its squared displacement to the next frame is below this, m² (HumanML3D)."""
+"""m²: a foot joint is in contact if its squared displacement to the next frame is below this (HumanML3D)."""
 SCALED_TOGETHER = (slice(0, 1), slice(1, 3), slice(3, 4), *(LAYOUT[name] for name in list(LAYOUT)[1:]))
 """Features that share one standard deviation: yaw, the path on the floor, height, and each of the other groups."""
 
@@ -51,16 +59,26 @@ def encode(
     groups: Sequence[str] = tuple(LAYOUT),
     convention: Convention = "body",
 ) -> Tensor:
-    """Features (..., F, 263) of joint positions (..., F, 22, 3) in metres, y up.
+    """Compute features from joint positions.
 
-    lengths: (...) frames that count in each item; later frames are taken to hold the last of them. groups: those of
-    `LAYOUT` that are wanted; rotations (most of the cost), velocities and contacts are left zero if not among them.
-    Raises InputError for a group that does not exist.
+    The motion is not moved: apply `heading.to_origin` first if it does not begin at the origin facing +z. `decode`
+    returns the joints either way.
 
-    Nothing is moved: use `heading.to_origin` first if the motion does not begin at the origin facing +z; `decode` gives
-    the joints back either way. Convention "humanml3d" gives HumanML3D's own numbers: its headings (see
-    `heading.heading`) and yaw 0 in frame 0, whatever the heading is, which lets all features jump from frame 0 to 1.
-    "body" does neither; its yaw starts at the smoothed heading, near 0.
+    Args:
+        joints: (..., F, 22, 3) metres, y up.
+        lengths: (...) number of valid frames of each item; later frames repeat the last valid one.
+        groups: groups of `LAYOUT` to compute. Rotations (most of the cost), velocities and contacts are zero if
+            omitted.
+        convention: "humanml3d" reproduces HumanML3D's numbers: its headings (see `heading.heading`), and yaw 0 in
+            frame 0
+            whatever the heading is, which makes all features jump from frame 0 to 1. "body" does neither: its yaw
+            starts at the smoothed heading, near 0.
+
+    Returns:
+        (..., F, 263) features.
+
+    Raises:
+        InputError: for an unknown group.
     """
     check_groups(groups)
     if lengths is not None:
@@ -87,10 +105,17 @@ def encode(
 
 
 def decode(features: Tensor, *, lengths: Tensor | None = None) -> Tensor:
-    """Joint positions (..., F, 22, 3) in metres from features (..., F, 263): the least-squares reading.
+    """Compute joint positions from features by least squares on positions and velocities (see the module).
+    Differentiable.
 
-    Every joint's path in the world is the best fit to its positions and its velocities together (see `reading`);
-    rotations and contacts are not used. Differentiable. lengths: (...) frames that count; later ones influence nothing.
+    Rotations and contacts are not used.
+
+    Args:
+        features: (..., F, 263).
+        lengths: (...) number of valid frames of each item; later frames have no influence.
+
+    Returns:
+        (..., F, 22, 3) metres.
     """
     raw = decode_positions(features)
     steps = turn(_points(features[..., LAYOUT["velocities"]]), -2 * features[..., 0])
@@ -98,7 +123,9 @@ def decode(features: Tensor, *, lengths: Tensor | None = None) -> Tensor:
 
 
 def decode_positions(features: Tensor) -> Tensor:
-    """Joint positions (..., F, 22, 3) from root and positions alone, frame by frame, velocities unused."""
+    """Joint positions (..., F, 22, 3) from root and position features alone, frame by frame; velocities are not
+    used.
+    """
     root = features[..., None, [1, 3, 2]]
     body = turn(_points(features[..., LAYOUT["positions"]]), -2 * features[..., 0])
     floor = features.new_tensor([1.0, 0.0, 1.0])
@@ -106,23 +133,28 @@ def decode_positions(features: Tensor) -> Tensor:
 
 
 def with_positions(features: Tensor, joints: Tensor) -> Tensor:
-    """Features (..., F, 263) whose `decode_positions` is joints (..., F, 22, 3); yaw and all else are kept."""
+    """Features (..., F, 263) whose `decode_positions` is joints (..., F, 22, 3); yaw and all other groups are kept."""
     result = features.clone()
     write_positions(result, joints)
     return result
 
 
 def check_groups(groups: Sequence[str]) -> None:
+    """Raise InputError for an unknown group of features."""
     if unknown := [group for group in groups if group not in LAYOUT]:
         raise InputError(f"no feature group {unknown[0]!r}; give some of {', '.join(LAYOUT)}")
 
 
 def displaced(features: Tensor, displacement: Tensor, *, lengths: Tensor | None = None) -> Tensor:
-    """Features (..., F, 263) of the same motion with every joint moved by displacement (..., F, 22, 3) metres.
+    """Features of the same motion with every joint displaced.
 
-    Positions and velocities move together, so every reading does: `decode` of the result is exactly that of features
-    plus displacement. Yaw, rotations and contacts are kept. lengths: (...) frames that count, as for `encode`. A
-    displacement (..., F, 1, 3) moves the root's features alone.
+    Positions and velocities change together, so that `decode` of the result is exactly that of the features plus the
+    displacement. Yaw, rotations and contacts are kept.
+
+    Args:
+        features: (..., F, 263).
+        displacement: (..., F, 22, 3) metres; (..., F, 1, 3) changes the root's features alone.
+        lengths: (...) number of valid frames of each item, as for `encode`.
     """
     angle = 2 * features[..., 0]
     root = displacement[..., :1, :]
@@ -140,7 +172,7 @@ def displaced(features: Tensor, displacement: Tensor, *, lengths: Tensor | None 
 
 
 def write_positions(features: Tensor, joints: Tensor) -> None:
-    """Fill in root and positions from joints, for the yaw that the features have. In place."""
+    """Set root and positions in place from joints, for the yaw in the features."""
     root = joints[..., :1, :]
     body = joints[..., 1:, :] - root * joints.new_tensor([1.0, 0.0, 1.0])
     positions = turn(body, 2 * features[..., 0].clone())
@@ -154,7 +186,9 @@ def _points(numbers: Tensor) -> Tensor:
 
 
 def frame_steps(joints: Tensor, lengths: Tensor | None) -> Tensor:
-    """(..., F, J, 3) from each frame to the next; the last frame that counts, and later ones, repeat the step to it."""
+    """(..., F, J, 3) displacement from each frame to the next; the last valid frame and later ones repeat the step
+    before.
+    """
     steps = torch.zeros_like(joints)
     frames = joints.shape[-3]
     if frames > 1:
@@ -171,11 +205,17 @@ def _at_frames(values: Tensor, index: Tensor) -> Tensor:
 
 
 def from_relative(features: Tensor) -> Tensor:
-    """HumanML3D's own features, with a relative root, to an absolute root. (..., F, 263) both.
+    """Convert HumanML3D's own features, with a relative root, to an absolute root.
 
-    There the first three numbers are the change of the yaw half-angle to the next frame and the root's step to it
-    along x and z, seen in the heading of that next frame; the motion begins at the origin with yaw 0. Those of the
-    last frame lead nowhere and are dropped.
+    In these files the first three features are the change of the yaw half-angle to the next frame and the root's step
+    to it along x and z, in the heading of that next frame; the motion begins at the origin with yaw 0. Those of the
+    last frame have no successor and are dropped.
+
+    Args:
+        features: (..., F, 263) with a relative root.
+
+    Returns:
+        (..., F, 263) with an absolute root.
     """
     yaw = _sum_before(features[..., :1])
     steps = turn_on_floor(features[..., :-1, 1:3], -2 * yaw[..., 1:, 0])
@@ -184,9 +224,9 @@ def from_relative(features: Tensor) -> Tensor:
 
 
 def to_relative(features: Tensor) -> Tensor:
-    """The inverse of `from_relative`, for motions that begin at the origin with yaw 0; else it loses where they began.
+    """The inverse of `from_relative`, for motions that begin at the origin with yaw 0; otherwise their start is lost.
 
-    The last frame, which has no next one, repeats the first three numbers of the frame before (0 in a single frame).
+    The last frame, which has no successor, repeats the first three features of the frame before (0 in a single frame).
     """
     changes = features[..., :3].diff(dim=-2)
     steps = turn_on_floor(changes[..., 1:], 2 * features[..., 1:, 0])
@@ -196,12 +236,12 @@ def to_relative(features: Tensor) -> Tensor:
 
 
 def _sum_before(changes: Tensor) -> Tensor:
-    """Sums over the frames before each one, along dim -2."""
+    """Cumulative sums over the frames before each one, along dimension -2."""
     return torch.cat([torch.zeros_like(changes[..., :1, :]), changes[..., :-1, :].cumsum(-2)], dim=-2)
 
 
 VELOCITY_WEIGHT = 1000.0
-"""w: how much a velocity counts against a position. It averages positions over about √w ≈ 32 frames."""
+"""w: weight of a velocity relative to a position. Positions are averaged over about √w ≈ 32 frames."""
 
 
 @lru_cache(maxsize=256)
@@ -216,10 +256,16 @@ def _kernel(frames: int, weight: float) -> Tensor:
 def least_squares(
     positions: Tensor, velocities: Tensor, *, lengths: Tensor | None = None, weight: float = VELOCITY_WEIGHT
 ) -> Tensor:
-    """The path x that fits positions (..., F, C) and velocities (..., F, C), in metres and metres a frame: (..., F, C).
+    """The path that fits positions and velocities best; see the module.
 
-    velocities[t] leads from frame t to t + 1; the last one is not used. lengths: (...) frames that count in each item
-    of the batch; later frames influence nothing and are returned as they were.
+    Args:
+        positions: (..., F, C) metres.
+        velocities: (..., F, C) metres per frame, from frame t to t + 1; the last one is not used.
+        lengths: (...) number of valid frames of each item. Later frames have no influence and are returned unchanged.
+        weight: w, of velocities relative to positions.
+
+    Returns:
+        (..., F, C) metres.
     """
     frames = positions.shape[-2]
     residual = velocities[..., :-1, :] - positions.diff(dim=-2)

@@ -1,4 +1,8 @@
-"""Where a body faces, and turning about the vertical. Heading angles are in radians; a turn takes +z towards +x."""
+"""Heading of a body and rotation about the vertical.
+
+Angles are in radians; a positive rotation takes +z towards +x. The *heading* is the angle that rotates a body to face
++z, the negative of the angle that it faces (`facing_angle`).
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,27 @@ import torch
 from torch import Tensor
 
 Convention = Literal["body", "humanml3d"]
-"""How the heading is found; see `heading`."""
+"""How the heading is computed; see `heading`."""
 
 _HEADING_SMOOTHING = 20.0  # frames, the sigma of HumanML3D's gaussian filter on the forward direction
 
 
 def heading(joints: Tensor, *, smooth: bool = True, convention: Convention = "body") -> Tensor:
-    """The angle in radians about the vertical that turns the body to face +z: (..., F, 22, 3) → (..., F), in (-π, π].
+    """The angle about the vertical that rotates the body to face +z.
 
-    Forward is square to the line from left to right, the sum of those of hips and shoulders. With smooth, it is
-    filtered over time as HumanML3D does (gaussian, sigma 20 frames), so that a swing of the hips is no turn.
+    Forward is perpendicular to the sum of the vectors from right to left hip and shoulder. HumanML3D's published
+    features use the hips in the wrong order here (shoulders minus hips: its function for the headings unpacks left and
+    right hip in the other order than the one for the first frame). Its headings are therefore off by some tenths of a
+    radian where shoulders and hips twist.
 
-    HumanML3D's published features take the hips the wrong way round here (shoulders minus hips: its function for the
-    headings unpacks left and right hip in the other order than the one for the first frame). Its headings are
-    therefore off by some tenths of a radian where shoulders and hips twist; convention "humanml3d" reproduces them.
+    Args:
+        joints: (..., F, 22, 3) positions.
+        smooth: whether to filter the forward direction over time as HumanML3D does (Gaussian, sigma 20 frames), so that
+            the swing of the hips does not count as turning.
+        convention: "body", or "humanml3d" to reproduce HumanML3D's headings.
+
+    Returns:
+        (..., F) radians in (-π, π].
     """
     hips, shoulders = joints[..., 2, :] - joints[..., 1, :], joints[..., 17, :] - joints[..., 16, :]
     across = shoulders + hips if convention == "body" else shoulders - hips
@@ -34,7 +45,9 @@ def heading(joints: Tensor, *, smooth: bool = True, convention: Convention = "bo
 
 
 def gaussian(values: Tensor, sigma: float) -> Tensor:
-    """Filter (..., F, C) over time by a gaussian of sigma frames cut at 4 sigma, first and last frame held outside."""
+    """Filter (..., F, C) over time by a Gaussian of sigma frames, truncated at 4 sigma; the first and last frame are
+    repeated beyond the ends.
+    """
     radius = int(4 * sigma)
     steps = torch.arange(-radius, radius + 1, dtype=torch.float64, device=values.device)
     weights = torch.exp(-0.5 * (steps / sigma) ** 2)
@@ -45,7 +58,9 @@ def gaussian(values: Tensor, sigma: float) -> Tensor:
 
 
 def to_origin(joints: Tensor) -> Tensor:
-    """Move and turn a motion (..., F, 22, 3) so that its first frame stands at x = z = 0 and faces +z. Heights stay."""
+    """Move and rotate a motion (..., F, 22, 3) so that its first frame is at x = z = 0 and faces +z. Heights are
+    kept.
+    """
     floor = joints.new_tensor([1.0, 0.0, 1.0])
     angle = heading(joints[..., :1, :, :], smooth=False)
     return turn(joints - joints[..., :1, :1, :] * floor, angle)

@@ -1,4 +1,4 @@
-"""The normalised features that a network sees."""
+"""The normalised features that a network is trained on: which groups, and their mean, scale and range."""
 
 from __future__ import annotations
 
@@ -27,23 +27,25 @@ Observed = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Representation:
-    """Which features the network sees, and their scale: x = (features - mean) / std, yaw, x and z times emphasis.
+    """Selected features and their normalisation: x = (features - mean) / std, with yaw, x and z times emphasis.
 
-    Raises InputError for groups, an emphasis or statistics that cannot be used.
+    GMD's emphasis gives the root's few features more weight than their number; GMD then mixes all features by a random
+    matrix. White noise and the squared error are invariant under an orthogonal mixing, so a network whose first and
+    last layers are linear gains nothing from it: here emphasis is a plain scale.
 
-    GMD's emphasis gives the root's few numbers more weight than their count; it then mixes all numbers by a random
-    matrix. White noise looks the same after an orthogonal mixing and so does the squared error, so a network whose
-    first and last layers are linear gains nothing from it: here emphasis is a plain scale.
+    Raises:
+        InputError: for groups, an emphasis or statistics that are invalid.
     """
 
     groups: tuple[str, ...]
-    """Groups of `LAYOUT`, in the order the network sees them: root alone, the path of the pelvis and its yaw; or the
-    whole body, with root, positions and velocities among them."""
+    """Groups of `LAYOUT` in the network's order: root alone (path and yaw of the pelvis), or a whole body, which needs
+    root, positions and velocities.
+    """
     emphasis: float
     mean: Tensor
     std: Tensor
     extent: Tensor
-    """Each (263,) float32; extent is the largest |features - mean| / std in the training data."""
+    """mean, std and extent are (263,) float32; extent is the largest |features - mean| / std in the training data."""
 
     def __post_init__(self) -> None:
         check_groups(self.groups)
@@ -65,10 +67,18 @@ class Representation:
 
     @staticmethod
     def fit(clips: Iterable[Tensor], groups: Sequence[str], *, emphasis: float = 1.0) -> Representation:
-        """Measure mean, std and extent on clips of features, each (frames, 263), not padded.
+        """Measure mean, std and extent on clips.
 
-        As in HumanML3D the std is averaged over features of one kind, so that within a kind sizes keep their meaning.
-        What never changes gets std 1. Raises InputError if there is no clip.
+        As in HumanML3D the std is averaged over features of one kind, so that relative sizes within a kind are kept.
+        Constant features get std 1.
+
+        Args:
+            clips: features (frames, 263) of each clip, without padding.
+            groups: groups of features for the network.
+            emphasis: factor of yaw, x and z.
+
+        Raises:
+            InputError: without any clip.
         """
         clips = list(clips)
         if not clips:
@@ -85,7 +95,7 @@ class Representation:
         return Representation(tuple(groups), emphasis, mean.float(), std.float(), extent.float())
 
     def tensors(self) -> dict[str, Tensor]:
-        """The measured statistics, to be stored beside groups and emphasis."""
+        """The statistics by name, to be stored beside groups and emphasis."""
         return {"mean": self.mean, "std": self.std, "extent": self.extent}
 
     @staticmethod
@@ -95,33 +105,33 @@ class Representation:
 
     @property
     def size(self) -> int:
-        """Numbers a frame that the network sees."""
+        """Features per frame that the network sees."""
         return len(self.index)
 
     @property
     def whole_body(self) -> bool:
-        """Whether there is a body, and not just the path of its root."""
+        """Whether the features describe a whole body rather than the path of the root alone."""
         return "positions" in self.groups
 
     @property
     def bound(self) -> Tensor:
-        """(size,): the largest |x| in the training data."""
+        """(size,) largest |x| in the training data."""
         return (self.extent * self._emphasis())[self.index]
 
     def columns(self, group: str) -> slice:
-        """Where a group stands among the numbers that the network sees."""
+        """Columns of a group among the network's features."""
         before = self.groups[: self.groups.index(group)]
         start = sum(LAYOUT[name].stop - LAYOUT[name].start for name in before)
         return slice(start, start + LAYOUT[group].stop - LAYOUT[group].start)
 
     def normalise(self, features: Tensor) -> Tensor:
-        """Features (..., 263) → what the network sees, (..., size)."""
+        """Normalise features (..., 263) and select the network's: (..., size)."""
         index = self.index
         scale = (self._emphasis() / self.std)[index].to(features)
         return (features[..., index] - self.mean[index].to(features)) * scale
 
     def denormalise(self, x: Tensor) -> Tensor:
-        """The inverse of `normalise`: (..., size) → features (..., 263); groups the network does not see are zero."""
+        """The inverse of `normalise`: (..., size) → (..., 263); groups that the network does not see are zero."""
         index = self.index
         scale = (self.std / self._emphasis())[index].to(x)
         features = x.new_zeros(*x.shape[:-1], FEATURES)
@@ -129,24 +139,36 @@ class Representation:
         return features
 
     def decode(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
-        """Joint positions (..., F, J, 3) in metres from the network's numbers (..., F, size); see `read`."""
+        """Joint positions (..., F, J, 3) in metres from normalised features (..., F, size); see `read`."""
         return self.read(self.denormalise(x), lengths=lengths)
 
     def read(self, features: Tensor, *, lengths: Tensor | None = None) -> Tensor:
-        """Joint positions (..., F, J, 3) in metres from features (..., F, 263) of which the network's are filled in.
+        """Joint positions from features of which at least the network's are set.
 
-        J is 22, by `decode`; or 1 if there is only the root, whose path is its own features.
+        Args:
+            features: (..., F, 263).
+            lengths: (...) number of valid frames of each item.
+
+        Returns:
+            (..., F, J, 3) metres: J is 22, or 1 for the root alone, whose path is given by its features directly.
         """
         if self.whole_body:
             return decode(features, lengths=lengths)
         return features[..., None, [1, 3, 2]]
 
     def write_over(self, x: Tensor, estimate: Tensor, observed: Observed) -> Tensor:
-        """The network's numbers x (B, F, size) with what is known of the motion in their place.
+        """Replace the part of normalised features that is determined by known positions.
 
-        Of the pelvis these are the root's x, z and y. Those of other joints are seen from the root and the heading of
-        estimate (B, F, size), the numbers of a motion, or from the pelvis where that is known; their x and z are only
-        written where both are known.
+        For the pelvis these are the root's x, z and y. Other joints are expressed relative to the root and heading of
+        the estimate, or to the pelvis where that is known; their x and z are written only where both are known.
+
+        Args:
+            x: (B, F, size) normalised features.
+            estimate: (B, F, size) normalised features of a clean motion.
+            observed: known positions and mask, (B, F, J, 3).
+
+        Returns:
+            (B, F, size).
         """
         values, mask = observed
         whole = values.shape[-2] > 1
@@ -165,7 +187,7 @@ class Representation:
 
     @cached_property
     def index(self) -> list[int]:
-        """Which of the 263 features the network sees, in its order."""
+        """Indices, in the network's order, of its features among the 263."""
         return [i for group in self.groups for i in range(LAYOUT[group].start, LAYOUT[group].stop)]
 
     def _emphasis(self) -> Tensor:
