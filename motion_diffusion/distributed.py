@@ -1,4 +1,4 @@
-"""Several processes that share work, begun by `accelerate launch`; or this one alone."""
+"""Work shared by several processes (started by `accelerate launch`), or done by a single one."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from motion_diffusion.errors import InputError
 T = TypeVar("T")
 
 LONGEST_WAIT = timedelta(days=30)
-"""In the end, of the first process for the others."""
+"""Timeout of barriers across processes."""
 
 
 def processes() -> PartialState:
-    """This process and the others that a launcher began; on the CPU unless there is a CUDA device."""
+    """The state of this process among the launched ones; on the CPU unless there is a CUDA device."""
     cpu = not torch.cuda.is_available() or parse_flag_from_env("ACCELERATE_USE_CPU")
     return PartialState(cpu=cpu, timeout=LONGEST_WAIT)
 
 
 def by_main(work: Callable[[], T]) -> T:
-    """The result of `work`, done by the main process, in all of them; an InputError or OSError of its likewise."""
+    """Run `work` in the main process and return its result, or raise its InputError or OSError, in all processes."""
     found: list[T | InputError | OSError | None] = [None]
     if processes().is_main_process:
         try:
@@ -43,7 +43,7 @@ def by_main(work: Callable[[], T]) -> T:
 
 @contextmanager
 def locked_by_main(folder: str | Path, option: str) -> Iterator[None]:
-    """Hold a folder for these processes alone, see `locks.locked`; all of them raise its InputError."""
+    """Lock a folder for these processes, see `atomic_io.locked`; all of them raise its InputError."""
     with ExitStack() as held:
         by_main(lambda: held.enter_context(locked(folder, option)))
         yield

@@ -81,7 +81,8 @@ def turn(vectors: Tensor, angle: Tensor) -> Tensor:
 def turn_on_floor(points: Tensor, angle: Tensor | float) -> Tensor:
     """Rotate points (..., 2), x and z, about the origin by angles (...) in radians; +z goes towards +x."""
     cos, sin = (angle.cos(), angle.sin()) if isinstance(angle, Tensor) else (math.cos(angle), math.sin(angle))
-    return torch.stack(_turned(*points.unbind(-1), cos, sin), dim=-1)
+    x, z = points.unbind(-1)
+    return torch.stack(_turned(x, z, cos, sin), dim=-1)
 
 
 def _turned(x: Tensor, z: Tensor, cos: Tensor | float, sin: Tensor | float) -> tuple[Tensor, Tensor]:
