@@ -1,4 +1,4 @@
-"""The same goals, noise and settings through several models: adherence, skating, jitter, time."""
+"""Comparison of models with the same goals, noise and settings: adherence, foot skating, jitter, time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion_metrics import fastest_root, foot_skating_ratio, root_jitter
 
 MEASURED = ("error_cm", "within_20_cm", "skating", "jitter", "fastest", "seconds")
-"""Columns of what is measured."""
+"""Measured columns."""
 
 
 def compare(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float) -> Result:
-    """The analysis: a row for each model without and with guidance. Skating needs feet, which a path has not."""
+    """Run the analysis: a row for each model with and without guidance. Skating needs feet, which models of paths
+    lack.
+    """
     rows: list[Row] = []
     ways: list[str] = ["none"] if method == "none" else ["none", method]
     for chain in chains:
@@ -55,7 +57,7 @@ def _measure(chain: Chain, way: str, joints: torch.Tensor, goals: GoalSet, secon
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A row a model and way of guiding, for people."""
+    """A plain-text table with a row for each model and method."""
     shown = [key for key in MEASURED if any(key in row for row in rows)]
     lines = [["model", "guidance", *shown]]
     for row in rows:
@@ -77,7 +79,7 @@ SHOWN = {
     "fastest": "fastest root, m/s",
     "seconds": "seconds a motion",
 }
-"""A panel's column, and what it is called."""
+"""Columns of the panels and their titles."""
 
 
 def compare_figure(rows: Sequence[Row]) -> Figure:

@@ -1,4 +1,4 @@
-"""The predicted clean path at successive t under guidance (GMD, figure 4): does it contract as t goes to 0?"""
+"""Evolution of the predicted clean path over t under guidance (GMD, figure 4): does it contract as t goes to 0?"""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from motion_diffusion.errors import InputError
 
 
 def evolution(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float, *, drawn: int = 9) -> Result:
-    """The analysis: for each model the first motion's x̂0 after guidance at `drawn` times, from above, beside what is
-    wanted (`goal`); and in rows without a frame all motions' mean distance to the goals at every t (`off`).
+    """Run the analysis for every model.
 
-    Contraction is how much of its nearest approach x̂0 loses again by t = 0, in metres.
+    Rows with a frame contain the first motion's x̂0 after guidance at `drawn` times, seen from above, with the goals
+    (`goal`); rows without a frame the mean distance of all motions to the goals at every t (`off`). Contraction is the
+    distance in metres that x̂0 loses again between its nearest approach and t = 0.
     """
     observation = goals.observe(chains[0].frames)
     mask = observation.mask[:, 0][:, [0, 2]].all(-1)
@@ -59,7 +60,7 @@ def evolution(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float
 
 
 EARLY, HUGE = 0.9, 0.95
-"""Shares of T: while t is greater, x̂0 may be anywhere, and its path or its distance need not be within the axes."""
+"""Shares of T: at larger t, x̂0 may be anywhere, and its path or its distance may exceed the axes."""
 
 
 def evolution_figure(rows: Sequence[Row]) -> Figure:
@@ -98,7 +99,7 @@ def evolution_figure(rows: Sequence[Row]) -> Figure:
 
 
 def _frame(axes: Sequence[Axes], places: np.ndarray) -> None:
-    """The same square for all, seen from above: ahead (+z) is up and left (+x) is left."""
+    """The same square for all panels, seen from above: ahead (+z) is up and left (+x) is left."""
     low, high = places.min(0), places.max(0)
     middle, half = (low + high) / 2, (high - low).max() / 2 + 0.2
     for axis in axes:

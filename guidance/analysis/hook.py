@@ -1,8 +1,8 @@
-"""What touching x̂0 does to the mean, and that nothing else does (the question of improved-diffusion's thread #64).
+"""Effect of changing x̂0 on the posterior mean (the question of improved-diffusion's issue #64).
 
-ε → x̂0 → posterior mean is the direct formula μ = c_x·x_t + c_y·y, an identity for every prediction type. Change x̂0,
-by a clip or by imputed goals, and the mean moves by B·(new − old): much or little, as x̂0 was wrong. The error of x̂0 is
-σ/|D| times that of y, for ε σ/α, which is 2·10⁴ at t = T of the cosine schedule.
+ε → x̂0 → posterior mean equals the direct formula μ = c_x·x_t + c_y·y, an identity for every prediction type. If x̂0 is
+changed, by clipping or imputed goals, the mean moves by B·(new − old), depending on the error of x̂0. That error is
+σ/|D| times the error of y: for ε σ/α, which is 2·10⁴ at t = T of the cosine schedule.
 """
 
 from __future__ import annotations
@@ -24,10 +24,18 @@ TYPES = ("x0", "eps", "v")
 
 
 def hook(schedule: Schedule, steps: int, error: float, *, count: int = 2000, seed: int = 0) -> Result:
-    """The analysis: data uniform in [−1, 1], outputs wrong by `error` of their size, x̂0 clipped to [−1, 1].
+    """Run the analysis on data uniform in [−1, 1] with outputs wrong by `error` relative to their size, x̂0 clipped to
+    [−1, 1].
 
-    At every step: how far the mean through x̂0 is from the direct formula, without and with the clip, and how many
-    numbers were clipped.
+    The rows contain, at every step: the difference of the mean through x̂0 from the direct formula, with and without
+    clipping, and the share of clipped entries.
+
+    Args:
+        schedule: the noise schedule.
+        steps: number of sampling steps.
+        error: relative error of the predictions.
+        count: number of samples.
+        seed: of the data and errors.
     """
     if not error >= 0:
         raise InputError(f"error is {error}; give the relative error of the prediction, 0 or more")

@@ -1,8 +1,8 @@
-"""How much of each step is the network's: the share of its output, and of x_t, in the mean μ of the next x.
+"""The network's share of each sampling step: that of its output, and of x_t, in the posterior mean μ.
 
-With a row of coefficients for every prediction type (see `motion_diffusion.diffusion.prediction`) a step of ancestral
-sampling is μ = c_x·x_t + c_y·y. GMD (Karunratanakul et al. 2023, appendix A) compares |c_y| for x0 and ε; here every
-type stands beside them, on any schedule and chain, and once more with the sizes the two terms really have.
+With the coefficients of a prediction type (see `motion_diffusion.diffusion.prediction`) a step of ancestral sampling is
+μ = c_x·x_t + c_y·y. GMD (Karunratanakul et al. 2023, appendix A) compares |c_y| for x0 and ε; here all types are
+compared, on any schedule and chain, also weighted by the actual size of the two terms.
 """
 
 from __future__ import annotations
@@ -33,10 +33,18 @@ from motion_diffusion.errors import InputError
 def shares(
     schedule: Schedule, times: list[int], std: float = 1.0, predictions: dict[str, Prediction] = PREDICTIONS
 ) -> list[Row]:
-    """A row for each step of a chain: α, σ, SNR, and for each prediction type NAME
+    """Coefficients and shares for each step of a chain.
 
-    NAME_cx, NAME_cy: the coefficients; NAME_share: |c_y| / (|c_x| + |c_y|); NAME_weighted: the same with both
-    multiplied by the root mean square of x_t and y over data of mean 0 and standard deviation std.
+    Args:
+        schedule: the noise schedule.
+        times: the chain, descending.
+        std: standard deviation of the data, whose mean is 0.
+        predictions: the prediction types.
+
+    Returns:
+        A row for each step: α, σ, SNR, and for each prediction type NAME: NAME_cx and NAME_cy, the coefficients;
+        NAME_share, |c_y| / (|c_x| + |c_y|); NAME_weighted, the same with both multiplied by the root mean square of x_t
+        and y.
     """
     if not std > 0:
         raise InputError(f"std is {std}; give the standard deviation of the data, a positive number")
@@ -65,7 +73,7 @@ def shares(
 
 
 def crossing(rows: Sequence[Row], falling: str, other: str) -> float | None:
-    """The t at which |falling| − |other| changes its sign, between the two steps around it; None if it does not."""
+    """The t at which |falling| − |other| changes sign, interpolated between steps; None if it does not."""
     t = np.array([row["t"] for row in rows], dtype=float)
     gap = np.array([abs(float(row[falling])) - abs(float(row[other])) for row in rows])
     change = np.nonzero(np.sign(gap[:-1]) != np.sign(gap[1:]))[0]
@@ -76,7 +84,9 @@ def crossing(rows: Sequence[Row], falling: str, other: str) -> float | None:
 
 
 def share(schedule: Schedule, steps: int, std: float = 1.0) -> Result:
-    """The analysis: coefficients, shares and weighted shares over t, for every type that the schedule allows."""
+    """Run the analysis: coefficients, shares and weighted shares over t, for every prediction type defined on the
+    schedule.
+    """
     allowed = defined_on(schedule)
     rows = shares(schedule, schedule.times(steps), std, allowed)
     what = f"{schedule.name} schedule, T = {schedule.T}, {steps} steps, data of standard deviation {std:g}"
@@ -98,7 +108,7 @@ def _conclusion(what: str, rows: list[Row], allowed: dict[str, Prediction], cros
 
 
 LEAST = 1e-12
-"""Less is drawn as this, on axes of logarithms."""
+"""Smaller values are drawn as this on logarithmic axes."""
 
 
 def share_figure(rows: Sequence[Row]) -> Figure:

@@ -1,6 +1,7 @@
-"""How every figure looks: what is shown in which hue, dashes and marker, and how large words and lines are.
+"""Common style of all plots: hue, dashes and marker of each line, sizes of text and lines.
 
-Hues are Okabe and Ito's, which colour-blind readers tell apart; dashes and markers do it where there are no hues.
+Hues are Okabe and Ito's, which are distinguishable with colour-vision deficiencies; dashes and markers distinguish
+lines in greyscale.
 """
 
 from __future__ import annotations
@@ -20,27 +21,27 @@ INK, FAINT_INK, GRID = "#2b303b", "#8b93a3", "#e1e5eb"
 GOAL = "#009e73"
 """Text, secondary text, grid and goals: the colours of `visualize.drawing.style`, which is above this package."""
 TITLE, HEADING, WORDS, SMALL = 11.0, 9.5, 8.5, 8.0
-"""Points of a figure's title, a panel's title, words beside axes, and the rest."""
+"""Font sizes in points: figure title, panel title, axis labels, and the rest."""
 WIDTH = 1.8
-"""Of a line that matters, in points."""
+"""Width of main lines, points."""
 
 
 Place = Literal["best", "center", "upper right", "lower left"]
-"""Of a legend in its panel."""
+"""Position of a legend in its panel."""
 
 
 @dataclass(frozen=True)
 class LineStyle:
-    """What one thing looks like wherever it is shown."""
+    """Style of a line and its markers."""
 
     colour: str
     dashes: tuple[float, ...]
-    """Lengths on, off, …, in widths of the line; () for none."""
+    """Lengths on, off, …, in multiples of the line's width; () for a solid line."""
     marker: str
 
     @property
     def linestyle(self) -> tuple[float, tuple[float, ...]]:
-        """As matplotlib takes it."""
+        """The dashes in matplotlib's format."""
         return (0, self.dashes)
 
 
@@ -53,10 +54,10 @@ LINE_STYLES = (
     LineStyle("#56b4e9", (2.5, 2.5), "X"),
     LineStyle("#000000", (9, 1.5, 1.2, 1.5, 1.2, 1.5), "v"),
 )
-"""In the order in which they are taken. Okabe and Ito's yellow cannot be read on white."""
+"""In order of use. Okabe and Ito's yellow is illegible on white."""
 
 PREDICTION_STYLES = dict(zip(("x0", "eps", "v", "score", "velocity", "mu"), LINE_STYLES, strict=False))
-"""The look of each prediction type, the same in all figures."""
+"""Style of each prediction type, the same in all figures."""
 
 EXTRA_STYLES = (
     ((3, 1, 3, 4), "<"),
@@ -66,11 +67,11 @@ EXTRA_STYLES = (
     ((4, 4), "h"),
     ((1, 6), "d"),
 )
-"""Dashes and markers of further models of one type, which share its hue."""
+"""Dashes and markers of further models of a prediction type, which share its hue."""
 
 
 def styles_in_order(names: Iterable[str]) -> dict[str, LineStyle]:
-    """A look for each name. InputError for more than can be told apart."""
+    """A style for each name. InputError for more than can be distinguished."""
     different = list(dict.fromkeys(names))
     if len(different) > len(LINE_STYLES):
         raise InputError(
@@ -80,8 +81,13 @@ def styles_in_order(names: Iterable[str]) -> dict[str, LineStyle]:
 
 
 def model_styles(predictions: Mapping[str, str]) -> dict[str, LineStyle]:
-    """The look of each model by name, given what each predicts: that of its type for the first of a type, and for
-    others its hue with dashes and a marker of their own. InputError for more than can be told apart."""
+    """Style of each model, given its prediction type by model name.
+
+    The first model of a type has the type's style, others its hue with dashes and a marker of their own.
+
+    Raises:
+        InputError: for more models than can be distinguished.
+    """
     result: dict[str, LineStyle] = {}
     further = iter(EXTRA_STYLES)
     for name, prediction in predictions.items():
@@ -96,7 +102,7 @@ def model_styles(predictions: Mapping[str, str]) -> dict[str, LineStyle]:
 
 
 def panels(rows: int, columns: int, *, size: tuple[float, float], title: str) -> tuple[Figure, list[Axes]]:
-    """A figure of so many inches with its axes in reading order, and a title."""
+    """A titled figure of the given size in inches, with its axes in reading order."""
     figure = Figure(figsize=size, dpi=110, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     figure.suptitle(literal(title), fontsize=TITLE, color=INK)
@@ -110,19 +116,19 @@ def panels(rows: int, columns: int, *, size: tuple[float, float], title: str) ->
 
 
 def literal(words: str) -> str:
-    """Words as they are: dollars begin no formula, and a first underscore does not hide them from a legend."""
+    """Text without formulas: dollars are escaped, and a leading underscore does not hide it from a legend."""
     return (" " if words.startswith("_") else "") + words.replace("$", r"\$")
 
 
 def label(axes: Axes, *, title: str, x: str = "", y: str = "") -> None:
-    """Words for a panel."""
+    """Title and axis labels of a panel."""
     axes.set_title(literal(title), loc="left", fontsize=HEADING, color=INK)
     axes.set_xlabel(x, fontsize=WORDS, color=INK)
     axes.set_ylabel(y, fontsize=WORDS, color=INK)
 
 
 def legend(axes: Axes, *, columns: int = 1, place: Place = "best") -> None:
-    """What is what, with lines long enough for their dashes to be seen."""
+    """A legend with lines long enough to show their dashes."""
     axes.legend(
         fontsize=SMALL, labelcolor=INK, handlelength=4.0, ncols=columns, loc=place, framealpha=0.85, edgecolor="none"
     )
@@ -138,8 +144,7 @@ def line(
     width: float = WIDTH,
     every: int | None = None,
 ) -> None:
-    """A line with its markers on some points (each `every`, by default so that eight or so are seen), not on those
-    where the lines before it have theirs."""
+    """A line with markers at every `every`-th point (about eight by default), offset from those of the lines before."""
     every = every or (1 if len(x) <= 12 else -(-len(x) // 8))
     first = len(axes.lines) * max(1, every // len(LINE_STYLES)) % every
     axes.plot(
@@ -151,14 +156,14 @@ def line(
 def band(
     axes: Axes, x: Sequence[float], y: Sequence[float], half: Sequence[float], style: LineStyle, name: str
 ) -> None:
-    """A line, and its interval y ± half."""
+    """A line with its interval y ± half."""
     line(axes, x, y, style, name)
     low, high = ([at + sign * by for at, by in zip(y, half, strict=True)] for sign in (-1, 1))
     axes.fill_between(x, low, high, color=style.colour, alpha=0.18, linewidth=0)
 
 
 def interval_dot(axes: Axes, x: float, y: float, half: float, style: LineStyle, *, filled: bool = True) -> None:
-    """A marker with its interval x ± half across."""
+    """A marker with its horizontal interval x ± half."""
     axes.errorbar(
         x, y, xerr=half or None, color=style.colour, linestyle="", marker=style.marker, markersize=7,
         markeredgewidth=1.3, markerfacecolor=style.colour if filled else "white", capsize=3, elinewidth=1.3,
@@ -166,22 +171,22 @@ def interval_dot(axes: Axes, x: float, y: float, half: float, style: LineStyle, 
 
 
 def row_names(axes: Axes, names: Sequence[str], *, shown: bool) -> None:
-    """A row for each name from above down, and not more numbers across than there is room for."""
+    """One row per name from top to bottom, with few ticks on the x axis."""
     axes.set_yticks(range(len(names)), [literal(name) if shown else "" for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
 def time_axis(axes: Axes, T: float) -> None:
-    """t from noise (left) to data (right), as sampling goes."""
+    """An axis of t from noise (left) to data (right), the order of sampling."""
     axes.set_xlim(T * 1.01, -T * 0.01)
 
 
 def percent_axis(axes: Axes) -> None:
-    """Shares up the side, in per cent."""
+    """Format the y axis in per cent."""
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
 
 
 def reference_line(axes: Axes, y: float, *, dotted: bool = False) -> None:
-    """A faint line across, at what is neither more nor less."""
+    """A faint horizontal line at a reference value."""
     axes.axhline(y, color=FAINT_INK, linewidth=0.8, linestyle=":" if dotted else "-")

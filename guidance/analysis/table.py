@@ -1,4 +1,4 @@
-"""Tables of numbers: results of analyses, their CSV files, and columns of rows."""
+"""Tables of numbers: results of analyses, their CSV files, and access to columns of rows."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from motion_diffusion.atomic_io import atomic
 from motion_diffusion.errors import InputError
 
 Row = Mapping[str, Any]
-"""A line of a table by its columns; numbers may still be words, as they are in CSV."""
+"""A row of a table by column name; numbers may be strings, as in CSV files."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished analysis: its name, its numbers and its conclusion."""
+    """A finished analysis: name, rows and conclusion."""
 
     name: str
     rows: Sequence[Row]
     conclusion: str
-    """A sentence or more, with what it was run on."""
+    """One or more sentences, with the settings of the run."""
 
     def save(self, out: Path, name: str | None = None) -> Path:
-        """Write the rows into a folder as NAME.csv, by default under the result's own name. Returns its path."""
+        """Write the rows as NAME.csv into a folder, by default under the result's own name. Returns the path."""
         path = out / f"{name or self.name}.csv"
         with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(dict.fromkeys(key for row in self.rows for key in row)))
@@ -37,17 +37,17 @@ class Result:
 
 
 def columns(lines: Sequence[Sequence[str]]) -> str:
-    """A table in plain text: every column as wide as its widest cell."""
+    """A plain-text table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
 MAX_VALUE = 1e100
-"""More cannot be drawn."""
+"""Largest value that can be drawn."""
 
 
 def floats(rows: Sequence[Row], column: str, *, least: float = -MAX_VALUE) -> list[float]:
-    """A column. InputError for one that is not there, for what is no number, and for one that cannot be."""
+    """A column as floats. InputError for missing or invalid numbers, and for those below `least`."""
     result = []
     for cell in (row.get(column, "") for row in rows):
         try:
@@ -62,12 +62,12 @@ def floats(rows: Sequence[Row], column: str, *, least: float = -MAX_VALUE) -> li
 
 
 def rows_with(rows: Sequence[Row], column: str) -> list[Row]:
-    """Those that have something in a column."""
+    """Rows with a value in a column."""
     return [row for row in rows if row.get(column, "") != ""]
 
 
 def group_by(rows: Sequence[Row], column: str) -> dict[str, list[Row]]:
-    """Rows by what a column says, in the order in which it is first said."""
+    """Rows grouped by the value of a column, in order of first appearance."""
     result: dict[str, list[Row]] = {}
     for row in rows:
         result.setdefault(str(row[column]), []).append(row)
@@ -75,7 +75,7 @@ def group_by(rows: Sequence[Row], column: str) -> dict[str, list[Row]]:
 
 
 def read_table(path: Path) -> list[Row]:
-    """The rows of a CSV file. InputError if it is none, or has no row."""
+    """The rows of a CSV file. InputError if it is invalid or empty."""
     rows: list[Row] = []
     try:
         with path.open(newline="", encoding="utf-8") as file:

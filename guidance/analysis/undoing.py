@@ -1,13 +1,13 @@
-"""A guided run, step by step: what guidance pushed, what the network took back, what was there in the end.
+"""Undoing of guidance: at each step of a guided run, how far guidance pushed and how much the network took back.
 
-The same noise is run with and without guidance. At every step, with n the network's x̂0 and g what guidance made of it,
+The same noise is run with and without guidance. At every step, with n the network's x̂0 and g the x̂0 after guidance,
 
-    D = n − n_unguided        how far guidance has steered the run so far, drift taken out
-    push = g − n              how far it steers now
-    back = push − (D_next − D)    how much of that the network's next answer does not follow
+    D = n − n_unguided            displacement by guidance so far, without drift
+    push = g − n                  displacement by guidance in this step
+    back = push − (D_next − D)    the part that the network's next estimate does not follow
 
-so D_end = Σ push − Σ back, exactly. All are read as metres on the floor at the goals' frames, along the way from where
-the unguided motion ends up to where it should be.
+so D_end = Σ push − Σ back, exactly. All are measured in metres on the floor at the goals' frames, along the direction
+from where the unguided motion ends to where it should be.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from motion_diffusion.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Ledger:
-    """Metres along the wanted way, each (N, B) for N steps but wanted and left: (B,). Means over the goals' frames."""
+    """Metres along the desired direction, averaged over the goals' frames: (N, B) for N steps; wanted and left:
+    (B,).
+    """
 
     wanted: Tensor
     steered: Tensor
@@ -40,7 +42,9 @@ class Ledger:
 
 
 def ledger(chain: Chain, guided: Trace, literal: Trace, goals: GoalSet) -> Ledger:
-    """Account for a guided run beside the unguided run of the same noise. InputError if no goal is about the path."""
+    """Account for a guided run against the unguided run with the same noise. InputError if no goal concerns the
+    path.
+    """
     observation = goals.observe(chain.frames)
     mask = observation.mask[:, 0][:, [0, 2]]
     if not mask.any():
@@ -70,9 +74,18 @@ def ledger(chain: Chain, guided: Trace, literal: Trace, goals: GoalSet) -> Ledge
 
 
 def undoing(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float) -> Result:
-    """The analysis: for every model and t what was pushed and taken back in metres, how far it was steered before, and
-    as shares: of all pushes so far what was taken back (`undone`), and of the way to the goals what x̂0 has gone after
-    guidance, at t = 0 the motion (`way`)."""
+    """Run the analysis for every model.
+
+    Rows contain, for every t, what was pushed and taken back in metres and the displacement before, and as shares: what
+    was taken back of all pushes so far (`undone`), and the share of the distance to the goals that x̂0 has covered
+    after guidance, or at t = 0 the motion (`way`).
+
+    Args:
+        chains: one per model.
+        goals: the goals.
+        method: the guidance method.
+        scale: strength of the gradient.
+    """
     if method == "none":
         raise InputError("guidance none pushes nothing; choose classifier, imputation or classifier+imputation")
     rows: list[Row] = []
@@ -99,7 +112,7 @@ def undoing(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float) 
                 "motions": chain.z.shape[1], "t": time, "wanted_m": way.item(),
             }  # fmt: skip
             for columns, curve in curves.items():
-                if i < len(curve[0]) and curve[0][i].isfinite():  # there is no share of nothing
+                if i < len(curve[0]) and curve[0][i].isfinite():  # the share of nothing is undefined
                     row |= {column: values[i].item() for column, values in zip(columns, curve, strict=True)}
             rows.append(row)
         early = torch.tensor(chain.times[:-1]) > model.schedule.T / 2
@@ -123,7 +136,7 @@ SHOWN = {
     "undone": ("undone_95", "Share of all pushes so far that was taken back", "share"),
     "way": ("way_95", "x̂0 after guidance (at t = 0: the motion)", "share of the way to the goals"),
 }
-"""A panel's column: that of half its interval, and what it is called."""
+"""Columns of the panels, with the column of half the interval, title and axis label."""
 
 
 def undoing_figure(rows: Sequence[Row]) -> Figure:

@@ -1,4 +1,4 @@
-"""Can a person do it? What a body's size and speed do not allow, in words, before a minute is spent on sampling."""
+"""Feasibility of goals: warnings about goals that exceed a person's size or speed, before any sampling."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
 RUN = 8.0
 """m/s of the pelvis: good runners over a hundred metres; sprinters reach 12."""
 SWING = 15.0
-"""m/s of any other joint: a hand that throws reaches 20, one that waves 5."""
+"""m/s of any other joint: a throwing hand reaches 20, a waving one 5."""
 TURN = 720.0
-"""degrees/s about the vertical: two turns a second, which dancers do."""
+"""degrees/s about the vertical: two turns per second, as dancers do."""
 HIGHEST = 1.8
-"""m of the pelvis: standing it is 0.95 m high, and the best jumps lift it by 0.8 m."""
+"""m of the pelvis: standing it is 0.95 m high, and the best jumps raise it by 0.8 m."""
 LOWEST = -0.2
-"""m of any joint: the floor is at 0; goals from captured motion may lie a little lower."""
+"""m of any joint: the floor is at 0; goals from captured motion may be slightly lower."""
 STRETCH = 0.05
-"""Share by which goals may ask for longer or shorter bones than this body's, which it makes up for by bending."""
+"""Relative deviation from this body's bone lengths up to which goals are accepted; the body bends to compensate."""
 
 
 @dataclass
 class _Report:
-    """Lines, one for each sort of complaint and the goals it is about: the worst."""
+    """The worst line for each kind of problem and the goals concerned."""
 
     worst: dict[tuple[str, tuple[int, ...]], tuple[float, str]] = field(default_factory=dict)
 
@@ -46,10 +46,20 @@ class _Report:
 
 
 def feasibility(goals: GoalSet, frames: int) -> list[str]:
-    """What a person cannot do of these goals in a motion of so many frames, one line each; empty if nothing is wrong.
+    """Check what a person cannot do of these goals.
 
-    Motions begin at (0, 0) facing +z: that counts as goal 0, unless a goal says otherwise. These are warnings, from
-    what goals observe alone. Raises InputError for goals beyond the end.
+    Motions begin at (0, 0) facing +z, which counts as goal 0 unless a goal specifies otherwise. The check uses the part
+    of the targets that does not depend on the motion.
+
+    Args:
+        goals: the goals.
+        frames: length of the motion.
+
+    Returns:
+        Warnings, one line each; empty if nothing is wrong.
+
+    Raises:
+        InputError: for goals beyond the end.
     """
     observation = goals.observe(frames)
     owner = torch.zeros(frames, len(JOINTS), dtype=torch.long)
@@ -73,7 +83,7 @@ def feasibility(goals: GoalSet, frames: int) -> list[str]:
 
 
 def reach(a: int, b: int = 0) -> float:
-    """Metres between two joints at most: the bones on the way from one to the other, stretched out."""
+    """Maximum distance in metres between two joints: the sum of the bones between them."""
     ways = []
     for joint in (a, b):
         way = set()
@@ -92,7 +102,7 @@ def _name(joint: int) -> str:
 
 
 def _apart(a: Tensor, b: Tensor, axes: Tensor) -> float:
-    """Metres between two positions (3,) along some axes."""
+    """Distance in metres between two positions (3,) along some axes."""
     return (a - b)[axes].norm().item()
 
 
@@ -121,7 +131,7 @@ def _heights(report: _Report, seen: Observation, owner: Tensor) -> None:
 
 
 def _reaches(report: _Report, seen: Observation, owner: Tensor) -> None:
-    """Of all pairs of joints that are given in a frame, whether bones lead so far from one to the other."""
+    """Check for all pairs of joints given in a frame that the bones between them are long enough."""
     for frame in (seen.mask.any(-1).sum(1) > 1).nonzero()[:, 0].tolist():
         given = seen.mask[frame].any(-1).nonzero()[:, 0]
         axes = seen.mask[frame, given]
@@ -130,7 +140,7 @@ def _reaches(report: _Report, seen: Observation, owner: Tensor) -> None:
         for i, j in (away > _REACH[given][:, given] * (1 + STRETCH)).triu(1).nonzero().tolist():
             a, b, far = int(given[i]), int(given[j]), away[i, j].item()
             if PARENTS[b] == a and both[i, j].all():
-                continue  # a bone, see below
+                continue  # a bone; see _bones
             most, goals = reach(a, b), (int(owner[frame, a]), int(owner[frame, b]))
             line = f"{_name(b)} {far:.1f} m from the {_name(a)} at {frame / FPS:.4g} s; it reaches {most:.1f} m"
             report.add("reach", goals, far / most, f"{line}, so {far - most:.1f} m are left")
@@ -181,7 +191,7 @@ def _turns(report: _Report, goals: GoalSet, frames: int) -> None:
 
 
 def _headings(goal: Goal, frames: int) -> list[tuple[int, float]]:
-    """The directions in degrees in which a goal wants the body to face: (frame, degrees) in order."""
+    """Directions in degrees that a goal wants the body to face: (frame, degrees) in order."""
     if goal.kind == "heading":
         return [(frame, goal.degrees) for frame in goal.within(frames)]
     if goal.kind == "path" and goal.face_along:

@@ -15,18 +15,24 @@ from motion_diffusion.assets import ASSETS
 from motion_diffusion.errors import InputError
 
 SCHEMA = ASSETS / "goals" / "schema.json"
-"""What a goal file may say, as a JSON schema: name it in a file's "$schema", and editors complete and check it."""
+"""JSON schema of goal files. Editors complete and validate a file that names it as "$schema"."""
 
 
 def write_schema() -> None:
-    """Write the schema of goal files anew."""
+    """Regenerate the schema of goal files."""
     SCHEMA.write_text(json.dumps(GoalSet.model_json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_goals(path: str | Path, *, read_motion: ReadMotion | None = None) -> GoalSet:
-    """Read a goal file, and the motions that it takes poses from.
+    """Read a goal file, including the motions that its poses refer to.
 
-    InputError names the file, the goal and the field, and says what to do.
+    Args:
+        path: the file.
+        read_motion: reads motion files, e.g. `data_loaders.load_motion.read_motion`; needed if any pose has a file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        InputError: names the file, the goal and the field, with a remedy.
     """
     path = Path(path)
     if not path.is_file():
@@ -40,14 +46,14 @@ def load_goals(path: str | Path, *, read_motion: ReadMotion | None = None) -> Go
         message = str(error)
     except RecursionError:
         message = "is nested too deeply; a goal file has goals, and goals have numbers"
-    except ValueError as error:  # not JSON, not UTF-8, or a whole number of thousands of digits
+    except ValueError as error:  # not JSON, not UTF-8, or an integer of thousands of digits
         message = f"is not JSON: {error}; check commas, quotes and brackets there"
     joint = " " if message.startswith("is ") else ": "
     raise InputError(f"{path}{joint}{' '.join(message.split())}") from None
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; InputError if it has a key twice, since one would be lost."""
+    """Build a JSON object from its pairs; InputError for a repeated key."""
     result = dict(pairs)
     if len(result) < len(pairs):
         names = [name for name, _ in pairs]
@@ -69,7 +75,7 @@ _WORDS = {
 
 
 def explain(error: ValidationError) -> str:
-    """The first complaint in words: which goal, which field, what is wrong, and what would be right."""
+    """The first validation error as text: which goal, which field, what is wrong, and what is valid."""
     first = error.errors(include_url=False)[0]
     place: Sequence[int | str] = first["loc"]
     kind, message = first["type"], first["msg"].removeprefix("Value error, ").replace("Input should", "should")
@@ -95,11 +101,11 @@ def explain(error: ValidationError) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value that was found in a file, cut to a few letters."""
+    """A value of a file, abbreviated."""
     if isinstance(value, dict | list):
         return "{...}" if isinstance(value, dict) else "[...]"
     try:
         words = json.dumps(value, ensure_ascii=True)
-    except ValueError:  # a whole number of thousands of digits
+    except ValueError:  # an integer of thousands of digits
         return "a number of thousands of digits"
     return words if len(words) <= 40 else words[:37] + "..."

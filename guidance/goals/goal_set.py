@@ -1,13 +1,13 @@
-"""Goals: where the body should be, and when. One JSON format for every way of giving them.
+"""A set of goals: positions that the body should reach at given times, in one JSON format.
 
     {"version": 1, "goals": [
         {"kind": "waypoint", "time": 2.0, "x": 0.0, "z": 2.0},
         {"kind": "path", "points": [[0, 0], [0, 2], [1, 3]], "start": 0.0, "end": 5.0},
         {"kind": "joint", "joint": "right_wrist", "time": 3.0, "position": [null, 1.6, null]}]}
 
-Metres, y up; the motion begins at (0, 0) facing +z, with left at +x. Times are seconds, or frames where the field is
-called `frame`. Every goal may have a `tolerance` in metres (within it, it counts as met) and a `weight`. What each kind
-takes is in assets/goals/schema.json, which editors read to complete and check a goal file.
+Metres, y up; the motion begins at (0, 0) facing +z, with left at +x. Times are seconds, or frames if the field is
+called `frame`. Every goal may have a `tolerance` in metres, within which it counts as met, and a `weight`. The fields
+of each kind are listed in assets/goals/schema.json, which editors use for completion and validation.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from guidance.goals.relations import Contact, Loop, Relation
 from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
 from motion_diffusion.errors import InputError
 
-_ROUNDS = 12  # times that a goal is asked again, when others hold a part of what it wants
+_ROUNDS = 12  # maximum evaluations of a goal of whose target a part is observed already
 
 Goal = Annotated[
     Waypoint | PathGoal | Joint | Pose | Heading | Orientation | Obstacle | Contact | Relation | Loop,
@@ -43,21 +43,21 @@ KINDS = ("waypoint", "path", "joint", "pose", "heading", "orientation", "obstacl
 
 
 class Residual(BaseModel):
-    """One goal and what became of it. `error` is the mean distance over the goal's entries, in metres."""
+    """How well a motion meets a goal."""
 
     goal: Goal
     wanted: tuple[float | None, float | None, float | None] | None
-    """The goal's last position; None for goals that one position does not tell of."""
+    """The goal's last target position; None for goals without a single position."""
     reached: tuple[float, float, float] | None
     error: float
     worst: float
     met: bool
     what: str = ""
-    """"wanted: done" in words, where there is no one position."""
+    """One-line "target: achieved" report for goals without a single position."""
 
     @staticmethod
     def of(goal: Goal, joints: Tensor, world: Tensor | None = None) -> Residual:
-        """How well a motion (F, 22, 3) meets a goal; world: (F, 22, 3, 3) orientations of its joints, if known."""
+        """Evaluate a goal on a motion (F, 22, 3); world: (F, 22, 3, 3) orientations of its joints, if known."""
         misses, what = goal.misses(joints, world), goal.describe(joints, world)
         wanted, reached = (None, None) if what else _last_place(goal.target_for(joints), joints)
         worst = misses.max().item() if len(misses) else 0.0
@@ -75,9 +75,9 @@ class Residual(BaseModel):
 def _last_place(
     observation: Observation, joints: Tensor
 ) -> tuple[tuple[float | None, float | None, float | None] | None, tuple[float, float, float] | None]:
-    """The last position that is observed, None for free axes, and where a motion (F, 22, 3) has that joint.
+    """The last observed position, with None for free axes, and the position of that joint in a motion (F, 22, 3).
 
-    If several joints are observed in the last frame, it is that of the first of them: a path's is the pelvis.
+    If several joints are observed in the last frame, it is the first of them: for a path, the pelvis.
     """
     seen = observation.mask.any(-1)
     if not seen.any():
@@ -95,14 +95,14 @@ def _last_place(
 
 
 class Segment(BaseModel):
-    """A prompt and how long it lasts, one after the other on the motion's timeline."""
+    """A prompt and its duration; segments follow each other on the motion's timeline."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     text: str
-    """What the person does meanwhile."""
+    """What the person does during the segment."""
     seconds: Duration
-    """How long, in seconds."""
+    """Duration in seconds."""
 
     @field_validator("text")
     @classmethod
@@ -117,18 +117,18 @@ def _takes_schema(schema: dict[str, Any]) -> None:
 
 
 class GoalSet(BaseModel):
-    """A list of goals, as it stands in a goal file."""
+    """A list of goals, as stored in a goal file."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, json_schema_extra=_takes_schema
     )
 
     version: Literal[1] = 1
-    """Of the format."""
+    """Version of the format."""
     goals: list[Goal] = []
-    """What the body should do, where and when."""
+    """The goals."""
     segments: list[Segment] = []
-    """Prompts on one timeline; none for a motion with one prompt that is given elsewhere."""
+    """Prompts on one timeline; empty for a motion with a single prompt, which is given elsewhere."""
 
     @model_validator(mode="before")
     @classmethod
@@ -144,16 +144,24 @@ class GoalSet(BaseModel):
 
     @property
     def is_motion_dependent(self) -> bool:
-        """Whether what any goal wants depends on the motion, so that `target_for` says more than `observe`."""
+        """Whether the target of any goal depends on the motion, so that `target_for` returns more than `observe`."""
         return any(goal.is_motion_dependent for goal in self.goals)
 
     @property
     def last_time(self) -> float:
-        """The last second that any goal speaks of; 0 without goals."""
+        """The last second at which any goal applies; 0 without goals."""
         return max((goal.last_time for goal in self.goals), default=0.0)
 
     def resolved(self, folder: str | Path = ".", *, read_motion: ReadMotion | None = None) -> GoalSet:
-        """The same with poses from files read, their paths starting at a folder. InputError names goal and file."""
+        """The same goals with poses read from their files.
+
+        Args:
+            folder: folder that the files' paths are relative to.
+            read_motion: reads motion files, e.g. `data_loaders.load_motion.read_motion`; needed if any pose has a file.
+
+        Raises:
+            InputError: names goal and file.
+        """
         goals: list[GoalBase] = []
         for number, goal in enumerate(self.goals, 1):
             try:
@@ -163,7 +171,7 @@ class GoalSet(BaseModel):
         return self.model_copy(update={"goals": goals})
 
     def check(self, frames: int) -> None:
-        """InputError if a goal speaks of a time beyond a motion of so many frames, or two goals contradict."""
+        """Raise InputError if a goal applies beyond a motion of so many frames, or if two goals contradict."""
         self._check_times(frames)
         said: dict[int, list[tuple[int, float]]] = {}
         for number, goal in enumerate(self.goals):
@@ -177,7 +185,7 @@ class GoalSet(BaseModel):
                 said[place].append((number, value))
 
     def _contradiction(self, one: int, other: int, place: int, a: float, b: float) -> InputError:
-        """The complaint about two goals that want other values at a place (frame, joint, axis) of all positions."""
+        """Error for two goals with different values at an index (frame, joint, axis) of all positions, flattened."""
         frame, rest = divmod(place, len(JOINTS) * 3)
         joint, axis = divmod(rest, 3)
         return InputError(
@@ -194,7 +202,9 @@ class GoalSet(BaseModel):
                 )
 
     def observe(self, frames: int) -> Observation:
-        """What all goals want of any motion of so many frames, (F, 22, 3); later goals win where they meet."""
+        """The targets for any motion of F frames, (F, 22, 3), as far as they do not depend on it; later goals take
+        precedence.
+        """
         self._check_times(frames)
         observation = Observation.empty(frames)
         for goal in self.goals:
@@ -202,11 +212,15 @@ class GoalSet(BaseModel):
         return observation
 
     def target_for(self, joints: Tensor, *, most_violated: bool = False) -> Observation:
-        """What all goals want of this motion (F, 22, 3), detached.
+        """The targets for this motion, detached.
 
-        What does not depend on the motion comes first. Each of the others, in order, is asked about the motion with
-        what has been said written into it, the body taken along where that moves the pelvis, and adds what nothing has
-        been said of yet. most_violated: only that, see `GoalBase.most_violated`.
+        Targets that do not depend on the motion come first. Motion-dependent goals are evaluated in order on a copy of
+        the motion in which all earlier targets have been imposed (the body moves with its pelvis), and contribute only
+        entries that are not yet observed.
+
+        Args:
+            joints: (F, 22, 3) metres.
+            most_violated: whether to use only the most violated part of each motion-dependent goal.
         """
         said = like(self.observe(len(joints)), joints)
         for goal in self.goals:
@@ -217,7 +231,7 @@ class GoalSet(BaseModel):
         return said
 
     def parted(self) -> tuple[GoalSet, list[Orientation]]:
-        """Those of places, and those of how joints are turned."""
+        """Split into goals of positions and goals of orientations."""
         turns = [goal for goal in self.goals if isinstance(goal, Orientation)]
         turns += [turn for goal in self.goals if isinstance(goal, Pose) for turn in goal.turns()]
         places = [goal for goal in self.goals if not isinstance(goal, Orientation)]
@@ -230,9 +244,15 @@ class GoalSet(BaseModel):
 
 
 def _free_part(ask: Callable[[Tensor], Observation], joints: Tensor, taken: Tensor) -> Observation:
-    """What a goal that is asked about joints wants where nothing is taken (mask (F, 22, 3)).
+    """The target of a goal where nothing is observed yet.
 
-    If it wants something there too, it is asked again with the rest as it wanted it: one hand can move as well as two.
+    If the goal also has a target in observed entries, it is evaluated again with its own target imposed elsewhere: of
+    two hands to be brought together, the free one can move alone.
+
+    Args:
+        ask: the goal's target for a motion.
+        joints: (F, 22, 3) metres.
+        taken: (F, 22, 3) bool, observed entries.
     """
     wanted = ask(joints)
     for _ in range(_ROUNDS if (wanted.mask & taken).any() else 0):

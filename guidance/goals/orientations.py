@@ -1,4 +1,4 @@
-"""How a joint is turned: where the pelvis, the head, a hand or a foot faces, or its whole rotation."""
+"""Goals of orientation: the direction in which a joint faces, or its full rotation."""
 
 from __future__ import annotations
 
@@ -29,37 +29,40 @@ Turning = Literal[
 """All joints but the toes."""
 
 FINGERS = {"left_wrist": (1.0, 0.0, 0.0), "right_wrist": (-1.0, 0.0, 0.0)}
-"""Where hands face in the T-pose: where their fingers point."""
+"""Direction that hands face in the T-pose: that of their fingers."""
 AHEAD = (0.0, 0.0, 1.0)
-"""Where all else faces there: head and pelvis look, feet point, thighs have their fronts."""
+"""Direction that all other joints face in the T-pose: head and pelvis look, feet point, thighs have their fronts."""
 ARM = 0.1
-"""Metres from the joint of the point whose distance tells in metres how far it is turned away: a nose, a finger-tip."""
+"""Metres: lever arm that converts an angle into a distance, e.g. that of a nose or a finger-tip."""
 NECK, CHEST = JOINTS.index("neck"), JOINTS.index("spine3")
 FROM = {"head": (CHEST, 90.0), "left_wrist": (18, 100.0), "right_wrist": (19, 100.0)}
-"""The joint (chest, elbow) that a head or a hand turns against, and its largest angle; beyond it, that joint turns."""
+"""For head and hands, the joint (chest, elbow) that they rotate against and the maximum angle; beyond it, that joint
+rotates.
+"""
 SHARED = 100.0
-"""m²/rad²: weight of the half of a head's turn from the chest that the neck takes."""
+"""m²/rad²: weight of the neck's half of the head's rotation from the chest."""
 HELD = 1e6
-"""Of turns that are given, likewise."""
+"""m²/rad²: weight of given rotations."""
 SPREAD = 1e-3
-"""Of turns by themselves, against that of their second differences: 1/SPREAD^(1/4) frames are turned as well."""
+"""Weight of rotations relative to their second differences: about 1/SPREAD^(1/4) neighbouring frames rotate as well."""
 TOE_OF = {JOINTS[ankle]: toe for ankle, toe in zip(ANKLES, TOES, strict=True)}
 """The toe that a foot points at, by the name of the ankle."""
 
 
 class Orientation(Span):
-    """Have a joint turned as it is said, at a time or from `start` to `end`: where it faces, or its whole rotation."""
+    """Orient a joint at a time or from `start` to `end`: the direction it faces, or its full rotation."""
 
     kind: Literal["orientation"] = "orientation"
     joint: Turning
-    """The joint that is turned: the wrist for a hand, the ankle for a foot, the hip or the shoulder for a limb."""
+    """The joint: the wrist for a hand, the ankle for a foot, the hip or the shoulder for a limb."""
     facing: Direction | None = None
-    """[x, y, z]: the direction in which pelvis, chest and head look, toes or fingers point, or the front of a limb
-    looks; about that, it may roll."""
+    """[x, y, z]: direction in which pelvis, chest and head look, toes or fingers point, or the front of a limb faces.
+    Rotation about this direction is free.
+    """
     rotation: Quaternion | None = None
-    """[w, x, y, z]: a unit quaternion, by which it is turned in the world from the T-pose, which looks to +z."""
+    """[w, x, y, z]: unit quaternion of its rotation in the world from the T-pose, which faces +z."""
     degrees: Annotated[float, Field(ge=0, le=180, strict=True)] = 5.0
-    """Within so many degrees it counts as met; `tolerance` has no meaning here."""
+    """Angle within which the goal counts as met; `tolerance` is not used."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Orientation:
@@ -69,7 +72,7 @@ class Orientation(Span):
 
     @property
     def index(self) -> int:
-        """Of the joint."""
+        """Index of the joint."""
         return JOINTS.index(self.joint)
 
     @property
@@ -77,14 +80,16 @@ class Orientation(Span):
         return True
 
     def turned(self, world: Tensor) -> Tensor:
-        """(n, 3, 3) the nearest orientation in the world that meets it to each of (n, 3, 3)."""
+        """(n, 3, 3) orientations in the world that meet the goal, nearest to given ones (n, 3, 3)."""
         if self.rotation is not None:
             return from_quaternion(torch.tensor(self.rotation, dtype=world.dtype)).expand_as(world)
         front = normalize(world @ world.new_tensor(FINGERS.get(self.joint, AHEAD)), dim=-1)
         return shortest_arc(front, normalize(world.new_tensor(self.facing), dim=-1).expand_as(front)) @ world
 
     def held(self) -> Tensor:
-        """(3, 3) what of a turn in the world is held: all of it, or what changes the direction it faces."""
+        """(3, 3) projection onto the rotations in the world that the goal fixes: all, or those that change the
+        direction faced.
+        """
         eye = torch.eye(3, dtype=torch.float64)
         if self.facing is None:
             return eye
@@ -92,7 +97,9 @@ class Orientation(Span):
         return eye - way[:, None] * way
 
     def target_for(self, joints: Tensor) -> Observation:
-        """What can be said through joints: hips and shoulders for the pelvis, the toe for a foot; else nothing."""
+        """The part that joint positions can express: hips and shoulders for the pelvis, the toe for a foot; otherwise
+        nothing.
+        """
         rows = self.within(len(joints))
         at = slice(rows.start, rows.stop)
         values, mask = joints.double().clone(), torch.zeros_like(joints, dtype=torch.bool)
@@ -110,7 +117,7 @@ class Orientation(Span):
         return asking(joints, values, mask)
 
     def off(self, world: Tensor) -> Tensor:
-        """(n,) radians by which orientations (F, 22, 3, 3) in the world miss it, at its n frames."""
+        """(n,) angles in radians between orientations (F, 22, 3, 3) in the world and the goal, at its n frames."""
         rows = self.within(len(world))
         now = world[rows.start : rows.stop, self.index].double()
         return rotation_vectors(self.turned(now) @ now.mT).norm(dim=-1)
@@ -129,12 +136,12 @@ class Orientation(Span):
 
 
 def turns_wanted(goals: Sequence[Orientation], body: Rig) -> OrientationTargets | None:
-    """How the joints of a body that points tell of should be turned for these goals; None without any."""
+    """Orientation targets for the joints of a body whose positions are determined by points; None without goals."""
     if not goals:
         return None
     values = body.world.clone()
     weights = torch.zeros_like(values)
-    for goal in sorted(goals, key=lambda goal: goal.joint in FROM):  # those first that may not give way
+    for goal in sorted(goals, key=lambda goal: goal.joint in FROM):  # joints without an alternative first
         rows = goal.within(len(values))
         at = slice(rows.start, rows.stop)
         wanted = goal.turned(body.world[at, goal.index])
@@ -154,8 +161,13 @@ def turns_wanted(goals: Sequence[Orientation], body: Rig) -> OrientationTargets 
 
 
 def with_ends(goals: Sequence[Orientation], body: Rig, kept: Tensor | None = None) -> Rig:
-    """The body with its head and hands turned as goals want it, and smoothly in between; kept: (F,) bool frames that
-    stay as they are. No position changes."""
+    """Rotate head and hands of a body to meet goals, with smooth transitions. No position changes.
+
+    Args:
+        goals: the goals; those of other joints are ignored.
+        body: the motion.
+        kept: (F,) bool, frames that stay as they are.
+    """
     rotations = body.rotations.clone()
     for name, (origin, farthest) in FROM.items():
         joint, mine = JOINTS.index(name), [goal for goal in goals if goal.joint == name]
@@ -179,12 +191,12 @@ def with_ends(goals: Sequence[Orientation], body: Rig, kept: Tensor | None = Non
 
 
 def _shortened(turns: Tensor, farthest: float) -> Tensor:
-    """Rotation vectors (n, 3) of so many degrees at most."""
+    """Rotation vectors (n, 3) clamped to a maximum angle in degrees."""
     return turns * (math.radians(farthest) / turns.norm(dim=-1, keepdim=True).clamp_min(1e-9)).clamp(max=1.0)
 
 
 def _spread(values: Tensor, given: Tensor) -> Tensor:
-    """(F, 3) with these values where given (F,), and of the least second differences and size elsewhere."""
+    """(F, 3) equal to values where given (F,), and with minimal second differences and size elsewhere."""
     held = HELD * given.double()
     bands = smoothness(len(values), 1.0)
     bands[0] += SPREAD - 1.0 + held

@@ -1,4 +1,4 @@
-"""What an evaluation measured: every figure of its table, models side by side, beside the real clips."""
+"""Plot of evaluations: every metric, models side by side, beside the real clips."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from motion_diffusion.errors import InputError
 
 REAL, UNGUIDED = "real clips", "unguided"
 CLIPS: dict[str, tuple[float, tuple[float, ...]]] = {REAL: (0, ()), "training clips": (0, (1.2, 1.8))}
-"""Groups that look different: clips themselves are lines, each with its dashes; unguided motions are hollow."""
+"""Groups drawn as lines with these dashes: the clips themselves. Unguided motions are hollow."""
 
 BETTER = {"FID": "↓", "R-precision": "↑", "matching score": "↓", "error": "↓", "skating": "↓", "seconds": "↓"}
-"""Which way is better, by a word in a figure's name; for others, what real clips have is best."""
+"""Which direction is better, by a word in a metric's name; otherwise the value of real clips is best."""
 
 
 def evaluation(rows: Sequence[Row]) -> Figure:
-    """The figure of one or several figures.json. InputError for those that were measured by different means."""
+    """The figure of one or several figures.json. InputError if they were measured differently."""
     for means in ("evaluator", "data"):
         if len(different := group_by(rows, means)) > 1:
             raise InputError(f"evaluations with different {means} ({', '.join(different)}) cannot be compared")

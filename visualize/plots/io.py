@@ -1,4 +1,4 @@
-"""The rows of figures, as they lie in files: tables (CSV), the numbers of runs, and those of evaluations."""
+"""Reading of the files behind plots: metrics of trainings, and results of evaluations."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ from motion_diffusion.errors import InputError
 
 
 def read_metrics(path: Path, name: str) -> list[Row]:
-    """The lines of a run's metrics.jsonl with its `run`, a name, and its `prediction`, as config.json beside it has it.
+    """Read metrics.jsonl of a run.
 
-    A last line without an end, which is being written, is left out, and so are numbers that are not finite. InputError
-    for lines that are no JSON.
+    An incomplete last line, which is being written, and values that are not finite are left out.
+
+    Args:
+        path: the file. Its prediction type is taken from config.json in the same folder.
+        name: name of the run.
+
+    Returns:
+        A row for each line, with columns `run` and `prediction` added.
+
+    Raises:
+        InputError: for lines that are not JSON objects.
     """
     rows: list[Row] = []
     config = path.with_name("config.json")
@@ -30,18 +39,28 @@ def read_metrics(path: Path, name: str) -> list[Row]:
 
 
 def read_evaluation(path: Path, name: str) -> list[Row]:
-    """A row for each figure of each group in the figures.json of an evaluation, with a name of its `model`.
+    """Read figures.json of an evaluation.
 
-    Columns: model, group, figure, mean, half (of the 95 % interval), motions, protocol, evaluator, data.
+    Args:
+        path: the file.
+        name: name of the model.
+
+    Returns:
+        A row for each figure of each group: model, group, figure, mean, half (of the 95 % interval), motions, protocol,
+        evaluator, data.
     """
-    told = _object(_text(path), str(path))
-    if missing := [key for key in ("num", "protocol", "evaluator", "data", "figures") if key not in told]:
+    content = _object(_text(path), str(path))
+    if missing := [key for key in ("num", "protocol", "evaluator", "data", "figures") if key not in content]:
         raise InputError(f"{path} is no result of an evaluation, it has no {', '.join(missing)}; give a figures.json")
-    about = {"model": name, "motions": told["num"], **{key: told[key] for key in ("protocol", "evaluator", "data")}}
+    about = {
+        "model": name,
+        "motions": content["num"],
+        **{key: content[key] for key in ("protocol", "evaluator", "data")},
+    }
     try:
         rows: list[Row] = [
             about | {"group": group, "figure": figure, "mean": float(mean), "half": float(half)}
-            for group, figures in told["figures"].items()
+            for group, figures in content["figures"].items()
             for figure, (mean, half) in figures.items()
         ]
     except (TypeError, ValueError, AttributeError):

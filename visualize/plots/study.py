@@ -1,4 +1,4 @@
-"""How well each way of guiding meets goals, against what that costs in realism and in time."""
+"""Plot of a guidance study: how well each method meets goals, against its cost in realism and time."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ COSTS = {
     "foot skating - unguided": (0.0, "Feet: less is better", "foot skating ratio, above unguided"),
     "joint jitter / unguided": (1.0, "Smoothness: 1 is as smooth as unguided", "joint jitter / unguided"),
 }
-"""A panel's column: what unguided motions have, and what it is called."""
+"""Columns of the panels: value of unguided motions, title and axis label."""
 
 FLOOR = 1e-2
-"""cm: smaller errors are as good as none."""
+"""cm: smaller errors count as none."""
 
 
 def study(rows: Sequence[Row]) -> Figure:
-    """The figure of a study's study.csv. Hues and letters beside markers are ways of guiding, shapes are models."""
+    """The figure of study.csv. Hues and letters beside markers are methods, shapes are models."""
     points = [
         {**row, **{column: cost for column, (cost, _, _) in COSTS.items() if row.get(column, "") == ""}}
         for row in rows_with(rows, ERROR)
-    ]  # unguided motions cost no more than themselves
+    ]  # the cost of unguided motions relative to themselves
     if not points:
         raise InputError("no row has an error at goals; give the study.csv of python -m sample.evaluate --study")
     methods = [method for method in group_by(points, "method") if method != "none"]
@@ -66,7 +66,7 @@ def study(rows: Sequence[Row]) -> Figure:
 
 
 def _places(points: Sequence[Row], methods: Sequence[str]) -> list[float]:
-    """Where each is on the axis of errors; those below the floor side by side in a band to its left."""
+    """Positions on the axis of errors; those below the floor are placed side by side in a band to its left."""
     places = floats(points, ERROR)
     small = [i for i, error in enumerate(places) if error < FLOOR]
     small.sort(key=lambda i: ["none", *methods].index(str(points[i]["method"])))
@@ -76,7 +76,7 @@ def _places(points: Sequence[Row], methods: Sequence[str]) -> list[float]:
 
 
 def _name_exact(axis: Axes, points: Sequence[Row], places: Sequence[float], methods: Sequence[str]) -> None:
-    """The letters of each way of guiding above its markers in the band."""
+    """Write the letters of each method above its markers in the band."""
     for method in methods:
         its = [x for point, x in zip(points, places, strict=True) if point["method"] == method and x < FLOOR]
         if its:
@@ -85,17 +85,19 @@ def _name_exact(axis: Axes, points: Sequence[Row], places: Sequence[float], meth
 
 
 def letters(method: str) -> str:
-    """First letters of the parts of a way of guiding; nothing for none."""
+    """First letters of the parts of a method; empty for none."""
     return "" if method == "none" else "+".join(part[:1] for part in method.split("+"))
 
 
 def area(seconds: float) -> float:
-    """Of a marker: a motion of ten times the seconds has three times the area, from a millisecond to a quarter hour."""
+    """Area of a marker: ten times the seconds per motion have three times the area, from a millisecond to a quarter
+    hour.
+    """
     return 110.0 * min(max(seconds, 1e-3), 1e3) ** 0.5
 
 
 def _draw(axis: Axes, point: Row, x: float, column: str, colour: str, style: LineStyle) -> None:
-    """A marker with its intervals, as far as they are within the axes, and letters outside of the band of the exact."""
+    """A marker with its intervals, clipped to the axes, and letters outside of the band."""
     (y,), (seconds,) = floats([point], column), floats([point], SECONDS)
     half, up = (sum(floats(rows_with([point], name), name, least=0)) for name in (f"{ERROR}_95", f"{column}_95"))
     across = [[x - max(x - half, FLOOR)], [half]] if x >= FLOOR else None
@@ -108,7 +110,7 @@ def _draw(axis: Axes, point: Row, x: float, column: str, colour: str, style: Lin
 
 
 def _error_axis(axis: Axes, places: Sequence[float]) -> None:
-    """Centimetres by their logarithm, and a band for errors that are as good as none."""
+    """A logarithmic axis in centimetres, with a band for errors below the floor."""
     exact = any(place < FLOOR for place in places)
     axis.set_xscale("log")
     axis.set_xlim(FLOOR / 10 if exact else FLOOR, 2 * max(10.0, *places))

@@ -1,4 +1,4 @@
-"""How runs have learned: the squared error of x̂0 by quarter of t, on what they trained on and on held-out examples."""
+"""Plot of training runs: squared error of x̂0 by quarter of t, on training and on held-out examples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUARTERS = ("first quarter of t: little noise", "second quarter", "third quarter
 
 
 def training(rows: Sequence[Row]) -> Figure:
-    """The figure of one run's metrics.jsonl, or of several."""
+    """The figure of metrics.jsonl of one or several runs."""
     runs = group_by(rows, "run")
     styles = model_styles({name: str(of[0]["prediction"]) for name, of in runs.items()})
     title = "Squared error of x̂0 on held-out examples (with markers) and in training (thin)"
