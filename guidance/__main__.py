@@ -37,6 +37,7 @@ from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel, ScheduleName
 from motion_diffusion.model import Steps as Count
 from motion_diffusion.option_ranges import Range, check_ranges
+from visualize.plots.registry import draw
 
 ZIGZAG = ASSETS / "goals" / "zigzag.json"
 ROOT_MODELS = ("root-x0", "root-eps", "root-v")
@@ -208,9 +209,6 @@ class Page:
 
 def draw_beside(tables: Sequence[Path]) -> list[Path]:
     """Draw the figures of CSV files into their folders. Returns their paths."""
-    # lazily: figures need more of matplotlib than --help
-    from visualize.plots.registry import draw
-
     return [path for table in tables for path in draw([table], table.parent)]
 
 

@@ -68,5 +68,5 @@ def check_ranges(options: object, prefix: str = "", *, file: bool = False) -> No
 @lru_cache(maxsize=64)
 def _ranges(kind: Any) -> dict[str, Range]:
     hints: dict[str, Any] = get_type_hints(kind, include_extras=True)
-    said = ((name, part) for name, hint in hints.items() for part in getattr(hint, "__metadata__", ()))
-    return {name: part for name, part in said if isinstance(part, Range)}
+    annotated = ((name, part) for name, hint in hints.items() for part in getattr(hint, "__metadata__", ()))
+    return {name: part for name, part in annotated if isinstance(part, Range)}

@@ -106,11 +106,13 @@ def _apart(a: Tensor, b: Tensor, axes: Tensor) -> float:
     return (a - b)[axes].norm().item()
 
 
-def _speeds(report: _Report, seen: Observation, owner: Tensor) -> None:
-    for joint in seen.mask.any(-1).any(0).nonzero()[:, 0].tolist():
+def _speeds(report: _Report, observed: Observation, owner: Tensor) -> None:
+    for joint in observed.mask.any(-1).any(0).nonzero()[:, 0].tolist():
         limit, who = (RUN, "people run at") if joint == 0 else (SWING, f"a {_name(joint)} moves at")
-        for a, b in pairwise(seen.mask[:, joint].any(-1).nonzero()[:, 0].tolist()):
-            way = _apart(seen.values[a, joint], seen.values[b, joint], seen.mask[a, joint] & seen.mask[b, joint])
+        for a, b in pairwise(observed.mask[:, joint].any(-1).nonzero()[:, 0].tolist()):
+            way = _apart(
+                observed.values[a, joint], observed.values[b, joint], observed.mask[a, joint] & observed.mask[b, joint]
+            )
             speed = way * FPS / (b - a)
             if speed > limit:
                 between = f"between {a / FPS:.4g} s and {b / FPS:.4g} s"
@@ -118,9 +120,9 @@ def _speeds(report: _Report, seen: Observation, owner: Tensor) -> None:
                 report.add("speed", goals, speed, f"{speed:.1f} m/s {between}; {who} up to {limit:g} m/s")
 
 
-def _heights(report: _Report, seen: Observation, owner: Tensor) -> None:
-    for frame, joint in seen.mask[..., 1].nonzero().tolist():
-        height, highest = seen.values[frame, joint, 1].item(), HIGHEST + reach(joint)
+def _heights(report: _Report, observed: Observation, owner: Tensor) -> None:
+    for frame, joint in observed.mask[..., 1].nonzero().tolist():
+        height, highest = observed.values[frame, joint, 1].item(), HIGHEST + reach(joint)
         goals = (int(owner[frame, joint]),)
         if height < LOWEST:
             report.add("low", goals, -height, f"{_name(joint)} {-height:.2f} m below the floor")
@@ -130,13 +132,13 @@ def _heights(report: _Report, seen: Observation, owner: Tensor) -> None:
             report.add("high", goals, height, line)
 
 
-def _reaches(report: _Report, seen: Observation, owner: Tensor) -> None:
+def _reaches(report: _Report, observed: Observation, owner: Tensor) -> None:
     """Check for all pairs of joints given in a frame that the bones between them are long enough."""
-    for frame in (seen.mask.any(-1).sum(1) > 1).nonzero()[:, 0].tolist():
-        given = seen.mask[frame].any(-1).nonzero()[:, 0]
-        axes = seen.mask[frame, given]
-        both = (axes[:, None] & axes).to(seen.values)
-        away = ((seen.values[frame, given][:, None] - seen.values[frame, given]) * both).norm(dim=-1)
+    for frame in (observed.mask.any(-1).sum(1) > 1).nonzero()[:, 0].tolist():
+        given = observed.mask[frame].any(-1).nonzero()[:, 0]
+        axes = observed.mask[frame, given]
+        both = (axes[:, None] & axes).to(observed.values)
+        away = ((observed.values[frame, given][:, None] - observed.values[frame, given]) * both).norm(dim=-1)
         for i, j in (away > _REACH[given][:, given] * (1 + STRETCH)).triu(1).nonzero().tolist():
             a, b, far = int(given[i]), int(given[j]), away[i, j].item()
             if PARENTS[b] == a and both[i, j].all():
@@ -146,12 +148,12 @@ def _reaches(report: _Report, seen: Observation, owner: Tensor) -> None:
             report.add("reach", goals, far / most, f"{line}, so {far - most:.1f} m are left")
 
 
-def _bones(report: _Report, seen: Observation, owner: Tensor) -> None:
-    whole = seen.mask.all(-1)
+def _bones(report: _Report, observed: Observation, owner: Tensor) -> None:
+    whole = observed.mask.all(-1)
     for joint in range(1, len(JOINTS)):
         parent, length = PARENTS[joint], float(BONE_LENGTHS[joint])
         for frame in (whole[:, joint] & whole[:, parent]).nonzero()[:, 0].tolist():
-            away = (seen.values[frame, joint] - seen.values[frame, parent]).norm().item()
+            away = (observed.values[frame, joint] - observed.values[frame, parent]).norm().item()
             off = abs(away / length - 1)
             if off > STRETCH:
                 goals = (int(owner[frame, parent]), int(owner[frame, joint]))
@@ -159,12 +161,12 @@ def _bones(report: _Report, seen: Observation, owner: Tensor) -> None:
                 report.add("bone", goals, off, f"{line}{length:.2f} m long")
 
 
-def _obstacles(report: _Report, goals: GoalSet, seen: Observation, owner: Tensor) -> None:
-    placed = (seen.mask[:, 0, 0] & seen.mask[:, 0, 2]).nonzero()[:, 0]
+def _obstacles(report: _Report, goals: GoalSet, observed: Observation, owner: Tensor) -> None:
+    placed = (observed.mask[:, 0, 0] & observed.mask[:, 0, 2]).nonzero()[:, 0]
     for number, goal in enumerate(goals.goals, 1):
         if goal.kind != "obstacle":
             continue
-        distance = goal.distance(seen.values[placed, 0][:, [0, 2]], placed)
+        distance = goal.distance(observed.values[placed, 0][:, [0, 2]], placed)
         for frame, depth in zip(placed.tolist(), (-distance).tolist(), strict=True):
             if depth > 0:
                 other = int(owner[frame, 0])

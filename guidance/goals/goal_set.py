@@ -79,11 +79,11 @@ def _last_place(
 
     If several joints are observed in the last frame, it is the first of them: for a path, the pelvis.
     """
-    seen = observation.mask.any(-1)
-    if not seen.any():
+    observed = observation.mask.any(-1)
+    if not observed.any():
         return None, None
-    frame = int(seen.any(-1).nonzero()[-1])
-    joint = int(seen[frame].nonzero()[0])
+    frame = int(observed.any(-1).nonzero()[-1])
+    joint = int(observed[frame].nonzero()[0])
     x, y, z = (
         value if wanted else None
         for value, wanted in zip(
@@ -173,16 +173,16 @@ class GoalSet(BaseModel):
     def check(self, frames: int) -> None:
         """Raise InputError if a goal applies beyond a motion of so many frames, or if two goals contradict."""
         self._check_times(frames)
-        said: dict[int, list[tuple[int, float]]] = {}
+        earlier: dict[int, list[tuple[int, float]]] = {}
         for number, goal in enumerate(self.goals):
             observation = goal.observe(frames)
             places = observation.mask.flatten().nonzero()[:, 0]
             values = observation.values.flatten()[places].tolist()
             for place, value in zip(places.tolist(), values, strict=True):
-                for other, before in said.setdefault(place, []):
+                for other, before in earlier.setdefault(place, []):
                     if abs(before - value) > max(self.goals[other].tolerance, goal.tolerance) + 1e-5:
                         raise self._contradiction(other, number, place, before, value)
-                said[place].append((number, value))
+                earlier[place].append((number, value))
 
     def _contradiction(self, one: int, other: int, place: int, a: float, b: float) -> InputError:
         """Error for two goals with different values at an index (frame, joint, axis) of all positions, flattened."""
@@ -222,13 +222,13 @@ class GoalSet(BaseModel):
             joints: (F, 22, 3) metres.
             most_violated: whether to use only the most violated part of each motion-dependent goal.
         """
-        said = like(self.observe(len(joints)), joints)
+        targets = like(self.observe(len(joints)), joints)
         for goal in self.goals:
             if goal.is_motion_dependent:
                 ask = goal.most_violated if most_violated else goal.target_for
-                wanted = _free_part(ask, said.written_into(joints), said.mask)
-                said = replace(wanted, weights=torch.full_like(said.weights, goal.weight)).updated(said)
-        return said
+                added = _free_part(ask, targets.written_into(joints), targets.mask)
+                targets = replace(added, weights=torch.full_like(targets.weights, goal.weight)).updated(targets)
+        return targets
 
     def parted(self) -> tuple[GoalSet, list[Orientation]]:
         """Split into goals of positions and goals of orientations."""

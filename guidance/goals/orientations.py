@@ -131,8 +131,8 @@ class Orientation(Span):
 
     def describe(self, joints: Tensor, world: Tensor | None = None) -> str:
         off = self.off(orientations(joints.double()) if world is None else world)
-        said = f"face {list(self.facing)}" if self.facing is not None else f"be turned by {list(self.rotation or ())}"
-        return f"{said}: {math.degrees(off.max().item()) if len(off) else 0.0:.1f}° off"
+        target = f"face {list(self.facing)}" if self.facing is not None else f"be turned by {list(self.rotation or ())}"
+        return f"{target}: {math.degrees(off.max().item()) if len(off) else 0.0:.1f}° off"
 
 
 def turns_wanted(goals: Sequence[Orientation], body: Rig) -> OrientationTargets | None:
@@ -149,13 +149,13 @@ def turns_wanted(goals: Sequence[Orientation], body: Rig) -> OrientationTargets 
             values[at, goal.index], weights[at, goal.index] = wanted, CONSTRAINT_WEIGHT * goal.held()
             continue
         origin, farthest = FROM[goal.joint]
-        begun = body.world[at, origin]
-        turn = rotation_vectors(begun.mT @ wanted)
+        base = body.world[at, origin]
+        turn = rotation_vectors(base.mT @ wanted)
         over = (turn.norm(dim=-1) > math.radians(farthest))[:, None, None]
         values[at, origin] = torch.where(over, wanted @ turned(-_shortened(turn, farthest)), values[at, origin])
         weights[at, origin] = torch.where(over, CONSTRAINT_WEIGHT * torch.eye(3).double(), weights[at, origin])
         free = (weights[at, NECK] == 0).all(-1).all(-1)[:, None, None] & (goal.joint == "head")
-        values[at, NECK] = torch.where(free, begun @ turned(turn / 2), values[at, NECK])
+        values[at, NECK] = torch.where(free, base @ turned(turn / 2), values[at, NECK])
         weights[at, NECK] = torch.where(free, SHARED * torch.eye(3).double(), weights[at, NECK])
     return OrientationTargets(values, weights)
 
@@ -176,10 +176,8 @@ def with_ends(goals: Sequence[Orientation], body: Rig, kept: Tensor | None = Non
         for goal in mine:
             rows = goal.within(len(rotations))
             at = slice(rows.start, rows.stop)
-            begun = body.world[at, origin]
-            wanted = begun @ turned(
-                _shortened(rotation_vectors(begun.mT @ goal.turned(body.world[at, joint])), farthest)
-            )
+            base = body.world[at, origin]
+            wanted = base @ turned(_shortened(rotation_vectors(base.mT @ goal.turned(body.world[at, joint])), farthest))
             after = body.world[at, PARENTS[joint]].mT @ wanted
             change[at] = rotation_vectors(after @ rotations[at, joint].mT)
             given[at] = True

@@ -243,8 +243,8 @@ def _constraint_error(joints: Tensor, targets: PositionTargets) -> float:
 
 def _merged(targets: PositionTargets, new: PositionTargets) -> PositionTargets:
     """Targets with newer ones replacing them where these are not free."""
-    said = new.weights > 0
-    values, weights = torch.where(said, new.values, targets.values), torch.where(said, new.weights, targets.weights)
+    given = new.weights > 0
+    values, weights = torch.where(given, new.values, targets.values), torch.where(given, new.weights, targets.weights)
     return PositionTargets(values, weights, new.orientations)
 
 

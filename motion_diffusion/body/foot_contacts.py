@@ -94,19 +94,19 @@ def detect_contacts(joints: Tensor, floor: float | None = None) -> list[FootCont
     ways = joints.detach().double().numpy()
     heights = ways[..., 1].clip(min=floor)
     lowest = {j: float(np.quantile(heights[:, pair].min(1), LEVEL)) for pair in (ANKLES, TOES) for j in pair}
-    stands = []
+    contacts = []
     for ankle, toe in zip(ANKLES, TOES, strict=True):
         for start, end in _stretches(ways[:, toe], lowest[toe], TOE):
             place = _place(ways[start:end, toe])
             lifted = max(floor - place[1], 0.0)
             place[1] += lifted
-            stands.append(FootContact(toe, start, end, torch.from_numpy(place)))
+            contacts.append(FootContact(toe, start, end, torch.from_numpy(place)))
             way = ways[start:end, ankle] - ways[start:end, toe] + place
             for first, last in _stretches(way, lowest[ankle] + lifted, ANKLE):
                 bone = _place(way[first:last]) - place
                 above = place + BONE_LENGTHS[toe].item() * bone / max(np.linalg.norm(bone), 1e-12)
-                stands.append(FootContact(ankle, start + first, start + last, torch.from_numpy(above)))
-    return stands
+                contacts.append(FootContact(ankle, start + first, start + last, torch.from_numpy(above)))
+    return contacts
 
 
 def _stretches(way: Way, lowest: float, limits: Limits) -> Iterator[tuple[int, int]]:
