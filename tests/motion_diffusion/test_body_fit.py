@@ -41,7 +41,7 @@ def body(walks):
     return fit_frames(walks[0][:60], 20.0)
 
 
-def test_the_joints_of_a_body_come_back(body):
+def test_fit_recovers_the_joints_of_a_body(body):
     again = fit_frames(body.joints, 20.0)
     assert again.fps == 20
     np.testing.assert_allclose(again.joints, body.joints, atol=3e-4)
@@ -50,7 +50,7 @@ def test_the_joints_of_a_body_come_back(body):
 
 
 @pytest.mark.parametrize("size", [0.0, 0.02, 0.5])
-def test_bones_keep_their_lengths_and_hinges_bend_one_way_whatever_the_points_are(walks, size):
+def test_fit_keeps_bone_lengths_and_hinge_limits(walks, size):
     rig = fit_frames(walks[1][:40].double() + noise(walks[1][:40], size), 20.0)
     bones = (rig.joints[:, 1:] - rig.joints[:, PARENTS[1:]]).norm(dim=-1)
     np.testing.assert_allclose(bones, BONE_LENGTHS[1:].expand_as(bones), atol=1e-12)
@@ -60,7 +60,7 @@ def test_bones_keep_their_lengths_and_hinges_bend_one_way_whatever_the_points_ar
         assert (turns @ np.array(axis)).min() > HINGE_LIMITS[JOINTS.index(name)] - 1e-9
 
 
-def test_ball_joints_keep_to_their_ranges(walks, monkeypatch):
+def test_ball_joints_are_pulled_into_their_ranges(walks, monkeypatch):
     """Softly: whatever the points are, they go less far beyond, and walks do not come there."""
     wild = walks[1][:40].double() + noise(walks[1][:40], 0.3)
     within = fit_frames(wild, 20.0)
@@ -74,7 +74,7 @@ def test_ball_joints_keep_to_their_ranges(walks, monkeypatch):
     assert beyond[2] == 0
 
 
-def test_the_ranges_of_right_joints_are_mirrored():
+def test_ranges_of_right_joints_are_mirrored():
     """A reflection in x turns a rotation vector (x, y, z) into (x, −y, −z)."""
     left, right = (joint_angles.joint_range(JOINTS.index(f"{side}_hip")) for side in ("left", "right"))
     assert left[0].tolist() == right[0].tolist()
@@ -97,7 +97,7 @@ def test_hinges_are_straight_at_their_limits():
         assert -0.2 < HINGE_LIMITS[joint] < 0
 
 
-def test_frames_are_fitted_each_for_itself(points):
+def test_fit_frames_treats_frames_independently(points):
     """And so are motions in a batch, whatever stands beside them."""
     wild = noise(points, 1.0)
     together = fit_frames(torch.cat([wild, points]), 20.0)
@@ -105,7 +105,7 @@ def test_frames_are_fitted_each_for_itself(points):
 
 
 @pytest.mark.parametrize("bend", [None, 16.0])
-def test_the_gradient_is_that_of_the_energy(points, body, bend):
+def test_gradient_matches_finite_differences(points, body, bend):
     """Of all terms together, by central differences along random directions."""
     problem = fit_energy.FitEnergy(points, bend=bend)
     start = fit_frames(points + noise(points, 0.05, seed=1), 20.0)
@@ -125,7 +125,7 @@ def test_the_gradient_is_that_of_the_energy(points, body, bend):
         assert slope == pytest.approx(2 * (gradient * way).sum().item(), rel=1e-4)
 
 
-def test_a_banded_step_is_that_of_the_full_matrix():
+def test_banded_step_solves_the_full_system():
     draws = torch.Generator().manual_seed(0)
     frames, n = 7, joint_angles.UNKNOWNS
     rows = torch.randn(frames * n, frames * n, generator=draws, dtype=torch.float64)
@@ -143,7 +143,7 @@ def test_a_banded_step_is_that_of_the_full_matrix():
     np.testing.assert_allclose(step.flatten(), torch.linalg.solve(square, -gradient.flatten()), rtol=1e-8)
 
 
-def test_frames_are_fitted_as_if_each_were_alone(walks):
+def test_fit_frames_does_not_depend_on_other_frames(walks):
     """Whatever others there are: easy ones, which settle at once, and ones that no body comes near."""
     easy, hard = walks[0][:5].double(), walks[1][:5].double() + noise(walks[1][:5], 0.3)
     together = fit_frames(torch.cat([easy, hard]), 20.0)
@@ -151,7 +151,7 @@ def test_frames_are_fitted_as_if_each_were_alone(walks):
         torch.testing.assert_close(part, fit_frames(alone, 20.0).joints, atol=1e-5, rtol=0)
 
 
-def test_nothing_is_nearer(walks, monkeypatch):
+def test_fit_frames_finds_the_minimum(walks, monkeypatch):
     """scipy's optimiser, from the pose that was found and from others, finds none that is nearer to a frame."""
     wanted = walks[2][10].double() + noise(walks[2][10], 0.05)
     monkeypatch.setattr(body_fit, "CONVERGED", (0.0, 0.0))
@@ -186,7 +186,7 @@ def test_nothing_is_nearer(walks, monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_goals_are_met(points, body, seed):
+def test_constraints_are_met(points, body, seed):
     """Of joints at random, where a body can have them; elsewhere it stays near the points, and no frame jumps."""
     draws = torch.Generator().manual_seed(seed)
     other = fit_frames(body.joints + noise(body.joints[:1], 0.15, seed), 20.0)
@@ -201,7 +201,7 @@ def test_goals_are_met(points, body, seed):
     assert bends(rig.joints) < 2 * bends(free.joints) + 0.05
 
 
-def test_what_is_out_of_reach_is_reached_as_far_as_the_body_goes(points):
+def test_limb_points_at_unreachable_target(points):
     """A foot 3 m above the floor while the pelvis is held: a straight leg points there."""
     values, mask = nothing(points)
     foot, pelvis = JOINTS.index("right_foot"), 0
@@ -217,7 +217,7 @@ def test_what_is_out_of_reach_is_reached_as_far_as_the_body_goes(points):
     np.testing.assert_allclose(bones, BONE_LENGTHS[1:].expand_as(bones), atol=1e-12)
 
 
-def test_frames_that_are_kept_stay_to_the_bit(points, body):
+def test_kept_frames_are_unchanged(points, body):
     kept = torch.zeros(60, dtype=torch.bool)
     kept[:20] = kept[45:] = True
     values, mask = body.joints.clone(), nothing(points)[1]
@@ -228,7 +228,7 @@ def test_frames_that_are_kept_stay_to_the_bit(points, body):
     np.testing.assert_allclose(rig.joints[30, 0], values[30, 0], atol=1e-5)
 
 
-def test_nothing_goes_through_the_floor(points):
+def test_no_joint_is_below_the_floor(points):
     sunk = points - torch.tensor([0.0, 0.15, 0.0])
     body = fit_motion(sunk, fit_frames(sunk, 20.0), floor=0.0)
     assert body.joints[..., 1].min() > -0.01
@@ -253,7 +253,7 @@ def test_short_motions(points, frames):
     assert (body.joints - points[:frames]).norm(dim=-1).max() < 0.2
 
 
-def test_a_twist_of_the_arm_follows_the_plane_in_which_it_bends():
+def test_upper_arm_twist_follows_the_bending_plane():
     """Where a forearm points away from the body, the upper arm is turned so that the elbow bends forward."""
     rotations = torch.eye(3, dtype=torch.float64).repeat(1, 22, 1, 1)
     shoulder, elbow = JOINTS.index("left_shoulder"), JOINTS.index("left_elbow")
@@ -266,7 +266,7 @@ def test_a_twist_of_the_arm_follows_the_plane_in_which_it_bends():
     np.testing.assert_allclose(arm, torch.eye(3), atol=0.02)
 
 
-def test_the_head_turns_half_as_far_as_the_neck(body):
+def test_head_rotates_half_as_far_as_the_neck(body):
     """From the chest, about the same axis."""
     chest, neck, head = (body.world[:, JOINTS.index(name)] for name in ("spine3", "neck", "head"))
     half = chest.mT @ head

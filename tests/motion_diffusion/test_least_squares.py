@@ -20,20 +20,20 @@ def stacked(positions: Tensor, velocities: Tensor, weight: float) -> tuple[Tenso
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 40])
 @pytest.mark.parametrize("weight", [0.5, VELOCITY_WEIGHT])
-def test_it_is_the_least_squares_solution(frames: int, weight: float) -> None:
+def test_least_squares_matches_lstsq(frames: int, weight: float) -> None:
     positions, velocities = random(frames, 4), random(frames, 4, seed=1)
     rows, wanted = stacked(positions, velocities, weight)
     expected = torch.linalg.lstsq(rows, wanted).solution
     torch.testing.assert_close(least_squares(positions, velocities, weight=weight), expected)
 
 
-def test_positions_that_agree_with_velocities_are_kept() -> None:
+def test_least_squares_keeps_consistent_positions() -> None:
     positions = random(50, 3)
     velocities = torch.cat([positions.diff(dim=0), random(1, 3)])
     torch.testing.assert_close(least_squares(positions, velocities), positions)
 
 
-def test_jitter_of_positions_is_averaged_away_where_velocities_know_better() -> None:
+def test_least_squares_reduces_jitter_of_positions() -> None:
     velocities = torch.full((120, 1), 0.05, dtype=torch.float64)
     line = 0.05 * torch.arange(120, dtype=torch.float64)[:, None]
     read = least_squares(line + 0.2 * random(120, 1), velocities)
@@ -42,7 +42,7 @@ def test_jitter_of_positions_is_averaged_away_where_velocities_know_better() -> 
 
 
 @pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
-def test_lengths_that_are_all_the_same_change_nothing(batch: tuple[int, ...]) -> None:
+def test_least_squares_with_full_lengths(batch: tuple[int, ...]) -> None:
     positions, velocities = random(*batch, 9, 2), random(*batch, 9, 2, seed=1)
     lengths = torch.full(batch, 9)
     torch.testing.assert_close(
@@ -50,7 +50,7 @@ def test_lengths_that_are_all_the_same_change_nothing(batch: tuple[int, ...]) ->
     )
 
 
-def test_each_item_of_a_batch_is_read_as_if_alone_and_padding_is_returned() -> None:
+def test_least_squares_treats_batch_items_independently() -> None:
     lengths = torch.tensor([[1, 12], [5, 2]])
     positions, velocities = random(2, 2, 12, 3), random(2, 2, 12, 3, seed=1)
     read = least_squares(positions, velocities, lengths=lengths)
@@ -62,7 +62,7 @@ def test_each_item_of_a_batch_is_read_as_if_alone_and_padding_is_returned() -> N
             torch.testing.assert_close(read[i, j, n:], positions[i, j, n:])
 
 
-def test_what_lies_in_the_padding_influences_nothing_not_even_nan() -> None:
+def test_least_squares_ignores_nan_in_padding() -> None:
     lengths = torch.tensor([6, 4])
     positions, velocities = random(2, 6, 2), random(2, 6, 2, seed=1)
     padding = (torch.arange(6) >= lengths[:, None])[..., None].expand(2, 6, 2)

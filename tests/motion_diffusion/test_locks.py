@@ -19,7 +19,7 @@ with locked(sys.argv[1], "--out"):
 """
 
 
-def test_a_folder_is_for_one_process_until_it_ends(tmp_path):
+def test_folder_is_locked_until_its_process_ends(tmp_path):
     folder = tmp_path / "new"
     with subprocess.Popen(
         [sys.executable, "-c", HOLDS, folder], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE
@@ -35,7 +35,7 @@ def test_a_folder_is_for_one_process_until_it_ends(tmp_path):
             pass
 
 
-def test_a_lock_of_another_program(tmp_path):
+def test_lock_of_another_program_is_reported(tmp_path):
     (tmp_path / ".lock").write_bytes(b"\xff")
     with locked(tmp_path, "--out"), pytest.raises(InputError, match="in use by process"), locked(tmp_path, "--out"):
         pass

@@ -40,14 +40,14 @@ def fastest_root(joints: Tensor) -> float:
 # ---- the published clip
 
 
-def test_joints_of_the_published_features_are_the_published_joints(published_clip: tuple[Tensor, Tensor]) -> None:
+def test_decode_matches_the_published_joints(published_clip: tuple[Tensor, Tensor]) -> None:
     joints, relative = published_clip
     features = from_relative(relative)
     torch.testing.assert_close(decode_positions(features), joints, atol=1e-6, rtol=0)
     torch.testing.assert_close(decode(features), joints, atol=1e-6, rtol=0)
 
 
-def test_features_of_the_published_joints_are_the_published_features(published_clip: tuple[Tensor, Tensor]) -> None:
+def test_encode_matches_the_published_features(published_clip: tuple[Tensor, Tensor]) -> None:
     """HumanML3D drops the last frame after smoothing the headings; the last velocities tell where it was."""
     joints, relative = published_clip
     published = from_relative(relative)
@@ -80,7 +80,7 @@ def test_encode_is_the_inverse_of_decode_on_features_of_a_motion(make_motion: Ma
     torch.testing.assert_close(encode(decode(features)), features, atol=1e-9, rtol=0)
 
 
-def test_features_say_what_their_names_say(make_motion: MakeMotion) -> None:
+def test_features_match_their_definitions(make_motion: MakeMotion) -> None:
     joints = make_motion(50)
     features = encode(joints)
     quaternion = torch.stack([features[:, 0].sin(), features[:, 0].cos()], dim=-1)  # (y, w)
@@ -99,7 +99,7 @@ def test_features_say_what_their_names_say(make_motion: MakeMotion) -> None:
     assert torch.equal(contacts[-1], contacts[-2])
 
 
-def test_yaw_is_half_the_heading_and_never_jumps(make_motion: MakeMotion) -> None:
+def test_yaw_is_half_the_heading_and_continuous(make_motion: MakeMotion) -> None:
     joints = make_motion(300, turns=-1.0)  # more than twice about
     yaw = encode(joints)[:, 0]
     angle = heading(joints)
@@ -109,7 +109,7 @@ def test_yaw_is_half_the_heading_and_never_jumps(make_motion: MakeMotion) -> Non
     assert yaw.diff().abs().max() < 0.2
 
 
-def test_features_turn_along_with_the_path(make_motion: MakeMotion) -> None:
+def test_features_are_invariant_to_position_and_heading(make_motion: MakeMotion) -> None:
     """Positions, velocities and contacts are the same wherever the motion happens and wherever it goes."""
     joints = make_motion(30)
     elsewhere = turn(joints, torch.full((30,), 1.3, dtype=torch.float64)) + torch.tensor([4.0, 0.0, -2.0])
@@ -121,7 +121,7 @@ def test_features_turn_along_with_the_path(make_motion: MakeMotion) -> None:
 # ---- lengths, groups, gradients
 
 
-def test_lengths_padding_influences_nothing(make_motion: MakeMotion) -> None:
+def test_padding_has_no_influence(make_motion: MakeMotion) -> None:
     joints, lengths = make_motion(25, 4), torch.tensor([25, 12, 2, 1])
     beyond = torch.arange(25) >= lengths[:, None]
     wild = torch.where(beyond[..., None, None], 1e3 * random(4, 25, 22, 3), joints)
@@ -132,7 +132,7 @@ def test_lengths_padding_influences_nothing(make_motion: MakeMotion) -> None:
         torch.testing.assert_close(decoded[i, :n], joints[i, :n])
 
 
-def test_lengths_padding_gets_and_gives_no_gradient() -> None:
+def test_padding_has_no_gradient() -> None:
     lengths = torch.tensor([7, 4])
     features = random(2, 7, FEATURES).requires_grad_()
     joints = decode(features, lengths=lengths)
@@ -142,14 +142,14 @@ def test_lengths_padding_gets_and_gives_no_gradient() -> None:
     assert gradient[1, :4].any()
 
 
-def test_lengths_all_full_are_the_same_as_none(make_motion: MakeMotion) -> None:
+def test_full_lengths_equal_no_lengths(make_motion: MakeMotion) -> None:
     joints, full = make_motion(10, 2, 2), torch.full((2, 2), 10)
     features = encode(joints) + 0.1 * random(2, 2, 10, FEATURES)
     torch.testing.assert_close(encode(joints, lengths=full), encode(joints))
     torch.testing.assert_close(decode(features, lengths=full), decode(features))
 
 
-def test_groups_not_asked_for_stay_zero(make_motion: MakeMotion) -> None:
+def test_omitted_groups_are_zero(make_motion: MakeMotion) -> None:
     joints = make_motion(5)
     everything, few = encode(joints), encode(joints, groups=("root", "positions", "velocities"))
     for name, columns in LAYOUT.items():
@@ -181,7 +181,7 @@ def test_gradients_of_encode(make_motion: MakeMotion) -> None:
 # ---- jitter
 
 
-def test_velocities_take_the_jitter_out_of_the_root(make_motion: MakeMotion) -> None:
+def test_velocities_reduce_jitter_of_the_root(make_motion: MakeMotion) -> None:
     """The root jumps by 10 cm a frame, as networks give it."""
     joints = make_motion(120)
     features = encode(joints)
@@ -194,7 +194,7 @@ def test_velocities_take_the_jitter_out_of_the_root(make_motion: MakeMotion) -> 
 # ---- other roots, other positions
 
 
-def test_relative_roots_and_back(make_motion: MakeMotion) -> None:
+def test_relative_root_round_trip(make_motion: MakeMotion) -> None:
     absolute = encode(to_origin(make_motion(60, 2)), convention="humanml3d")
     torch.testing.assert_close(from_relative(to_relative(absolute)), absolute)
     relative = random(2, 9, FEATURES)
@@ -202,7 +202,7 @@ def test_relative_roots_and_back(make_motion: MakeMotion) -> None:
     assert to_relative(absolute[:, :1]).shape == (2, 1, FEATURES)
 
 
-def test_a_relative_root_walks_as_its_quaternions_say() -> None:
+def test_relative_root_follows_its_quaternions() -> None:
     """Root path by scipy: the step to frame t is turned back by the rotation of frame t (the sums are exclusive)."""
     relative = 0.2 * random(20, FEATURES)
     path, yaw = np.zeros(3), 0.0
@@ -214,7 +214,7 @@ def test_a_relative_root_walks_as_its_quaternions_say() -> None:
         path = path + Rotation.from_quat([0, np.sin(yaw), 0, np.cos(yaw)]).inv().apply(step)
 
 
-def test_with_positions_replaces_positions_alone(make_motion: MakeMotion) -> None:
+def test_with_positions_changes_positions_only(make_motion: MakeMotion) -> None:
     features, joints = encode(make_motion(8, 2)), make_motion(8, 2, seed=1)
     before = features.clone()
     replaced = with_positions(features, joints)
@@ -235,7 +235,7 @@ def clips(make_motion: MakeMotion) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("groups", [GROUPS, ("velocities", "root", "positions"), tuple(LAYOUT)])
-def test_normalising_and_back(clips: list[Tensor], groups: tuple[str, ...]) -> None:
+def test_normalise_round_trip(clips: list[Tensor], groups: tuple[str, ...]) -> None:
     representation = Representation.fit(clips, groups, emphasis=3.0)
     x = representation.normalise(clips[0])
     assert x.shape == (20, representation.size)
@@ -263,13 +263,13 @@ def test_fit_measures_mean_scale_and_extent(clips: list[Tensor]) -> None:
     torch.testing.assert_close(representation.bound, scaled.abs().amax(0))
 
 
-def test_what_never_changes_is_not_blown_up(make_motion: MakeMotion) -> None:
+def test_constant_features_have_unit_std(make_motion: MakeMotion) -> None:
     still = encode(make_motion(1).expand(9, 22, 3))
     representation = Representation.fit([still], tuple(LAYOUT))
     assert torch.equal(representation.std, torch.ones(FEATURES))
 
 
-def test_tensors_and_back(clips: list[Tensor]) -> None:
+def test_tensors_round_trip(clips: list[Tensor]) -> None:
     representation = Representation.fit(clips, GROUPS, emphasis=2.0)
     again = Representation.from_tensors(representation.groups, representation.emphasis, representation.tensors())
     assert torch.equal(again.normalise(clips[1]), representation.normalise(clips[1]))
@@ -290,18 +290,18 @@ def test_tensors_and_back(clips: list[Tensor]) -> None:
         ({"std": torch.zeros(FEATURES)}, "std.*positive"),
     ],
 )
-def test_what_cannot_be_used_is_refused(clips: list[Tensor], change: dict[str, object], said: str) -> None:
+def test_invalid_representations_are_refused(clips: list[Tensor], change: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said) as error:
         replace(Representation.fit(clips, GROUPS), **change)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
 
 
-def test_no_clips_are_refused() -> None:
+def test_fit_without_clips_is_refused() -> None:
     with pytest.raises(InputError, match="no clips"):
         Representation.fit([], GROUPS)
 
 
-def test_a_path_alone(walks) -> None:
+def test_root_representation_decodes_the_path(walks) -> None:
     """Root features alone read as the pelvis, exactly, and displacing them displaces it."""
     root = Representation.fit((encode(walk, groups=("root",)) for walk in walks), ("root",), emphasis=2.0)
     assert not root.whole_body
@@ -315,7 +315,7 @@ def test_a_path_alone(walks) -> None:
 
 
 @pytest.mark.parametrize("groups", [GROUPS, ("root",)])
-def test_what_is_known_is_written_over_noise(make_motion: MakeMotion, groups: tuple[str, ...]) -> None:
+def test_write_over_imposes_known_positions(make_motion: MakeMotion, groups: tuple[str, ...]) -> None:
     """Read frame by frame, every known position is then there, and what is not known is the noise as it was."""
     joints = make_motion(30, seed=1).float()[None, :, : 22 if "positions" in groups else 1]
     representation = Representation.fit([encode(make_motion(30, seed=1), groups=groups).float()], groups, emphasis=4.0)

@@ -43,7 +43,7 @@ SMALL = known("walks", "waves both hands", "throws a punch", "sits down on a cha
         "",
     ],
 )
-def test_what_was_learned_is_not_told(prompt):
+def test_known_prompts_get_no_warning(prompt):
     assert unknown_in(prompt, SMALL) is None
 
 
@@ -63,13 +63,13 @@ def test_what_was_learned_is_not_told(prompt):
         ("歩く", ("歩く",)),
     ],
 )
-def test_what_was_not_learned_is_told(prompt, words):
+def test_unknown_words_are_reported(prompt, words):
     found = unknown_in(prompt, SMALL)
     assert found is not None
     assert found.words == words
 
 
-def test_the_warning_names_words_and_the_nearest_phrases():
+def test_warning_names_words_and_nearest_phrases():
     found = unknown_in("a person does a somersault on the balance beam", known("walks", "does a flip", "rolls over"))
     assert found is not None
     assert found.warning == 'nothing like "balance" or "beam" was learned; nearest: "does a flip", "rolls over"'
@@ -78,7 +78,7 @@ def test_the_warning_names_words_and_the_nearest_phrases():
     assert unknown_in("a person limps", Known((), ())).nearest == ()
 
 
-def test_a_long_text_is_judged_as_far_as_encoders_read():
+def test_long_prompts_are_checked_partially():
     text = "walks " * 100 + "swims"
     assert unknown_in(text, SMALL) is None
     found = unknown_in(" ".join(f"qxz{chr(97 + i)}qvw" for i in range(20)), SMALL)
@@ -86,7 +86,7 @@ def test_a_long_text_is_judged_as_far_as_encoders_read():
     assert found.warning.count(" or ") == 3
 
 
-def test_plain_forms():
+def test_base_forms():
     assert {"wave"} <= set(forms("waving")) & set(forms("waved")) & set(forms("waves"))
     assert "jog" in forms("jogging")
     assert "carry" in forms("carries")
@@ -106,7 +106,7 @@ def marked():
         return [(lines[int(row["line"]) - 1], row["asked"].split()) for row in csv.DictReader(table)]
 
 
-def test_marked_sentences():
+def test_accuracy_on_labelled_sentences():
     """At least nine in ten of the unknown are told, and at most one in twenty of the known."""
     knows = read_known(ASSETS / "models" / "v-masks")
     assert knows is not None

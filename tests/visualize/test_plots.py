@@ -275,7 +275,7 @@ def ink(style):
 EVERY_LOOK = [*LINE_STYLES, *(LineStyle("#000000", *further) for further in EXTRA_STYLES)]
 
 
-def test_looks_are_told_apart_in_black():
+def test_styles_are_distinguishable_in_black():
     """Without hues and greys: of the ink of two lines, drawn at one place, a sixth or more is elsewhere."""
     drawings = [ink(style) for style in EVERY_LOOK]
     for one, other in itertools.combinations(drawings, 2):
@@ -283,12 +283,12 @@ def test_looks_are_told_apart_in_black():
     assert len({style.marker for style in EVERY_LOOK}) == len({style.dashes for style in EVERY_LOOK}) == len(EVERY_LOOK)
 
 
-def test_looks_are_seen_on_white():
+def test_styles_are_visible_on_white():
     assert max(grey(style.colour) for style in LINE_STYLES) < 0.75
     assert len({style.colour for style in LINE_STYLES}) == len(LINE_STYLES)
 
 
-def test_a_type_keeps_its_look_and_models_of_one_type_their_hue():
+def test_prediction_types_keep_their_style():
     styles = model_styles({"a": "v", "b": "x0", "c": "v", "d": "", "e": "v"})
     assert (styles["a"], styles["b"]) == (PREDICTION_STYLES["v"], PREDICTION_STYLES["x0"])
     assert styles["a"].colour == styles["c"].colour == styles["e"].colour
@@ -301,7 +301,7 @@ def test_a_type_keeps_its_look_and_models_of_one_type_their_hue():
 
 
 @pytest.mark.parametrize("path", TABLES_OF_DOCS, ids=lambda path: path.stem)
-def test_lines_of_a_panel_have_markers_and_dashes_of_their_own(path):
+def test_lines_of_a_panel_are_distinguishable(path):
     for panel in drawn(path)[0]:
         styles = [(one.get_marker(), one.get_linewidth()) for one in lines(panel).values()]
         assert len(set(styles)) == len(styles)
@@ -311,14 +311,14 @@ def test_lines_of_a_panel_have_markers_and_dashes_of_their_own(path):
 
 
 @pytest.mark.parametrize("path", [TABLES_OF_DOCS[0], RUNS[0]], ids=lambda path: path.stem)
-def test_the_same_file_makes_the_same_bytes(path, tmp_path):
+def test_figures_are_reproducible_to_the_byte(path, tmp_path):
     first, again = (draw([path], tmp_path / name) for name in "ab")
     assert [file.suffix for file in first] == [".png", ".svg"]
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in again]
     assert b"dc:date" not in first[1].read_bytes()
 
 
-def test_every_figure_of_the_pages_has_its_file():
+def test_figures_of_pages_have_their_tables():
     pictures = {path.stem for folder in (FIGURES, STUDY.parent) for path in folder.glob("*.svg")}
     assert pictures == {path.stem for path in TABLES_OF_DOCS}
 
@@ -335,13 +335,13 @@ def plots(tmp_path, run_in_folder):
     return lambda *arguments: run_in_folder(command, *arguments)
 
 
-def test_a_folder_is_drawn_as_far_as_it_can_be(plots, tmp_path, capsys):
+def test_folder_draws_its_files(plots, tmp_path, capsys):
     plots("folder", "--out", "o", "--endings", "svg")
     assert {path.name for path in (tmp_path / "o").iterdir()} == {"compare.svg", "loss.svg"}
     assert capsys.readouterr().out.split() == ["o/compare.svg", "o/loss.svg"]
 
 
-def test_a_folder_of_runs_is_one_figure_of_them(plots, tmp_path, capsys):
+def test_folder_of_runs_makes_one_figure(plots, tmp_path, capsys):
     for run in RUNS[:2]:
         (tmp_path / "runs" / run.name).mkdir(parents=True)
         for name in ("metrics.jsonl", "config.json"):
@@ -352,7 +352,7 @@ def test_a_folder_of_runs_is_one_figure_of_them(plots, tmp_path, capsys):
     assert (tmp_path / "o" / "loss.svg").read_bytes() == (tmp_path / "p" / "loss.svg").read_bytes()
 
 
-def test_runs_of_one_name_are_told_by_their_folders(plots, tmp_path, monkeypatch):
+def test_runs_of_equal_name_are_named_by_folder(plots, tmp_path, monkeypatch):
     for folder in ("one", "two"):
         (tmp_path / folder / "run").mkdir(parents=True)
         (tmp_path / folder / "run" / "metrics.jsonl").write_bytes((RUNS[0] / "metrics.jsonl").read_bytes())
@@ -376,7 +376,7 @@ def test_runs_of_one_name_are_told_by_their_folders(plots, tmp_path, monkeypatch
         ((ROOT / "tests",), "no metrics.jsonl, figures.json or CSV file"),
     ],
 )
-def test_what_has_no_figure_is_told_in_a_line(plots, tmp_path, capsys, files, words):
+def test_files_without_figure_are_refused_in_one_line(plots, tmp_path, capsys, files, words):
     refused(plots, tmp_path, capsys, files, words)
 
 
@@ -398,14 +398,14 @@ def test_what_has_no_figure_is_told_in_a_line(plots, tmp_path, capsys, files, wo
         ("figures.json", '{"num": 1, "protocol": 1, "evaluator": 1, "data": 1, "figures": {}}', "has no figures"),
     ],
 )
-def test_what_cannot_be_read_is_told_in_a_line(plots, tmp_path, capsys, name, text, words):
+def test_unreadable_files_are_refused_in_one_line(plots, tmp_path, capsys, name, text, words):
     (tmp_path / name).write_text(text)
     refused(plots, tmp_path, capsys, (name,), words)
 
 
 @pytest.mark.parametrize("cell", ["x", "nan", "-inf", "1e999"])
 @pytest.mark.parametrize("column", ["error_cm", "jitter_95"])
-def test_a_cell_that_is_no_number_is_named(plots, tmp_path, capsys, column, cell):
+def test_invalid_cells_are_named(plots, tmp_path, capsys, column, cell):
     with (tmp_path / "compare.csv").open() as file:
         rows = list(csv.DictReader(file))
     with (tmp_path / "broken.csv").open("w", newline="") as file:
@@ -415,7 +415,7 @@ def test_a_cell_that_is_no_number_is_named(plots, tmp_path, capsys, column, cell
     refused(plots, tmp_path, capsys, ("broken.csv",), f"broken.csv: column {column} has '{cell}' where a number")
 
 
-def test_evaluations_by_other_means_are_not_compared(plots, write_evaluation, tmp_path, capsys):
+def test_evaluations_measured_differently_are_refused(plots, write_evaluation, tmp_path, capsys):
     files = [write_evaluation("a"), write_evaluation("b", evaluator="f")]
     refused(plots, tmp_path, capsys, files, "evaluations with different evaluator (e, f) cannot be compared")
 
