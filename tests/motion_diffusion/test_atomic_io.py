@@ -1,3 +1,5 @@
+"""Atomic writes and locks: complete files or none, also when processes are killed."""
+
 import os
 import subprocess
 import sys
@@ -6,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from motion_diffusion.atomic_io import atomic, check_place, save_tensors
+from motion_diffusion.atomic_io import atomic, check_place, locked, save_tensors
 from motion_diffusion.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -151,3 +153,35 @@ def test_full_disk_is_reported_in_one_line(tmp_path):
     assert ended.returncode == 2
     assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
     assert (tmp_path / "a.safetensors").read_text() == "old"
+
+
+HOLDS = """
+import sys, time
+from motion_diffusion.atomic_io import locked
+
+with locked(sys.argv[1], "--out"):
+    print("here", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_folder_is_locked_until_its_process_ends(tmp_path):
+    folder = tmp_path / "new"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, folder], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE
+    ) as holder:
+        holder.stdout.readline()
+        held = rf"{folder} is in use by process {holder.pid} on .* since .*; wait for it, or give another --out"
+        for _ in range(2):
+            with pytest.raises(InputError, match=held), locked(folder, "--out"):
+                pass
+        holder.kill()
+    for _ in range(2):
+        with locked(folder, "--out"):
+            pass
+
+
+def test_lock_of_another_program_is_reported(tmp_path):
+    (tmp_path / ".lock").write_bytes(b"\xff")
+    with locked(tmp_path, "--out"), pytest.raises(InputError, match="in use by process"), locked(tmp_path, "--out"):
+        pass
