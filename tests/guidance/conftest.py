@@ -24,7 +24,7 @@ def linear_denoiser(x, t, s):
 
 
 def task_of(loss, count):
-    """A task that is nothing but a loss (B, F, D) → (B,), for `linear_denoiser`."""
+    """A problem that consists of a loss (B, F, D) → (B,) only, for `linear_denoiser`."""
     timeline = Separate(None, torch.full((count,), 3))
     return SimpleNamespace(model=SimpleNamespace(schedule=SCHEDULE), timeline=timeline, loss=loss)
 
@@ -53,5 +53,5 @@ def make_task(make_model):
 
 
 def missed(joints, goals: Observation) -> float:
-    """The largest distance in metres from what is observed."""
+    """The largest distance in metres from the observation."""
     return (joints - goals.values)[goals.mask].abs().max().item()

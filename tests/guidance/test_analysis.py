@@ -1,4 +1,4 @@
-"""The analysis says what is so: closed forms, identities that hold to the last digit, and commands that leave files."""
+"""Analyses against closed forms and exact identities; commands and the files they write."""
 
 import csv
 import dataclasses
@@ -173,7 +173,7 @@ def test_gaussian_survival_matches_sampling():
 
 @pytest.mark.parametrize(("prediction", "kept"), [("x0", 0.0), ("eps", 1.0)])
 def test_answering_with_a_constant_network(make_chain, prediction, kept):
-    """A network that never changes its answer: nothing is left of a push with x0, everything with ε."""
+    """With a network of constant output nothing remains of a push for x0, everything for ε."""
     chain = make_chain(prediction)
     answer = torch.zeros_like(chain.z[0])
     schedule = chain.model.schedule

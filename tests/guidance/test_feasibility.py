@@ -1,4 +1,4 @@
-"""What people cannot do is said once, with the goals, a number and the limit; what captured motion does is not."""
+"""Infeasible goals are reported once, with the goals, a number and the limit; captured motion is feasible."""
 
 import math
 import re

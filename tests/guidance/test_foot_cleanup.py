@@ -1,4 +1,4 @@
-"""Clean-up: feet that stand keep still, bones have their lengths, goals stay exact, and all else stays as it was."""
+"""Clean-up: feet in contact keep still, bone lengths are constant, goals stay exact, and all else is unchanged."""
 
 import dataclasses
 import json
@@ -42,7 +42,9 @@ def ease(count):
 
 
 def spoilt(walk, seed, *, slide=0.18, longer=0.01):
-    """A walk whose feet slide by `slide` m while they stand and come back in the air, its bones changing smoothly."""
+    """A walk whose feet slide by `slide` m during contacts and return in the air, with bone lengths that change
+    smoothly.
+    """
     generator = torch.Generator().manual_seed(seed)
     joints = walk.double().clone()
     stands = [stand for stand in detect_contacts(joints) if stand.joint in TOES and stand.end - stand.start > 5]
@@ -66,7 +68,7 @@ def spoilt(walk, seed, *, slide=0.18, longer=0.01):
 
 
 def standing(frames=60):
-    """A body that stands upright, feet flat, knees bent a little."""
+    """An upright body with flat feet and slightly bent knees."""
     turn = torch.eye(3, dtype=torch.float64).repeat(frames, len(JOINTS), 1, 1)
     for hip, knee in ((1, 4), (2, 5)):
         for joint, angle in ((hip, -0.3), (knee, 0.3)):
@@ -188,7 +190,7 @@ def test_jump_is_kept():
 
 
 def test_foot_is_lifted_but_not_pushed_down():
-    """A motion that floats 2 cm above the floor stands there; one that stands 3 cm in it stands on it."""
+    """A motion 2 cm above the floor stays there; one that is 3 cm below it is lifted onto it."""
     joints = standing()
     slid = joints + 0.02 * torch.tensor([0.0, 1.0, 0.0])
     slid[:, [7, 10]] += 0.05 * torch.sin(torch.arange(60) / 4)[:, None, None] * torch.tensor([1.0, 0.0, 0.0])
@@ -205,7 +207,7 @@ def raised(joints, height):
 
 
 def test_foot_below_the_floor_by_a_long_bone_is_lifted():
-    """As in "a person dances", seed 3: only one foot tells where the floor is."""
+    """As in "a person dances", seed 3: only one foot shows the height of the floor."""
     joints = standing()
     joints[:, TOES[1], 1] = torch.linspace(-0.17, 0.1, 60)
     joints[:, [7, 10]] += 0.02 * torch.sin(torch.arange(60) / 6)[:, None, None] * torch.tensor([1.0, 0.0, 0.0])
@@ -300,7 +302,7 @@ def test_dance_of_a_shipped_model_is_put_onto_the_floor():
 
 
 def test_unreachable_contact_yields_and_is_reported():
-    """Feet stay behind while the pelvis is carried off by its goals: bones are right, and the report tells of it."""
+    """Goals carry the pelvis away from the feet: bone lengths are kept, and the contact is reported."""
     joints = standing()
     away = torch.linspace(0, 0.6, 60, dtype=torch.float64)
     joints[:, [j for j in range(22) if j not in (4, 5, 7, 8, 10, 11)], 0] += away[:, None]

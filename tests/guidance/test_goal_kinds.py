@@ -1,4 +1,4 @@
-"""Every kind of goal: what is nearest meets it, and says nothing of what is free."""
+"""Every kind of goal: the target meets the goal and leaves free entries free."""
 
 import json
 import math

@@ -225,7 +225,7 @@ def test_shipped_file_covers_every_kind():
 
 
 def test_schema_is_up_to_date():
-    remedy = "the goal format has changed; write the schema again: guidance.goals.goal_set.write_schema()"
+    remedy = "the goal format has changed; write the schema again: guidance.goals.goal_file.write_schema()"
     assert json.loads(SCHEMA.read_text()) == GoalSet.model_json_schema(), remedy
     assert callable(write_schema)
     for name, model in GoalSet.model_json_schema()["$defs"].items():

@@ -72,7 +72,7 @@ def test_orientations_are_met_and_exported(walks, seed, tmp_path):
 
 @pytest.mark.parametrize("joint", FROM)
 def test_head_and_hands_respect_their_limits(walks, joint):
-    """No neck breaks: what is left beyond that, the chest or the arm turns."""
+    """Beyond the neck's or the wrist's limit, the chest or the arm rotates."""
     goal = Orientation(time=1.0, joint=joint, facing=(-front(joint)).tolist())
     rig, _ = clean_up(walks[0][:60], GoalSet(goals=[goal]))
     origin, farthest = FROM[joint]
@@ -98,7 +98,7 @@ def test_unreachable_orientation_is_reported(walks):
 
 
 def test_orientation_guides_sampling(tmp_path):
-    """The body comes to face there in steps: not by a twist within a frame."""
+    """The body turns over several frames, not within one."""
     goal = {"kind": "orientation", "joint": "pelvis", "time": 2.5, "facing": [1, 0, 0]}
     (tmp_path / "a.json").write_text(json.dumps({"goals": [goal]}))
     goals = load_goals(tmp_path / "a.json")

@@ -26,7 +26,7 @@ def test_atomic_write_is_complete_or_absent(tmp_path):
 
 @pytest.mark.parametrize("inside", ["file", "folder"])
 def test_error_names_the_given_path(tmp_path, inside):
-    """Below a file, or in place of a folder: with the path that was asked for, not with that of a temporary file."""
+    """Below a file, or in place of a folder; not the path of the temporary file."""
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     path = tmp_path / "file" / "a.txt" if inside == "file" else tmp_path / "folder"
@@ -81,7 +81,7 @@ with atomic(sys.argv[1]) as temporary:
 
 
 def test_leftovers_of_killed_processes_are_removed(tmp_path):
-    """By the next write beside it, but not what somebody is writing, nor files that look alike."""
+    """By the next write beside them, except folders in use and similar files of others."""
     (tmp_path / ".half-0a0b0c0d").mkdir()  # of one that was killed while it was removed
     (tmp_path / ".half-0a0b0c0e").mkdir()  # and before it wrote its mark
     (tmp_path / ".half-0a0b0c0e" / "mark").touch()

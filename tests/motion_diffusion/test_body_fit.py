@@ -1,4 +1,4 @@
-"""Bodies fitted to points: against bodies that are known, finite differences, and somebody else's optimiser."""
+"""Fitting of bodies: against known bodies, finite differences, and SciPy's optimiser."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_fit_keeps_bone_lengths_and_hinge_limits(walks, size):
 
 
 def test_ball_joints_are_pulled_into_their_ranges(walks, monkeypatch):
-    """Softly: whatever the points are, they go less far beyond, and walks do not come there."""
+    """Softly: they exceed their ranges less for any points, and walks do not reach them."""
     wild = walks[1][:40].double() + noise(walks[1][:40], 0.3)
     within = fit_frames(wild, 20.0)
     monkeypatch.setattr(fit_energy, "RANGE_WEIGHT", 0.0)
@@ -98,7 +98,7 @@ def test_hinges_are_straight_at_their_limits():
 
 
 def test_fit_frames_treats_frames_independently(points):
-    """And so are motions in a batch, whatever stands beside them."""
+    """Also motions in a batch."""
     wild = noise(points, 1.0)
     together = fit_frames(torch.cat([wild, points]), 20.0)
     np.testing.assert_allclose(together.joints[60:70], fit_frames(points, 20.0).joints[:10], atol=1e-6)
@@ -144,7 +144,7 @@ def test_banded_step_solves_the_full_system():
 
 
 def test_fit_frames_does_not_depend_on_other_frames(walks):
-    """Whatever others there are: easy ones, which settle at once, and ones that no body comes near."""
+    """Neither on frames that converge at once nor on points that no body comes near."""
     easy, hard = walks[0][:5].double(), walks[1][:5].double() + noise(walks[1][:5], 0.3)
     together = fit_frames(torch.cat([easy, hard]), 20.0)
     for alone, part in ((easy, together.joints[:5]), (hard, together.joints[5:])):
@@ -152,7 +152,7 @@ def test_fit_frames_does_not_depend_on_other_frames(walks):
 
 
 def test_fit_frames_finds_the_minimum(walks, monkeypatch):
-    """scipy's optimiser, from the pose that was found and from others, finds none that is nearer to a frame."""
+    """SciPy's optimiser, started from the result and from other poses, finds no lower energy."""
     wanted = walks[2][10].double() + noise(walks[2][10], 0.05)
     monkeypatch.setattr(body_fit, "CONVERGED", (0.0, 0.0))
     monkeypatch.setattr(fit_energy, "RANGE_WEIGHT", 0.0)

@@ -117,7 +117,7 @@ def test_reverse_kernel_is_exact_for_the_exact_belief(forgetful):
 
 
 def test_plug_in_kernel_is_not_exact():
-    """The true belief in place of x0 in the posterior's formula: the test above tells the two kernels apart."""
+    """The exact belief in place of x0 in the posterior: the test above distinguishes the two kernels."""
     process = build("marginal", table())
     x_t, belief = states(process), best(process)(states(process), 4).exp()
     belief = belief / belief.sum(-1, keepdim=True)
@@ -198,7 +198,7 @@ def test_bound_of_the_exact_predictor_is_the_entropy(forgetful, times):
 
 @pytest.mark.parametrize("kind", ["uniform", "marginal"])
 def test_bound_includes_the_prior_term(kind):
-    """Where ᾱ_T > 0 the bound is the entropy and KL(q(x_T) ‖ u): nothing for marginals, much for uniform labels."""
+    """Where ᾱ_T > 0 the bound is the entropy plus KL(q(x_T) ‖ u): zero for marginals, large for uniform labels."""
     process = build(kind, table(0.004))
     left = kl_divergence(Categorical(process.forward(DATA, T)), Categorical(process.limit))
     close(expected_bound(process, [6, 3, 0]), Categorical(DATA).entropy() + left)

@@ -40,7 +40,7 @@ def test_any_number_of_frames(network, frames):
 
 @torch.no_grad()
 def test_padding_has_no_influence(network):
-    """Neither frames that do not exist nor words that are not seen, whatever stands there."""
+    """Neither frames that do not exist nor masked words."""
     x, text, seen, frames = inputs(2, 9)
     short = run(network, x, text, seen, frames)
     x, frames = torch.cat([x, 9 * torch.ones(2, 6, 7)], 1), torch.cat([frames, torch.zeros(2, 6, dtype=torch.bool)], 1)

@@ -33,7 +33,7 @@ def theirs(kind, schedule, name, **options):
 
 
 def opinion(x):
-    """What some network thinks of x0, in its own words: not affine, not exact, within the range of motions."""
+    """An x̂0 as a network might predict it: not affine, not exact, within the range of motions."""
     return x.sin() + 0.1 * x.flip(-1)
 
 

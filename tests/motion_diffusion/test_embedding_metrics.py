@@ -104,7 +104,7 @@ def test_r_precision_counts_ranks():
 @pytest.mark.parametrize("captions", [None, ["a", "b", "a", "a", "c"], ["a"] * 5, list("abcde")])
 @pytest.mark.parametrize("seed", range(8))
 def test_r_precision_is_the_mean_over_all_orders_of_ties(captions, seed):
-    """Whole numbers from 0 to 2, so most distances are equal; sorted in every order in which five motions may stand."""
+    """Integers from 0 to 2, so that most distances are equal; the mean over all orders of five motions."""
     texts, motions = (torch.randint(3, (5, 2), generator=seeded(seed + i)).double() for i in (0, 100))
     same = np.eye(5, dtype=bool) if captions is None else np.equal.outer(captions, captions)
     distances = np.linalg.norm(texts[:, None].numpy() - motions[None].numpy(), axis=-1)

@@ -1,4 +1,4 @@
-"""Commands end in one line, whatever ends them, and leave nothing half-written."""
+"""Commands end with one line, however they end, and leave no half-written file."""
 
 import ast
 import io
@@ -147,7 +147,7 @@ def test_input_errors_of_options_pass_unchanged():
     + ["train.matcher", "visualize", "visualize.plots", "visualize.studio"],
 )
 def test_every_command_handles_sigint_during_imports(module):
-    """That ctrl-c is seen to before anything large is imported."""
+    """Before any large import."""
     path = ROOT / module.replace(".", "/")
     source = (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
     (first, second, *_) = [node for node in ast.parse(source).body if not isinstance(node, ast.Expr)]

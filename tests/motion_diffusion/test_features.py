@@ -34,7 +34,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def fastest_root(joints: Tensor) -> float:
-    """Metres a second on the floor."""
+    """Highest horizontal speed, metres per second."""
     return float(joints[..., 0, [0, 2]].diff(dim=-2).norm(dim=-1).max()) * 20
 
 
@@ -49,7 +49,7 @@ def test_decode_matches_the_published_joints(published_clip: tuple[Tensor, Tenso
 
 
 def test_encode_matches_the_published_features(published_clip: tuple[Tensor, Tensor]) -> None:
-    """HumanML3D drops the last frame after smoothing the headings; the last velocities tell where it was."""
+    """HumanML3D drops the last frame after smoothing the headings; the last velocities give its positions."""
     joints, relative = published_clip
     published = from_relative(relative)
     last = turn(published[-1:, LAYOUT["velocities"]].view(1, 22, 3), -2 * published[-1:, 0])
@@ -183,7 +183,7 @@ def test_gradients_of_encode(make_motion: MakeMotion) -> None:
 
 
 def test_velocities_reduce_jitter_of_the_root(make_motion: MakeMotion) -> None:
-    """The root jumps by 10 cm a frame, as networks give it."""
+    """The root jumps by 10 cm per frame, as in outputs of networks."""
     joints = make_motion(120)
     features = encode(joints)
     features[:, 1:3] += 0.1 * random(120, 2)

@@ -1,4 +1,4 @@
-"""Ends come back, arcs keep the norm, and on Gaussian data what lies between is known."""
+"""Interpolation: ends are reproduced, arcs keep the norm, and for Gaussian data the result is known."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def test_slerp_between_equal_points_is_constant():
 
 
 def test_shared_noise_interpolates_linearly():
-    """The ends are what DDIM makes of each alone; the exact denoiser is linear, so the middle is their mean."""
+    """The ends equal DDIM of each motion alone; the exact denoiser is linear, so the middle is their mean."""
     a, b, eps, times = random(4), random(4, seed=1), random(4, seed=2), [400, 300, 200, 100, 0]
     made = by_shared_noise(unit_gaussian, a, b, SHARE, SCHEDULE, times, eps=eps)
     for end, x0 in ((0, a), (-1, b)):

@@ -1,4 +1,4 @@
-"""What a model was trained on, beside its weights."""
+"""The actions that a model was trained on, stored beside its weights."""
 
 import json
 

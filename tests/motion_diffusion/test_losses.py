@@ -26,7 +26,7 @@ def batch(dtype=torch.float64):
 
 
 def believing(guess, prediction, *w):
-    """A network that predicts its type's target for this x̂0, and says w of the variance."""
+    """A network that predicts its type's target for this x̂0, and w for the variance."""
 
     def network(x_t, level):
         y = prediction.target(guess, (x_t - level.alpha * guess) / level.sigma, level)
@@ -190,7 +190,7 @@ def test_hybrid_bound_has_gradient_in_the_variance_only(pair, variance):
 
 
 def test_bound_is_minimal_at_the_best_variance():
-    """The mean gradient to log Σ is 0 where Σ = β̃ + B²·E|x̂0 − x0|², here for two errors of ±0.2."""
+    """The mean gradient with respect to log Σ is 0 where Σ = β̃ + B²·E|x̂0 − x0|², for two errors of ±0.2."""
     schedule, prediction, t = linear(1000), PREDICTIONS["x0"], torch.tensor([300])
     x0 = torch.zeros(1, 1, 2, dtype=torch.float64)
     guess = torch.tensor([[[0.2, -0.2]]], dtype=torch.float64)
@@ -212,7 +212,7 @@ def test_bound_is_minimal_at_the_best_variance():
 
 
 def test_padding_has_no_influence(pair):
-    """Whatever stands there; a padded motion has the loss of the motion."""
+    """A padded motion has the loss of the motion."""
     prediction, schedule = pair
     x0, eps = batch()
     frames = FRAMES.clone()

@@ -56,10 +56,8 @@ def test_any_number_of_steps(make_model, sampler, steps):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_every_sampler_samples_from_every_model(make_model, prediction, sampler):
-    """And a sample is the same whatever stands beside it in the batch, as far as rounding allows.
-
-    That is measured: μ_t tells of x0 by differences that the last digits decide, so a step may multiply the rounding of
-    the network by a thousand, and how a processor rounds depends on the batch.
+    """A sample does not depend on its batch, up to rounding. Rounding is measured: for μ_t, x0 follows from differences
+    in the last digits, so a step may multiply the network's rounding by a thousand, and rounding depends on the batch.
     """
     model = make_model(prediction, schedule="linear")
     run = dict(steps=4, sampler=sampler)
@@ -102,8 +100,9 @@ def test_noise_predictions_are_refused_on_the_rectified_schedule(make_model, pre
 
 @pytest.mark.parametrize("prediction", ["x0", "eps", "v", "velocity"])
 def test_text_guidance_is_linear_in_its_scale(make_model, prediction):
-    """Text scale 0 is the model without words, 1 the model with them, and x̂0 is linear in the scale where
-    it is within its range. (Words say little to a model that has learned nothing, hence the large scale.)"""
+    """Text scale 0 is the model without text, 1 the model with it, and x̂0 is linear in the scale within its range. (An
+    untrained model depends little on the text, hence the large scale.)
+    """
     model, frames = make_model(prediction), torch.ones(1, 30, dtype=torch.bool)
     x = torch.randn(1, 30, model.representation.size, generator=torch.Generator().manual_seed(0))
     level = model.schedule.at(300)

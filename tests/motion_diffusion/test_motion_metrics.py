@@ -35,7 +35,7 @@ def sliding(speed, height, frames=40):
     [(1.0, 0.01, 1), (1.0, 0.06, 0), (0.45, 0.01, 0), (0.0, 0.01, 0), (0.7, 0.01, 37 / 39)],
 )
 def test_foot_skating_depends_on_speed_and_height(speed, height, ratio):
-    """At 0.7 m/s the first step and the last do not count: their average over five takes in the nothing beyond."""
+    """At 0.7 m/s the first and the last step do not count: their average over five steps includes the zeros outside."""
     assert foot_skating_ratio(sliding(speed, height)) == pytest.approx(ratio)
 
 

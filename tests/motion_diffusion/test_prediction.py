@@ -26,13 +26,13 @@ def noisy(schedule, t):
 
 
 def known(schedule):
-    """Levels at which nothing is a tiny difference of large numbers: there float64 keeps nine digits and more."""
+    """Times at which no quantity is a tiny difference of large numbers, so that float64 keeps nine digits and more."""
     ratio = schedule.alpha[1:] / schedule.sigma[1:]
     return EVERY[(ratio > 2e-3) & (ratio < 500)]
 
 
 def test_target_follows_the_row(pair):
-    """Y = p·x0 + q·ε gives back x0 and ε."""
+    """y = p·x0 + q·ε is inverted to x0 and ε."""
     prediction, schedule = pair
     x0, eps, x_t, level = noisy(schedule, known(schedule))
     p, q = prediction.row(level)
@@ -60,7 +60,7 @@ positive = st.floats(0.1, 5)
 
 @given(st.tuples(finite, finite), st.tuples(positive, positive), st.tuples(finite, finite))
 def test_any_row_defines_a_type(row, level, numbers):
-    """Property 3 for rows and levels that nobody has: the 2 × 2 system is solved, not looked up."""
+    """For arbitrary rows and levels: the 2 × 2 system is solved, not looked up."""
     alpha, sigma = level
     own, level = Prediction("own", lambda level: row), Level(alpha, sigma, 0.0, 0.0, 0.0, 1.0)
     if abs(alpha * row[1] - sigma * row[0]) < 0.1:
@@ -256,7 +256,7 @@ def test_sampling_starts_at_the_maximum_noise_ratio(any_schedule):
 @pytest.mark.parametrize("name", PREDICTIONS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_noise_predictions_are_refused_at_pure_noise(name, schedule):
-    """At α = 0 only ε and the score say nothing of x0; everything else is regular there."""
+    """At α = 0 only ε and the score do not determine x0; everything else is regular."""
     schedule, prediction = SCHEDULES[schedule](T), PREDICTIONS[name]
     if schedule.name == "rectified" and name in ("eps", "score"):
         for check in (lambda: prediction.check(schedule), lambda: prediction.weight(schedule.at(EVERY))):

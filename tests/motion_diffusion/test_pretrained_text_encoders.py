@@ -1,4 +1,4 @@
-"""Encoders from elsewhere, against the libraries that they are from: small ones with random weights, made here."""
+"""Pretrained text encoders, against their libraries: small ones with random weights."""
 
 import dataclasses
 import json
@@ -73,7 +73,7 @@ def save(tmp_path):
 
 
 def directly(folder, texts, **tokenizing):
-    """What the library itself gives for a batch: hidden states, and which of them are words."""
+    """The library's result for a batch: hidden states and mask."""
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     part = {"T5Model": "encoder", "CLIPModel": "text_model"}.get(type(model).__name__)
     tokens = tokenizer(texts, return_tensors="pt", **tokenizing)
@@ -201,7 +201,7 @@ def test_unavailable_names_are_refused(hub, name):
 
 
 class Bomb:
-    """What does something when it is unpickled."""
+    """Has a side effect when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -306,7 +306,7 @@ def test_missing_encoder_of_a_model_is_reported(save, make_model, tmp_path):
 
 
 def test_clip_vectors_match_encode_text():
-    """With random weights: nothing is downloaded."""
+    """With random weights, so that nothing is downloaded."""
     clip = pytest.importorskip("clip", reason="the extra clip does not import here", exc_type=Exception)
     tower = {"transformer_width": 64, "transformer_heads": 2, "transformer_layers": 2, "vocab_size": 49408}
     image = {"image_resolution": 32, "vision_layers": 1, "vision_width": 64, "vision_patch_size": 16}

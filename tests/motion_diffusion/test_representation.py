@@ -115,7 +115,7 @@ def test_root_representation_decodes_the_path(walks) -> None:
 
 @pytest.mark.parametrize("groups", [GROUPS, ("root",)])
 def test_write_over_imposes_known_positions(make_motion: MakeMotion, groups: tuple[str, ...]) -> None:
-    """Read frame by frame, every known position is then there, and what is not known is the noise as it was."""
+    """Decoded frame by frame, every known position is reproduced, and unknown features keep their noise."""
     joints = make_motion(30, seed=1).float()[None, :, : 22 if "positions" in groups else 1]
     representation = Representation.fit([encode(make_motion(30, seed=1), groups=groups).float()], groups, emphasis=4.0)
     noise = torch.randn(1, 30, representation.size, generator=torch.Generator().manual_seed(0))

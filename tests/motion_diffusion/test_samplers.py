@@ -1,5 +1,6 @@
-"""The data are Gaussian here, or a mixture of two: the best denoiser is known in closed form, samplers are affine in
-all that they are given, and what they make of means and variances is exact, without a single random number."""
+"""Samplers on Gaussian data, or a mixture of two: the optimal denoiser is known in closed form, samplers are affine in
+all their inputs, and means and variances of their results are exact, without any random number.
+"""
 
 import inspect
 import math
@@ -57,7 +58,7 @@ def flow(schedule, t, s, mean, std, x):
 
 
 def predicting(prediction, schedule, belief, dtype=torch.float64):
-    """The denoiser made of a network that predicts its type's target for what `belief` thinks of x0, in dtype."""
+    """The denoiser of a network of type `prediction` whose x̂0 is that of `belief`, with outputs in dtype."""
 
     def denoise(x, t, s):
         level, x0 = schedule.at(t), belief(x, t, s).x0
@@ -161,8 +162,9 @@ def test_clip_and_threshold():
 
 @pytest.mark.parametrize("steps", [5, 333])
 def test_equivalent_samplers_agree(any_schedule, gaussian, steps):
-    """DDPM with β̃, DDIM with η = 1, the Euler-ancestral method on (x/α, σ/α), and SDE-DPM-Solver++ of
-    first order in log α/σ, the last two written here from their papers; the same noise."""
+    """DDPM with β̃, DDIM with η = 1, the Euler-ancestral method on (x/α, σ/α), and SDE-DPM-Solver++ of first order in
+    log α/σ, the last two implemented from their papers; with the same noise.
+    """
     schedule, denoise = any_schedule, gaussian(any_schedule, MEAN, STD)
     times = [round(999 * (1 - i / steps)) for i in range(steps + 1)]
     start = source(0, 4)() * sum(v**2 for v in schedule.row(999)) ** 0.5
@@ -199,8 +201,9 @@ def test_equivalent_samplers_agree(any_schedule, gaussian, steps):
 
 @pytest.mark.parametrize("steps", [1, 5, 333])
 def test_samplers_match_k_diffusion(any_schedule, gaussian, steps):
-    """K-diffusion's loops, written for x/α and σ/α (Karras et al. 2022, algorithm 1 of first order; Lu et
-    al. 2022, algorithm 2), are DDIM and DPM-Solver++(2M), from a time at which there is some signal."""
+    """K-diffusion's loops, written for x/α and σ/α (Karras et al. 2022, algorithm 1 of first order; Lu et al. 2022,
+    algorithm 2), are DDIM and DPM-Solver++(2M), from a time with α > 0.
+    """
     schedule, denoise = any_schedule, gaussian(any_schedule, MEAN, STD)
     times = [round(999 * (1 - i / steps)) for i in range(steps + 1)]
     start = source(0, 4)() * sum(v**2 for v in schedule.row(999)) ** 0.5
@@ -276,7 +279,7 @@ def test_samples_and_estimates_are_finite(pair, gaussian):
 
 @pytest.mark.parametrize("steps", [1, 7, 333])
 def test_denoiser_gets_the_original_times(any_schedule, gaussian, sampler, steps):
-    """Respaced or not, the model is asked about the original t, and told where the step leads."""
+    """Respaced or not, the denoiser gets the original t and the time to step to."""
     asked = []
 
     def denoise(x, t, s):
@@ -294,8 +297,9 @@ def test_denoiser_gets_the_original_times(any_schedule, gaussian, sampler, steps
 
 @pytest.mark.parametrize("steps", [1, 3, 10, 1000])
 def test_best_variance_reproduces_the_data(any_schedule, gaussian, moments, steps):
-    """With β̃ + B²·Var[x0 | x_t], every x_s has the moments of the forward process, at any number of
-    steps; the last step takes the mean of what is left and loses the variance of it."""
+    """With β̃ + B²·Var[x0 | x_t], every x_s has the moments of the forward process, for any number of steps; the last
+    step returns the mean and loses the remaining variance.
+    """
     schedule, times = any_schedule, any_schedule.times(steps)
     denoise = gaussian(schedule, MEAN, STD, "best")
     start = marginal(schedule, 1000, MEAN, STD)

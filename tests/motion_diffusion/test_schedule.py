@@ -18,7 +18,7 @@ def every_step(schedule):
 
 
 def all_steps(T=1000, last=0):
-    """(t, s) of every step there is, with s ≥ last."""
+    """(t, s) of all steps with s ≥ last."""
     s, t = torch.triu_indices(T + 1, T + 1, 1)
     return t[s >= last], s[s >= last]
 
@@ -59,8 +59,9 @@ def test_derivatives_match_finite_differences(any_schedule):
 
 
 def test_table_samples_the_curve(any_schedule):
-    """At every t where there is a curve and no β behind it; else to first order in 1/T, and exactly for cosine, whose
-    β is capped in the last step only."""
+    """At every t where the table is not computed from β; otherwise to first order in 1/T, and exactly for cosine, whose
+    β is capped in the last step only.
+    """
     name = any_schedule.name
     t = every_step(any_schedule)[:-1]
     point = any_schedule.curve(t.double() / 1000)
@@ -159,7 +160,7 @@ def test_posterior_follows_bayes_rule(any_schedule):
 
 
 def test_step_variance_is_accurate(any_schedule):
-    """σ²_{t|s} is a difference of nearly equal numbers; here it is again from the logarithms of the table."""
+    """σ²_{t|s} is a difference of nearly equal numbers; compared with its value from the logarithms of the table."""
     t = every_step(any_schedule)[1:-1]
     alpha, sigma = any_schedule.alpha, any_schedule.sigma
     ratio = 2 * ((alpha[t] / alpha[t - 1]).log() + (sigma[t - 1] / sigma[t]).log())
@@ -168,7 +169,7 @@ def test_step_variance_is_accurate(any_schedule):
 
 @given(st.sampled_from(list(SCHEDULES)), st.tuples(*[st.integers(0, 1000)] * 3).map(sorted))
 def test_steps_compose(name, times):
-    """σ²_{t|s} = σ²_{t|r} + a²·σ²_{r|s}: what noise a step adds does not depend on where it rests."""
+    """σ²_{t|s} = σ²_{t|r} + a²·σ²_{r|s}."""
     s, r, t = times
     schedule = SCHEDULES[name](1000)
     if not s < r < t:
@@ -249,7 +250,7 @@ def test_int_and_tensor_times_agree(schedule):
 
 
 def test_coefficients_are_float64(schedule):
-    """Coefficients are float64 whatever the motion is; the motion keeps its own type."""
+    """Coefficients are float64 for motions of any dtype; the motion keeps its own."""
     for dtype in (torch.float32, torch.float64):
         x = torch.zeros(2, 3, dtype=dtype)
         t = torch.tensor([1, 1000])
@@ -259,6 +260,6 @@ def test_coefficients_are_float64(schedule):
 
 
 def test_custom_schedules_work():
-    """Any curve will do; what follows from the table needs no further code."""
+    """Any curve defines a schedule."""
     own = from_curve("own", lambda u: linear(100).curve(0.5 * u), 500)
     close(own.alpha[1:], linear(100).curve(torch.arange(1, 501).double() / 1000).alpha, 1e-7)

@@ -1,4 +1,4 @@
-"""Words on disk: whole or not there, the same for everyone, whoever computed them and whatever was killed."""
+"""The cache of word vectors: complete entries or none, equal in all processes, also if some are killed."""
 
 import os
 import random
@@ -19,7 +19,7 @@ TEXTS = ["a tired person walks", "run", "走る é 🏃 'quoted\"; --", "a perso
 
 
 class Counted:
-    """The static embedding as an encoder that is worth a cache; it writes down what it had to encode."""
+    """The static embedding as a cacheable encoder that records the texts it encodes."""
 
     dim, max_words = StaticEmbedding.dim, StaticEmbedding.max_words
 

@@ -59,7 +59,7 @@ def test_unknown_encoders_are_refused(name):
 
 
 class Counted:
-    """The static embedding, which writes down what it is asked for."""
+    """The static embedding, recording the texts it encodes."""
 
     def __init__(self, encoder):
         self.encoder, self.asked = encoder, []

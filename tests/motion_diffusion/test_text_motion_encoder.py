@@ -46,7 +46,7 @@ def test_save_and_load_round_trip(matcher, walks, tmp_path):
 
 
 def test_contrastive_loss_in_closed_form(matcher):
-    """All alike: the logarithm of how many there are. All apart and matched: nearly nothing, at a low temperature."""
+    """All equal: the logarithm of their number. All orthogonal and matched: nearly zero, at a low temperature."""
     alike = torch.ones(6, 8) / 8**0.5
     assert contrast(matcher, alike, alike, torch.eye(6)).item() == pytest.approx(math.log(6), rel=1e-5)
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_contrastive_loss_in_closed_form(matcher):
 
 
 def test_equal_sentences_are_equally_correct(matcher):
-    """Two motions of one sentence: neither can tell which of the two texts is its own, and need not."""
+    """Two motions of one sentence: either text is correct for both."""
     with torch.no_grad():
         matcher.log_scale.fill_(math.log(50))
     embedded = torch.eye(8)[[0, 0, 1, 2]]

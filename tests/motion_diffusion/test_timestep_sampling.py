@@ -83,7 +83,8 @@ def test_times_stay_within_the_schedule():
 
 def test_loss_second_moment_probabilities():
     """Nichol & Dhariwal, eq. 18: p ∝ √E[L²] over the last ten, mixed with a thousandth of the uniform, and uniform
-    until every t has been seen ten times."""
+    until every t has been drawn ten times.
+    """
     sampler = LossSecondMoment(T)
     uniform = Uniform(T).probabilities()
     teach(sampler, 9)
@@ -99,7 +100,7 @@ def test_loss_second_moment_probabilities():
 
 
 def test_restored_state_continues(sampler):
-    """A sampler that was restored draws what the old one would have drawn, and learns on."""
+    """A restored sampler draws the same times and continues to learn."""
     again = type(sampler)(T)
     again.restore({name: value.clone() for name, value in sampler.state().items()})
     for seed in range(3):
@@ -124,7 +125,7 @@ def test_unknown_names_are_refused():
 
 
 def test_late_sampler_favours_late_times():
-    """Half of the draws are among the last twentieth, and what they come with does not undo that."""
+    """Half of the draws are among the last twentieth, and the weights do not compensate for it."""
     t, w = time_sampler("late", 1000).sample(20_000, generator=generator())
     assert torch.equal(w, torch.ones(20_000, dtype=torch.float64))
     assert t.min() >= 1

@@ -1,10 +1,10 @@
-"""Prompts beyond what was learned are told from others, on small vocabularies and on sentences marked by hand.
+"""Detection of unknown words in prompts, on small vocabularies and on hand-labelled sentences.
 
-`kit_marks.csv` has lines of KIT-ML's captions (prompts-kit.txt, which is not part of this repository) and what each
-asks for, in tags; ? where that cannot be said. Its parts are random samples: a and b, 300 lines, and c and d, 250 each,
-were looked at while the lists of words were written; e, 250 more, and f, 150 without the commonest verbs, were marked
-and judged when they were (with the figures that are in docs/LOG.md), and a few words were added after that.
-`kit_tags.csv` says which actions make a tag known.
+`kit_marks.csv` has lines of KIT-ML's captions (prompts-kit.txt, which is not part of this repository) and the actions
+of each as tags; ? where they are unclear. Its parts are random samples: a and b, 300 lines, and c and d, 250 each, were
+inspected while the word lists were written; e, 250 more, and f, 150 without the most frequent verbs, were labelled and
+evaluated afterwards (results in docs/LOG.md), and a few words were added after that. `kit_tags.csv` lists the actions
+that make a tag known.
 """
 
 import csv
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 
 def known(*phrases):
-    """Something that knows these and nothing else."""
+    """A model's knowledge of these actions only."""
     actions = tuple(KnownAction(phrase, 0.1, f"a person {phrase}", (phrase,)) for phrase in phrases)
     return Known(actions, tuple(sorted({word for phrase in phrases for word in words_of(phrase)})))
 
@@ -95,7 +95,7 @@ def test_base_forms():
 
 
 def marked():
-    """The sentences with what they ask for; skips without KIT-ML's captions in MOTION_DATA."""
+    """Labelled sentences; skips without KIT-ML's captions in MOTION_DATA."""
     for folder in (os.environ.get("MOTION_DATA", ""), HERE.parents[2] / "shared" / "data"):
         if (file := Path(folder) / "prompts-kit.txt").is_file():
             break
@@ -107,7 +107,7 @@ def marked():
 
 
 def test_accuracy_on_labelled_sentences():
-    """At least nine in ten of the unknown are told, and at most one in twenty of the known."""
+    """At least nine in ten of the unknown are reported, and at most one in twenty of the known."""
     knows = read_known(ASSETS / "models" / "v-masks")
     assert knows is not None
     names = {action.name for action in knows.actions}

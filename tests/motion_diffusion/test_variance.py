@@ -36,7 +36,9 @@ def test_learned_range_lies_between_the_fixed_ones(any_schedule, t, s):
 
 
 def test_last_step_uses_the_preceding_variance(any_schedule):
-    """β̃ is 0 where s = 0: the step before stands in, of the same stride, as in Ho et al.; σ_t² if there is none."""
+    """β̃ is 0 where s = 0: it is replaced by that of the preceding step, of the same stride, as in Ho et al.; by σ_t²
+    if there is none.
+    """
     for t in (1, 20, 250, 500):
         assert small_variance(any_schedule, t, 0) == any_schedule.posterior(2 * t, t).variance > 0
     for t in (501, 1000):

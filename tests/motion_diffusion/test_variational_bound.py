@@ -54,8 +54,9 @@ def test_bound_of_the_best_denoiser_is_the_entropy(any_schedule, gaussian, steps
 
 @pytest.mark.parametrize("steps", [1, 50])
 def test_bound_includes_the_prior_divergence(any_schedule, gaussian, steps):
-    """For other data the gap is KL(q(x_T) ‖ p(x_T)), whatever the chain. It is nothing where q(x_T) has
-    forgotten the data."""
+    """For other data the gap is KL(q(x_T) ‖ p(x_T)) for every chain. It is zero where q(x_T) is independent of the
+    data.
+    """
     mean, std = 0.3, 0.4
     alpha, sigma = any_schedule.row(1000)
     q = Normal(torch.tensor(alpha * mean, dtype=torch.float64), (alpha**2 * std**2 + sigma**2) ** 0.5)
@@ -82,7 +83,7 @@ def test_gap_of_fixed_variances(schedule, gaussian):
 
 
 def test_prior_term_is_small(gaussian):
-    """The mean over N(0, 1) data of what is left at T."""
+    """Its mean over N(0, 1) data."""
     for schedule, expected in ((linear(1000), 2e-5), (cosine(1000), 1.2e-9)):
         term = (SHARE * prior_term(X0, schedule).flatten()).sum().item()
         assert term == pytest.approx(expected, rel=0.05)
@@ -148,7 +149,7 @@ def test_gradients_are_finite_at_every_t(any_schedule, name):
 @pytest.mark.parametrize("std", [1e-3, 0.02, 0.5, 10.0])
 @pytest.mark.parametrize("mean", [-1.3, -1.0, 0.004, 0.7])
 def test_bin_probabilities_sum_to_one(mean, std):
-    """Over every value there is, with open ends, and over the whole line without limits."""
+    """Over all values, with open ends, and over the whole line without limits."""
     width = 1 / 50
     values = torch.arange(-50, 51, dtype=torch.float64) * width
     mean, log_var = torch.tensor(mean, dtype=torch.float64), torch.tensor(2 * math.log(std), dtype=torch.float64)
@@ -183,7 +184,7 @@ def test_narrow_bins_approach_the_density(gaussian):
 
 
 def test_rate_and_distortion(gaussian):
-    """What is sent grows, what is missing shrinks; all that is sent before the last term is the bound without it."""
+    """The rate grows, the distortion falls; the rate before the last term is the bound without it."""
     schedule = cosine(200)
     _, bound = expected_bound(gaussian(schedule, 0.0, 1.0, "best"), schedule, schedule.times(200))
     rate, distortion = bound.rate_distortion()
@@ -224,7 +225,7 @@ def test_padding_has_no_influence(gaussian):
 
 
 def test_clipping_does_not_increase_the_bound(gaussian):
-    """The bound is that of the denoiser as it is given: within the range of the data a clip helps or does nothing."""
+    """The bound is that of the given denoiser: clipping to the range of the data lowers it or leaves it unchanged."""
     schedule = linear(100)
     x0 = normal(1, 400).clamp(-1, 1)
     z = normal(1, 400, seed=1)

@@ -93,7 +93,7 @@ def test_goals_hold_in_a_bvh_as_others_read_it(motions, name, tmp_path):
     file = pybvh.read_bvh_file(tmp_path / "a.bvh")
     read = torch.from_numpy(file.joint_positions()[:, [file.joint_names.index(joint) for joint in JOINTS]]).float()
     assert (read - motion.joints).norm(dim=-1).max() < 1e-4
-    places, _ = goals.parted()  # how joints are turned in it: see tests.guidance.test_orientation
+    places, _ = goals.parted()  # how joints are turned in it: see tests.guidance.test_orientations
     assert all(residual.worst < 1e-4 for residual in places.residuals(read))
 
 

@@ -1,4 +1,4 @@
-"""Figures say what their files say, in lines that are told apart without hues; the same file makes the same bytes."""
+"""Figures show the numbers of their files, in lines that are distinguishable without hue, reproducibly to the byte."""
 
 import csv
 import functools
@@ -14,6 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import visualize.plots.__main__ as command
+from guidance.analysis import style
 from guidance.analysis.style import (
     EXTRA_STYLES,
     LINE_STYLES,
@@ -25,6 +26,7 @@ from guidance.analysis.style import (
 )
 from guidance.analysis.table import floats, read_table
 from motion_diffusion.errors import InputError
+from visualize.drawing import style as film_style
 from visualize.plots.evaluation import evaluation
 from visualize.plots.io import read_evaluation, read_metrics
 from visualize.plots.registry import TABLES, draw
@@ -46,7 +48,7 @@ def drawn(path):
 
 
 def lines(axes):
-    """Lines of a panel by what the legend calls them."""
+    """Lines of a panel by their legend labels."""
     return {one.get_label(): one for one in axes.lines if not one.get_label().startswith("_")}
 
 
@@ -218,7 +220,7 @@ MEASURED = {
 
 @pytest.fixture
 def write_evaluation(tmp_path):
-    """write_evaluation(name, **changed): what `python -m sample.evaluate --out NAME` leaves, in tmp_path."""
+    """write_evaluation(name, **changed): the output of `python -m sample.evaluate --out NAME`, in tmp_path."""
 
     def write(name, **changed):
         about = {"num": 96, "protocol": "quick", "evaluator": "e", "data": "d", "figures": MEASURED} | changed
@@ -427,3 +429,8 @@ def refused(plots, tmp_path, capsys, files, words):
     assert words in error
     assert error.count("\n") == 1
     assert not (tmp_path / "o").exists()
+
+
+def test_plots_use_the_colours_of_films():
+    """The common style of plots is in guidance, below the room that draws films, so its colours are written twice."""
+    assert (style.INK, style.FAINT_INK, style.GOAL) == (film_style.INK, film_style.FAINT_INK, film_style.GOAL)
