@@ -52,13 +52,17 @@ class Motions:
     models: tuple[str, ...] = ROOT_MODELS
     """Shipped models or run directories to compare; they must have the same features."""
     texts: tuple[str, ...] = ("a person walks", "a tired person walks", "a happy person walks", "a person runs")
+    """Prompts."""
     seeds: Annotated[int, Range(1, 1000)] = 8
     """Motions per text."""
     seconds: Annotated[float, Range(0, MAX_SECONDS, above=True)] = 6.0
+    """Duration of the motions."""
     steps: Count = 50
+    """Sampling steps."""
     text_scale: Strength = 1.0
     """Strength of classifier-free guidance by the text; 1 is the plain model."""
     out: Path = Path("out/guidance")
+    """Folder for tables and figures."""
 
     def chains(self) -> list[Chain]:
         """A chain for each model, with the same noise. InputError if the models are not comparable."""
@@ -88,6 +92,7 @@ class Guided(Motions):
     goals: Path = ZIGZAG
     """Goal file (JSON)."""
     guidance: str = "classifier"
+    """Guidance methods, joined by +."""
     scale: Scale = ClassifierOptions.scale
     """Strength of the gradient."""
 
@@ -97,10 +102,13 @@ class Steps:
     """Steps on a noise schedule."""
 
     schedule: ScheduleName = "cosine"
+    """Noise schedule."""
     T: Count = 1000
+    """Number of noise levels."""
     steps: Annotated[int, Range(0, 100_000)] = 0
     """Sampling steps, 1 to T; 0 for T."""
     out: Path = Path("out/guidance")
+    """Folder for tables and figures."""
 
     def made(self) -> tuple[Schedule, int]:
         """The schedule and the number of steps."""
@@ -143,6 +151,7 @@ class Survival(Motions):
     schedule: ScheduleName = "cosine"
     """Schedule of the frozen and the exact network; real ones have their own."""
     T: Count = 1000
+    """Number of noise levels of that schedule."""
     pushes: Annotated[int, Range(1, 1000)] = 10
     """Number of times at which the real ones are pushed."""
     reference: str = "root-v"
@@ -191,6 +200,7 @@ class Page:
     """Regenerate docs/where-guidance-gets-undone.md: all analyses on the shipped models, figures and numbers."""
 
     page: Path = PAGE
+    """The page to renew."""
 
     def renew(self) -> None:
         """Run all analyses, then write the page."""

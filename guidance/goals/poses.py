@@ -154,7 +154,7 @@ class Pose(Span):
 
     def observe(self, frames: int) -> Observation:
         if self.file is not None:
-            raise InputError(f"the pose of {self.file} has not been read yet; use load_goals, or Goals.resolved")
+            raise InputError(f"the pose of {self.file} has not been read yet; use load_goals, or GoalSet.resolved")
         rows = self.within(frames)
         if self.joints is not None:
             values = nothing(1)

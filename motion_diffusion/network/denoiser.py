@@ -50,13 +50,19 @@ class DenoiserConfig:
     text_dim: TextDim = 128
     """Dimension of the text encoder's word vectors."""
     width: Width = 256
+    """Width of the transformer."""
     depth: Depth = 5
+    """Number of transformer blocks."""
     heads: Heads = 4
+    """Number of attention heads."""
     frames_per_token: FramesPerToken = 4
+    """Frames joined into a token."""
     text_depth: TextDepth = 1
+    """Number of transformer blocks over the words."""
     frame_width: Width = 192
     """Width of the frame path."""
     dropout: Dropout = 0.0
+    """Dropout probability."""
     hints: Annotated[int, Range(0, 10_000)] = 0
     """Channels per frame of the observed motion and its mask; 0 disables conditioning on an observed motion."""
 
