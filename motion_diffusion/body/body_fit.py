@@ -95,16 +95,16 @@ def fit_frames(points: Tensor, fps: float, *, rounds: int = ROUNDS) -> Rig:
     """
     points = points.detach().to("cpu", torch.float64)
     body = FittedBody(initial_pose(points), points[:, 0], fps)
-    problem, nothing = FitEnergy(points), no_targets(points)
-    energy, damping = problem.energy(body, nothing), torch.full((len(points),), DAMPING[1], dtype=torch.float64)
+    fit, nothing = FitEnergy(points), no_targets(points)
+    energy, damping = fit.energy(body, nothing), torch.full((len(points),), DAMPING[1], dtype=torch.float64)
     settled = torch.zeros(len(points), dtype=torch.bool)
     with _one_thread():
         for _ in range(rounds):
-            normal, gradient = problem.normal(body, nothing)
+            normal, gradient = fit.normal(body, nothing)
             normal.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
             factor, _ = torch.linalg.cholesky_ex(normal)
             moved = apply_step(body, torch.cholesky_solve(-gradient[..., None], factor)[..., 0])
-            after = problem.energy(moved, nothing)
+            after = fit.energy(moved, nothing)
             better = (after < energy) & ~settled  # each frame as if it were alone
             body = body.with_frames(better, moved.frames(better))
             damping = (damping * torch.where(better, 0.1, 10.0)).clamp(DAMPING[0], DAMPING[2])
@@ -131,8 +131,7 @@ def fit_motion(
         points: (F, 22, 3) joint positions in metres.
         start: a body near the points, such as the result of `fit_frames`.
         targets: returns the targets for a body. Those with a weight of `CONSTRAINT_WEIGHT` or more are constraints;
-            where
-            they are far from met, their weight grows in `CONSTRAINT_STAGES`.
+            where they are far from met, their weight grows in `CONSTRAINT_STAGES`.
         floor: height in metres below which no joint may be; None for no floor.
         kept: (F,) bool, frames that stay exactly as in `start`.
 

@@ -69,9 +69,8 @@ def encode(
         lengths: (...) number of valid frames of each item; later frames repeat the last valid one.
         groups: groups of `LAYOUT` to compute. Rotations (most of the cost), velocities and contacts are zero if
             omitted.
-        convention: "humanml3d" reproduces HumanML3D's numbers: its headings (see `heading.heading`), and yaw 0 in
-            frame 0
-            whatever the heading is, which makes all features jump from frame 0 to 1. "body" does neither: its yaw
+        convention: "humanml3d" reproduces HumanML3D's numbers: its headings (see `heading.heading`), and yaw 0 in frame
+            0 whatever the heading is, which makes all features jump from frame 0 to 1. "body" does neither: its yaw
             starts at the smoothed heading, near 0.
 
     Returns:

@@ -118,9 +118,8 @@ class FitEnergy:
                 pulled at its end resists rotation, like a pendulum.
 
         Returns:
-            JᵀJ as (F, n, 4n), where a row holds the coupling of an unknown to those of the same frame, the next and
-                the next
-            but one (the last n entries are 0); and the gradient, (F, n).
+            JᵀJ as (F, n, 4n), where a row holds the coupling of an unknown to those of the same frame, the next and the
+            next but one (the last n entries are 0); and the gradient, (F, n).
         """
         joints = body.joints
         rows = jacobian(body)  # (F, 66, n)

@@ -117,9 +117,8 @@ def pull_back(vectors: Tensor, pull: Tensor) -> Tensor:
         pull: (..., 3) gradient with respect to v.
 
     Returns:
-        (..., 3) gradient with respect to ω in exp(ω)·exp(v), from log(exp ω · exp v) = v + (1 − [v]/2 + c [v]²) ω
-            to first
-        order, c = (1 − θ/2 · cot θ/2) / θ².
+        (..., 3) gradient with respect to ω in exp(ω)·exp(v), from log(exp ω · exp v) = v + (1 − [v]/2 + c [v]²) ω to
+        first order, c = (1 − θ/2 · cot θ/2) / θ².
     """
     half = (vectors.norm(dim=-1, keepdim=True) / 2).clamp_min(1e-4)
     c = (1 - half / half.tan()) / (4 * half.square())
