@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from data_loaders.captions import STYLES, VERBS, adjectives, adverbs, mirror_words
 from data_loaders.clip import Clip
 from motion_diffusion.body.skeleton import FPS
-from motion_diffusion.prompts.known_actions import Known, KnownAction, KnownStyle
-from motion_diffusion.prompts.words import words_of
+from motion_diffusion.prompts.known_actions import Known, KnownAction, KnownStyle, words_of
 
 MAX_ACTIONS, MAX_PHRASES, MAX_WORDS = 300, 12, 5000
 """Actions, phrases of each and words that are kept: the longest, and the commonest."""

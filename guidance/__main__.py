@@ -1,4 +1,6 @@
-"""python -m guidance: whose each step is, and where guidance gets undone. Every verb leaves figures and numbers."""
+"""python -m guidance: analyses of the network's share in each step and of the undoing of guidance, with figures and
+tables.
+"""
 
 from __future__ import annotations
 
@@ -13,51 +15,57 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from data_loaders.load_motion import read_motion
 from guidance.analysis.compare import compare
 from guidance.analysis.evolution import evolution
 from guidance.analysis.hook import hook
-from guidance.analysis.output import Result
 from guidance.analysis.page import PAGE, write_page
 from guidance.analysis.runs import Chain, alike
 from guidance.analysis.share import share
 from guidance.analysis.survival import answering, exact, frozen, path_covariance
+from guidance.analysis.table import Result
 from guidance.analysis.undoing import undoing
 from guidance.classifier import Classifier, Scale
 from guidance.compose import Strength
-from guidance.goals.goal_set import load_goals
+from guidance.goals.goal_file import load_goals
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.atomic_io import check_place
 from motion_diffusion.body.motion import MAX_SECONDS
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.skeleton import frame_of
 from motion_diffusion.diffusion.schedule import SCHEDULES, Schedule
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel, ScheduleName
 from motion_diffusion.model import Steps as Count
 from motion_diffusion.option_ranges import Range, check_ranges
+from visualize.plots.registry import draw
 
 ZIGZAG = ASSETS / "goals" / "zigzag.json"
 ROOT_MODELS = ("root-x0", "root-eps", "root-v")
-"""Shipped models of the path of the root alone: what GMD's claim is about."""
+"""Shipped models of the path of the root alone, the subject of GMD's claim."""
 BODY_MODELS = ("x0-small", "eps-small", "v-small")
 
 
 @dataclass(frozen=True)
 class Motions:
-    """Models, and what they are asked for."""
+    """Models, and the motions to sample from them."""
 
     models: tuple[str, ...] = ROOT_MODELS
-    """Shipped models or run directories, compared side by side; they must have the same features."""
+    """Shipped models or run directories to compare; they must have the same features."""
     texts: tuple[str, ...] = ("a person walks", "a tired person walks", "a happy person walks", "a person runs")
+    """Prompts."""
     seeds: Annotated[int, Range(1, 1000)] = 8
-    """Motions for each text."""
+    """Motions per text."""
     seconds: Annotated[float, Range(0, MAX_SECONDS, above=True)] = 6.0
+    """Duration of the motions."""
     steps: Count = 50
+    """Sampling steps."""
     text_scale: Strength = 1.0
-    """Strength of the words; 1 is the plain model."""
+    """Strength of classifier-free guidance by the text; 1 is the plain model."""
     out: Path = Path("out/guidance")
+    """Folder for tables and figures."""
 
     def chains(self) -> list[Chain]:
-        """The batch of each model, all with the same noise. InputError if they cannot be compared."""
+        """A chain for each model, with the same noise. InputError if the models are not comparable."""
         if not self.texts or not all(text.strip() for text in self.texts):
             raise InputError("nothing to sample: give --texts that say something")
         models = [MotionModel.load(name) for name in self.models]
@@ -68,7 +76,7 @@ class Motions:
                 model,
                 self.texts,
                 range(self.seeds),
-                frames=round(self.seconds * FPS),
+                frames=frame_of(self.seconds),
                 steps=self.steps,
                 first=first,
                 text_scale=self.text_scale,
@@ -79,11 +87,12 @@ class Motions:
 
 @dataclass(frozen=True)
 class Guided(Motions):
-    """Models, what they are asked for, and how they are guided."""
+    """Models, motions, goals and guidance."""
 
     goals: Path = ZIGZAG
     """Goal file (JSON)."""
     guidance: str = "classifier"
+    """Guidance methods, joined by +."""
     scale: Scale = Classifier.scale
     """Strength of the gradient."""
 
@@ -93,22 +102,25 @@ class Steps:
     """Steps on a noise schedule."""
 
     schedule: ScheduleName = "cosine"
+    """Noise schedule."""
     T: Count = 1000
+    """Number of noise levels."""
     steps: Annotated[int, Range(0, 100_000)] = 0
-    """Steps of sampling, 1 to T; 0 for T."""
+    """Sampling steps, 1 to T; 0 for T."""
     out: Path = Path("out/guidance")
+    """Folder for tables and figures."""
 
     def made(self) -> tuple[Schedule, int]:
-        """The schedule, and how many steps."""
+        """The schedule and the number of steps."""
         return SCHEDULES[self.schedule](self.T), self.steps or self.T
 
 
 @dataclass(frozen=True)
 class Share(Steps):
-    """How much of each step is the network's, for every prediction type. Needs no model."""
+    """The network's share of each step, for every prediction type. Needs no model."""
 
     std: Annotated[float, Range(0, 1e6, above=True)] = 1.0
-    """Standard deviation of the data: 1 where they are standardised."""
+    """Standard deviation of the data: 1 if standardised."""
 
     def results(self) -> Iterator[Result]:
         """One figure."""
@@ -117,10 +129,12 @@ class Share(Steps):
 
 @dataclass(frozen=True)
 class Hook(Steps):
-    """What a clip of x̂0 does to the mean: nothing until something is clipped, whatever is predicted. Needs no model."""
+    """The effect of clipping x̂0 on the mean: none until something is clipped, for all prediction types. Needs no
+    model.
+    """
 
     error: Annotated[float, Range(0, 1e6)] = 0.1
-    """Error of what is predicted, relative to its size."""
+    """Relative error of the predictions."""
 
     def results(self) -> Iterator[Result]:
         """One figure."""
@@ -129,18 +143,19 @@ class Hook(Steps):
 
 @dataclass(frozen=True)
 class Survival(Motions):
-    """What is left of a push given at time t: with the network frozen, with an exact one, and with real ones.
+    """What remains of a push given at time t: with a frozen network, an exact one, and real ones.
 
-    `--models` without a name leaves the real ones out, and needs no model.
+    `--models` without a name omits the real ones and needs no model.
     """
 
     schedule: ScheduleName = "cosine"
     """Schedule of the frozen and the exact network; real ones have their own."""
     T: Count = 1000
+    """Number of noise levels of that schedule."""
     pushes: Annotated[int, Range(1, 1000)] = 10
-    """At how many times the real ones are pushed."""
+    """Number of times at which the real ones are pushed."""
     reference: str = "root-v"
-    """Model of the root whose paths say what Gaussian data the exact curve beside real models is for."""
+    """Model of the root whose paths define the Gaussian data of the exact curve."""
 
     def results(self) -> Iterator[Result]:
         """Two figures, and a third with models."""
@@ -155,39 +170,40 @@ class Survival(Motions):
 
 @dataclass(frozen=True)
 class Undoing(Guided):
-    """In a guided run, at every step: how far guidance pushed, and how much of it the network took back."""
+    """At every step of a guided run: how far guidance pushed, and how much of that the network took back."""
 
     def results(self) -> Iterator[Result]:
         """One figure."""
-        yield undoing(self.chains(), load_goals(self.goals), self.guidance, self.scale)
+        yield undoing(self.chains(), load_goals(self.goals, read_motion=read_motion), self.guidance, self.scale)
 
 
 @dataclass(frozen=True)
 class Evolution(Guided):
-    """The predicted clean path at successive t under guidance: does it contract in the end?"""
+    """The predicted clean path over t under guidance: does it contract at the end?"""
 
     def results(self) -> Iterator[Result]:
         """One figure."""
-        yield evolution(self.chains(), load_goals(self.goals), self.guidance, self.scale)
+        yield evolution(self.chains(), load_goals(self.goals, read_motion=read_motion), self.guidance, self.scale)
 
 
 @dataclass(frozen=True)
 class Compare(Guided):
-    """The same goals, noise and settings through several models: adherence, skating, jitter, time."""
+    """Compare models with the same goals, noise and settings: adherence, skating, jitter, time."""
 
     def results(self) -> Iterator[Result]:
         """One figure, and a table."""
-        yield compare(self.chains(), load_goals(self.goals), self.guidance, self.scale)
+        yield compare(self.chains(), load_goals(self.goals, read_motion=read_motion), self.guidance, self.scale)
 
 
 @dataclass(frozen=True)
 class Page:
-    """Renew docs/where-guidance-gets-undone.md: all of the above on the shipped models, its figures and its numbers."""
+    """Regenerate docs/where-guidance-gets-undone.md: all analyses on the shipped models, figures and numbers."""
 
     page: Path = PAGE
+    """The page to renew."""
 
     def renew(self) -> None:
-        """Run everything, then write."""
+        """Run all analyses, then write the page."""
         results = [(f"{verb.__name__.lower()}", r) for verb in (Share, Hook) for r in verb().results()]
         for models in (ROOT_MODELS, BODY_MODELS):
             seeds = 8 if models is ROOT_MODELS else 4
@@ -202,10 +218,7 @@ class Page:
 
 
 def draw_beside(tables: Sequence[Path]) -> list[Path]:
-    """Draw the figures of CSV files, beside each. Returns their paths."""
-    # A command stands above all rooms: here, and nowhere else, guidance reaches up to visualize.
-    from visualize.plots.drawing import draw
-
+    """Draw the figures of CSV files into their folders. Returns their paths."""
     return [path for table in tables for path in draw([table], table.parent)]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from guidance.goals.observation import Observation
 from guidance.protocol import GuidanceProblem
-from motion_diffusion.body.representation import FEATURES, LAYOUT
+from motion_diffusion.body.features import FEATURES, LAYOUT
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, with_hook
 from motion_diffusion.option_ranges import Range
 

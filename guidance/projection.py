@@ -12,8 +12,8 @@ from guidance.goals.heading import TURNED, wrapped
 from guidance.goals.observation import Observation
 from guidance.gp_displacement import Displacement, Part
 from guidance.protocol import GuidanceProblem
+from motion_diffusion.body.features import frame_steps
 from motion_diffusion.body.heading import gaussian, heading, turn
-from motion_diffusion.body.representation import frame_steps
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, estimate_from_x0
 from motion_diffusion.option_ranges import Range

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from guidance.classifier import Classifier
-from guidance.goals.goal_set import GoalSet, PathGoal, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import PathGoal, Waypoint
 from guidance.gp_displacement import Displacement
 from guidance.projection import Projection
 from guidance.protocol import GuidanceProblem

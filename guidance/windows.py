@@ -10,8 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from motion_diffusion.body.features import displaced
 from motion_diffusion.body.heading import heading, turn
-from motion_diffusion.body.representation import Representation, displaced
+from motion_diffusion.body.representation import Representation
 
 
 class Windows(Protocol):

@@ -13,25 +13,18 @@ Names are imported when they are first used, so that `import motion_diffusion` t
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from guidance.classifier import Classifier
-    from guidance.goals.goal_set import (
-        Contact,
-        GoalSet,
-        Heading,
-        Joint,
-        Loop,
-        Obstacle,
-        Orientation,
-        PathGoal,
-        Pose,
-        Relation,
-        Segment,
-        Waypoint,
-        load_goals,
-    )
+    from guidance.goals.goal_set import GoalSet, Segment
+    from guidance.goals.heading import Heading
+    from guidance.goals.obstacles import Obstacle
+    from guidance.goals.orientations import Orientation
+    from guidance.goals.poses import Pose
+    from guidance.goals.positions import Joint, PathGoal, Waypoint
+    from guidance.goals.relations import Contact, Loop, Relation
     from guidance.imputation import Imputation
     from guidance.masks import Masks
     from guidance.noise_optimization import NoiseOptimization
@@ -45,10 +38,13 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "guidance.classifier": ("Classifier",),
-    "guidance.goals.goal_set": (
-        "Contact", "GoalSet", "Heading", "Joint", "Loop", "Obstacle", "Orientation", "PathGoal", "Pose", "Relation",
-        "Segment", "Waypoint", "load_goals",
-    ),
+    "guidance.goals.goal_set": ("GoalSet", "Segment"),
+    "guidance.goals.heading": ("Heading",),
+    "guidance.goals.obstacles": ("Obstacle",),
+    "guidance.goals.orientations": ("Orientation",),
+    "guidance.goals.poses": ("Pose",),
+    "guidance.goals.positions": ("Joint", "PathGoal", "Waypoint"),
+    "guidance.goals.relations": ("Contact", "Loop", "Relation"),
     "guidance.imputation": ("Imputation",),
     "guidance.masks": ("Masks",),
     "guidance.noise_optimization": ("NoiseOptimization",),
@@ -62,7 +58,7 @@ _MODULES = {
 _PLACES = {name: (module, name) for module, names in _MODULES.items() for name in names}
 _PLACES["generate"] = ("sample.generate", "generate_motions")
 
-__all__ = [*_PLACES, "load"]
+__all__ = [*_PLACES, "load", "load_goals"]
 
 
 def load(name: str) -> MotionModel:
@@ -75,6 +71,19 @@ def load(name: str) -> MotionModel:
     from motion_diffusion.model import MotionModel
 
     return MotionModel.load(name)
+
+
+def load_goals(path: str | Path) -> GoalSet:
+    """Read a goal file, with the motions that it names.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        InputError: For what is no goal file; the message names the goal and the field.
+    """
+    from data_loaders.load_motion import read_motion
+    from guidance.goals.goal_file import load_goals
+
+    return load_goals(path, read_motion=read_motion)
 
 
 def __getattr__(name: str) -> Any:

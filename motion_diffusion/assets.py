@@ -1,4 +1,4 @@
-"""Shipped models, text vectors, goal files, mappings and tables: the package data of `assets`."""
+"""Location of the package data: shipped models, text vectors, goal files, mappings and tables."""
 
 from importlib.resources import files
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Atomic file writes, tensors and JSON on disk, and the cache folder."""
+"""Atomic file writes, locks on folders, tensors and JSON on disk, and the cache folder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import errno
 import os
 import re
 import shutil
+import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -27,19 +29,23 @@ from motion_diffusion.errors import InputError
 T = TypeVar("T")
 
 MARK = "Temporary folder of motion-diffusion, removed when its file is complete or its writer has ended.\n"
+"""Content of the file that marks a temporary folder as created by `atomic`."""
 
 EMPTIED = 60.0
-"""Seconds after which a temporary folder that is empty, or whose mark is, is nobody's."""
+"""Seconds after which an empty temporary folder, or one with an empty mark, counts as abandoned."""
 
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path on the disk of `path`; it takes the name when the block succeeds, else it is removed.
+    """Write a file or folder atomically.
 
-    The block may write a file or make a folder. The temporary name keeps the ending, since many writers choose the
-    format by it. A link stays one: what it leads to is replaced. The temporary path lies in a hidden folder beside
-    `path` that carries a mark and is locked meanwhile; one that a killed process left is removed by the next write
-    beside it. Raises InputError if `path` cannot be written.
+    Yields a temporary path on the same file system, which is renamed to `path` when the block succeeds and removed
+    otherwise. The temporary name keeps the suffix, since many writers choose the format by it. If `path` is a link, its
+    target is replaced. The temporary path lies in a hidden folder beside `path` that carries a mark and is locked
+    meanwhile; folders left by killed processes are removed by the next write beside them.
+
+    Raises:
+        InputError: if `path` cannot be written.
     """
     given, path = path, Path(os.path.realpath(path))
     folder = path.with_name(f".half-{uuid4().hex[:8]}")
@@ -57,24 +63,24 @@ def atomic(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         about = folder if error.filename is None else Path(error.filename)
         if about != path.parent and folder not in (about, *about.parents):
-            raise  # of another file
+            raise  # concerns another file
         raise _cannot(given, error) from None
     finally:
         _remove(folder, lock)
 
 
 def _finish(written: Path) -> None:
-    """Flush a file, or the files of a folder, to the disk, and give them the permissions of any new file."""
+    """Flush a file, or the files of a folder, to disk and give them the permissions of any new file."""
     (fresh := written.with_name("fresh")).touch()
     mode = stat.S_IMODE(fresh.stat().st_mode)
     for file in written.iterdir() if written.is_dir() else [written]:
-        file.chmod(mode)  # safetensors' files are readable by their owner alone
+        file.chmod(mode)  # safetensors creates files readable by their owner only
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
 
 
 def _remove(folder: Path, lock: FileLock) -> None:
-    """Remove a temporary folder, its mark at last, so that what a kill leaves of it is known as ours."""
+    """Remove a temporary folder; its mark goes last, so that the rest of an interrupted removal is still recognised."""
     for left in folder.glob("[!m]*"):
         shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     lock.release()
@@ -83,24 +89,24 @@ def _remove(folder: Path, lock: FileLock) -> None:
 
 @lru_cache(maxsize=1024)
 def _remove_leftovers(folder: Path) -> None:
-    """Remove the temporary folders of `atomic` whose writers were killed; once a process for each folder."""
+    """Remove temporary folders of `atomic` whose writers were killed; once per process and folder."""
     for left in folder.glob(".half-*"):
         mark = left / "mark"
         if not re.fullmatch(r"\.half-[0-9a-f]{8}", left.name):
             continue
         with suppress(OSError, Timeout, UnicodeDecodeError):
-            told = mark.read_text() if mark.exists() else ""
-            if told == MARK:
+            content = mark.read_text() if mark.exists() else ""
+            if content == MARK:
                 with FileLock(mark, timeout=0):
-                    pass  # nobody writes there
+                    pass  # no writer is active
                 shutil.rmtree(left, ignore_errors=True)
-            elif not told and time.time() - left.stat().st_mtime > EMPTIED:
+            elif not content and time.time() - left.stat().st_mtime > EMPTIED:
                 mark.unlink(missing_ok=True)
-                left.rmdir()  # if it is empty
+                left.rmdir()  # fails unless empty
 
 
 def check_place(path: str | Path) -> None:
-    """InputError if no file can be written to `path`, to be known before the work whose result it would hold."""
+    """Raise InputError if `path` cannot be written. Meant to be called before long computations."""
     place = Path(os.path.realpath(path))
     try:
         with suppress(FileNotFoundError):
@@ -118,7 +124,7 @@ def _cannot(path: str | Path, error: OSError) -> InputError:
 
 
 def _flush(directory: Path) -> None:
-    """Let the renames in a directory reach the disk; Windows does not open directories."""
+    """Flush the renames in a directory to disk. Not on Windows, which does not open directories."""
     if os.name == "nt":
         return
     descriptor = os.open(directory, os.O_RDONLY)
@@ -129,7 +135,16 @@ def _flush(directory: Path) -> None:
 
 
 def read_json(path: Path, kind: type[T], remedy: str) -> T:
-    """A JSON file as a dataclass; InputError names the field that is wrong."""
+    """Read a JSON file as a dataclass.
+
+    Args:
+        path: the file.
+        kind: the dataclass.
+        remedy: appended to error messages.
+
+    Raises:
+        InputError: names the invalid field.
+    """
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except ValidationError as error:
@@ -139,7 +154,7 @@ def read_json(path: Path, kind: type[T], remedy: str) -> T:
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file. Raises OSError, as other writers do, where the disk is full or refuses."""
+    """Write a safetensors file. Raises OSError, like other writers, if the disk is full or read-only."""
     try:
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, metadata)
     except SafetensorError as error:
@@ -150,5 +165,49 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, 
 
 
 def cache_folder() -> Path:
-    """`motion-diffusion` in the user's cache folder: in $XDG_CACHE_HOME, else in ~/.cache."""
+    """`motion-diffusion` in the user's cache folder: in $XDG_CACHE_HOME, or in ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motion-diffusion"
+
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: str | Path, option: str) -> Iterator[None]:
+    """Lock a folder for this process.
+
+    The folder is created if missing, and removed again if nothing was written to it. The operating system releases the
+    lock however the process ends.
+
+    Args:
+        folder: the folder to lock.
+        option: command-line option that names the folder, for error messages.
+
+    Raises:
+        InputError: if another process holds the lock; names the process.
+        OSError: if the folder cannot be written.
+    """
+    path = Path(folder) / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{folder} is in use by {_holder(path)}; wait for it, or give another {option}") from None
+    try:
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M}")
+        yield
+    finally:
+        with suppress(OSError):
+            path.write_text("")
+            if list(path.parent.iterdir()) == [path]:
+                path.unlink()
+                path.parent.rmdir()
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    with suppress(OSError, UnicodeDecodeError):
+        if holder := path.read_text():
+            return holder[:200]
+    return "another process"

@@ -1,4 +1,4 @@
-"""Processes that share work, started by `accelerate launch`; or this one alone, for which accelerate is not needed."""
+"""Work shared by several processes (started by `accelerate launch`), or done by a single one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from motion_diffusion.atomic_io import locked
 from motion_diffusion.errors import InputError
-from motion_diffusion.locks import locked
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -58,7 +58,7 @@ INSTALL = "install the extra 'train': pip install 'motion-diffusion[train]'"
 
 
 def by_main(work: Callable[[], T]) -> T:
-    """The result of `work` by the main process, in all of them; an InputError or OSError likewise."""
+    """Run `work` in the main process and return its result, or raise its InputError or OSError, in all processes."""
     found: list[T | InputError | OSError | None] = [None]
     state = processes()
     if state.is_main_process:
@@ -78,7 +78,7 @@ def by_main(work: Callable[[], T]) -> T:
 
 @contextmanager
 def locked_by_main(folder: str | Path, option: str) -> Iterator[None]:
-    """Hold a folder for these processes alone, see `locks.locked`; all of them raise its InputError."""
+    """Lock a folder for these processes, see `atomic_io.locked`; all of them raise its InputError."""
     with ExitStack() as held:
         by_main(lambda: held.enter_context(locked(folder, option)))
         yield

@@ -1,4 +1,4 @@
-"""Errors as part of the interface: one line that says what is wrong, where, and what to do."""
+"""User-facing errors: one line that says what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Signals that ask a process to end, as ctrl-c does."""
+"""Signals besides SIGINT that ask a process to end."""
 
 
 class InputError(ValueError):
-    """Something a user gave cannot be used; the message is one line: what, where, remedy."""
+    """Invalid user input. The message is one line: what is wrong, where, and the remedy."""
 
 
 def command(main: Callable[P, None]) -> Callable[P, None]:
-    """Make `main` a well-behaved command.
+    """Decorate the main function of a command with error and signal handling.
 
-    What the user or the disk got wrong prints as one line, exit code 2. Ctrl-c, SIGTERM and SIGHUP unwind it, so that
-    nothing is left half-written, exit code 128 and the signal's number. So does a reader of its output that has gone,
-    as in `--help | head -1`.
+    InputError and OSError are printed as one line with exit code 2. SIGINT, SIGTERM and SIGHUP unwind the stack, so
+    that no file is left half-written; the exit code is 128 plus the signal's number. A closed output pipe, as in
+    `--help | head -1`, ends the command quietly.
     """
 
     @functools.wraps(main)
@@ -42,14 +42,14 @@ def command(main: Callable[P, None]) -> Callable[P, None]:
                 finally:
                     sys.stdout.flush()
         except BrokenPipeError:
-            with suppress(OSError, ValueError):  # no descriptor under a test
+            with suppress(OSError, ValueError):  # stdout has no descriptor in tests
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
-            raise SystemExit(128 + 13) from None  # as SIGPIPE, which Python ignores, would end it
+            raise SystemExit(128 + 13) from None  # the exit code of SIGPIPE, which Python ignores
         except (InputError, OSError) as error:
             print("error: " + " ".join(str(error).split()), file=sys.stderr)
             raise SystemExit(2) from None
         except KeyboardInterrupt as stop:
-            with suppress(OSError):  # its terminal is gone
+            with suppress(OSError):  # the terminal may be closed
                 print("stopped", file=sys.stderr)
             (number,) = stop.args or (signal.SIGINT,)
             raise SystemExit(128 + number) from None
@@ -59,14 +59,14 @@ def command(main: Callable[P, None]) -> Callable[P, None]:
 
 @contextmanager
 def _unwinding() -> Iterator[None]:
-    """Meanwhile signals that would end the process raise KeyboardInterrupt, with their number, in the main thread.
+    """Context in which signals that would end the process raise KeyboardInterrupt(number) in the main thread.
 
-    Those that are ignored, as under nohup, or handled already stay as they are.
+    Signals that are ignored (nohup) or handled already are not changed.
     """
     process = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != process:  # a worker that was forked
+        if os.getpid() != process:  # in a forked worker
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         raise KeyboardInterrupt(number)
@@ -85,16 +85,16 @@ def _unwinding() -> Iterator[None]:
 
 
 def end_at_once(number: int, frame: FrameType | None) -> None:
-    """End the process in one line; a handler of signals for while there is nothing to unwind."""
+    """Signal handler that ends the process with one line, for phases in which there is nothing to unwind."""
     with suppress(OSError):
         os.write(2, b"stopped\n")
     os._exit(128 + number)
 
 
 def interruptible_imports() -> None:
-    """Let ctrl-c end the process at once until its `command` begins.
+    """Let SIGINT end the process at once until its `command` begins.
 
-    To be called before a command's imports: PyTorch's take seconds, in which an exception may come up anywhere.
+    To be called before a command's imports: PyTorch's take seconds, during which an exception may be raised anywhere.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, end_at_once)
@@ -105,7 +105,7 @@ def parse_arguments(kind: type[T], *, prog: str | None = None, **options: Any) -
 @overload
 def parse_arguments(kind: Any, *, prog: str | None = None, **options: Any) -> Any: ...
 def parse_arguments(kind: Any, *, prog: str | None = None, **options: Any) -> Any:
-    """`tyro.cli` whose errors are InputErrors of one line instead of a box."""
+    """`tyro.cli` with errors as one-line InputErrors instead of boxes."""
     import tyro
 
     drawn = io.StringIO()
@@ -125,9 +125,11 @@ def parse_arguments(kind: Any, *, prog: str | None = None, **options: Any) -> An
 
 
 def _unboxed(drawn: str) -> str:
-    """The words of an error that tyro has drawn, with a title and lines between its parts, and where help is."""
+    """Text of an error drawn by tyro, without its frame, followed by the option perhaps meant and where to find
+    help.
+    """
     rows = [row.strip("│ ") for row in re.sub(r"\x1b\[[0-9;]*m", "", drawn).strip("\n").splitlines()]
-    rows = rows[1:-1] if rows[0].startswith("╭") else rows[2:]  # without the title
+    rows = rows[1:-1] if rows[0].startswith("╭") else rows[2:]  # drop the title
     parts = [" ".join(part.split()) for part in re.split(r"\n[─-]+\n", "\n".join(rows))]
     words = parts[0].rstrip(".")
     for part in parts[1:]:

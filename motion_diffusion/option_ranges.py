@@ -1,4 +1,4 @@
-"""Ranges of numbers that a user gives: said beside an option, checked before any work is done.
+"""Valid ranges of numeric options, declared as annotations and checked before any work is done.
 
 scale: Annotated[float, Range(0, 1e6, above=True)] = 100.0
 """
@@ -14,14 +14,14 @@ from motion_diffusion.errors import InputError
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers from `least` to `most`."""
+    """The interval from `least` to `most`."""
 
     least: float
     most: float
     above: bool = False
-    """Without `least` itself ..."""
+    """Whether `least` is excluded."""
     below: bool = False
-    """... or `most`."""
+    """Whether `most` is excluded."""
 
     def __contains__(self, number: float) -> bool:
         return self.least <= number <= self.most and not (
@@ -33,22 +33,29 @@ class Range:
         return f"{'more than ' * self.above}{least} to {'less than ' * self.below}{most}"
 
     def check(self, option: str, number: float) -> None:
-        """InputError that names the option if it is not among these; NaN never is."""
+        """Raise InputError, naming the option, if a number is outside; NaN always is."""
         if number not in self:
             shown = str(number) if isinstance(number, int) else f"{number:g}"
             raise InputError(f"{option} {shown[:40]}: give {self}")
 
 
 SEED = Range(0, 2**63 - 1)
-"""Of whatever is drawn at random."""
+"""Range of random seeds."""
 Seed = Annotated[int, SEED]
 
 
 def check_ranges(options: object, prefix: str = "", *, file: bool = False) -> None:
-    """InputError for the first field of a dataclass that lies outside of the range in its annotation.
+    """Check all fields of a dataclass that are annotated with a `Range`.
 
-    Numbers and tuples of numbers are checked, None is not. prefix: of the options' names on the command line; file:
-    whether they stand in a file instead, where names are those of the fields.
+    Numbers and tuples of numbers are checked; None is skipped.
+
+    Args:
+        options: the dataclass instance.
+        prefix: prefix of the options' names on the command line.
+        file: whether the values come from a file, where names are those of the fields.
+
+    Raises:
+        InputError: for the first field outside of its range.
     """
     kind: Any = type(options)
     for name, allowed in _ranges(kind).items():
@@ -61,5 +68,5 @@ def check_ranges(options: object, prefix: str = "", *, file: bool = False) -> No
 @lru_cache(maxsize=64)
 def _ranges(kind: Any) -> dict[str, Range]:
     hints: dict[str, Any] = get_type_hints(kind, include_extras=True)
-    said = ((name, part) for name, hint in hints.items() for part in getattr(hint, "__metadata__", ()))
-    return {name: part for name, part in said if isinstance(part, Range)}
+    annotated = ((name, part) for name, hint in hints.items() for part in getattr(hint, "__metadata__", ()))
+    return {name: part for name, part in annotated if isinstance(part, Range)}

@@ -1,4 +1,4 @@
-"""The directory of a model: config.json, and model.safetensors with its weights and the statistics of its features."""
+"""Directories of trained models: config.json, and model.safetensors with weights and feature statistics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """Sixteen hex digits that identify weights, the same in float16 and float32."""
+    """Sixteen hex digits that identify weights; the same for float16 and float32."""
     digest = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         digest.update(name.encode() + value.detach().half().cpu().contiguous().numpy().tobytes())
@@ -34,13 +34,13 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
 
 
 def tensors_of(weights: Mapping[str, Tensor], called: str, representation: Representation) -> dict[str, Tensor]:
-    """What is written of a model: its weights, as `called`.<name>, and its representation's statistics."""
+    """The tensors to store for a model: its weights as `called`.<name>, and its representation's statistics."""
     named = {f"{called}.{name}": value for name, value in weights.items()}
     return named | {f"representation.{name}": value for name, value in representation.tensors().items()}
 
 
 def part(tensors: Mapping[str, Tensor], called: str) -> dict[str, Tensor]:
-    """The tensors `called`.<name>, by name."""
+    """The tensors whose names start with `called`., by the rest of their names."""
     return {k.removeprefix(f"{called}."): v for k, v in tensors.items() if k.startswith(f"{called}.")}
 
 
@@ -57,12 +57,12 @@ def write(directory: Path, config: Any, tensors: Mapping[str, Tensor], dtype: to
 
 
 def shipped(kind: str) -> list[str]:
-    """Names of what comes with the project, of a kind: models, matchers."""
+    """Names of the shipped models of a kind (a folder in assets)."""
     return sorted(path.parent.name for path in (ASSETS / kind).glob(f"*/{CONFIG}"))
 
 
 def find(name: str | Path, kind: str) -> Path:
-    """The directory of a shipped one or of a run; FileNotFoundError names those that there are."""
+    """The directory of a shipped model or a run. FileNotFoundError lists the shipped ones."""
     for directory in (Path(name), ASSETS / kind / name):
         if (directory / CONFIG).is_file() and (directory / WEIGHTS).is_file():
             return directory
@@ -73,13 +73,15 @@ def find(name: str | Path, kind: str) -> Path:
 
 
 def read_config(directory: Path, config: type[T]) -> T:
-    """Read and check config.json; InputError names the field that is wrong."""
+    """Read and validate config.json. InputError names the invalid field."""
     return read_json(directory / CONFIG, config, "copy or train it again")
 
 
 @contextmanager
 def reading(directory: Path) -> Iterator[dict[str, Tensor]]:
-    """The tensors of a model, in float32, to be put where they belong; InputError if the file or they do not fit."""
+    """Context with a model's tensors in float32, to be loaded into modules. InputError if the file is damaged or does
+    not fit.
+    """
     path = directory / WEIGHTS
     try:
         yield {name: value.float() for name, value in load_file(path).items()}

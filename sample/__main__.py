@@ -16,9 +16,11 @@ from typing import Annotated, Any
 
 import tyro
 
+from data_loaders.load_motion import read_motion
 from guidance.foot_cleanup import CleanUp
 from guidance.goals.feasibility import feasibility
-from guidance.goals.goal_set import GoalSet, Residual, load_goals
+from guidance.goals.goal_file import load_goals
+from guidance.goals.goal_set import GoalSet, Residual
 from motion_diffusion import pretrained
 from motion_diffusion.atomic_io import atomic, check_place
 from motion_diffusion.body.motion import MAX_SECONDS, Motion
@@ -190,7 +192,7 @@ def main() -> None:
         print(_knows(options.model))
         return
     check_out(options.out, options.overwrite)
-    goals = load_goals(options.goals) if options.goals else GoalSet()
+    goals = load_goals(options.goals, read_motion=read_motion) if options.goals else GoalSet()
     if not 0 < options.seconds <= MAX_SECONDS:
         wanted = f"give how long the motion lasts, such as 6, up to {MAX_SECONDS:g}"
         raise InputError(f"--seconds {options.seconds:g}: {wanted}")

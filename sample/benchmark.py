@@ -16,7 +16,8 @@ from typing import Annotated, Any
 import torch
 
 from guidance.compose import Strength
-from guidance.goals.goal_set import GoalSet, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Joint, Waypoint
 from motion_diffusion.diffusion.samplers import SAMPLERS
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel, Steps

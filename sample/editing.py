@@ -11,7 +11,8 @@ from tqdm.auto import tqdm
 
 from guidance.compose import SINGLE_WINDOW, ComposedGuidance, is_exact, name_of
 from guidance.goals.base import MAX_COORDINATE
-from guidance.goals.goal_set import GoalSet, Pose, Segment
+from guidance.goals.goal_set import GoalSet, Segment
+from guidance.goals.poses import Pose
 from guidance.protocol import Function, GuidanceProblem
 from guidance.windows import Inpainted, Stitched
 from motion_diffusion.body.motion import Motion

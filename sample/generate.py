@@ -24,7 +24,8 @@ from guidance.compose import (
 )
 from guidance.foot_cleanup import CleanUp, clean_up
 from guidance.goals.base import GoalBase
-from guidance.goals.goal_set import Goal, GoalSet, Waypoint
+from guidance.goals.goal_set import Goal, GoalSet
+from guidance.goals.positions import Waypoint
 from guidance.noise_optimization import NoiseOptimization
 from guidance.protocol import Function, Guidance, GuidanceProblem
 from guidance.two_stage import TwoStage

@@ -24,8 +24,10 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from tqdm.auto import tqdm
 
+from data_loaders.load_motion import read_motion
 from guidance.goals.base import Duration
-from guidance.goals.goal_set import GoalSet, explain, load_goals, once
+from guidance.goals.goal_file import explain, load_goals, once
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
 from motion_diffusion.option_ranges import SEED
@@ -101,9 +103,10 @@ def _goals(said: Any, folder: Path) -> GoalSet:
     """A list of goals, what a goal file says, or the path of one."""
     try:
         if isinstance(said, str):
-            goals = load_goals(folder / said)
+            goals = load_goals(folder / said, read_motion=read_motion)
         elif isinstance(said, list | dict):
-            goals = GoalSet.model_validate({"goals": said} if isinstance(said, list) else said).resolved(folder)
+            goals = GoalSet.model_validate({"goals": said} if isinstance(said, list) else said)
+            goals = goals.resolved(folder, read_motion=read_motion)
         else:
             raise InputError("should be a list of goals, an object as in a goal file, or the path of a goal file")
     except ValidationError as error:

@@ -10,8 +10,7 @@ import torch
 
 from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion import Motion
-from motion_diffusion.network.text_fit_scale import SENTENCES, Verdict
-from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
+from motion_diffusion.network.text_motion_encoder import SENTENCES, TextMotionEncoder, Verdict
 from motion_diffusion.option_ranges import Range
 from sample.editing import Part
 from sample.segments import lengths_of

@@ -12,7 +12,8 @@ import torch
 from hypothesis import settings
 
 from data_loaders.procedural.walks import ProceduralWalks
-from motion_diffusion.body.representation import Representation, encode
+from motion_diffusion.body.features import encode
+from motion_diffusion.body.representation import Representation
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.model import ModelConfig, MotionModel
 from motion_diffusion.network.denoiser import DenoiserConfig

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import motion_diffusion as md
-from guidance.goals.goal_set import GoalSet, Segment, Waypoint
+from guidance.goals.goal_set import GoalSet, Segment
+from guidance.goals.positions import Waypoint
 from guidance.projection import Projection
-from motion_diffusion.body.representation import encode
+from motion_diffusion.body.features import encode
 from motion_diffusion.diffusion.prediction import PREDICTIONS
 from motion_diffusion.diffusion.samplers import estimate_from_x0
 from motion_diffusion.diffusion.schedule import SCHEDULES

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from guidance.goals.goal_set import load_goals
+from guidance.goals.goal_file import load_goals
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.prompts.known_actions import read_known
 from sample.jobs import Job, Jobs

@@ -25,9 +25,10 @@ from tqdm.auto import tqdm
 
 from data_loaders.datasets import Data, DatasetName, load_examples
 from data_loaders.example import Example, Examples
-from motion_diffusion.body.representation import Representation, encode
+from motion_diffusion.atomic_io import locked
+from motion_diffusion.body.features import encode
+from motion_diffusion.body.representation import Representation
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.locks import locked
 from motion_diffusion.network.denoiser import Depth, TextDepth, Width
 from motion_diffusion.network.embedding_metrics import r_precision
 from motion_diffusion.network.text_encoders import text_encoder

@@ -9,7 +9,8 @@ import torch
 from pydantic import TypeAdapter
 
 from data_loaders.datasets import Data
-from motion_diffusion.body.representation import Representation, encode
+from motion_diffusion.body.features import encode
+from motion_diffusion.body.representation import Representation
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.diffusion.variance import is_learned
 from motion_diffusion.errors import InputError

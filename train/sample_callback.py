@@ -7,12 +7,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from guidance.analysis.style import SMALL, label, line, panels, styles_in_order
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.model import MotionModel
 from train.logging import METRICS
-from visualize.plots.drawing import save
-from visualize.plots.looks import SMALL, in_order, label, line, panels
-from visualize.plots.reading import read_metrics
+from visualize.plots.io import read_metrics
+from visualize.plots.registry import save
 from visualize.plots.training import training
 from visualize.pose_strip import draw_strip
 
@@ -45,8 +45,8 @@ class Pictures:
 def draw_paths(paths: Tensor, path: Path) -> None:
     """Ways of the root (B, F, 3) from above, one for each of PROMPTS; ahead is up and left is left."""
     figure, (axes,) = panels(1, 1, size=(6, 6), title="")
-    for way, (text, look) in zip(paths, in_order(PROMPTS).items(), strict=True):
-        line(axes, way[:, 0].tolist(), way[:, 2].tolist(), look, text)
+    for way, (text, style) in zip(paths, styles_in_order(PROMPTS).items(), strict=True):
+        line(axes, way[:, 0].tolist(), way[:, 2].tolist(), style, text)
     label(axes, title="", x="x, m", y="z, m")
     axes.set_aspect("equal")
     axes.invert_xaxis()

@@ -17,7 +17,8 @@ from typing import Annotated, Literal
 import tyro
 
 from data_loaders.load_motion import read_motion
-from guidance.goals.goal_set import GoalSet, load_goals
+from guidance.goals.goal_file import load_goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.atomic_io import check_place
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import FRAME_RATES
@@ -160,7 +161,7 @@ def _export(files: Sequence[Path], options: Options) -> None:
 def _show(files: Sequence[Path], options: Options) -> None:
     """A film, or walks from above."""
     check_count(len(files), most=MAX_MOTIONS[options.layout])
-    given = load_goals(options.goals) if options.goals else None
+    given = load_goals(options.goals, read_motion=read_motion) if options.goals else None
     motions = [_read(file, options) for file in files]
     goals = [_goals(motion, file, given) for motion, file in zip(motions, files, strict=True)]
     titles = options.titles or titles_of(motions, names_of(files))
@@ -180,7 +181,7 @@ def _show(files: Sequence[Path], options: Options) -> None:
 
 def _still(files: Sequence[Path], options: Options) -> None:
     """Key poses of a motion, or a sheet of several."""
-    goals = load_goals(options.goals) if options.goals else None
+    goals = load_goals(options.goals, read_motion=read_motion) if options.goals else None
     if options.single:
         motion = _read(files[0], options)
         goals = _goals(motion, files[0], goals)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from data_loaders.clip import Caption, Split
 from data_loaders.formats.npy import read_npy
-from motion_diffusion.body.representation import FEATURES, decode_positions, from_relative
+from motion_diffusion.body.features import FEATURES, decode_positions, from_relative
 from motion_diffusion.errors import InputError
 
 Array = NDArray[np.float64]

@@ -28,9 +28,8 @@ from data_loaders.clip import Clip, Split
 from data_loaders.formats.npy import read_npy
 from data_loaders.source import Entry, Source
 from data_loaders.store import read_all, told
-from motion_diffusion.atomic_io import atomic, check_place
-from motion_diffusion.body.heading import heading
-from motion_diffusion.body.representation import (
+from motion_diffusion.atomic_io import LOCK, atomic, check_place, locked
+from motion_diffusion.body.features import (
     FEATURES,
     SCALED_TOGETHER,
     decode_positions,
@@ -38,8 +37,8 @@ from motion_diffusion.body.representation import (
     from_relative,
     to_relative,
 )
+from motion_diffusion.body.heading import heading
 from motion_diffusion.errors import InputError
-from motion_diffusion.locks import LOCK, locked
 
 JOURNAL = ".unfinished"
 """Of a folder that is being written: what is written, and which clips are."""

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from guidance.goals.goal_set import GoalSet, PathGoal
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import PathGoal
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel

@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from guidance.goals.goal_set import GoalSet, Joint, Relation, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Joint, Waypoint
+from guidance.goals.relations import Relation
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, generate

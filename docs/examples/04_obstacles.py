@@ -13,7 +13,9 @@ from pathlib import Path
 
 import torch
 
-from guidance.goals.goal_set import GoalSet, load_goals
+from data_loaders.load_motion import read_motion
+from guidance.goals.goal_file import load_goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.motion_metrics import fastest_root, foot_skating_ratio, joint_jitter
 from motion_diffusion.errors import InputError, command, parse_arguments
@@ -40,7 +42,7 @@ class Options:
 @command
 def main() -> None:
     options = parse_arguments(Options)
-    goals, model = load_goals(options.goals), MotionModel.load(options.model)
+    goals, model = load_goals(options.goals, read_motion=read_motion), MotionModel.load(options.model)
     obstacles = [goal for goal in goals.goals if goal.kind == "obstacle"]
     if not obstacles:
         raise InputError(f"{options.goals} has no obstacle; give one such as assets/goals/obstacles.json")

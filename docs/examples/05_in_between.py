@@ -16,7 +16,8 @@ from typing import Annotated
 import tyro
 
 from data_loaders.load_motion import read_motion
-from guidance.goals.goal_set import GoalSet, Pose
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.poses import Pose
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel

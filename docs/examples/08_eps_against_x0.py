@@ -16,7 +16,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from guidance.goals.goal_set import GoalSet, load_goals
+from data_loaders.load_motion import read_motion
+from guidance.goals.goal_file import load_goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.motion_metrics import foot_skating_ratio, joint_jitter
 from motion_diffusion.errors import command, parse_arguments
@@ -47,7 +49,7 @@ def mean(measure: Callable[[Tensor], float], motions: list[Motion]) -> float:
 @command
 def main() -> None:
     options = parse_arguments(Options)
-    goals, count = load_goals(options.goals), options.motions
+    goals, count = load_goals(options.goals, read_motion=read_motion), options.motions
 
     def missed(joints: Tensor) -> float:
         """Mean distance from the goals in cm."""

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from data_loaders.load_motion import read_motion
 from guidance.classifier import Classifier
-from guidance.goals.goal_set import load_goals
+from guidance.goals.goal_file import load_goals
 from guidance.projection import Projection
 from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.motion_metrics import foot_skating_ratio
@@ -69,7 +70,8 @@ def main() -> None:
     options = parse_arguments(Options)
     if options.most < 1:
         raise InputError(f"--most is {options.most}; a step is taken 1 time or more")
-    model, goals, count = MotionModel.load(options.model), load_goals(options.goals), options.motions
+    model, count = MotionModel.load(options.model), options.motions
+    goals = load_goals(options.goals, read_motion=read_motion)
     print(f"{'':12}{'each step':>10}{'missed by':>14}{'skating':>10}")
     for name, method in (("gradient", Classifier(through="x0", inner=0)), ("projection", Projection())):
         for times in range(1, options.most + 1):

@@ -30,7 +30,7 @@ from tqdm.auto import tqdm, trange
 from data_loaders.datasets import DatasetName, load_examples
 from data_loaders.example import Examples
 from motion_diffusion.atomic_io import atomic
-from motion_diffusion.body.representation import LAYOUT, encode
+from motion_diffusion.body.features import LAYOUT, encode
 from motion_diffusion.diffusion.categorical import CategoricalProcess, sample
 from motion_diffusion.diffusion.schedule import rectified
 from motion_diffusion.errors import InputError, command, parse_arguments

@@ -1,4 +1,4 @@
-"""The same goals, noise and settings through several models: adherence, skating, jitter, time."""
+"""Comparison of models with the same goals, noise and settings: adherence, foot skating, jitter, time."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import time
 from collections.abc import Sequence
 
 import torch
+from matplotlib.figure import Figure
 
-from guidance.analysis.output import Result, Row, columns
 from guidance.analysis.runs import Chain, confidence
+from guidance.analysis.style import interval_dot, label, model_styles, panels, row_names
+from guidance.analysis.table import Result, Row, columns, floats
 from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion_metrics import fastest_root, foot_skating_ratio, root_jitter
 
 MEASURED = ("error_cm", "within_20_cm", "skating", "jitter", "fastest", "seconds")
-"""Columns of what is measured."""
+"""Measured columns."""
 
 
 def compare(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float) -> Result:
-    """The analysis: a row for each model without and with guidance. Skating needs feet, which a path has not."""
+    """Run the analysis: a row for each model with and without guidance. Skating needs feet, which models of paths
+    lack.
+    """
     rows: list[Row] = []
     ways: list[str] = ["none"] if method == "none" else ["none", method]
     for chain in chains:
@@ -53,7 +57,7 @@ def _measure(chain: Chain, way: str, joints: torch.Tensor, goals: GoalSet, secon
 
 
 def table(rows: Sequence[Row]) -> str:
-    """A row a model and way of guiding, for people."""
+    """A plain-text table with a row for each model and method."""
     shown = [key for key in MEASURED if any(key in row for row in rows)]
     lines = [["model", "guidance", *shown]]
     for row in rows:
@@ -65,3 +69,39 @@ def _cell(row: Row, key: str) -> str:
     if key not in row:
         return "-"
     return f"{float(row[key]):.3g}" + (f" ± {float(row[f'{key}_95']):.2g}" if f"{key}_95" in row else "")
+
+
+SHOWN = {
+    "error_cm": "mean error at the goals, cm",
+    "within_20_cm": "motions within 20 cm of every goal",
+    "skating": "foot skating ratio",
+    "jitter": "root jitter, m/s³",
+    "fastest": "fastest root, m/s",
+    "seconds": "seconds a motion",
+}
+"""Columns of the panels and their titles."""
+
+
+def compare_figure(rows: Sequence[Row]) -> Figure:
+    """The figure of `python -m guidance compare`: markers are hollow for unguided motions."""
+    styles = model_styles({str(row["model"]): str(row["prediction"]) for row in rows})
+    guided = [str(row["guidance"]) for row in rows if row["guidance"] != "none"]
+    what = f"{', '.join(dict.fromkeys(guided)) or 'none'}, {rows[0]['motions']} motions a model"
+    shown = [column for column in SHOWN if column in rows[0]]
+    wide = (len(shown) + 1) // 2
+    title = f"The same goals through several models  ({what}, 95 % intervals; hollow: unguided)"
+    figure, axes = panels(2, wide, size=(11, 1.8 + 0.7 * len(rows)), title=title)
+    names = [f"{row['model']}, {row['guidance']}" for row in rows]
+    for place, (axis, column) in enumerate(zip(axes, shown, strict=False)):
+        halves = floats(rows, f"{column}_95", least=0) if f"{column}_95" in rows[0] else [0.0] * len(rows)
+        for i, (row, value, half) in enumerate(zip(rows, floats(rows, column), halves, strict=True)):
+            interval_dot(axis, value, i, half, styles[str(row["model"])], filled=row["guidance"] != "none")
+        row_names(axis, names, shown=place % wide == 0)
+        left, right = axis.get_xlim()
+        axis.set_xlim(min(left, -0.03 * right), right)
+        label(axis, title=SHOWN[column])
+    if "within_20_cm" in shown:
+        axes[shown.index("within_20_cm")].set_xlim(-0.03, 1.03)
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    return figure

@@ -1,17 +1,20 @@
-"""What touching x̂0 does to the mean, and that nothing else does (the question of improved-diffusion's thread #64).
+"""Effect of changing x̂0 on the posterior mean (the question of improved-diffusion's issue #64).
 
-ε → x̂0 → posterior mean is the direct formula μ = c_x·x_t + c_y·y, an identity for every prediction type. Change x̂0,
-by a clip or by imputed goals, and the mean moves by B·(new − old): much or little, as x̂0 was wrong. The error of x̂0 is
-σ/|D| times that of y, for ε σ/α, which is 2·10⁴ at t = T of the cosine schedule.
+ε → x̂0 → posterior mean equals the direct formula μ = c_x·x_t + c_y·y, an identity for every prediction type. If x̂0 is
+changed, by clipping or imputed goals, the mean moves by B·(new − old), depending on the error of x̂0. That error is
+σ/|D| times the error of y: for ε σ/α, which is 2·10⁴ at t = T of the cosine schedule.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+from matplotlib.figure import Figure
 
-from guidance.analysis.output import Result, Row
+from guidance.analysis.style import WIDTH, label, legend, line, model_styles, panels, time_axis
+from guidance.analysis.table import Result, Row, floats, group_by
 from motion_diffusion.diffusion.prediction import PREDICTIONS, defined_on
 from motion_diffusion.diffusion.samplers import clip, estimate_from_x0, with_hook
 from motion_diffusion.diffusion.schedule import Schedule
@@ -21,10 +24,18 @@ TYPES = ("x0", "eps", "v")
 
 
 def hook(schedule: Schedule, steps: int, error: float, *, count: int = 2000, seed: int = 0) -> Result:
-    """The analysis: data uniform in [−1, 1], outputs wrong by `error` of their size, x̂0 clipped to [−1, 1].
+    """Run the analysis on data uniform in [−1, 1] with outputs wrong by `error` relative to their size, x̂0 clipped to
+    [−1, 1].
 
-    At every step: how far the mean through x̂0 is from the direct formula, without and with the clip, and how many
-    numbers were clipped.
+    The rows contain, at every step: the difference of the mean through x̂0 from the direct formula, with and without
+    clipping, and the share of clipped entries.
+
+    Args:
+        schedule: the noise schedule.
+        steps: number of sampling steps.
+        error: relative error of the predictions.
+        count: number of samples.
+        seed: of the data and errors.
     """
     if not error >= 0:
         raise InputError(f"error is {error}; give the relative error of the prediction, 0 or more")
@@ -71,3 +82,34 @@ def hook(schedule: Schedule, steps: int, error: float, *, count: int = 2000, see
         f"hook ({what}): through an untouched x0 the mean is the direct formula, to {most:.0e}; clipped, it moves at "
         f"t = {schedule.T} by {touched} (share of numbers clipped).",
     )
+
+
+LEAST = 1e-17
+"""Less is drawn as this, on an axis of logarithms."""
+
+
+def hook_figure(rows: Sequence[Row]) -> Figure:
+    """The figure of `python -m guidance hook`."""
+    first, T = rows[0], max(floats(rows, "t"))
+    types = group_by(rows, "prediction")
+    styles = model_styles({name: name for name in types})
+    steps = len(next(iter(types.values())))
+    error = 100 * floats(rows, "error")[0]
+    what = f"{first['schedule']} schedule, T = {T:g}, {steps} steps, outputs off by {error:g} %"
+    figure, axes = panels(1, 2, size=(11, 4.4), title=f"Through x̂0 or not?  ({what})")
+    for column, width in (("clipped", WIDTH), ("untouched", WIDTH / 2)):
+        for name, mine in types.items():
+            values = [max(value, LEAST) for value in floats(mine, column)]
+            line(axes[0], floats(mine, "t"), values, styles[name], f"{name}, x̂0 {column}", width=width)
+    for name, mine in types.items():
+        clipped = [100 * value for value in floats(mine, "share_clipped")]
+        line(axes[1], floats(mine, "t"), clipped, styles[name], name)
+    axes[0].set_yscale("log")
+    for axis, title, y_words in (
+        (axes[0], "mean through x̂0 against the direct formula", "difference of μ"),
+        (axes[1], "numbers of x̂0 that the clip to [−1, 1] changes", "%"),
+    ):
+        time_axis(axis, T)
+        label(axis, title=title, x="t (sampling goes to the right)", y=y_words)
+        legend(axis, place="center" if axis is axes[0] else "upper right")
+    return figure

@@ -1,4 +1,4 @@
-"""The page about it all: numbers renewed, words kept."""
+"""Renewal of the numbers in docs/where-guidance-gets-undone.md; its text is kept."""
 
 from __future__ import annotations
 
@@ -6,23 +6,33 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from guidance.analysis.output import Result
+from guidance.analysis.table import Result
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.errors import InputError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "where-guidance-gets-undone.md"
 FIGURES = "figures"
-"""Folder of the figures, beside the page."""
+"""Folder of the figures, in that of the page."""
 
 
 def write_page(page: Path, results: Sequence[tuple[str, Result]]) -> list[Path]:
-    """Save every result as NAME.csv in the page's folder of figures, and put its conclusion into the page's block
+    """Save results as CSV files beside a page, and insert their conclusions into it.
+
+    The conclusion of NAME replaces the content of the block
 
         <!-- NAME -->
         …
         <!-- /NAME -->
 
-    Returns the paths of the CSV files. InputError if the page has no such block; nothing is written then.
+    Args:
+        page: the Markdown file.
+        results: names and results.
+
+    Returns:
+        The paths of the CSV files.
+
+    Raises:
+        InputError: if the page lacks a block; nothing is written then.
     """
     if not page.is_file():
         raise FileNotFoundError(f"no page {page}; give --page the page to renew")

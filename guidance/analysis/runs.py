@@ -1,5 +1,7 @@
-"""Runs that can be looked into: ancestral sampling whose noise is drawn beforehand, so that one run can be compared
-with another that differs in one thing, and x_t and x̂0 are kept at every step."""
+"""Reproducible sampling runs for analysis: ancestral sampling with all noise drawn in advance.
+
+Runs of a chain differ only in what is changed on purpose, and x_t and x̂0 are recorded at every step.
+"""
 
 from __future__ import annotations
 
@@ -26,27 +28,27 @@ Guide = Callable[[Denoise, Noise], Denoise]
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What happened in a run: N steps of a batch of B motions."""
+    """Record of a run: N steps of a batch of B motions."""
 
     x: Tensor
     """(N, B, F, D): x_t before each step."""
     network: Tensor
-    """(N, B, F, D): x̂0 as the network gave it."""
+    """(N, B, F, D): x̂0 of the network."""
     guided: Tensor
-    """(N, B, F, D): x̂0 as guidance left it."""
+    """(N, B, F, D): x̂0 after guidance."""
     final: Tensor
     """(B, F, D)"""
 
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """A batch to be sampled, with its denoiser and its noise; every run of it uses the same."""
+    """A batch with its denoiser and its noise, the same in every run."""
 
     model: MotionModel
     denoise: Denoise
     times: list[int]
     z: Tensor
-    """(N + 1, B, F, D): the noise that a run begins with, and that of each step."""
+    """(N + 1, B, F, D): initial noise, and that of each step."""
 
     @staticmethod
     def of(
@@ -59,9 +61,19 @@ class Chain:
         text_scale: float,
         first: int | None = None,
     ) -> Chain:
-        """Every text with every seed: B = texts · seeds. A motion's noise depends on its seed alone.
+        """A batch of every text with every seed: B = texts · seeds. The noise of a motion depends on its seed alone.
 
-        first: the time to begin at; without it, where the model samples from.
+        Args:
+            model: the model.
+            texts: the prompts.
+            seeds: of the noise.
+            frames: length of the motions.
+            steps: number of sampling steps.
+            text_scale: strength of classifier-free guidance.
+            first: time to start at; by default where the model starts sampling.
+
+        Raises:
+            InputError: for a length that the model cannot generate.
         """
         if not 2 <= frames <= model.config.max_frames:
             raise InputError(
@@ -82,7 +94,14 @@ class Chain:
         return self.z.shape[2]
 
     def run(self, guide: Guide | None = None, *, start: int = 0, x: Tensor | None = None, words: str = "") -> Trace:
-        """Run from step number `start`, from x instead of the run's own beginning. words: shown with the progress."""
+        """Run the chain.
+
+        Args:
+            guide: wraps the denoiser with guidance; None for an unguided run.
+            start: index of the first step.
+            x: x_t to start from; by default the initial noise.
+            words: text of the progress bar; empty for none.
+        """
         if x is None:
             x = math.hypot(*self.model.schedule.row(self.times[0])) * self.z[0]
         xs: list[Tensor] = []
@@ -99,7 +118,7 @@ class Chain:
             network.append(estimate.x0.detach())
             return estimate
 
-        # what overwrites x_s (imputation of ε) has noise of its own, so that the steps keep theirs
+        # methods that overwrite x_s (imputation of ε) draw from a separate source, so that the steps keep their noise
         spare = torch.Generator().manual_seed(0)
 
         def other_noise() -> Tensor:
@@ -118,14 +137,14 @@ class Chain:
         return Trace(torch.stack(xs), torch.stack(network), torch.stack(guided), final)
 
     def guide(self, goals: GoalSet, method: str, scale: float) -> Guide:
-        """The same goals for every motion of the batch; the gradient as in GMD, times the variance of the step."""
+        """Guidance with the same goals for every motion; the gradient as in GMD, times the variance of the step."""
         count = self.z.shape[1]
         task = GuidanceProblem.of(self.model, [goals] * count, torch.full((count,), self.frames, device=self.z.device))
         gradient = Classifier(scaling="variance", scale=scale, inner=0)
         return ComposedGuidance.of(MethodOptions(classifier=gradient).methods(method), task, self.model).guide
 
     def paths(self, x0: Tensor) -> Tensor:
-        """The way of the pelvis over the floor, (..., F, 2): x and z in metres, of x̂0 (..., F, D)."""
+        """The path of the pelvis on the floor, (..., F, 2) x and z in metres, of x̂0 (..., F, D)."""
         return self.model.representation.decode(x0)[..., 0, [0, 2]]
 
 
@@ -140,7 +159,7 @@ def ratio(part: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def alike(models: Sequence[MotionModel]) -> None:
-    """InputError unless all models can be compared: the same skeleton, features and scale of them."""
+    """Raise InputError unless all models are comparable: the same features and schedule."""
     if not models:
         raise InputError("no model to look at; give --models, such as root-x0 root-eps root-v")
     first = models[0]

@@ -1,4 +1,4 @@
-"""What all goals have in common: numbers that are checked, when a goal holds, and what it can be asked."""
+"""Base classes of goals: validated fields, the time at which a goal applies, and the methods of every goal."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import Tensor
 
 from guidance.goals.observation import Observation
 from motion_diffusion.body.motion import MAX_SECONDS
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
 
-# Strict: JSON's true, "1" and 1.0 are no frame, and true and "1" are no metres.
+# Strict: JSON's true, "1" and 1.0 are not frames, and true and "1" are not metres.
 _FINITE = {"strict": True, "allow_inf_nan": False}
 Seconds = Annotated[float, Field(ge=0, le=5e7, **_FINITE)]
 Duration = Annotated[float, Field(gt=0, le=MAX_SECONDS, **_FINITE)]
 Frame = Annotated[int, Field(ge=0, le=10**9, strict=True)]
 MAX_COORDINATE = 1000.0
-"""Metres from the origin, along an axis, that anything is at most."""
+"""Maximum distance in metres from the origin along any axis."""
 Coordinate = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE, **_FINITE)]
 Length = Annotated[float, Field(ge=0, le=100, **_FINITE)]
 Size = Annotated[float, Field(gt=0, le=100, **_FINITE)]
@@ -61,66 +61,75 @@ def _known_joint(name: str) -> str:
 JointName = Annotated[str, AfterValidator(_known_joint), WithJsonSchema({"type": "string", "enum": list(JOINTS)})]
 
 SHORTEST = 1e-3
-"""Seconds between two `times` at least; less is no time to be anywhere."""
+"""Minimum seconds between two `times`."""
 
 
 def _kind_is_needed(schema: dict[str, Any]) -> None:
-    """In Python the class says the kind; in a file it must be said."""
+    """In Python the class determines the kind; in a file the field is required."""
     schema["required"] = ["kind", *schema.get("required", [])]
 
 
 class GoalBase(BaseModel):
-    """What all goals have in common."""
+    """Fields and methods that all goals have."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, json_schema_extra=_kind_is_needed
     )
 
     tolerance: Length = 0.05
-    """Metres: within it, the goal counts as met."""
+    """Distance in metres within which the goal counts as met."""
     weight: Weight = 1.0
-    """How much it counts beside other goals."""
+    """Weight relative to other goals."""
 
     @property
     @abstractmethod
     def last_time(self) -> float:
-        """The last second that the goal speaks of."""
+        """The last second at which the goal applies."""
 
     @property
     def is_motion_dependent(self) -> bool:
-        """Whether what it wants depends on the motion, so that `target_for` says more than `observe`."""
+        """Whether the target depends on the motion, so that `target_for` returns more than `observe`."""
         return False
 
     @property
     def when(self) -> str:
-        """When it holds, in words."""
+        """The time at which the goal applies, as text."""
         return f"{self.last_time:.2f} s"
 
     def observe(self, frames: int) -> Observation:
-        """What the goal wants of any motion of so many frames, (F, 22, 3); what lies beyond its end is left out."""
+        """The target for any motion of F frames, (F, 22, 3), as far as it does not depend on the motion. Frames beyond
+        the end are left out.
+        """
         return Observation.empty(frames)
 
     def target_for(self, joints: Tensor) -> Observation:
-        """What it wants of this motion (F, 22, 3): the nearest that meets it, masked where it says something."""
+        """The target for this motion (F, 22, 3): the nearest positions that meet the goal, masked where it applies."""
         return like(self.observe(len(joints)), joints)
 
     def most_violated(self, joints: Tensor) -> Observation:
-        """What of that to say first to who moves the rest along: after it the rest may need no saying."""
+        """The most violated part of the goal. Projection imposes it first, since that often satisfies the rest."""
         return self.target_for(joints)
 
     def misses(self, joints: Tensor, world: Tensor | None = None) -> Tensor:
-        """Distances in metres of a motion (F, 22, 3) from what is wanted, one for each entry: (N,).
+        """Distances in metres of a motion from the goal, one for each entry.
 
-        world: (F, 22, 3, 3) the orientations of its joints, where more is known than their places.
+        Args:
+            joints: (F, 22, 3) metres.
+            world: (F, 22, 3, 3) orientations of the joints, if known.
+
+        Returns:
+            (N,) distances.
         """
         return self.target_for(joints).errors(joints)
 
     def is_met(self, worst: float) -> bool:
-        """Whether it is, if the largest of its `misses` is so large."""
+        """Whether the goal is met, given the largest of its `misses`."""
         return worst <= self.tolerance
 
     def describe(self, joints: Tensor, world: Tensor | None = None) -> str:
-        """ "wanted: done" by a motion in words, as for `misses`, where one position does not tell it."""
+        """One-line "target: achieved" report for goals that have no single target position; see `misses` for the
+        arguments.
+        """
         return ""
 
 
@@ -128,9 +137,9 @@ class Moment(GoalBase):
     """A goal at one moment, given as `time` in seconds or as `frame`."""
 
     time: Seconds | None = None
-    """When, in seconds."""
+    """Time in seconds."""
     frame: Frame | None = None
-    """When, in frames, 20 a second; instead of `time`."""
+    """Time in frames, 20 per second; instead of `time`."""
 
     @model_validator(mode="after")
     def _one_moment(self) -> Moment:
@@ -140,7 +149,7 @@ class Moment(GoalBase):
 
     @property
     def at_frame(self) -> int:
-        """The frame of that moment."""
+        """The frame at which the goal applies."""
         return self.frame if self.frame is not None else frame_of(self.time or 0.0)
 
     @property
@@ -149,16 +158,16 @@ class Moment(GoalBase):
 
 
 class Span(GoalBase):
-    """A goal at one moment (`time` or `frame`), or all the time from second `start` to second `end`."""
+    """A goal at one moment (`time` or `frame`), or throughout an interval from `start` to `end` in seconds."""
 
     time: Seconds | None = None
-    """When, in seconds."""
+    """Time in seconds."""
     frame: Frame | None = None
-    """When, in frames, 20 a second; instead of `time`."""
+    """Time in frames, 20 per second; instead of `time`."""
     start: Seconds | None = None
-    """From this second on …"""
+    """First second of an interval …"""
     end: Seconds | None = None
-    """… to this one; instead of `time`."""
+    """… and its last; instead of `time`."""
 
     @model_validator(mode="after")
     def _one_span(self) -> Span:
@@ -171,7 +180,7 @@ class Span(GoalBase):
 
     @property
     def is_interval(self) -> bool:
-        """Whether it was given by `start` and `end`."""
+        """Whether the goal was given by `start` and `end`."""
         return self.end is not None
 
     @property
@@ -193,12 +202,12 @@ class Span(GoalBase):
         return during(self.first / FPS, self.last_time)
 
     def within(self, frames: int) -> range:
-        """Its frames in a motion of so many."""
+        """The goal's frames within a motion of so many frames."""
         return range(self.first, min(self.last + 1, frames))
 
 
 def check_interval(start: float | None, end: float | None) -> None:
-    """ValueError if these are not both there, in order."""
+    """Raise ValueError unless both times are given and ordered."""
     if start is None or end is None:
         raise ValueError("give both 'start' and 'end' (seconds)")
     if end < start:
@@ -206,25 +215,26 @@ def check_interval(start: float | None, end: float | None) -> None:
 
 
 def check_times(times: list[float], points: int) -> None:
-    """ValueError if there are not as many times as points, or they do not increase."""
+    """Raise ValueError unless there is a time for each point and times increase."""
     if len(times) != points:
         raise ValueError(f"{points} points need as many 'times', got {len(times)}")
     if any(b - a < SHORTEST for a, b in pairwise(times)):
         raise ValueError(f"'times' must increase, by {SHORTEST:g} s at least")
 
 
-def frame_of(seconds: float) -> int:
-    """The frame nearest to a second."""
-    return round(seconds * FPS)
-
-
 def during(start: float, end: float) -> str:
-    """Two seconds as words."""
+    """An interval in seconds as text."""
     return f"{end:.2f} s" if start >= end else f"{start:.2f}–{end:.2f} s"
 
 
 def wanting(frames: int, rows: range, values: Tensor) -> Observation:
-    """An observation over so many frames: values (n or 1, 22, 3) at the n frames `rows`, NaN where nothing is said."""
+    """An observation of given values.
+
+    Args:
+        frames: length of the motion.
+        rows: the n frames that are observed.
+        values: (n or 1, 22, 3) metres; NaN where nothing is observed.
+    """
     observation = Observation.empty(frames)
     if len(rows):
         at = slice(rows.start, rows.stop)
@@ -239,18 +249,18 @@ def nothing(rows: int) -> Tensor:
 
 
 def free_as_nan(position: Position) -> list[float]:
-    """A position with NaN for axes that are free."""
+    """A position with NaN for free axes."""
     return [torch.nan if axis is None else axis for axis in position]
 
 
 def like(observation: Observation, joints: Tensor) -> Observation:
-    """The observation with the device and the numbers' type of a motion."""
+    """The observation with the device and dtype of a motion."""
     return Observation(
         observation.values.to(joints), observation.mask.to(joints.device), observation.weights.to(joints)
     )
 
 
 def asking(joints: Tensor, values: Tensor, mask: Tensor) -> Observation:
-    """An observation of values (F, 22, 3), of any type, for a motion (F, 22, 3)."""
+    """An observation of values (F, 22, 3), of any dtype, for a motion (F, 22, 3)."""
     values = torch.where(mask, values.to(joints), torch.zeros_like(joints))
     return Observation(values, mask, torch.ones_like(joints[..., 0]))

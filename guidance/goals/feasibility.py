@@ -1,4 +1,4 @@
-"""Can a person do it? What a body's size and speed do not allow, in words, before a minute is spent on sampling."""
+"""Feasibility of goals: warnings about goals that exceed a person's size or speed, before any sampling."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from guidance.goals.goal_set import GoalSet
-from guidance.goals.kinds import Goal
+from guidance.goals.goal_set import Goal, GoalSet
 from guidance.goals.observation import Observation
 from guidance.goals.poses import Pose
 from guidance.goals.relations import Relation
@@ -19,20 +18,20 @@ from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
 RUN = 8.0
 """m/s of the pelvis: good runners over a hundred metres; sprinters reach 12."""
 SWING = 15.0
-"""m/s of any other joint: a hand that throws reaches 20, one that waves 5."""
+"""m/s of any other joint: a throwing hand reaches 20, a waving one 5."""
 TURN = 720.0
-"""degrees/s about the vertical: two turns a second, which dancers do."""
+"""degrees/s about the vertical: two turns per second, as dancers do."""
 HIGHEST = 1.8
-"""m of the pelvis: standing it is 0.95 m high, and the best jumps lift it by 0.8 m."""
+"""m of the pelvis: standing it is 0.95 m high, and the best jumps raise it by 0.8 m."""
 LOWEST = -0.2
-"""m of any joint: the floor is at 0; goals from captured motion may lie a little lower."""
+"""m of any joint: the floor is at 0; goals from captured motion may be slightly lower."""
 STRETCH = 0.05
-"""Share by which goals may ask for longer or shorter bones than this body's, which it makes up for by bending."""
+"""Relative deviation from this body's bone lengths up to which goals are accepted; the body bends to compensate."""
 
 
 @dataclass
 class _Report:
-    """Lines, one for each sort of complaint and the goals it is about: the worst."""
+    """The worst line for each kind of problem and the goals concerned."""
 
     worst: dict[tuple[str, tuple[int, ...]], tuple[float, str]] = field(default_factory=dict)
 
@@ -47,10 +46,20 @@ class _Report:
 
 
 def feasibility(goals: GoalSet, frames: int) -> list[str]:
-    """What a person cannot do of these goals in a motion of so many frames, one line each; empty if nothing is wrong.
+    """Check what a person cannot do of these goals.
 
-    Motions begin at (0, 0) facing +z: that counts as goal 0, unless a goal says otherwise. These are warnings, from
-    what goals observe alone. Raises InputError for goals beyond the end.
+    Motions begin at (0, 0) facing +z, which counts as goal 0 unless a goal specifies otherwise. The check uses the part
+    of the targets that does not depend on the motion.
+
+    Args:
+        goals: the goals.
+        frames: length of the motion.
+
+    Returns:
+        Warnings, one line each; empty if nothing is wrong.
+
+    Raises:
+        InputError: for goals beyond the end.
     """
     observation = goals.observe(frames)
     owner = torch.zeros(frames, len(JOINTS), dtype=torch.long)
@@ -74,7 +83,7 @@ def feasibility(goals: GoalSet, frames: int) -> list[str]:
 
 
 def reach(a: int, b: int = 0) -> float:
-    """Metres between two joints at most: the bones on the way from one to the other, stretched out."""
+    """Maximum distance in metres between two joints: the sum of the bones between them."""
     ways = []
     for joint in (a, b):
         way = set()
@@ -93,15 +102,17 @@ def _name(joint: int) -> str:
 
 
 def _apart(a: Tensor, b: Tensor, axes: Tensor) -> float:
-    """Metres between two positions (3,) along some axes."""
+    """Distance in metres between two positions (3,) along some axes."""
     return (a - b)[axes].norm().item()
 
 
-def _speeds(report: _Report, seen: Observation, owner: Tensor) -> None:
-    for joint in seen.mask.any(-1).any(0).nonzero()[:, 0].tolist():
+def _speeds(report: _Report, observed: Observation, owner: Tensor) -> None:
+    for joint in observed.mask.any(-1).any(0).nonzero()[:, 0].tolist():
         limit, who = (RUN, "people run at") if joint == 0 else (SWING, f"a {_name(joint)} moves at")
-        for a, b in pairwise(seen.mask[:, joint].any(-1).nonzero()[:, 0].tolist()):
-            way = _apart(seen.values[a, joint], seen.values[b, joint], seen.mask[a, joint] & seen.mask[b, joint])
+        for a, b in pairwise(observed.mask[:, joint].any(-1).nonzero()[:, 0].tolist()):
+            way = _apart(
+                observed.values[a, joint], observed.values[b, joint], observed.mask[a, joint] & observed.mask[b, joint]
+            )
             speed = way * FPS / (b - a)
             if speed > limit:
                 between = f"between {a / FPS:.4g} s and {b / FPS:.4g} s"
@@ -109,9 +120,9 @@ def _speeds(report: _Report, seen: Observation, owner: Tensor) -> None:
                 report.add("speed", goals, speed, f"{speed:.1f} m/s {between}; {who} up to {limit:g} m/s")
 
 
-def _heights(report: _Report, seen: Observation, owner: Tensor) -> None:
-    for frame, joint in seen.mask[..., 1].nonzero().tolist():
-        height, highest = seen.values[frame, joint, 1].item(), HIGHEST + reach(joint)
+def _heights(report: _Report, observed: Observation, owner: Tensor) -> None:
+    for frame, joint in observed.mask[..., 1].nonzero().tolist():
+        height, highest = observed.values[frame, joint, 1].item(), HIGHEST + reach(joint)
         goals = (int(owner[frame, joint]),)
         if height < LOWEST:
             report.add("low", goals, -height, f"{_name(joint)} {-height:.2f} m below the floor")
@@ -121,28 +132,28 @@ def _heights(report: _Report, seen: Observation, owner: Tensor) -> None:
             report.add("high", goals, height, line)
 
 
-def _reaches(report: _Report, seen: Observation, owner: Tensor) -> None:
-    """Of all pairs of joints that are given in a frame, whether bones lead so far from one to the other."""
-    for frame in (seen.mask.any(-1).sum(1) > 1).nonzero()[:, 0].tolist():
-        given = seen.mask[frame].any(-1).nonzero()[:, 0]
-        axes = seen.mask[frame, given]
-        both = (axes[:, None] & axes).to(seen.values)
-        away = ((seen.values[frame, given][:, None] - seen.values[frame, given]) * both).norm(dim=-1)
+def _reaches(report: _Report, observed: Observation, owner: Tensor) -> None:
+    """Check for all pairs of joints given in a frame that the bones between them are long enough."""
+    for frame in (observed.mask.any(-1).sum(1) > 1).nonzero()[:, 0].tolist():
+        given = observed.mask[frame].any(-1).nonzero()[:, 0]
+        axes = observed.mask[frame, given]
+        both = (axes[:, None] & axes).to(observed.values)
+        away = ((observed.values[frame, given][:, None] - observed.values[frame, given]) * both).norm(dim=-1)
         for i, j in (away > _REACH[given][:, given] * (1 + STRETCH)).triu(1).nonzero().tolist():
             a, b, far = int(given[i]), int(given[j]), away[i, j].item()
             if PARENTS[b] == a and both[i, j].all():
-                continue  # a bone, see below
+                continue  # a bone; see _bones
             most, goals = reach(a, b), (int(owner[frame, a]), int(owner[frame, b]))
             line = f"{_name(b)} {far:.1f} m from the {_name(a)} at {frame / FPS:.4g} s; it reaches {most:.1f} m"
             report.add("reach", goals, far / most, f"{line}, so {far - most:.1f} m are left")
 
 
-def _bones(report: _Report, seen: Observation, owner: Tensor) -> None:
-    whole = seen.mask.all(-1)
+def _bones(report: _Report, observed: Observation, owner: Tensor) -> None:
+    whole = observed.mask.all(-1)
     for joint in range(1, len(JOINTS)):
         parent, length = PARENTS[joint], float(BONE_LENGTHS[joint])
         for frame in (whole[:, joint] & whole[:, parent]).nonzero()[:, 0].tolist():
-            away = (seen.values[frame, joint] - seen.values[frame, parent]).norm().item()
+            away = (observed.values[frame, joint] - observed.values[frame, parent]).norm().item()
             off = abs(away / length - 1)
             if off > STRETCH:
                 goals = (int(owner[frame, parent]), int(owner[frame, joint]))
@@ -150,12 +161,12 @@ def _bones(report: _Report, seen: Observation, owner: Tensor) -> None:
                 report.add("bone", goals, off, f"{line}{length:.2f} m long")
 
 
-def _obstacles(report: _Report, goals: GoalSet, seen: Observation, owner: Tensor) -> None:
-    placed = (seen.mask[:, 0, 0] & seen.mask[:, 0, 2]).nonzero()[:, 0]
+def _obstacles(report: _Report, goals: GoalSet, observed: Observation, owner: Tensor) -> None:
+    placed = (observed.mask[:, 0, 0] & observed.mask[:, 0, 2]).nonzero()[:, 0]
     for number, goal in enumerate(goals.goals, 1):
         if goal.kind != "obstacle":
             continue
-        distance = goal.distance(seen.values[placed, 0][:, [0, 2]], placed)
+        distance = goal.distance(observed.values[placed, 0][:, [0, 2]], placed)
         for frame, depth in zip(placed.tolist(), (-distance).tolist(), strict=True):
             if depth > 0:
                 other = int(owner[frame, 0])
@@ -182,7 +193,7 @@ def _turns(report: _Report, goals: GoalSet, frames: int) -> None:
 
 
 def _headings(goal: Goal, frames: int) -> list[tuple[int, float]]:
-    """The directions in degrees in which a goal wants the body to face: (frame, degrees) in order."""
+    """Directions in degrees that a goal wants the body to face: (frame, degrees) in order."""
     if goal.kind == "heading":
         return [(frame, goal.degrees) for frame in goal.within(frames)]
     if goal.kind == "path" and goal.face_along:

@@ -1,4 +1,4 @@
-"""Where the body shall face, said through hips and shoulders: `heading`, and paths that are faced along."""
+"""Goals of heading: the body faces a direction, expressed by positions of hips and shoulders; also for paths."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 from guidance.goals.base import Degrees, Span, asking
 from guidance.goals.observation import Observation
-from motion_diffusion.body.heading import heading, turn
+from motion_diffusion.body.heading import facing_angle, turn
 
 TURNED = (1, 2, 16, 17)
-"""Hips and shoulders: the joints that say where a body faces."""
+"""Hips and shoulders: the joints that determine the heading."""
 
 
 class Heading(Span):
@@ -21,7 +21,7 @@ class Heading(Span):
 
     kind: Literal["heading"] = "heading"
     degrees: Degrees
-    """Where the body faces: 0 is +z, ahead at the start; 90 is +x, to the left of that; -90 to the right."""
+    """Direction that the body faces: 0 is +z, ahead at the start; 90 is +x, to the left of that; -90 to the right."""
 
     @property
     def is_motion_dependent(self) -> bool:
@@ -33,27 +33,26 @@ class Heading(Span):
 
     def describe(self, joints: Tensor, world: Tensor | None = None) -> str:
         rows = self.within(len(joints))
-        faced = faces(joints[rows.start : rows.stop])
+        faced = facing_angle(joints[rows.start : rows.stop])
         worst = faced[wrapped(faced - math.radians(self.degrees)).abs().argmax()]
         return f"face {self.degrees:g}°: {math.degrees(worst.item()):.0f}°"
 
 
-def faces(joints: Tensor) -> Tensor:
-    """(F,) float64 radians: where a body (F, 22, 3) faces, 0 for +z, π/2 for +x."""
-    return -heading(joints.double(), smooth=False)
-
-
 def facing(joints: Tensor, rows: range, angles: Tensor, places: Tensor | None = None) -> Observation:
-    """Hips and shoulders of a motion (F, 22, 3), turned about the pelvis so that it faces angles (n,) at n frames.
+    """Targets of hips and shoulders, rotated about the pelvis so that a motion faces given angles.
 
-    places: (n, 2) x and z where the pelvis shall be at these frames, and the rest of the body with it.
+    Args:
+        joints: (F, 22, 3) metres.
+        rows: n frames.
+        angles: (n,) radians, 0 for +z, π/2 for +x.
+        places: (n, 2) targets of the pelvis' x and z at these frames; hips and shoulders move with it.
     """
     values = joints.double().clone()
     mask = torch.zeros_like(joints, dtype=torch.bool)
     at = slice(rows.start, rows.stop)
     now = values[at]
     around = now[:, TURNED, :] - now[:, :1]
-    turned = turn(around, angles.to(now.device) - faces(now)) + now[:, :1]
+    turned = turn(around, angles.to(now.device) - facing_angle(now)) + now[:, :1]
     if places is not None:
         shift = places.to(now) - now[:, 0, [0, 2]]
         turned[..., [0, 2]] += shift[:, None]
@@ -66,5 +65,5 @@ def facing(joints: Tensor, rows: range, angles: Tensor, places: Tensor | None = 
 
 
 def wrapped(angle: Tensor) -> Tensor:
-    """The same angle from -π to π radians."""
+    """Angles in radians, wrapped to [-π, π]."""
     return torch.atan2(angle.sin(), angle.cos())

@@ -1,4 +1,4 @@
-"""What goals observe: numbers that some joints should have along some axes at some frames."""
+"""Observations: target positions of some joints along some axes at some frames."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from motion_diffusion.errors import InputError
 
 @dataclass(frozen=True)
 class Observation:
-    """Wanted positions: values (..., F, J, 3) in metres where mask (..., F, J, 3) holds; weights (..., F, J).
+    """Target positions of a motion.
 
-    J is 22, or 1 for models that know only the path of the root.
+    Attributes:
+        values: (..., F, J, 3) metres. J is 22, or 1 for models of the root's path alone.
+        mask: (..., F, J, 3) bool, where values are observed.
+        weights: (..., F, J).
     """
 
     values: Tensor
@@ -27,13 +30,13 @@ class Observation:
 
     @staticmethod
     def empty(frames: int) -> Observation:
-        """An observation of nothing, over so many frames."""
+        """An observation of nothing over so many frames."""
         shape = (frames, len(JOINTS), 3)
         return Observation(torch.zeros(shape), torch.zeros(shape, dtype=torch.bool), torch.ones(shape[:-1]))
 
     @staticmethod
     def stack(observations: Sequence[Observation]) -> Observation:
-        """One batch of observations, (B, F, ...); the shorter ones observe nothing after their end."""
+        """A batch of observations, (B, F, ...), padded with unobserved frames."""
         return Observation(
             pad_sequence([o.values for o in observations], batch_first=True),
             pad_sequence([o.mask for o in observations], batch_first=True),
@@ -41,13 +44,14 @@ class Observation:
         )
 
     def to(self, device: torch.device) -> Observation:
-        """The same on a device."""
+        """The same observation on a device."""
         return Observation(self.values.to(device), self.mask.to(device), self.weights.to(device))
 
     def known_to(self, representation: Representation) -> Observation:
-        """This observation for the joints that a model knows: all, or the root alone.
+        """This observation restricted to the joints that a model represents: all, or the root alone.
 
-        InputError if it observes joints of a body where there is none.
+        Raises:
+            InputError: if it observes other joints and the model represents the root alone.
         """
         if representation.whole_body:
             return self
@@ -56,7 +60,7 @@ class Observation:
         return Observation(self.values[..., :1, :], self.mask[..., :1, :], self.weights[..., :1])
 
     def updated(self, other: Observation, *, weight: float | None = None) -> Observation:
-        """This observation with the other's entries written over it, at their own weights or at the given one."""
+        """This observation with another one's entries written over it, at their own weights or at the given one."""
         weights = other.weights if weight is None else torch.full_like(other.weights, weight)
         return Observation(
             torch.where(other.mask, other.values, self.values),
@@ -65,19 +69,21 @@ class Observation:
         )
 
     def written_into(self, joints: Tensor) -> Tensor:
-        """Joints (..., F, J, 3) with what is observed; where the pelvis moves over the floor, the body goes along."""
+        """Joints (..., F, J, 3) with observed values imposed; where the pelvis moves horizontally, the body moves with
+        it.
+        """
         shift = torch.where(self.mask, self.values - joints, 0)[..., :1, :] * joints.new_tensor([1.0, 0.0, 1.0])
         return torch.where(self.mask, self.values, joints + shift)
 
     def errors(self, joints: Tensor) -> Tensor:
-        """Distances in metres, over the observed axes, of all observed (frame, joint) entries of one motion: (N,)."""
+        """Distances in metres, along the observed axes, of all observed (frame, joint) entries of one motion: (N,)."""
         observed = self.mask.any(-1)
         return self._distance(joints)[observed]
 
     def loss(self, joints: Tensor) -> Tensor:
-        """The weighted mean over observed entries of the squared distance in m²: (...,) → one number a motion.
+        """Weighted mean over observed entries of the squared distance in m²: one value (...) per motion.
 
-        A mean over each motion's own entries: what one motion is pulled by does not depend on the others in its batch.
+        The mean is over each motion's own entries, so that motions in a batch do not influence each other.
         """
         observed = self.mask.any(-1) * self.weights
         squared = ((joints - self.values).square() * self.mask).sum(-1)

@@ -1,4 +1,4 @@
-"""Places to stay out of: circles and boxes on the floor, which may move."""
+"""Obstacles: circles and boxes on the floor, possibly moving, that the body avoids."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from guidance.goals.base import (
     check_interval,
     check_times,
     during,
-    frame_of,
 )
 from guidance.goals.observation import Observation
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.heading import turn_on_floor
+from motion_diffusion.body.skeleton import FPS, frame_of
 
-_SLACK = 1e-5  # metres that are kept beyond the margin, so that rounding does not take them away
-_BEYOND = 0.02  # metres that a way which is bent round an obstacle keeps beyond the margin
-_NEVER_TURNS = 0.5  # cosine: outward directions that turn more than that from frame to frame tear a path apart
+_SLACK = 1e-5  # metres kept beyond the margin, against rounding
+_BEYOND = 0.02  # metres beyond the margin that a path deformed around an obstacle keeps
+_NEVER_TURNS = 0.5  # cosine: outward directions that turn further than this between frames would disrupt a path
 
 
 class Obstacle(GoalBase):
@@ -39,27 +39,27 @@ class Obstacle(GoalBase):
     kind: Literal["obstacle"] = "obstacle"
     shape: Literal["circle", "box"]
     center: Place | None = None
-    """[x, z] of its middle, metres."""
+    """[x, z] of its centre, metres."""
     centers: Annotated[list[Place], Field(min_length=2)] | None = None
-    """[[x, z], ...]: where its middle is at `times`, for an obstacle that moves; it is straight in between."""
+    """[[x, z], ...]: its centre at `times`, for a moving obstacle; linear in between."""
     times: list[Seconds] | None = None
     """Seconds, one for each of `centers`."""
     radius: Size | None = None
-    """Of a circle, metres."""
+    """Radius of a circle, metres."""
     size: tuple[Size, Size] | None = None
-    """[along x, along z] of a box before it is turned, metres."""
+    """[along x, along z] of a box before it is rotated, metres."""
     degrees: Degrees = 0.0
-    """By how much a box is turned, from +z towards +x."""
+    """Rotation of a box, from +z towards +x."""
     margin: Annotated[float, Field(ge=0, le=10, strict=True, allow_inf_nan=False)] = 0.1
-    """Metres that are kept beyond the edge."""
+    """Metres to be kept from the edge."""
     body: Literal["root", "whole"] = "root"
     """Whether the pelvis stays out, or every joint."""
     start: Seconds | None = None
-    """It is there from this second on; without, from the beginning."""
+    """First second at which it exists; the beginning by default."""
     end: Seconds | None = None
-    """It is there until this second; without, to the end."""
+    """Last second at which it exists; the end by default."""
     tolerance: Length = 0.0
-    """Metres: as deep inside the edge, it counts as met."""
+    """Depth in metres inside the edge up to which the goal counts as met."""
 
     @model_validator(mode="after")
     def _whole(self) -> Obstacle:
@@ -78,7 +78,7 @@ class Obstacle(GoalBase):
 
     @property
     def last_time(self) -> float:
-        """The second at which it appears: it is no mistake if it stays longer than the motion."""
+        """The second at which it appears: it may last longer than the motion."""
         return frame_of(self.start or 0.0) / FPS
 
     @property
@@ -92,12 +92,12 @@ class Obstacle(GoalBase):
         return True
 
     def there(self, frames: Tensor) -> Tensor:
-        """(F,) bool: whether it is there at these frames."""
+        """(F,) bool: whether it exists at these frames."""
         last = math.inf if self.end is None else frame_of(self.end)
         return (frames >= frame_of(self.start or 0.0)) & (frames <= last)
 
     def middle(self, frames: Tensor) -> Tensor:
-        """(F, 2) float64: x and z of its middle at these frames."""
+        """(F, 2) float64: x and z of its centre at these frames."""
         if self.centers is None or self.times is None:
             return torch.tensor(self.center, dtype=torch.float64).expand(len(frames), 2).to(frames.device)
         seconds, places = frames.cpu().numpy() / FPS, np.array(self.centers)
@@ -105,23 +105,28 @@ class Obstacle(GoalBase):
         return torch.from_numpy(now).to(frames.device)
 
     def distance(self, points: Tensor, frames: Tensor) -> Tensor:
-        """Metres to the edge, negative inside: points (F, ..., 2), x and z, at frames (F,) → (F, ...).
+        """Signed distance in metres to the edge, negative inside.
 
-        Infinite at frames at which it is not there.
+        Args:
+            points: (F, ..., 2) x and z.
+            frames: (F,) frames.
+
+        Returns:
+            (F, ...); infinite at frames at which the obstacle does not exist.
         """
         middle = self.middle(frames).to(points).reshape(len(frames), *[1] * (points.ndim - 2), 2)
         there = self.there(frames).reshape(len(frames), *[1] * (points.ndim - 2))
         return torch.where(there, self.depth(points - middle), torch.inf)
 
     def depth(self, points: Tensor) -> Tensor:
-        """Metres to the edge, negative inside: points (..., 2) from its middle → (...)."""
+        """Signed distance (...) in metres to the edge, negative inside, of points (..., 2) relative to its centre."""
         if self.size is None:
             return points.norm(dim=-1) - (self.radius or 0.0)
         beyond = self._beyond(points)[0]
         return beyond.clamp_min(0).norm(dim=-1) + beyond.amax(-1).clamp_max(0)
 
     def outward(self, points: Tensor) -> Tensor:
-        """Unit vectors (..., 2) of the shortest way out or away: points (..., 2) from its middle."""
+        """Unit vectors (..., 2) of the shortest way out or away, at points (..., 2) relative to its centre."""
         ahead = points.new_tensor([1.0, 0.0]).expand_as(points)
         if self.size is None:
             length = points.norm(dim=-1, keepdim=True)
@@ -129,27 +134,22 @@ class Obstacle(GoalBase):
         beyond, sign = self._beyond(points)
         nearest_side = torch.nn.functional.one_hot(beyond.argmax(-1), 2).to(points)
         away = torch.where((beyond > 1e-9).any(-1, keepdim=True), beyond.clamp_min(0), nearest_side)
-        return self._turned(torch.nn.functional.normalize(away, dim=-1) * sign, self.degrees)
+        return turn_on_floor(torch.nn.functional.normalize(away, dim=-1) * sign, math.radians(self.degrees))
 
     def _beyond(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """How far points (..., 2) are beyond the sides of the box, along its axes, and on which side of its middle."""
-        local = self._turned(points, -self.degrees)
+        """Distance of points (..., 2) beyond the sides of the box, along its axes, and the side of the centre that they
+        are on.
+        """
+        local = turn_on_floor(points, math.radians(-self.degrees))
         half = points.new_tensor(self.size or (0.0, 0.0)) / 2
         return local.abs() - half, torch.where(local < 0, -1.0, 1.0).to(points)
 
-    @staticmethod
-    def _turned(points: Tensor, degrees: float) -> Tensor:
-        """Points (..., 2) of (x, z) turned about the middle, from +z towards +x."""
-        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        x, z = points.unbind(-1)
-        return torch.stack([x * cos + z * sin, z * cos - x * sin], dim=-1)
-
     def target_for(self, joints: Tensor) -> Observation:
-        """The pelvis moved out, wherever it or, for the whole body, any joint is nearer than the margin.
+        """Targets of the pelvis that move it out wherever it or, for the whole body, any joint is within the margin.
 
-        Each stretch of such frames is passed on one side: all its frames move square to the line from where the way
-        comes in to where it goes out, as seen from the obstacle, and by as little as that takes. Stretches that begin
-        or end the motion have no such line and go straight out.
+        Each interval of such frames passes the obstacle on one side: all its frames move perpendicular to the line from
+        where the path enters to where it leaves, relative to the obstacle, by the smallest sufficient amount. Intervals
+        at the beginning or end of the motion have no such line and move straight out.
         """
         frames = torch.arange(len(joints), device=joints.device)
         values, mask = joints.double().clone(), torch.zeros_like(joints, dtype=torch.bool)
@@ -171,8 +171,9 @@ class Obstacle(GoalBase):
         return asking(joints, values, mask)
 
     def most_violated(self, joints: Tensor) -> Observation:
-        """Of each stretch the frame that has farthest to go, and a little beyond: a way that bends smoothly round it
-        mostly clears all."""
+        """The frame of each interval that has farthest to move, and slightly beyond: a path that is deformed smoothly
+        around it mostly clears the rest.
+        """
         wanted = self.target_for(joints)
         move = torch.where(wanted.mask, wanted.values - joints, 0.0)
         far = move[:, 0].norm(dim=-1)
@@ -186,7 +187,9 @@ class Obstacle(GoalBase):
         return replace(wanted, values=beyond, mask=wanted.mask & keep[:, None, None])
 
     def _way_out(self, way: Tensor, first: int, after: int) -> Tensor:
-        """Unit vectors (n, 2) along which the frames first … after - 1 of a way (F, 2) from the middle leave."""
+        """Unit vectors (n, 2) along which the frames first … after - 1 of a path (F, 2) relative to the centre
+        leave.
+        """
         run = way[first:after]
         if first > 0 and after < len(way):
             line = way[after] - way[first - 1]
@@ -200,14 +203,16 @@ class Obstacle(GoalBase):
 
     @staticmethod
     def _sideways(line: Tensor, run: Tensor) -> Tensor:
-        """The unit vector (n, 2) square to a line, to the side on which the run (n, 2) mostly is; left if neither."""
+        """The unit vector (n, 2) perpendicular to a line, towards the side on which most of the run (n, 2) is; left if
+        neither.
+        """
         left = torch.stack([line[1], -line[0]]) / line.norm()
         return (left if (run @ left).sum() > -1e-9 else -left).expand_as(run)
 
     def _needed(self, points: Tensor, direction: Tensor) -> Tensor:
         """(n,) metres along direction (n, 2) after which all points (n, J, 2) are beyond the margin.
 
-        The region within the margin is convex: a point that has left it along a line never comes back.
+        The region within the margin is convex: a point that has left it along a line does not enter it again.
         """
         margin = self.margin + _SLACK
         far = points.norm(dim=-1).max() + self.margin + 2 * max(self.radius or 0.0, *(self.size or (0.0,))) + 1
@@ -226,7 +231,7 @@ class Obstacle(GoalBase):
         return shift
 
     def misses(self, joints: Tensor, world: Tensor | None = None) -> Tensor:
-        """How deep the body is inside the edge at each frame where it is: (N,) metres."""
+        """Depth inside the edge at each frame where the body is inside: (N,) metres."""
         distance = self._clearance(joints)
         return -distance[distance < 0]
 
@@ -235,6 +240,8 @@ class Obstacle(GoalBase):
         return f"keep out: {closest:.2f} m away" if closest >= 0 else f"keep out: {-closest:.2f} m inside"
 
     def _clearance(self, joints: Tensor) -> Tensor:
-        """(F,) metres from the edge to the nearest joint that has to stay out; infinite where it is not there."""
+        """(F,) metres from the edge to the nearest joint that must stay out; infinite where the obstacle does not
+        exist.
+        """
         near = joints if self.body == "whole" else joints[:, :1]
         return self.distance(near[..., [0, 2]], torch.arange(len(joints), device=joints.device)).amin(-1)

@@ -1,11 +1,11 @@
-"""Goals of whole poses: key frames from numbers, or from a file of a motion."""
+"""Goals of whole poses: key frames from positions, rotations, or a motion file."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Protocol, get_args
 
 import torch
 from pydantic import Field, model_validator
@@ -26,10 +26,9 @@ from guidance.goals.base import (
     nothing,
     wanting,
 )
-from guidance.goals.heading import faces
 from guidance.goals.observation import Observation
 from guidance.goals.orientations import Orientation, Turning
-from motion_diffusion.body.heading import turn
+from motion_diffusion.body.heading import facing_angle, turn
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import from_quaternion, to_quaternion
@@ -37,47 +36,58 @@ from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
 
 _OF_FILE = ("file_frame", "mapping", "up", "at", "degrees")
-"""Fields about `file`."""
+"""Fields that refer to `file`."""
 
 Rotations22 = Annotated[list[Quaternion], Field(min_length=len(JOINTS), max_length=len(JOINTS))]
 Frame22 = Annotated[list[Position | None], Field(min_length=len(JOINTS), max_length=len(JOINTS))]
 
 
-class Pose(Span):
-    """Have a pose, or all but some joints of it free, at a time; or from `start` to `end`.
+class ReadMotion(Protocol):
+    """Reads a motion file at 20 frames per second, e.g. `data_loaders.load_motion.read_motion`."""
 
-    Give one of `joints` (held all the time), `motion` and `file` (frame after frame).
+    def __call__(
+        self, path: Path, *, mapping: Path | None, up: Literal["x", "y", "z"] | None, from_origin: bool
+    ) -> Motion: ...
+
+
+class Pose(Span):
+    """Have a pose, or part of one, at a time; or from `start` to `end`.
+
+    Give one of `joints` or `rotations` (held throughout), `motion` and `file` (frame by frame).
     """
 
     kind: Literal["pose"] = "pose"
     joints: dict[JointName, Position] | None = None
-    """Positions by the name of the joint: {"left_wrist": [x, y, z], ...}, metres, null for free axes."""
+    """Positions by joint name: {"left_wrist": [x, y, z], ...}, metres, null for free axes."""
     motion: Annotated[list[Frame22], Field(min_length=1)] | None = None
-    """Frames, 20 a second, each with 22 positions [x, y, z] in the order of the skeleton; null for what is free."""
+    """Frames, 20 per second, each with 22 positions [x, y, z] in the order of the skeleton; null where free."""
     rotations: Rotations22 | None = None
     """22 quaternions [w, x, y, z] in the order of the skeleton, each relative to its parent and the first in the world,
-    as SMPL has them: all 1, 0, 0, 0 is the T-pose that looks to +z. Held all the time."""
+    as in SMPL: all 1, 0, 0, 0 is the T-pose that faces +z. Held throughout.
+    """
     root: Position | None = None
-    """Where the pelvis of `rotations` is, metres; null for axes along which it stays where the motion has it."""
+    """Position of the pelvis for `rotations`, metres; null for axes along which the motion's own is kept."""
     file: str | None = None
-    """A motion: .npz of this project or of AMASS, .bvh, .amc, or HumanML3D's .npy; its path from the folder of the goal
-    file. One from elsewhere is moved to begin at (0, 0) and to face +z."""
+    """A motion: .npz of this project or of AMASS, .bvh, .amc, or HumanML3D's .npy; path relative to the folder of the
+    goal file. Motions from elsewhere are moved to begin at (0, 0) and face +z.
+    """
     file_frame: Frame | None = None
-    """The first frame that is taken from the file, at 20 frames a second; 0 if it is not given."""
+    """The first frame taken from the file, at 20 frames per second; 0 by default."""
     mapping: str | None = None
-    """For a .bvh or .amc of a skeleton that is not known: a JSON file like those in assets/mappings, as `file` is
-    given."""
+    """For a .bvh or .amc with an unknown skeleton: a JSON file like those in assets/mappings, with a path like that of
+    `file`.
+    """
     up: Literal["x", "y", "z"] | None = None
-    """For a .bvh or .amc: which axis points up, where that cannot be told."""
+    """For a .bvh or .amc: the axis that points up, where it cannot be detected."""
     only: Annotated[list[JointName], Field(min_length=1)] | None = None
-    """Names of the joints that are wanted; the others are free."""
+    """Names of the joints that are constrained; the others are free."""
     at: Place | None = None
-    """[x, z]: where the pelvis of the first frame from the file is put."""
+    """[x, z]: position of the pelvis in the first frame from the file."""
     degrees: Degrees | None = None
-    """Where the first frame from the file faces: 0 is +z, 90 is +x."""
+    """Direction that the first frame from the file faces: 0 is +z, 90 is +x."""
 
     retargeted: bool = False
-    """Whether `motion` is that of another body, put on this one by the directions of its bones."""
+    """Whether `motion` is that of another body, transferred to this one by the directions of its bones."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Pose:
@@ -97,12 +107,12 @@ class Pose(Span):
 
     @staticmethod
     def of(joints: Tensor, frame: int, only: Sequence[str] | None = None, **common: Any) -> Pose:
-        """A pose, or frame after frame of a motion (n, 22, 3), from a frame on. common: tolerance and weight."""
+        """A pose, or consecutive frames of a motion (n, 22, 3), from a frame on. common: tolerance and weight."""
         return Pose(frame=frame, motion=joints.tolist(), only=None if only is None else list(only), **common)
 
     @property
     def frames(self) -> int:
-        """How many frames it speaks of."""
+        """Number of frames of the goal."""
         return len(self.motion) if self.motion is not None and not self.is_interval else super().last - self.first + 1
 
     @property
@@ -118,12 +128,12 @@ class Pose(Span):
         return self.root or (None, None, None)
 
     def _body(self) -> Rig:
-        """Of `rotations`, the pelvis at the origin."""
+        """The body of `rotations`, with the pelvis at the origin."""
         turns = from_quaternion(torch.tensor(self.rotations, dtype=torch.float64))[None]
         return Rig(turns, torch.zeros(1, 3, dtype=torch.float64), FPS)
 
     def turns(self) -> list[Orientation]:
-        """How `rotations` turn the joints, of which their places tell a part."""
+        """Orientation goals for `rotations`, of which positions determine only a part."""
         if self.rotations is None or self.only is not None:
             return []
         world, when = self._body().world[0], {name: getattr(self, name) for name in ("time", "frame", "start", "end")}
@@ -144,7 +154,7 @@ class Pose(Span):
 
     def observe(self, frames: int) -> Observation:
         if self.file is not None:
-            raise InputError(f"the pose of {self.file} has not been read yet; use load_goals, or Goals.resolved")
+            raise InputError(f"the pose of {self.file} has not been read yet; use load_goals, or GoalSet.resolved")
         rows = self.within(frames)
         if self.joints is not None:
             values = nothing(1)
@@ -167,11 +177,25 @@ class Pose(Span):
         entries = int(self.target_for(joints).mask.any(-1).any(0).sum())
         return f"{entries} joints, {self.frames} frame{'s' * (self.frames > 1)}" if entries > 1 else ""
 
-    def resolved(self, folder: Path) -> Pose:
-        """The same with what its file says, as numbers. InputError for a file that is missing, short or another."""
+    def resolved(self, folder: Path, read_motion: ReadMotion | None) -> Pose:
+        """The same pose with the content of its file as numbers.
+
+        Args:
+            folder: folder that the file's path is relative to.
+            read_motion: reads motion files; None if there is no reader.
+
+        Raises:
+            InputError: for a file that is missing, too short or invalid, or if a reader is needed and not given.
+        """
         if self.file is None:
             return self
-        motion = _read(folder / self.file, None if self.mapping is None else folder / self.mapping, self.up)
+        if read_motion is None:
+            raise InputError("no reader of motions was given; pass read_motion=data_loaders.load_motion.read_motion")
+        mapping = None if self.mapping is None else folder / self.mapping
+        try:
+            motion = read_motion(folder / self.file, mapping=mapping, up=self.up, from_origin=True)
+        except OSError as error:
+            raise InputError(f"{error}, from the folder of the goal file") from None
         joints = motion.joints
         first = self.file_frame or 0
         if first + self.frames > len(joints):
@@ -182,7 +206,7 @@ class Pose(Span):
         joints = joints[first : first + self.frames].double()
         if self.degrees is not None:
             floor = joints[:1, :1] * joints.new_tensor([1.0, 0.0, 1.0])
-            joints = turn(joints - floor, math.radians(self.degrees) - faces(joints[:1])) + floor
+            joints = turn(joints - floor, math.radians(self.degrees) - facing_angle(joints[:1])) + floor
         if self.at is not None:
             joints = joints - joints[:1, :1] * joints.new_tensor([1.0, 0.0, 1.0])
             joints = joints + joints.new_tensor([self.at[0], 0.0, self.at[1]])
@@ -195,15 +219,3 @@ class Pose(Span):
     @property
     def when(self) -> str:
         return during(self.first / FPS, self.last_time)
-
-
-def _read(path: Path, mapping: Path | None, up: Literal["x", "y", "z"] | None) -> Motion:
-    """A motion file, at 20 frames a second. Raises InputError."""
-    from data_loaders.load_motion import (
-        read_motion,  # lazily: the loaders lie above this package, which works without them
-    )
-
-    try:
-        return read_motion(path, mapping=mapping, up=up, from_origin=True)
-    except OSError as error:
-        raise InputError(f"{error}, from the folder of the goal file") from None

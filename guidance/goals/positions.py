@@ -1,4 +1,4 @@
-"""Goals of places: way-points and paths on the floor, and joints in space."""
+"""Goals of position: way-points and paths on the floor, and joints in space."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ from guidance.goals.base import (
     Span,
     check_times,
     during,
-    frame_of,
     free_as_nan,
     nothing,
     wanting,
 )
 from guidance.goals.heading import facing
 from guidance.goals.observation import Observation
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
 
 Array = NDArray[np.float64]
 
-_APART = 1e-4  # metres: points nearer than this to the one before add nothing to a curve
-_FINE = 16  # pieces of a curve between two of its points
-_LOOK = 4  # frames before and after, between which a path's direction is taken, so that corners are no jerks
+_APART = 1e-4  # metres: points nearer than this to their predecessor are dropped from curves
+_FINE = 16  # segments of a curve between two of its points
+_LOOK = 4  # frames before and after between which a path's direction is measured, to smooth corners
 
 
 class Waypoint(Moment):
@@ -58,7 +57,7 @@ class Joint(Span):
 
     kind: Literal["joint"] = "joint"
     joint: JointName
-    """Its name, such as "right_wrist"; any of the 22."""
+    """Name of the joint, such as "right_wrist"; any of the 22."""
     position: Position
     """x, y, z in metres, y up; null leaves an axis free."""
 
@@ -77,8 +76,8 @@ class Joint(Span):
 class PathGoal(GoalBase):
     """Walk along points on the floor, from second `start` to second `end`.
 
-    With `times`, one for each point, the pelvis is above each point at its time and moves evenly in between; without,
-    it moves along the whole way at an even pace.
+    With `times`, the pelvis passes each point at its time and moves at constant speed in between; otherwise it moves
+    along the whole path at constant speed.
     """
 
     kind: Literal["path"] = "path"
@@ -87,13 +86,13 @@ class PathGoal(GoalBase):
     times: list[Seconds] | None = None
     """Seconds, one for each point."""
     start: Seconds | None = None
-    """Second at the first point; 0 if it is not given."""
+    """Time in seconds at the first point; 0 by default."""
     end: Seconds | None = None
-    """Second at the last point."""
+    """Time in seconds at the last point."""
     curve: Literal["line", "spline"] = "line"
-    """Straight from point to point, or a smooth curve through all of them."""
+    """Straight lines between the points, or a smooth curve through all of them."""
     face_along: bool = Field(default=False, strict=True)
-    """Whether the body faces where it goes."""
+    """Whether the body faces the direction of motion."""
 
     @model_validator(mode="after")
     def _when(self) -> PathGoal:
@@ -108,7 +107,7 @@ class PathGoal(GoalBase):
         return self
 
     def schedule(self) -> tuple[Array, Array]:
-        """The way as a fine line: times in seconds (P,), increasing, and points (P, 2)."""
+        """The path as a fine polyline: times in seconds (P,), increasing, and points (P, 2)."""
         points = np.array(self.points)
         pieces = self._pieces(points)
         lengths = [np.linalg.norm(np.diff(piece, axis=0), axis=-1) for piece in pieces]
@@ -126,7 +125,7 @@ class PathGoal(GoalBase):
         return np.concatenate(times), np.concatenate(places)
 
     def _pieces(self, points: Array) -> list[Array]:
-        """Points (n, 2) on the way from each of `points` to the next, both included."""
+        """Points (n, 2) on the curve from each of `points` to the next, both included."""
         chord = np.linalg.norm(np.diff(points, axis=0), axis=-1)
         apart = np.concatenate([[True], chord > _APART])
         if self.curve == "line" or apart.sum() < 3:
@@ -144,17 +143,19 @@ class PathGoal(GoalBase):
         return during(self.times[0] if self.times is not None else self.start or 0.0, self.last_time)
 
     def within(self, frames: int) -> range:
-        """Its frames in a motion of so many."""
+        """The goal's frames within a motion of so many frames."""
         first = frame_of(self.times[0] if self.times is not None else self.start or 0.0)
         return range(first, min(frame_of(self.last_time) + 1, frames))
 
     def places(self, frames: NDArray) -> Array:
-        """(n, 2) where the pelvis shall be at n frames, the first place before the start, the last after the end."""
+        """(n, 2) targets of the pelvis at n frames: the first point before the start, the last one after the end."""
         times, points = self.schedule()
         return np.stack([np.interp(frames / FPS, times, axis) for axis in points.T], axis=-1)
 
     def directions(self, frames: int) -> Tensor:
-        """(n,) radians of where the way goes at each of its frames within a motion; held where it stands still."""
+        """(n,) direction of the path in radians at each of its frames within a motion; held where the path does not
+        move.
+        """
         rows = self.within(frames)
         if not len(rows):
             return torch.zeros(0, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Goals between joints and times: a foot that stays, hands that stay together, a motion that closes."""
+"""Goals that relate joints or times: a foot that stays, hands at a distance, a motion that loops."""
 
 from __future__ import annotations
 
@@ -18,29 +18,27 @@ from guidance.goals.base import (
     asking,
     check_interval,
     during,
-    frame_of,
     free_as_nan,
     nothing,
     wanting,
 )
-from guidance.goals.heading import faces
 from guidance.goals.observation import Observation
-from motion_diffusion.body.heading import turn
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.heading import facing_angle, turn
+from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
 
 
 class Contact(GoalBase):
-    """Have a foot or a hand stay in one place from `start` to `end`."""
+    """Keep a foot or a hand in one place from `start` to `end`."""
 
     kind: Literal["contact"] = "contact"
     joint: Literal["left_foot", "right_foot", "left_ankle", "right_ankle", "left_wrist", "right_wrist"]
-    """"foot" is the ball of the foot."""
+    """ "foot" is the ball of the foot."""
     start: Seconds
-    """From this second on …"""
+    """First second of the interval …"""
     end: Seconds
-    """… to this one."""
+    """… and its last."""
     position: Position | None = None
-    """x, y, z in metres; where it is not given or null, it stays wherever it is."""
+    """x, y, z in metres; where omitted or null, the mean position in the motion is used."""
 
     @model_validator(mode="after")
     def _when(self) -> Contact:
@@ -60,7 +58,7 @@ class Contact(GoalBase):
         return True
 
     def within(self, frames: int) -> range:
-        """Its frames in a motion of so many."""
+        """The goal's frames within a motion of so many frames."""
         return range(frame_of(self.start), min(frame_of(self.end) + 1, frames))
 
     def observe(self, frames: int) -> Observation:
@@ -81,13 +79,13 @@ class Contact(GoalBase):
 
 
 class Relation(Span):
-    """Have two joints at a distance from each other: hands together, a hand at the head."""
+    """Keep two joints at a distance from each other: hands together, a hand at the head."""
 
     kind: Literal["relation"] = "relation"
     joints: Annotated[list[JointName], Field(min_length=2, max_length=2)]
     """The names of the two joints."""
     distance: Length
-    """Metres between them; hands together are 0.1 apart."""
+    """Metres between them; hands held together are 0.1 apart."""
 
     @model_validator(mode="after")
     def _known(self) -> Relation:
@@ -130,7 +128,7 @@ class Loop(GoalBase):
 
     kind: Literal["loop"] = "loop"
     in_place: bool = Field(default=True, strict=True)
-    """Whether it ends where it began; else only the pose is the same, elsewhere on the floor and facing elsewhere."""
+    """Whether the motion ends where it began; otherwise only the pose is the same, with any position and heading."""
 
     @property
     def last_time(self) -> float:
@@ -149,7 +147,7 @@ class Loop(GoalBase):
         first, last = values[:1], values[-1:]
         if not self.in_place:
             floor = first.new_tensor([1.0, 0.0, 1.0])
-            turned = turn(first - first[:, :1] * floor, faces(last) - faces(first))
+            turned = turn(first - first[:, :1] * floor, facing_angle(last) - facing_angle(first))
             first = turned + last[:, :1] * floor
         values[-1], mask[-1] = first[0], True
         return asking(joints, values, mask)

@@ -1,4 +1,4 @@
-"""Where feet stand: stretches of a motion in which a toe, and the ankle above it, keep to a place."""
+"""Foot contacts: intervals of a motion in which a toe, and the ankle above it, stay in one place."""
 
 from __future__ import annotations
 
@@ -10,22 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from motion_diffusion.body.motion_metrics import TOES
-from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS
+from motion_diffusion.body.skeleton import ANKLES, BONE_LENGTHS, FPS, TOES
 
-Way = NDArray[np.float64]
-"""(F, 3): where a joint is, metres. NumPy's, since its operations on so few numbers cost a fifth of PyTorch's."""
-
-FEET = ((7, 10), (8, 11))
-"""Ankle and toe, left and right."""
+Trajectory = NDArray[np.float64]
+"""(F, 3): trajectory of a joint, metres. NumPy, since for so few numbers its operations cost a fifth of PyTorch's."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Within which a joint of a foot stands. Heights are above the level of a motion's lowest toes, or ankles.
+class ContactLimits:
+    """Thresholds for the contact of a foot joint. Heights are above the level of a motion's lowest toes or ankles.
 
-    A stand begins and ends with a low and slow step from frame to frame, and no step in it is high or fast: what slides
-    between two slow steps stands.
+    A contact begins and ends with a low and slow step from frame to frame, and no step within it is high or fast:
+    sliding between two slow steps counts as contact.
     """
 
     low: float
@@ -35,31 +31,31 @@ class Limits:
     slow: float
     """m/s"""
     level: float
-    """m/s upwards or downwards, for slow steps"""
+    """m/s of vertical speed, for slow steps"""
     fast: float
     """m/s"""
     spread: float
-    """m from its place: what goes farther does not stand, but stands, goes, and stands again."""
+    """m from the contact's position: a contact that drifts further than this is split."""
 
 
-TOE = Limits(low=0.06, high=0.09, slow=0.2, level=0.08, fast=0.9, spread=0.12)
-ANKLE = Limits(low=0.02, high=0.03, slow=0.2, level=0.08, fast=0.3, spread=0.015)
-"""Of the way that is left to an ankle when its toe stands."""
+TOE = ContactLimits(low=0.06, high=0.09, slow=0.2, level=0.08, fast=0.9, spread=0.12)
+ANKLE = ContactLimits(low=0.02, high=0.03, slow=0.2, level=0.08, fast=0.3, spread=0.015)
+"""For the motion of an ankle relative to its toe during the toe's contact."""
 LEVEL = 0.05
-"""Share of the frames whose lowest toe (ankle) is below that level."""
+"""Share of frames whose lowest toe (ankle) is below the reference level."""
 SHORTEST = 3
-"""Frames of a stand, at least."""
+"""Minimum frames of a contact."""
 GAP = 3
-"""Frames on either side of the fastest step in which it goes."""
+"""Frames removed on either side of the fastest step when a contact is split."""
 STILL = 0.1
-"""m/s: where a foot stands is a mean in which frames count half that are as fast as this."""
+"""m/s: the position of a contact is a mean in which frames with this speed have half the weight."""
 DEEP = 0.3
-"""m below 0: a motion whose feet are deeper has a floor of its own at their level."""
+"""m below 0: a motion whose feet are deeper than this is taken to have its floor at their level."""
 
 
 @dataclass(frozen=True)
 class FootContact:
-    """A joint of a foot that stands at a place (3,) in metres from frame start up to, not including, end."""
+    """A foot joint that stays at a position (3,) in metres, from frame start up to, not including, end."""
 
     joint: int
     start: int
@@ -82,64 +78,73 @@ def floor_height(joints: Tensor) -> float:
 
 
 def detect_contacts(joints: Tensor, floor: float | None = None) -> list[FootContact]:
-    """When and where toes stand in a motion (F, 22, 3), and ankles above toes that stand.
+    """Find contacts of toes, and of ankles above toes in contact.
 
-    Places of toes below the floor (height in metres, by default `floor_height`) are lifted onto it, and joints below
-    it do not lower the level that heights are measured from.
+    Args:
+        joints: (F, 22, 3) metres.
+        floor: height of the floor in metres; by default `floor_height`. Contacts of toes below it are lifted onto it,
+            and joints below it do not lower the reference level of heights.
+
+    Returns:
+        Contacts of the left foot, then of the right foot.
     """
     if floor is None:
         floor = floor_height(joints)
-    ways = joints.detach().double().numpy()
-    heights = ways[..., 1].clip(min=floor)
-    lowest = {j: float(np.quantile(heights[:, pair].min(1), LEVEL)) for pair in zip(*FEET, strict=True) for j in pair}
-    stands = []
-    for ankle, toe in FEET:
-        for start, end in _stretches(ways[:, toe], lowest[toe], TOE):
-            place = _place(ways[start:end, toe])
+    trajectories = joints.detach().double().numpy()
+    heights = trajectories[..., 1].clip(min=floor)
+    lowest = {j: float(np.quantile(heights[:, pair].min(1), LEVEL)) for pair in (ANKLES, TOES) for j in pair}
+    contacts = []
+    for ankle, toe in zip(ANKLES, TOES, strict=True):
+        for start, end in _intervals(trajectories[:, toe], lowest[toe], TOE):
+            place = _mean_position(trajectories[start:end, toe])
             lifted = max(floor - place[1], 0.0)
             place[1] += lifted
-            stands.append(FootContact(toe, start, end, torch.from_numpy(place)))
-            way = ways[start:end, ankle] - ways[start:end, toe] + place
-            for first, last in _stretches(way, lowest[ankle] + lifted, ANKLE):
-                bone = _place(way[first:last]) - place
+            contacts.append(FootContact(toe, start, end, torch.from_numpy(place)))
+            trajectory = trajectories[start:end, ankle] - trajectories[start:end, toe] + place
+            for first, last in _intervals(trajectory, lowest[ankle] + lifted, ANKLE):
+                bone = _mean_position(trajectory[first:last]) - place
                 above = place + BONE_LENGTHS[toe].item() * bone / max(np.linalg.norm(bone), 1e-12)
-                stands.append(FootContact(ankle, start + first, start + last, torch.from_numpy(above)))
-    return stands
+                contacts.append(FootContact(ankle, start + first, start + last, torch.from_numpy(above)))
+    return contacts
 
 
-def _stretches(way: Way, lowest: float, limits: Limits) -> Iterator[tuple[int, int]]:
-    """Frames [start, end) in which a joint stands."""
-    height, speed = np.maximum(way[1:, 1], way[:-1, 1]) - lowest, _speed(way)
-    sure = (height < limits.low) & (speed < limits.slow) & (np.abs(np.diff(way[:, 1])) * FPS < limits.level)
-    may = np.diff(np.pad((height < limits.high) & (speed < limits.fast), 1).astype(int))
-    for start, end in zip((may > 0).nonzero()[0].tolist(), (may < 0).nonzero()[0].tolist(), strict=True):
-        yield from _narrow(way, sure, start, end + 1, limits.spread)
+def _intervals(trajectory: Trajectory, lowest: float, limits: ContactLimits) -> Iterator[tuple[int, int]]:
+    """Intervals of frames [start, end) in which a joint is in contact."""
+    height, speed = np.maximum(trajectory[1:, 1], trajectory[:-1, 1]) - lowest, _speed(trajectory)
+    certain = (height < limits.low) & (speed < limits.slow) & (np.abs(np.diff(trajectory[:, 1])) * FPS < limits.level)
+    possible = np.diff(np.pad((height < limits.high) & (speed < limits.fast), 1).astype(int))
+    for start, end in zip((possible > 0).nonzero()[0].tolist(), (possible < 0).nonzero()[0].tolist(), strict=True):
+        yield from _refined(trajectory, certain, start, end + 1, limits.spread)
 
 
-def _narrow(way: Way, sure: NDArray[np.bool_], start: int, end: int, spread: float) -> Iterator[tuple[int, int]]:
-    """The same from its first sure step to its last, or, where it goes too far, of what is before and after that."""
-    steps = sure[start : max(end - 1, start)].nonzero()[0]
+def _refined(
+    trajectory: Trajectory, certain: NDArray[np.bool_], start: int, end: int, spread: float
+) -> Iterator[tuple[int, int]]:
+    """The interval from its first certain step to its last; if it drifts too far, the parts before and after its
+    fastest step.
+    """
+    steps = certain[start : max(end - 1, start)].nonzero()[0]
     if not len(steps) or steps[-1] + 2 - steps[0] < SHORTEST:
         return
     start, end = start + int(steps[0]), start + int(steps[-1]) + 2
-    if np.linalg.norm(way[start:end] - _place(way[start:end]), axis=-1).max() <= spread:
+    if np.linalg.norm(trajectory[start:end] - _mean_position(trajectory[start:end]), axis=-1).max() <= spread:
         yield start, end
         return
-    fastest = start + int(_speed(way[start:end]).argmax())
-    yield from _narrow(way, sure, start, max(fastest + 1 - GAP, start), spread)
-    yield from _narrow(way, sure, min(fastest + 1 + GAP, end), end, spread)
+    fastest = start + int(_speed(trajectory[start:end]).argmax())
+    yield from _refined(trajectory, certain, start, max(fastest + 1 - GAP, start), spread)
+    yield from _refined(trajectory, certain, min(fastest + 1 + GAP, end), end, spread)
 
 
-def _speed(way: Way) -> NDArray[np.float64]:
+def _speed(trajectory: Trajectory) -> NDArray[np.float64]:
     """(F - 1,) m/s from frame to frame."""
-    speed: NDArray[np.float64] = np.linalg.norm(np.diff(way, axis=0), axis=-1) * FPS
+    speed: NDArray[np.float64] = np.linalg.norm(np.diff(trajectory, axis=0), axis=-1) * FPS
     return speed
 
 
-def _place(way: Way) -> NDArray[np.float64]:
-    """Where a joint stands: the mean, in which frames count more the slower they are."""
-    speed = _speed(way)
+def _mean_position(trajectory: Trajectory) -> NDArray[np.float64]:
+    """Position of a contact: a mean over frames, weighted by slowness."""
+    speed = _speed(trajectory)
     slower = np.minimum(np.concatenate([speed[:1], speed]), np.concatenate([speed, speed[-1:]]))
     weight = 1 / (1 + (slower / STILL) ** 2)
-    place: NDArray[np.float64] = weight @ way / weight.sum()
+    place: NDArray[np.float64] = weight @ trajectory / weight.sum()
     return place

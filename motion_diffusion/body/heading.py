@@ -1,27 +1,39 @@
-"""Where a body faces, and turning about the vertical. Heading angles are in radians; a turn takes +z towards +x."""
+"""Heading of a body and rotation about the vertical.
+
+Angles are in radians; a positive rotation takes +z towards +x. The *heading* is the angle that rotates a body to face
++z, the negative of the angle that it faces (`facing_angle`).
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 Convention = Literal["body", "humanml3d"]
-"""How the heading is found; see `heading`."""
+"""How the heading is computed; see `heading`."""
 
 _HEADING_SMOOTHING = 20.0  # frames, the sigma of HumanML3D's gaussian filter on the forward direction
 
 
 def heading(joints: Tensor, *, smooth: bool = True, convention: Convention = "body") -> Tensor:
-    """The angle in radians about the vertical that turns the body to face +z: (..., F, 22, 3) → (..., F), in (-π, π].
+    """The angle about the vertical that rotates the body to face +z.
 
-    Forward is square to the line from left to right, the sum of those of hips and shoulders. With smooth, it is
-    filtered over time as HumanML3D does (gaussian, sigma 20 frames), so that a swing of the hips is no turn.
+    Forward is perpendicular to the sum of the vectors from right to left hip and shoulder. HumanML3D's published
+    features use the hips in the wrong order here (shoulders minus hips: its function for the headings unpacks left and
+    right hip in the other order than the one for the first frame). Its headings are therefore off by some tenths of a
+    radian where shoulders and hips twist.
 
-    HumanML3D's published features take the hips the wrong way round here (shoulders minus hips: its function for the
-    headings unpacks left and right hip in the other order than the one for the first frame). Its headings are
-    therefore off by some tenths of a radian where shoulders and hips twist; convention "humanml3d" reproduces them.
+    Args:
+        joints: (..., F, 22, 3) positions.
+        smooth: whether to filter the forward direction over time as HumanML3D does (Gaussian, sigma 20 frames), so that
+            the swing of the hips does not count as turning.
+        convention: "body", or "humanml3d" to reproduce HumanML3D's headings.
+
+    Returns:
+        (..., F) radians in (-π, π].
     """
     hips, shoulders = joints[..., 2, :] - joints[..., 1, :], joints[..., 17, :] - joints[..., 16, :]
     across = shoulders + hips if convention == "body" else shoulders - hips
@@ -33,7 +45,9 @@ def heading(joints: Tensor, *, smooth: bool = True, convention: Convention = "bo
 
 
 def gaussian(values: Tensor, sigma: float) -> Tensor:
-    """Filter (..., F, C) over time by a gaussian of sigma frames cut at 4 sigma, first and last frame held outside."""
+    """Filter (..., F, C) over time by a Gaussian of sigma frames, truncated at 4 sigma; the first and last frame are
+    repeated beyond the ends.
+    """
     radius = int(4 * sigma)
     steps = torch.arange(-radius, radius + 1, dtype=torch.float64, device=values.device)
     weights = torch.exp(-0.5 * (steps / sigma) ** 2)
@@ -44,14 +58,32 @@ def gaussian(values: Tensor, sigma: float) -> Tensor:
 
 
 def to_origin(joints: Tensor) -> Tensor:
-    """Move and turn a motion (..., F, 22, 3) so that its first frame stands at x = z = 0 and faces +z. Heights stay."""
+    """Move and rotate a motion (..., F, 22, 3) so that its first frame is at x = z = 0 and faces +z. Heights are
+    kept.
+    """
     floor = joints.new_tensor([1.0, 0.0, 1.0])
     angle = heading(joints[..., :1, :, :], smooth=False)
     return turn(joints - joints[..., :1, :1, :] * floor, angle)
 
 
+def facing_angle(joints: Tensor) -> Tensor:
+    """The direction that bodies (..., F, 22, 3) face, (..., F) float64 radians: 0 for +z, π/2 for +x."""
+    return -heading(joints.double(), smooth=False)
+
+
 def turn(vectors: Tensor, angle: Tensor) -> Tensor:
     """Rotate vectors (..., F, J, 3) about the vertical by angles (..., F) in radians; +z goes towards +x."""
-    cos, sin = angle.cos()[..., None], angle.sin()[..., None]
     x, y, z = vectors.unbind(-1)
-    return torch.stack([x * cos + z * sin, y, z * cos - x * sin], dim=-1)
+    x, z = _turned(x, z, angle[..., None].cos(), angle[..., None].sin())
+    return torch.stack([x, y, z], dim=-1)
+
+
+def turn_on_floor(points: Tensor, angle: Tensor | float) -> Tensor:
+    """Rotate points (..., 2), x and z, about the origin by angles (...) in radians; +z goes towards +x."""
+    cos, sin = (angle.cos(), angle.sin()) if isinstance(angle, Tensor) else (math.cos(angle), math.sin(angle))
+    x, z = points.unbind(-1)
+    return torch.stack(_turned(x, z, cos, sin), dim=-1)
+
+
+def _turned(x: Tensor, z: Tensor, cos: Tensor | float, sin: Tensor | float) -> tuple[Tensor, Tensor]:
+    return x * cos + z * sin, z * cos - x * sin

@@ -1,4 +1,4 @@
-"""A motion of the body: joints and rotations in every frame, what was said about it, and where it came from."""
+"""A motion of the body with its text and provenance: joints and rotations in every frame, saved as .npz."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.body.body_fit import fit_frames
+from motion_diffusion.body.features import encode
 from motion_diffusion.body.heading import heading, turn
-from motion_diffusion.body.representation import encode
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import about_y
 from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
@@ -26,22 +26,29 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.safe_npz import read_members
 
 VERSION = 1
-"""Of the file format."""
+"""Version of the file format."""
 MAX_SECONDS = 3600.0
-"""That a motion lasts at most: an hour."""
+"""Maximum duration of a motion: an hour."""
 MAX_FPS = 1000.0
-"""Frames a second, at most; beyond, files are damaged."""
+"""Maximum frames per second; files with more are damaged."""
 TALL = 1.7
-"""Metres, about, of this body."""
+"""Approximate height of this body, metres."""
 SIZES = (1 / 3, 3.0)
-"""Of a person, beside this body; what is beyond stands in other units."""
+"""Sizes of a person relative to this body; outside of them the units cannot be metres."""
 AGREE = 1e-5
-"""Metres between joints and where the rotations lead, at most."""
+"""Metres: maximum distance between joints and forward kinematics of the rotations."""
 
 
 def disagreement(joints: Tensor, rotations: Tensor) -> float:
-    """Metres between joints (frames, 22, 3) and where rotations (frames, 22, 3, 3) lead, at most, beyond what float32
-    cannot tell apart there; inf if they are no rotations of as many joints and frames."""
+    """Largest distance in metres between joints and forward kinematics of the rotations, less the rounding of float32.
+
+    Args:
+        joints: (frames, 22, 3) metres.
+        rotations: (frames, 22, 3, 3), relative to the parents.
+
+    Returns:
+        The distance; inf if the rotations are invalid or have another shape.
+    """
     turns = rotations.double()
     if turns.shape != (*joints.shape, 3) or not (turns @ turns.mT - torch.eye(3)).abs().max() < 1e-4:
         return math.inf
@@ -53,8 +60,10 @@ def disagreement(joints: Tensor, rotations: Tensor) -> float:
 class Motion:
     """A motion of the body, whose bones have the lengths of `skeleton.OFFSETS`.
 
-    Given joints alone, it is that of the body nearest to them (`body_fit.fit_frames`), and its joints are those of the
-    body. Raises InputError if joints or rotations are not finite numbers of their shape, or do not agree to 0.01 mm.
+    Given joints alone, the nearest body is fitted (`body_fit.fit_frames`), and its joints replace those given.
+
+    Raises:
+        InputError: if joints or rotations are not finite, have another shape, or disagree by more than 0.01 mm.
     """
 
     joints: Tensor
@@ -62,14 +71,15 @@ class Motion:
     fps: float = FPS
     text: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """What it takes to make it again, and how well it was met, all JSON: model and its hash, seed, sampler and guidance
-    settings, goals and the residual of each."""
+    """All that reproduces the motion, and how well goals were met, as JSON: model and hash, seed, sampler and guidance
+    settings, goals and the residual of each.
+    """
     rotations: Tensor = None  # type: ignore[assignment]
     """(frames, 22, 3, 3) float32: SMPL's pose, each joint relative to its parent and the pelvis in the world."""
 
     @staticmethod
     def of(rig: Rig, *, text: str = "", provenance: Mapping[str, Any] | None = None) -> Motion:
-        """The motion of a rig."""
+        """Construct from a rig."""
         return Motion(rig.joints, rig.fps, text, provenance or {}, rig.rotations)
 
     def __post_init__(self) -> None:
@@ -97,22 +107,22 @@ class Motion:
 
     @property
     def seconds(self) -> float:
-        """How long it lasts: each frame stands for 1/fps seconds."""
+        """Duration: each frame lasts 1/fps seconds."""
         return self.frames / self.fps
 
     @cached_property
     def features(self) -> Tensor:
-        """(frames, 263), see `representation`. Velocities are a frame's, whatever fps is."""
+        """(frames, 263), see `features`. Velocities are per frame, whatever fps is."""
         return encode(self.joints)
 
     @cached_property
     def rig(self) -> Rig:
-        """The same as root and rotations, float64."""
+        """Root and rotations in float64."""
         return Rig(self.rotations.double(), self.joints[:, 0].double(), self.fps)
 
     @cached_property
     def from_origin(self) -> Motion:
-        """The same, moved and turned so that it begins at x = z = 0 and faces +z. Heights stay."""
+        """The same motion, moved and rotated to begin at x = z = 0 and face +z. Heights are kept."""
         angle, floor = heading(self.joints[:1].double(), smooth=False), torch.tensor([1.0, 0.0, 1.0])
         rotations = self.rig.rotations.clone()
         rotations[:, 0] = about_y(angle) @ rotations[:, 0]
@@ -121,7 +131,7 @@ class Motion:
 
     @property
     def provenance_json(self) -> str:
-        """Where it came from, as files hold it. InputError for what is no JSON."""
+        """Provenance as stored in files. InputError for values that JSON cannot hold."""
         try:
             return json.dumps(dict(self.provenance), allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -130,7 +140,7 @@ class Motion:
             ) from None
 
     def save(self, path: str | Path) -> None:
-        """Write an .npz of joints, rotations, features, fps, joint names, text and provenance; whole or not at all."""
+        """Write an .npz of joints, rotations, features, fps, joint names, text and provenance, atomically."""
         provenance = self.provenance_json
         with atomic(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
@@ -153,10 +163,13 @@ class Motion:
 
     @staticmethod
     def load(path: str | Path) -> Motion:
-        """Read what `save` wrote; nothing in the file is executed.
+        """Read a file written by `save`; nothing in the file is executed.
 
-        Features follow from the joints and are not read. Raises FileNotFoundError, or InputError for
-        a file that is not a whole motion of this project.
+        Features are recomputed from the joints.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            InputError: for a file that is not a complete motion of this project.
         """
         path = Path(path)
         if not path.is_file():
@@ -173,7 +186,7 @@ class Motion:
         joints, fps = entries["joints"], _scalar(path, entries, "fps")
         if joints.dtype.kind not in "fiu" or not isinstance(fps, int | float):
             raise InputError(f"{path}: joints and fps must be numbers; write the file again")
-        if joints.size // (3 * len(JOINTS)) > MAX_SECONDS * min(max(fps, 1), MAX_FPS):  # before more is made of it
+        if joints.size // (3 * len(JOINTS)) > MAX_SECONDS * min(max(fps, 1), MAX_FPS):  # before it is processed further
             raise InputError(f"{path} lasts more than {MAX_SECONDS:g} s; give a shorter motion, or cut it")
         try:
             provenance = json.loads(str(_scalar(path, entries, "provenance")))
@@ -192,7 +205,9 @@ class Motion:
 
 
 def check_metres(joints: Tensor) -> None:
-    """InputError if the body of joints (frames, 22, 3) is as no person is tall; others are for `Motion` to refuse."""
+    """Raise InputError if joints (frames, 22, 3) have the size of no person. Invalid joints are left to `Motion` to
+    refuse.
+    """
     if joints.shape[1:] != (len(JOINTS), 3) or not len(joints) or not joints.isfinite().all():
         return
     bones = (joints[:, 1:] - joints[:, list(PARENTS[1:])]).norm(dim=-1).median(dim=0).values
@@ -202,7 +217,7 @@ def check_metres(joints: Tensor) -> None:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    """The entries of an .npz file that a motion is made from."""
+    """The entries of an .npz file that make up a motion."""
     wanted = ("version", "joints", "fps", "joint_names", "text", "provenance")
     entries = read_members(path, (*wanted, "rotations"), "copy or make it again")
     if missing := [name for name in wanted if name not in entries]:
@@ -211,7 +226,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _rotations(entries: Mapping[str, NDArray[Any]], joints: Tensor) -> Tensor | None:
-    """Those of a file, if they lead to its joints: in files of older versions, whose bones vary, they do not."""
+    """Rotations of a file if they agree with its joints; in files of older versions, whose bones vary, they do not."""
     if "rotations" not in entries or entries["rotations"].dtype.kind != "f" or joints.ndim != 3:
         return None
     rotations = torch.from_numpy(entries["rotations"].astype(np.float32))

@@ -1,13 +1,14 @@
-"""What can be measured on a motion without a network: speed, jitter, sliding feet. Joints are (F, 22, 3) in metres."""
+"""Metrics of a motion that need no network: speed, jitter, foot skating, bone lengths. Joints are (F, J, 3) in
+metres.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, PARENTS
+from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, PARENTS, TOES
 
-TOES = (10, 11)
 TOE_HEIGHT = 0.05
 SLIDING_SPEED = 0.5
 """GMD: a toe below this height (m) that moves faster than this (m/s) along the floor slides."""
@@ -31,17 +32,17 @@ def foot_skating_ratio(joints: Tensor) -> float:
 
 
 def fastest_root(joints: Tensor) -> float:
-    """The fastest motion of the pelvis between two frames, m/s; 0 for a single frame."""
+    """Highest speed of the pelvis between two frames, m/s; 0 for a single frame."""
     return joints[:, 0].diff(dim=0).norm(dim=-1).max().item() * FPS if len(joints) > 1 else 0.0
 
 
 def root_jitter(joints: Tensor) -> float:
-    """Mean size of the third derivative (jerk) of the pelvis' position, m/s³; 0 below four frames."""
+    """Mean magnitude of the third derivative (jerk) of the pelvis' position, m/s³; 0 below four frames."""
     return joint_jitter(joints[:, :1])
 
 
 def joint_jitter(joints: Tensor) -> float:
-    """Mean over joints (F, J, 3) and frames of the size of the jerk, m/s³; 0 below four frames."""
+    """Mean magnitude of the jerk over joints (F, J, 3) and frames, m/s³; 0 below four frames."""
     return joints.diff(n=3, dim=0).norm(dim=-1).mean().item() * FPS**3 if len(joints) > 3 else 0.0
 
 
@@ -57,6 +58,8 @@ def bone_length_error(joints: Tensor) -> float:
 
 
 def bone_length_range(joints: Tensor) -> float:
-    """Metres by which the length of any of the 21 bones varies within a motion (F, 22, 3), at most: 0 for a body."""
+    """Largest variation in metres of the length of any of the 21 bones within a motion (F, 22, 3); 0 for a rigid
+    body.
+    """
     lengths = (joints[:, 1:] - joints[:, PARENTS[1:]]).norm(dim=-1)
     return (lengths.amax(0) - lengths.amin(0)).max().item()

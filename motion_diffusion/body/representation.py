@@ -1,15 +1,4 @@
-"""Joints ↔ the 263 features of a frame, and the numbers that a network sees.
-
-The layout is HumanML3D's with an absolute root, as in GMD (Karunratanakul et al. 2023):
-
-    [yaw half-angle, x, z, y | 63 joint positions | 126 bone rotations (6-D) | 66 joint velocities | 4 foot contacts]
-
-The yaw is half of the angle by which the body must be turned about the vertical to face +z (so the quaternion of that
-turn is (cos yaw, 0, sin yaw, 0)); it is cumulative, never wrapped. Positions are those of joints 1…21 after that turn,
-without the root's x and z. Velocities lead to the next frame, in metres a frame, after the turn of the frame they start
-from. A contact is 1 where the foot's joint moves by less than √0.002 m to the next frame. HumanML3D drops the last
-frame, which has no next one; here it repeats the steps of the frame before.
-"""
+"""The normalised features that a network is trained on: which groups, and their mean, scale and range."""
 
 from __future__ import annotations
 
@@ -17,225 +6,49 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from motion_diffusion.body.heading import Convention, heading, turn
-from motion_diffusion.body.least_squares import least_squares
-from motion_diffusion.body.rotations import about_y, bone_rotations, to_6d
-from motion_diffusion.body.skeleton import FEET
-from motion_diffusion.errors import InputError
-
-LAYOUT: Mapping[str, slice] = MappingProxyType(
-    {
-        "root": slice(0, 4),
-        "positions": slice(4, 67),
-        "rotations": slice(67, 193),
-        "velocities": slice(193, 259),
-        "contacts": slice(259, 263),
-    }
+from motion_diffusion.body.features import (
+    FEATURES,
+    LAYOUT,
+    SCALED_TOGETHER,
+    check_groups,
+    decode,
+    decode_positions,
+    write_positions,
 )
-"""Where each group of features stands in a frame."""
-
-FEATURES = 263
-"""Numbers a frame."""
-
-CONTACT_THRESHOLD = 0.002
-"""A foot's joint is in contact if its squared displacement to the next frame is below this, m² (HumanML3D)."""
-
-SCALED_TOGETHER = (slice(0, 1), slice(1, 3), slice(3, 4), *(LAYOUT[name] for name in list(LAYOUT)[1:]))
-"""Features that share one standard deviation: yaw, the path on the floor, height, and each of the other groups."""
+from motion_diffusion.errors import InputError
 
 Observed = tuple[Tensor, Tensor]
 """(values, mask), each (..., F, J, 3): world positions in metres that are known where the mask is true."""
 
 
-def encode(
-    joints: Tensor,
-    *,
-    lengths: Tensor | None = None,
-    groups: Sequence[str] = tuple(LAYOUT),
-    convention: Convention = "body",
-) -> Tensor:
-    """Features (..., F, 263) of joint positions (..., F, 22, 3) in metres, y up.
-
-    lengths: (...) frames that count in each item; later frames are taken to hold the last of them. groups: those of
-    `LAYOUT` that are wanted; rotations (most of the cost), velocities and contacts are left zero if not among them.
-    Raises InputError for a group that does not exist.
-
-    Nothing is moved: use `heading.to_origin` first if the motion does not begin at the origin facing +z; `decode` gives
-    the joints back either way. Convention "humanml3d" gives HumanML3D's own numbers: its headings (see
-    `heading.heading`) and yaw 0 in frame 0, whatever the heading is, which lets all features jump from frame 0 to 1.
-    "body" does neither; its yaw starts at the smoothed heading, near 0.
-    """
-    _check_exist(groups)
-    if lengths is not None:
-        time = torch.arange(joints.shape[-3], device=joints.device)
-        joints = _at_frames(joints, torch.minimum(time, lengths.to(joints.device)[..., None] - 1))
-    angle = heading(joints, convention=convention)
-    if convention == "humanml3d":
-        angle = torch.cat([torch.zeros_like(angle[..., :1]), angle[..., 1:]], dim=-1)
-    step = angle.diff(dim=-1, prepend=torch.zeros_like(angle[..., :1]))
-    yaw = (step - 2 * math.pi * (step / (2 * math.pi)).round()).cumsum(-1) / 2
-
-    features = joints.new_zeros(*joints.shape[:-2], FEATURES)
-    features[..., 0] = yaw
-    _write_positions(features, joints)
-    if "rotations" in groups:
-        features[..., LAYOUT["rotations"]] = to_6d(bone_rotations(joints, about_y(2 * yaw))).flatten(-2)
-    if "velocities" in groups or "contacts" in groups:
-        steps = frame_steps(joints, lengths)
-        if "velocities" in groups:
-            features[..., LAYOUT["velocities"]] = turn(steps, 2 * yaw).flatten(-2)
-        if "contacts" in groups:
-            features[..., LAYOUT["contacts"]] = (steps[..., FEET, :].square().sum(-1) < CONTACT_THRESHOLD).to(joints)
-    return features
-
-
-def decode(features: Tensor, *, lengths: Tensor | None = None) -> Tensor:
-    """Joint positions (..., F, 22, 3) in metres from features (..., F, 263): the least-squares reading.
-
-    Every joint's path in the world is the best fit to its positions and its velocities together (see `reading`);
-    rotations and contacts are not used. Differentiable. lengths: (...) frames that count; later ones influence nothing.
-    """
-    raw = decode_positions(features)
-    steps = turn(_points(features[..., LAYOUT["velocities"]]), -2 * features[..., 0])
-    return _points(least_squares(raw.flatten(-2), steps.flatten(-2), lengths=lengths))
-
-
-def decode_positions(features: Tensor) -> Tensor:
-    """Joint positions (..., F, 22, 3) from root and positions alone, frame by frame, velocities unused."""
-    root = features[..., None, [1, 3, 2]]
-    body = turn(_points(features[..., LAYOUT["positions"]]), -2 * features[..., 0])
-    floor = features.new_tensor([1.0, 0.0, 1.0])
-    return torch.cat([root, body + root * floor], dim=-2)
-
-
-def with_positions(features: Tensor, joints: Tensor) -> Tensor:
-    """Features (..., F, 263) whose `decode_positions` is joints (..., F, 22, 3); yaw and all else are kept."""
-    result = features.clone()
-    _write_positions(result, joints)
-    return result
-
-
-def _check_exist(groups: Sequence[str]) -> None:
-    if unknown := [group for group in groups if group not in LAYOUT]:
-        raise InputError(f"no feature group {unknown[0]!r}; give some of {', '.join(LAYOUT)}")
-
-
-def displaced(features: Tensor, displacement: Tensor, *, lengths: Tensor | None = None) -> Tensor:
-    """Features (..., F, 263) of the same motion with every joint moved by displacement (..., F, 22, 3) metres.
-
-    Positions and velocities move together, so every reading does: `decode` of the result is exactly that of features
-    plus displacement. Yaw, rotations and contacts are kept. lengths: (...) frames that count, as for `encode`. A
-    displacement (..., F, 1, 3) moves the root's features alone.
-    """
-    angle = 2 * features[..., 0]
-    root = displacement[..., :1, :]
-    if displacement.shape[-2] == 1:
-        result = features.clone()
-        result[..., 1:4] += root[..., 0, [0, 2, 1]]
-        return result
-    body = turn(displacement[..., 1:, :] - root * root.new_tensor([1.0, 0.0, 1.0]), angle)
-    steps = frame_steps(displacement, lengths)
-    result = features.clone()
-    result[..., 1:4] += root[..., 0, [0, 2, 1]]
-    result[..., LAYOUT["positions"]] += body.flatten(-2)
-    result[..., LAYOUT["velocities"]] += turn(steps, angle).flatten(-2)
-    return result
-
-
-def _write_positions(features: Tensor, joints: Tensor) -> None:
-    """Fill in root and positions from joints, for the yaw that the features have. In place."""
-    root = joints[..., :1, :]
-    body = joints[..., 1:, :] - root * joints.new_tensor([1.0, 0.0, 1.0])
-    positions = turn(body, 2 * features[..., 0].clone())
-    features[..., 1:4] = joints[..., 0, [0, 2, 1]]
-    features[..., LAYOUT["positions"]] = positions.flatten(-2)
-
-
-def _points(numbers: Tensor) -> Tensor:
-    """(..., 3·J) → (..., J, 3)."""
-    return torch.unflatten(numbers, -1, (-1, 3))
-
-
-def frame_steps(joints: Tensor, lengths: Tensor | None) -> Tensor:
-    """(..., F, J, 3) from each frame to the next; the last frame that counts, and later ones, repeat the step to it."""
-    steps = torch.zeros_like(joints)
-    frames = joints.shape[-3]
-    if frames > 1:
-        steps[..., :-1, :, :] = joints.diff(dim=-3)
-        last = torch.full(joints.shape[:-3], frames) if lengths is None else lengths
-        time = torch.arange(frames, device=joints.device)
-        steps = _at_frames(steps, torch.minimum(time, (last.to(joints.device)[..., None] - 2).clamp_min(0)))
-    return steps
-
-
-def _at_frames(values: Tensor, index: Tensor) -> Tensor:
-    """values (..., F, J, 3) at the frames index (..., F)."""
-    return values.gather(-3, index[..., None, None].expand(*values.shape))
-
-
-def from_relative(features: Tensor) -> Tensor:
-    """HumanML3D's own features, with a relative root, to an absolute root. (..., F, 263) both.
-
-    There the first three numbers are the change of the yaw half-angle to the next frame and the root's step to it
-    along x and z, seen in the heading of that next frame; the motion begins at the origin with yaw 0. Those of the
-    last frame lead nowhere and are dropped.
-    """
-    yaw = _sum_before(features[..., :1])
-    steps = _on_the_floor(features[..., :-1, 1:3], -2 * yaw[..., 1:, 0])
-    path = torch.cat([torch.zeros_like(features[..., :1, 1:3]), steps.cumsum(-2)], dim=-2)
-    return torch.cat([yaw, path, features[..., 3:]], dim=-1)
-
-
-def to_relative(features: Tensor) -> Tensor:
-    """The inverse of `from_relative`, for motions that begin at the origin with yaw 0; else it loses where they began.
-
-    The last frame, which has no next one, repeats the first three numbers of the frame before (0 in a single frame).
-    """
-    changes = features[..., :3].diff(dim=-2)
-    steps = _on_the_floor(changes[..., 1:], 2 * features[..., 1:, 0])
-    moves = torch.cat([changes[..., :1], steps], dim=-1)
-    end = moves[..., -1:, :] if moves.shape[-2] else torch.zeros_like(features[..., :1, :3])
-    return torch.cat([torch.cat([moves, end], dim=-2), features[..., 3:]], dim=-1)
-
-
-def _sum_before(changes: Tensor) -> Tensor:
-    """Sums over the frames before each one, along dim -2."""
-    return torch.cat([torch.zeros_like(changes[..., :1, :]), changes[..., :-1, :].cumsum(-2)], dim=-2)
-
-
-def _on_the_floor(steps: Tensor, angle: Tensor) -> Tensor:
-    """(x, z) steps (..., F, 2) turned about the vertical by angle (..., F)."""
-    x, z = steps.unbind(-1)
-    return torch.stack([x * angle.cos() + z * angle.sin(), z * angle.cos() - x * angle.sin()], dim=-1)
-
-
 @dataclass(frozen=True, eq=False)
 class Representation:
-    """Which features the network sees, and their scale: x = (features - mean) / std, yaw, x and z times emphasis.
+    """Selected features and their normalisation: x = (features - mean) / std, with yaw, x and z times emphasis.
 
-    Raises InputError for groups, an emphasis or statistics that cannot be used.
+    GMD's emphasis gives the root's few features more weight than their number; GMD then mixes all features by a random
+    matrix. White noise and the squared error are invariant under an orthogonal mixing, so a network whose first and
+    last layers are linear gains nothing from it: here emphasis is a plain scale.
 
-    GMD's emphasis gives the root's few numbers more weight than their count; it then mixes all numbers by a random
-    matrix. White noise looks the same after an orthogonal mixing and so does the squared error, so a network whose
-    first and last layers are linear gains nothing from it: here emphasis is a plain scale.
+    Raises:
+        InputError: for groups, an emphasis or statistics that are invalid.
     """
 
     groups: tuple[str, ...]
-    """Groups of `LAYOUT`, in the order the network sees them: root alone, the path of the pelvis and its yaw; or the
-    whole body, with root, positions and velocities among them."""
+    """Groups of `LAYOUT` in the network's order: root alone (path and yaw of the pelvis), or a whole body, which needs
+    root, positions and velocities.
+    """
     emphasis: float
     mean: Tensor
     std: Tensor
     extent: Tensor
-    """Each (263,) float32; extent is the largest |features - mean| / std in the training data."""
+    """mean, std and extent are (263,) float32; extent is the largest |features - mean| / std in the training data."""
 
     def __post_init__(self) -> None:
-        _check_exist(self.groups)
+        check_groups(self.groups)
         whole = {"root", "positions", "velocities"} <= set(self.groups) and len(set(self.groups)) == len(self.groups)
         if not whole and self.groups != ("root",):
             raise InputError(
@@ -254,10 +67,18 @@ class Representation:
 
     @staticmethod
     def fit(clips: Iterable[Tensor], groups: Sequence[str], *, emphasis: float = 1.0) -> Representation:
-        """Measure mean, std and extent on clips of features, each (frames, 263), not padded.
+        """Measure mean, std and extent on clips.
 
-        As in HumanML3D the std is averaged over features of one kind, so that within a kind sizes keep their meaning.
-        What never changes gets std 1. Raises InputError if there is no clip.
+        As in HumanML3D the std is averaged over features of one kind, so that relative sizes within a kind are kept.
+        Constant features get std 1.
+
+        Args:
+            clips: features (frames, 263) of each clip, without padding.
+            groups: groups of features for the network.
+            emphasis: factor of yaw, x and z.
+
+        Raises:
+            InputError: without any clip.
         """
         clips = list(clips)
         if not clips:
@@ -274,7 +95,7 @@ class Representation:
         return Representation(tuple(groups), emphasis, mean.float(), std.float(), extent.float())
 
     def tensors(self) -> dict[str, Tensor]:
-        """The measured statistics, to be stored beside groups and emphasis."""
+        """The statistics by name, to be stored beside groups and emphasis."""
         return {"mean": self.mean, "std": self.std, "extent": self.extent}
 
     @staticmethod
@@ -284,33 +105,33 @@ class Representation:
 
     @property
     def size(self) -> int:
-        """Numbers a frame that the network sees."""
+        """Features per frame that the network sees."""
         return len(self.index)
 
     @property
     def whole_body(self) -> bool:
-        """Whether there is a body, and not just the path of its root."""
+        """Whether the features describe a whole body rather than the path of the root alone."""
         return "positions" in self.groups
 
     @property
     def bound(self) -> Tensor:
-        """(size,): the largest |x| in the training data."""
+        """(size,) largest |x| in the training data."""
         return (self.extent * self._emphasis())[self.index]
 
     def columns(self, group: str) -> slice:
-        """Where a group stands among the numbers that the network sees."""
+        """Columns of a group among the network's features."""
         before = self.groups[: self.groups.index(group)]
         start = sum(LAYOUT[name].stop - LAYOUT[name].start for name in before)
         return slice(start, start + LAYOUT[group].stop - LAYOUT[group].start)
 
     def normalise(self, features: Tensor) -> Tensor:
-        """Features (..., 263) → what the network sees, (..., size)."""
+        """Normalise features (..., 263) and select the network's: (..., size)."""
         index = self.index
         scale = (self._emphasis() / self.std)[index].to(features)
         return (features[..., index] - self.mean[index].to(features)) * scale
 
     def denormalise(self, x: Tensor) -> Tensor:
-        """The inverse of `normalise`: (..., size) → features (..., 263); groups the network does not see are zero."""
+        """The inverse of `normalise`: (..., size) → (..., 263); groups that the network does not see are zero."""
         index = self.index
         scale = (self.std / self._emphasis())[index].to(x)
         features = x.new_zeros(*x.shape[:-1], FEATURES)
@@ -318,24 +139,36 @@ class Representation:
         return features
 
     def decode(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
-        """Joint positions (..., F, J, 3) in metres from the network's numbers (..., F, size); see `read`."""
+        """Joint positions (..., F, J, 3) in metres from normalised features (..., F, size); see `read`."""
         return self.read(self.denormalise(x), lengths=lengths)
 
     def read(self, features: Tensor, *, lengths: Tensor | None = None) -> Tensor:
-        """Joint positions (..., F, J, 3) in metres from features (..., F, 263) of which the network's are filled in.
+        """Joint positions from features of which at least the network's are set.
 
-        J is 22, by `decode`; or 1 if there is only the root, whose path is its own features.
+        Args:
+            features: (..., F, 263).
+            lengths: (...) number of valid frames of each item.
+
+        Returns:
+            (..., F, J, 3) metres: J is 22, or 1 for the root alone, whose path is given by its features directly.
         """
         if self.whole_body:
             return decode(features, lengths=lengths)
         return features[..., None, [1, 3, 2]]
 
     def write_over(self, x: Tensor, estimate: Tensor, observed: Observed) -> Tensor:
-        """The network's numbers x (B, F, size) with what is known of the motion in their place.
+        """Replace the part of normalised features that is determined by known positions.
 
-        Of the pelvis these are the root's x, z and y. Those of other joints are seen from the root and the heading of
-        estimate (B, F, size), the numbers of a motion, or from the pelvis where that is known; their x and z are only
-        written where both are known.
+        For the pelvis these are the root's x, z and y. Other joints are expressed relative to the root and heading of
+        the estimate, or to the pelvis where that is known; their x and z are written only where both are known.
+
+        Args:
+            x: (B, F, size) normalised features.
+            estimate: (B, F, size) normalised features of a clean motion.
+            observed: known positions and mask, (B, F, J, 3).
+
+        Returns:
+            (B, F, size).
         """
         values, mask = observed
         whole = values.shape[-2] > 1
@@ -345,7 +178,7 @@ class Representation:
         known = torch.zeros_like(features, dtype=torch.bool)
         known[..., 1:4] = mask[..., 0, [0, 2, 1]]
         if whole:
-            _write_positions(features, joints)
+            write_positions(features, joints)
             across = mask[..., 1:, [0]] & mask[..., 1:, [2]]
             known[..., LAYOUT["positions"]] = torch.cat([across, mask[..., 1:, [1]], across], dim=-1).flatten(-2)
         else:
@@ -354,7 +187,7 @@ class Representation:
 
     @cached_property
     def index(self) -> list[int]:
-        """Which of the 263 features the network sees, in its order."""
+        """Indices, in the network's order, of its features among the 263."""
         return [i for group in self.groups for i in range(LAYOUT[group].start, LAYOUT[group].stop)]
 
     def _emphasis(self) -> Tensor:

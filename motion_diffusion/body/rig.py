@@ -1,4 +1,4 @@
-"""A motion of the body: bones of constant length, the way of the pelvis, and the rotations of the joints."""
+"""A motion of the body as root trajectory and joint rotations; bone lengths are constant."""
 
 from __future__ import annotations
 
@@ -16,55 +16,58 @@ from motion_diffusion.body.skeleton import BALL_HEIGHT, JOINTS, forward_kinemati
 from motion_diffusion.option_ranges import Range
 
 FRAME_RATES = Range(0, 1000, above=True)
-"""Frames a second."""
+"""Frames per second."""
 REST = forward_kinematics(torch.eye(3, dtype=torch.float64).expand(len(JOINTS), 3, 3), torch.zeros(3).double())
-"""(22, 3) the joints in the T-pose, the pelvis at the origin, metres."""
+"""(22, 3) joints of the T-pose with the pelvis at the origin, metres."""
 STANDING = BALL_HEIGHT - float(REST[:, 1].min())
 """Height of the pelvis in the T-pose on the floor, metres."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rig:
-    """The motion of this body's skeleton (`skeleton.OFFSETS` in its rest pose), float64, y up, metres."""
+    """A motion of this body's skeleton (`skeleton.OFFSETS` in its rest pose): float64, y up, metres."""
 
     rotations: Tensor
     """(frames, 22, 3, 3): each joint relative to its parent, the pelvis in the world; identities are the T-pose."""
     root: Tensor
-    """(frames, 3): where the pelvis is."""
+    """(frames, 3): position of the pelvis."""
     fps: float
 
     @cached_property
     def world(self) -> Tensor:
-        """(frames, 22, 3, 3): each joint's orientation in the world."""
+        """(frames, 22, 3, 3): orientation of each joint in the world."""
         return in_the_world(self.rotations)
 
     @cached_property
     def joints(self) -> Tensor:
-        """(frames, 22, 3): where the joints are."""
+        """(frames, 22, 3): positions of the joints."""
         return forward_kinematics(self.world, self.root)
 
     def frames(self, some: slice | Tensor) -> Self:
-        """Some of its frames."""
+        """Some of the frames."""
         return replace(self, rotations=self.rotations[some], root=self.root[some])
 
     def with_frames(self, some: slice | Tensor, other: Rig) -> Self:
-        """With another one's frames in place of some."""
+        """A copy in which some frames are replaced by those of another rig."""
         rotations, root = self.rotations.clone(), self.root.clone()
         rotations[some], root[some] = other.rotations, other.root
         return replace(self, rotations=rotations, root=root)
 
     def after_t_pose(self) -> Rig:
-        """The same motion after one frame of the T-pose, standing where it begins."""
+        """The same motion preceded by one frame of the T-pose, standing where the motion begins."""
         rest = torch.eye(3, dtype=torch.float64).expand_as(self.rotations[:1])
         start = self.root[:1].clone()
         start[:, 1] = STANDING
         return replace(self, rotations=torch.cat([rest, self.rotations]), root=torch.cat([start, self.root]))
 
     def at(self, fps: float) -> Rig:
-        """The same motion with so many frames a second, from its first frame to the last that it reaches.
+        """The same motion at another frame rate, from its first frame to the last that is reached.
 
-        Rotations turn evenly from one frame to the next about one axis (Shoemake 1985); the pelvis goes along a cubic
-        spline. Raises InputError for an fps that is not of FRAME_RATES.
+        Rotations are interpolated about a fixed axis between frames (slerp; Shoemake 1985), the pelvis by a cubic
+        spline.
+
+        Raises:
+            InputError: for an fps outside of `FRAME_RATES`.
         """
         FRAME_RATES.check("--fps", fps)
         last, ratio = len(self.root) - 1, self.fps / fps

@@ -1,4 +1,4 @@
-"""Rotations of bones and joints: 6-D numbers, HumanML3D's bone rotations, SMPL's joint orientations."""
+"""Rotations of bones and joints: 6-D representation, HumanML3D's bone rotations, SMPL's joint orientations."""
 
 from __future__ import annotations
 
@@ -16,20 +16,30 @@ _BONE_AXES = (
     "+y", "+x", "-x", "+z", "-y", "-y", "-y", "-y", "-y", "-y",
 )  # fmt: skip
 BONE_AXES = torch.tensor([_AXES[name] for name in _BONE_AXES], dtype=torch.float64)
-"""(21, 3) float64: the axis that HumanML3D gives to the bone ending in each joint but the root: arms hang down."""
+"""(21, 3) float64: HumanML3D's axis of the bone that ends in each joint but the root; arms hang down."""
 
 _BEFORE = {joint: chain[i] if i else 0 for chain in CHAINS for i, joint in enumerate(chain[1:])}
 _CHAIN_PARENTS = [_BEFORE[joint] for joint in range(1, len(JOINTS))]
-"""The joint whose rotation each bone's is relative to; the first bone of every chain, arms too, takes the root's."""
+"""The joint that each bone's rotation is relative to. The first bone of every chain, arms included, takes the
+root's.
+"""
 
 _CHILDREN = [[j for j, parent in enumerate(PARENTS) if parent == joint] for joint in range(len(JOINTS))]
 
 
 def shortest_arc(a: Tensor, b: Tensor) -> Tensor:
-    """The shortest rotation that takes direction a to direction b. a, b: (..., 3) unit vectors → (..., 3, 3).
+    """The smallest rotation that takes one direction to another.
 
-    Half a turn about a, then half a turn about the h halfway to b: (2hhᵀ - I)(2aaᵀ - I) = I + 4(h·a)haᵀ - 2hhᵀ - 2aaᵀ,
-    a rotation to rounding for any unit a and h. For opposite directions, h is some direction square to a.
+    With h the direction halfway from a to b, it is half a turn about a followed by half a turn about h: (2hhᵀ - I)(2aaᵀ
+    - I) = I + 4(h·a)haᵀ - 2hhᵀ - 2aaᵀ, a rotation to rounding for any unit a and h. For opposite directions, h is some
+    direction perpendicular to a.
+
+    Args:
+        a: (..., 3) unit vectors.
+        b: (..., 3) unit vectors.
+
+    Returns:
+        (..., 3, 3).
     """
     halfway = a + b
     opposite = halfway.square().sum(-1, keepdim=True) < torch.finfo(a.dtype).eps
@@ -42,26 +52,28 @@ def shortest_arc(a: Tensor, b: Tensor) -> Tensor:
 
 
 def about_y(angle: Tensor) -> Tensor:
-    """Rotation by angle (...) in radians about the vertical: (..., 3, 3). Positive turns +z towards +x."""
+    """Rotation matrices (..., 3, 3) about the vertical by angles (...) in radians; positive angles take +z towards
+    +x.
+    """
     cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
     return torch.unflatten(torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], dim=-1), -1, (3, 3))
 
 
 def to_6d(rotations: Tensor) -> Tensor:
-    """(..., 3, 3) → (..., 6): the first two columns, one after the other (Zhou et al. 2019)."""
+    """(..., 3, 3) → (..., 6): the first two columns, concatenated (Zhou et al. 2019)."""
     return rotations[..., :2].transpose(-1, -2).flatten(-2)
 
 
 def from_6d(numbers: Tensor) -> Tensor:
-    """(..., 6) → the nearest rotation by Gram-Schmidt, (..., 3, 3). Inverse of `to_6d` on rotations."""
-    import roma  # here, since it brings PyTorch's compiler: 0.7 s that most commands need not wait for
+    """(..., 6) → rotations (..., 3, 3) by Gram–Schmidt; the inverse of `to_6d` on rotations."""
+    import roma  # lazily: it imports PyTorch's compiler, which takes 0.7 s that most commands can save
 
     rotations: Tensor = roma.special_gramschmidt(torch.unflatten(numbers, -1, (2, 3)).mT, epsilon=1e-8)
     return rotations
 
 
 def from_quaternion(quaternions: Tensor) -> Tensor:
-    """(..., 4) w, x, y, z of any length → rotations (..., 3, 3)."""
+    """Quaternions (..., 4) in the order w, x, y, z, of any length → rotations (..., 3, 3)."""
     import roma
 
     rotations: Tensor = roma.unitquat_to_rotmat(normalize(quaternions, dim=-1).roll(-1, -1))
@@ -69,7 +81,7 @@ def from_quaternion(quaternions: Tensor) -> Tensor:
 
 
 def to_quaternion(rotation: Tensor) -> tuple[float, float, float, float]:
-    """The inverse for one rotation (3, 3)."""
+    """The quaternion w, x, y, z of one rotation (3, 3)."""
     import roma
 
     w, x, y, z = roma.rotmat_to_unitquat(rotation).roll(1, -1).tolist()
@@ -77,7 +89,7 @@ def to_quaternion(rotation: Tensor) -> tuple[float, float, float, float]:
 
 
 def rotation_vectors(rotations: Tensor) -> Tensor:
-    """(..., 3, 3) → (..., 3): the axis, as long as the angle in radians."""
+    """(..., 3, 3) → (..., 3): the axis times the angle in radians."""
     import roma
 
     vectors: Tensor = roma.rotmat_to_rotvec(rotations)
@@ -85,7 +97,7 @@ def rotation_vectors(rotations: Tensor) -> Tensor:
 
 
 def turned(vectors: Tensor) -> Tensor:
-    """The inverse: rotations (..., 3, 3) about vectors (..., 3), by as many radians as they are long."""
+    """The inverse of `rotation_vectors`: (..., 3) → (..., 3, 3)."""
     import roma
 
     rotations: Tensor = roma.rotvec_to_rotmat(vectors)
@@ -93,11 +105,17 @@ def turned(vectors: Tensor) -> Tensor:
 
 
 def bone_rotations(joints: Tensor, turn: Tensor) -> Tensor:
-    """HumanML3D's rotations of the 21 bones, each relative to the one before it in its chain: (..., 21, 3, 3).
+    """HumanML3D's rotations of the 21 bones, each relative to the bone before it in its chain.
 
-    joints: (..., 22, 3) metres; turn: (..., 3, 3), the rotation that takes the heading to +z, where all chains begin.
-    A bone's rotation in the world is the shortest arc from its axis in `BONE_AXES` to its direction. These arcs are not
-    turned to the heading first, so, unlike all other features, the numbers of one pose depend on which way it faces.
+    A bone's rotation in the world is the shortest arc from its axis in `BONE_AXES` to its direction. These are not
+    rotated to the heading first, so that, unlike all other features, those of a pose depend on the direction it faces.
+
+    Args:
+        joints: (..., 22, 3) metres.
+        turn: (..., 3, 3) rotation that takes the heading to +z, where all chains begin.
+
+    Returns:
+        (..., 21, 3, 3).
     """
     bones = joints[..., 1:, :] - joints[..., PARENTS[1:], :]
     world = shortest_arc(BONE_AXES.to(joints), normalize(bones, dim=-1))
@@ -106,12 +124,19 @@ def bone_rotations(joints: Tensor, turn: Tensor) -> Tensor:
 
 
 def orientations(joints: Tensor) -> Tensor:
-    """Orientation of each joint in the world, SMPL's convention, from positions alone: (..., 22, 3) → (..., 22, 3, 3).
+    """Orientations of the joints in the world (SMPL's convention) from positions alone.
 
-    A joint with several children (pelvis, spine3) takes the rotation that brings their offsets at rest nearest to
-    where they are (orthogonal Procrustes); with one child, the least turn from its parent's orientation that points
-    the bone right, so nothing twists about its own axis; an end keeps its parent's. `skeleton.forward_kinematics` of
-    the result gives the joints back if they have this body's bone lengths and its rigid pelvis and shoulder girdle.
+    A joint with several children (pelvis, spine3) gets the rotation that brings the children's rest offsets nearest to
+    their positions (orthogonal Procrustes). A joint with one child gets the smallest rotation from its parent's
+    orientation that aligns the bone, so that nothing twists about its own axis. Joints without children keep their
+    parent's. `skeleton.forward_kinematics` of the result returns the joints if they have this body's bone lengths and
+    its rigid pelvis and shoulder girdle.
+
+    Args:
+        joints: (..., 22, 3) metres.
+
+    Returns:
+        (..., 22, 3, 3).
     """
     import roma
 
@@ -131,7 +156,9 @@ def orientations(joints: Tensor) -> Tensor:
 
 
 def relative_to_parents(world: Tensor) -> Tensor:
-    """Orientations in the world (..., 22, 3, 3) → relative to each joint's parent, as SMPL's pose; the root stays."""
+    """Orientations in the world (..., 22, 3, 3) → relative to each joint's parent, as SMPL's pose; the root is
+    unchanged.
+    """
     relative = world[..., PARENTS[1:], :, :].transpose(-1, -2) @ world[..., 1:, :, :]
     return torch.cat([world[..., :1, :, :], relative], dim=-3)
 

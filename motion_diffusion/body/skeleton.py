@@ -1,7 +1,7 @@
 """The body: 22 joints in SMPL order, one set of bone lengths, y up, metres, facing +z with left at +x.
 
-The bone lengths are those of HumanML3D's reference body, measured on its published clip and made the same on the
-left and the right, so that motions of this project and of HumanML3D can be mixed.
+The bone lengths are those of HumanML3D's reference body, measured on its published clip and made symmetric, so that
+motions of this project and of HumanML3D can be mixed.
 """
 
 from __future__ import annotations
@@ -10,26 +10,28 @@ import torch
 from torch import Tensor
 
 FPS = 20.0
-"""Frames a second of every motion inside the project."""
+"""Frames per second of every motion inside the project."""
 
 JOINTS = (
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
     "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",
     "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist",
 )  # fmt: skip
-"""Names of the 22 joints, in SMPL's order. "foot" is the ball of the foot."""
+"""Names of the 22 joints in SMPL's order. "foot" is the ball of the foot."""
 
 KEY_JOINTS = ("pelvis", "left_foot", "right_foot", "left_wrist", "right_wrist", "head")
-"""The joints that people mostly give goals for (the six that OmniControl evaluates)."""
+"""The joints that goals are most often given for (the six that OmniControl evaluates)."""
 
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19)
-"""Index of each joint's parent; -1 for the root. A parent always comes before its children."""
+"""Index of each joint's parent; -1 for the root. A parent always precedes its children."""
 
 CHAINS = ((0, 2, 5, 8, 11), (0, 1, 4, 7, 10), (0, 3, 6, 9, 12, 15), (9, 14, 17, 19, 21), (9, 13, 16, 18, 20))
 """The kinematic chains in HumanML3D's order: right leg, left leg, spine, right arm, left arm."""
 
+ANKLES, TOES = (7, 8), (10, 11)
+"""Left and right. Toes are the joints called "foot", the balls of the feet."""
 FEET = (7, 10, 8, 11)
-"""left ankle, left foot, right ankle, right foot: the order of the four contact features."""
+"""Left ankle, left foot, right ankle, right foot: the order of the four contact features."""
 
 MIRRORED = tuple(
     JOINTS.index(name.replace("left", "?").replace("right", "left").replace("?", "right")) for name in JOINTS
@@ -73,16 +75,24 @@ BONE_LENGTHS = OFFSETS.norm(dim=-1)
 """(22,) float64: length of the bone that ends in each joint, metres; 0 for the root."""
 
 BALL_HEIGHT = 0.015
-"""Metres from the floor to the balls of this body's feet when they stand."""
+"""Height in metres of the balls of this body's feet above the floor when standing."""
+
+
+def frame_of(seconds: float) -> int:
+    """The frame nearest to a time, at `FPS`."""
+    return round(seconds * FPS)
 
 
 def forward_kinematics(rotations: Tensor, root: Tensor) -> Tensor:
     """Joint positions from orientations.
 
-    rotations: (..., 22, 3, 3), the orientation of each joint in the world; a bone points where its PARENT turns it
-    (SMPL's convention).
-    root: (..., 3), position of the pelvis in metres.
-    Returns (..., 22, 3) in metres.
+    Args:
+        rotations: (..., 22, 3, 3) orientation of each joint in the world; a bone is rotated by its parent (SMPL's
+            convention).
+        root: (..., 3) position of the pelvis in metres.
+
+    Returns:
+        (..., 22, 3) metres.
     """
     offsets = OFFSETS.to(rotations)
     positions = [root]

@@ -1,4 +1,4 @@
-"""Between two motions: two ways through noise (Ho et al. 2020, section 4.4; Song et al. 2021, section 5.3)."""
+"""Interpolation between two motions through noise (Ho et al. 2020, section 4.4; Song et al. 2021, section 5.3)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from motion_diffusion.errors import InputError
 
 
 def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
-    """From a to b along the arc between them: a, b (...), share (K,) of the way → (K, ...).
+    """Spherical interpolation from a to b.
 
-    The ends are exact and the norm goes evenly from |a| to |b|, as noise wants it; a straight line would pass
+    The ends are exact and the norm is interpolated linearly from |a| to |b|, as suits noise; a straight line would pass
     through points of too small a norm.
+
+    Args:
+        a: (...).
+        b: (...).
+        share: (K,) positions between a (0) and b (1).
+
+    Returns:
+        (K, ...).
     """
     norm_a, norm_b = a.norm(), b.norm()
     cos = ((a / norm_a) * (b / norm_b)).sum().clamp(-1, 1)
@@ -39,10 +47,22 @@ def by_shared_noise(
     *,
     eps: Tensor,
 ) -> Tensor:
-    """Both motions (...) get the same noise eps (...) of the first of times; lines between them are sampled by DDIM.
+    """Interpolate linearly between two motions with the same noise added to both, then denoise by DDIM.
 
-    With the same noise in both, every point between has noise of the right size. Coarse features are mixed where that
-    first time is near T; it decides how far from a and b a result may be. denoise is for K motions. Returns (K, ...).
+    With equal noise, every point in between has noise of the right size. The first time determines how far results may
+    be from a and b; near T, coarse features are mixed.
+
+    Args:
+        denoise: denoiser for K motions.
+        a: (...) first motion.
+        b: (...) second motion.
+        share: (K,) positions between a (0) and b (1).
+        schedule: the noise schedule.
+        times: descending to 0; noise is added at the first.
+        eps: (...) the noise.
+
+    Returns:
+        (K, ...).
     """
     mixed = torch.lerp(a, b, share.to(a).view(-1, *[1] * a.ndim))
     x = schedule.add_noise(mixed, eps.expand_as(mixed), times[0])
@@ -58,10 +78,22 @@ def by_inversion(
     schedule: Schedule,
     times: Sequence[int],
 ) -> Tensor:
-    """The noise of both motions (...) is found by DDIM inversion, and DDIM samples from the arc between: (K, ...).
+    """Interpolate spherically between the noises found by DDIM inversion of two motions, then sample by DDIM.
 
-    denoise_ends: for the two motions; denoise: for the K results. times: from T to 0, the more the nearer the ends come
-    back to a and b (of first order). InputError if they do not start at T.
+    Args:
+        denoise_ends: denoiser for the two motions.
+        denoise: denoiser for K motions.
+        a: (...) first motion.
+        b: (...) second motion.
+        share: (K,) positions between a (0) and b (1).
+        schedule: the noise schedule.
+        times: from T to 0. The reconstruction of a and b is of first order in the steps.
+
+    Returns:
+        (K, ...).
+
+    Raises:
+        InputError: if the times do not start at T.
     """
     if times[0] != schedule.T:
         raise InputError(f"inversion leads to T = {schedule.T}, but the times start at {times[0]}")

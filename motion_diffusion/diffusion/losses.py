@@ -1,8 +1,8 @@
-"""The training objective: noise a motion, ask the network for its target, weigh the squared error.
+"""The training objective: noise a motion, predict its target, and weight the squared error.
 
-What the network outputs (the prediction type) and what its errors count for (the weight of the squared error of x0 at
-each t) are two choices; their product decides what is learned. With a learned variance the bound itself is part of the
-objective (Nichol & Dhariwal 2021, section 3.1).
+The prediction type determines the network's output, the weight how much its errors count at each t (stated as weight of
+the squared error of x0). The two choices are independent; their product determines what is learned. With a learned
+variance the variational bound is part of the objective (Nichol & Dhariwal 2021, section 3.1).
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ Network = Callable[[Tensor, Level], Tensor]
 """(x_t (B, F, D), level) → prediction (B, F, D), or (B, F, 2·D) with a learned variance after it."""
 
 WeightName = Literal["target", "uniform", "snr", "min-snr", "truncated", "clamped", "capped", "vlb"]
-"""Weights of the squared error of x0: "target" is the plain squared error of what is predicted; "uniform" 1; "snr" that
-of ε; "min-snr" min(SNR, γ) (Hang et al. 2023); "truncated" max(SNR, 1) (Salimans & Ho 2022); "clamped" SNR kept within
-(1, 5); "capped" that of v, SNR + 1, but 50²·SNR at most; "vlb" that of the variational bound with fixed small
-variance, ½(SNR_{t−1} − SNR_t).
+"""Weights of the squared error of x0: "target" is the plain squared error of the prediction; "uniform" 1; "snr" that of
+ε; "min-snr" min(SNR, γ) (Hang et al. 2023); "truncated" max(SNR, 1) (Salimans & Ho 2022); "clamped" SNR clamped to (1,
+5); "capped" that of v, SNR + 1, but at most 50²·SNR; "vlb" that of the variational bound with fixed small variance,
+½(SNR_{t−1} − SNR_t).
 
-For ε, whose plain loss hardly counts what x0 is at large t, where a motion's words are decided (docs/LOG.md), two of
-these shift the weight there and stay finite. With "capped" the squared error of ε counts as that of v would,
-1 + 1/SNR, up to where σ/α is 50 and sampling begins (`prediction.MOST_NOISE`). With "min-snr" it counts min(1, γ/SNR):
-with γ = 0.04 it is the plain one where σ/α > 5, and less below.
+The plain loss of ε hardly counts errors of x0 at large t, where the content of a motion is decided (docs/LOG.md). Two
+of these move weight there and stay finite. With "capped" the squared error of ε is weighted as that of v, 1 + 1/SNR, up
+to where σ/α is 50 and sampling starts (`prediction.MAX_NOISE_RATIO`). With "min-snr" the weight is min(1, γ/SNR): with
+γ = 0.04 it is the plain loss where σ/α > 5, and less below.
 """
 
 MIN_SNR_GAMMA = 5.0
 """γ of "min-snr" as published (Hang et al. 2023, section 4.2)."""
 
 LossName = Literal["simple", "vlb", "hybrid"]
-"""The weighted squared error; the variational bound; or their sum, the bound scaled by 1/1000 and teaching the variance
-alone (Nichol & Dhariwal 2021, eq. 16, there in bits)."""
+"""The weighted squared error; the variational bound; or their sum, in which the bound is scaled by 1/1000 and trains
+the variance alone (Nichol & Dhariwal 2021, eq. 16, there in bits).
+"""
 
 _SNR_RANGE = {
     "uniform": (1.0, 1.0),
@@ -52,7 +53,7 @@ _SNR_RANGE = {
 def x0_weight(
     name: WeightName, prediction: Prediction, schedule: Schedule, t: Tensor, *, gamma: float = MIN_SNR_GAMMA
 ) -> Tensor:
-    """The weight (B,), float64, that the squared error of x0 has at times t (B,). gamma: γ of "min-snr"."""
+    """The weight (B,), float64, of the squared error of x0 at times t (B,). gamma: γ of "min-snr"."""
     if name not in get_args(WeightName):
         raise InputError(f"unknown weight {name!r}; choose from {', '.join(get_args(WeightName))}")
     level = schedule.at(t)
@@ -81,13 +82,26 @@ def training_loss(
     loss: LossName = "simple",
     penalty: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The loss, and the squared error of x̂0 behind it, averaged over features and existing frames: each (B,).
+    """The training loss of a batch.
 
-    x0, eps: (B, F, D) clean motion and noise; frames: (B, F) bool; t: (B,) times on the CPU. gamma: γ of "min-snr". The
-    bound is scaled by T, so that its mean over uniform t is the whole bound in nats a number.
+    Args:
+        network: the network.
+        x0: (B, F, D) clean motions.
+        frames: (B, F) bool, which frames exist.
+        t: (B,) times on the CPU.
+        eps: (B, F, D) noise.
+        schedule: the noise schedule.
+        prediction: the prediction type.
+        weight: the weight of the squared error.
+        gamma: γ of "min-snr".
+        variance: the variance of the reverse step.
+        loss: squared error, bound, or both. The bound is scaled by T, so that its mean over uniform t is the whole
+            bound in nats per feature.
+        penalty: an additional loss (B,) of the implied x̂0 (B, F, D). It is multiplied by min(SNR, 1): at large t the
+            error of ε's x̂0 is σ/α times that of its prediction and would dominate otherwise.
 
-    penalty: a further loss (B,) of the x̂0 (B, F, D) that the prediction implies. It is added min(SNR, 1) times: where
-    little of the motion is left, ε's x̂0 is off by σ/α times as much as its prediction, and would drown everything.
+    Returns:
+        The loss and the squared error of the implied x̂0, averaged over features and existing frames, each (B,).
     """
     level = schedule.at(t, x0)
     x_t = linear_combination(level.alpha, x0, level.sigma, eps)
@@ -113,7 +127,7 @@ def training_loss(
 
 
 def split(output: Tensor, variance: VarianceName) -> tuple[Tensor, Tensor | None]:
-    """A network's output (..., D or 2·D) → the prediction, and what says the variance where that is learned."""
+    """Split a network's output (..., D or 2·D) into the prediction and, where it is learned, the variance output."""
     if not is_learned(variance):
         return output, None
     y, w = output.chunk(2, dim=-1)

@@ -1,17 +1,17 @@
-"""Prediction types: what the network is asked for.
+"""Prediction types: the quantity that the network is trained to predict.
 
 A prediction type is a row (p, q): the target is y = p·x0 + q·ε. Together with x_t = α·x0 + σ·ε it is a 2 × 2 system
 with determinant D = α·q − σ·p, and everything follows from its solution:
 
     x0 = (q·x_t − σ·y) / D,   ε = (α·y − p·x_t) / D,   ‖ŷ − y‖² = (D/σ)²·‖x̂0 − x0‖²
 
-The last one says which weight a plain squared error on y puts on the error of x0: 1 for x0, SNR = α²/σ² for ε,
-SNR + 1 for v on a variance-preserving schedule. Put into a step x_s = A·x_t + B·x0, the solution says what part of the
-step is the network's and what part is x_t's:
+The last equation gives the weight that a plain squared error on y puts on the error of x0: 1 for x0, SNR = α²/σ² for ε,
+SNR + 1 for v on a variance-preserving schedule. Inserted into a step x_s = A·x_t + B·x0, the solution gives the parts
+of the step that come from the network and from x_t:
 
     x_s = c_x·x_t + c_y·y,   c_x = A + B·q/D,   c_y = −B·σ/D
 
-and put into the flow ẋ = α̇·x0 + σ̇·ε it gives the probability-flow ODE of the type, ẋ = (α̇·q − σ̇·p)/D·x + (W/D)·y
+Inserted into the flow ẋ = α̇·x0 + σ̇·ε it gives the probability-flow ODE of the type, ẋ = (α̇·q − σ̇·p)/D·x + (W/D)·y
 with W = α·σ̇ − σ·α̇.
 """
 
@@ -30,7 +30,7 @@ Row = Callable[[Level], tuple[Scalar, Scalar]]
 
 
 MAX_NOISE_RATIO = 50.0
-"""σ/α from which those that predict noise alone are sampled, and up to which "capped" weighs their loss in full."""
+"""σ/α at which sampling of ε and score predictions starts, and up to which the weight "capped" is that of v."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Prediction:
         return linear_combination(p, x0, q, eps)
 
     def determinant(self, level: Level) -> Scalar:
-        """D = α·q − σ·p. InputError where it is 0: there y says nothing of what is asked."""
+        """D = α·q − σ·p. InputError where it is 0: there y does not determine x0 and ε."""
         p, q = self.row(level)
         D = level.alpha * q - level.sigma * p
         if bool((D == 0).any() if isinstance(D, Tensor) else D == 0):
@@ -69,9 +69,9 @@ class Prediction:
         return (self.determinant(level) / level.sigma) ** 2
 
     def mean_coefficients(self, level: Level, A: Scalar, B: Scalar) -> tuple[Scalar, Scalar]:
-        """(c_x, c_y) of a step A·x_t + B·x0 = c_x·x_t + c_y·y from this level; A, B of any step, such as a posterior's.
+        """(c_x, c_y) of a step A·x_t + B·x0 = c_x·x_t + c_y·y from this level, such as a posterior mean.
 
-        B/D is formed first: each may be tiny near t = T.
+        B/D is computed first, since both may be tiny near t = T.
         """
         share = B / self.determinant(level)
         return A + share * self.row(level)[1], -share * level.sigma
@@ -89,9 +89,10 @@ class Prediction:
         return (p**2 + q**2) ** 0.5
 
     def first(self, schedule: Schedule) -> int:
-        """The time at which sampling begins: T, but for ε and score the last one at which σ/α is at most `MOST_NOISE`.
+        """The time at which sampling starts: T; for ε and score the last time with σ/α ≤ `MAX_NOISE_RATIO`.
 
-        Their x̂0 = (x_t − σ·ε̂)/α has σ/α times the error of ε̂, so that above it says nothing; and there x_t is noise.
+        Their x̂0 = (x_t − σ·ε̂)/α has σ/α times the error of ε̂: beyond that ratio it is meaningless, and x_t is noise
+        anyway.
         """
         p, _ = self.row(schedule.at(schedule.T))
         if p != 0:
@@ -99,7 +100,7 @@ class Prediction:
         return int((schedule.sigma <= MAX_NOISE_RATIO * schedule.alpha).nonzero()[-1])
 
     def check(self, schedule: Schedule) -> None:
-        """InputError if y says nothing of x0 at some time of the schedule, as ε and score where α = 0."""
+        """Raise InputError if y does not determine x0 at some time of the schedule, as ε and score where α = 0."""
         if schedule.row(schedule.T)[0] == 0:
             try:
                 self.determinant(schedule.at(schedule.T))
@@ -122,12 +123,13 @@ PREDICTIONS = {
         Prediction("mu", lambda level: (level.A * level.alpha + level.B, level.A * level.sigma)),  # Ho et al. 2020
     )
 }
-"""The prediction types by name: the clean motion, the noise, v = α·ε − σ·x0, the score −ε/σ, the flow's velocity
-α̇·x0 + σ̇·ε, and the posterior mean of x_{t−1}."""
+"""The prediction types by name: the clean motion, the noise, v = α·ε − σ·x0, the score −ε/σ, the flow's velocity α̇·x0
++ σ̇·ε, and the posterior mean of x_{t−1}.
+"""
 
 
 def defined_on(schedule: Schedule) -> dict[str, Prediction]:
-    """The prediction types that say something of x0 at every time of a schedule, by name."""
+    """The prediction types, by name, that determine x0 at every time of a schedule."""
     defined = {}
     for name, prediction in PREDICTIONS.items():
         try:

@@ -1,23 +1,24 @@
-"""Samplers: from noise to motion in short loops that know the schedule and a denoiser, nothing else.
+"""Samplers: short loops from noise to motion that depend only on the schedule and a denoiser.
 
-A denoiser is a function `denoise(x_t, t, s) -> Estimate`: what it thinks of the clean motion and of the noise in x_t,
-when the sampler is about to step from t to s. Every way of guiding takes a denoiser and gives back a denoiser. What
-touches x̂0 is a `Hook`, and mean and ε̂ are formed from what it leaves: in the model's own clip, and by `with_hook`.
+A denoiser is a function `denoise(x_t, t, s) -> Estimate`: its estimate of the clean motion and of the noise in x_t,
+when the sampler is about to step from t to s. Every guidance method takes a denoiser and returns a denoiser. A function
+that changes x̂0 is a `Hook`, and mean and ε̂ are computed from its result: for the model's own clipping, and by
+`with_hook`.
 
-All samplers are called alike: x is noise at the first of `times` (B, ...), times descend to 0, as `schedule.times`
-gives them, noise draws z for those that need it, on_step is called with (t, estimate) after the denoising of each step.
-They return the sample at the last time, shaped like x. Their steps differ in what they make of the estimates:
+All samplers have the same signature: x is noise at the first of `times` (B, ...); times descend to 0, as returned by
+`schedule.times`; noise draws z for those that need it; on_step is called with (t, estimate) after the denoising of each
+step. They return the sample at the last time, shaped like x. They differ in how they step:
 
 | sampler | a step | order | network calls |
 |---|---|---|---|
-| ancestral | posterior mean of x̂0, and noise of the posterior's or the network's own variance | 1 | 1 |
-| ddim | x̂0 and ε̂ put together again at s, a share η of the noise drawn anew | 1 | 1 |
-| dpm_solver | ddim whose x̂0 is carried on from its last two values (DPM-Solver++(2M); η = 1: its SDE form) | 2* | 1 |
+| ancestral | posterior mean of x̂0, and noise with the posterior's or the network's own variance | 1 | 1 |
+| ddim | x̂0 and ε̂ recombined at s, a share η of the noise redrawn | 1 | 1 |
+| dpm_solver | ddim with x̂0 extrapolated from its last two values (DPM-Solver++(2M); η = 1: its SDE form) | 2* | 1 |
 | heun | the mean of the flow's directions at both ends of the step | 2† | 2 |
 
-(* on times even in log α/σ. On times even in t, as `schedule.times` gives them, it lies between 1 and 2.
-† on the rectified and variance-exploding schedules. On the linear and cosine ones, with times even in t, the last step
-to the data is long in log α/σ, and the order falls from 1.6 at 16 steps to 1.1 at 512.)
+(* on times evenly spaced in log α/σ. On times evenly spaced in t, as from `schedule.times`, it is between 1 and 2. † on
+the rectified and variance-exploding schedules. On the linear and cosine ones, with times evenly spaced in t, the last
+step to the data is long in log α/σ, and the order falls from 1.6 at 16 steps to 1.1 at 512.)
 """
 
 from __future__ import annotations
@@ -35,27 +36,27 @@ from motion_diffusion.errors import InputError
 
 
 class Estimate(NamedTuple):
-    """A denoiser's view of x_t: the clean motion x0 and the noise eps that goes with it, both shaped like x_t.
+    """A denoiser's estimate at x_t: the clean motion x0 and the corresponding noise eps, both shaped like x_t.
 
-    As a rule α_t·x0 + σ_t·eps = x_t; a method that replaces part of x_s itself puts fresh noise into eps instead.
+    In general α_t·x0 + σ_t·eps = x_t; a method that replaces part of x_s itself puts fresh noise into eps instead.
     """
 
     x0: Tensor
     eps: Tensor
     variance: Tensor | float | None = None
-    """Variance of the ancestral step to s, if the model has one of its own; None: the posterior's β̃."""
+    """Variance of the ancestral step to s, if the model has its own; None: the posterior's β̃."""
 
 
 Denoise = Callable[[Tensor, int, int], Estimate]
 Hook = Callable[[Tensor, int, int], Tensor]
-"""(x̂0, t, s) → the x̂0 to go on with: a clip, a projection, imputed goals."""
+"""(x̂0, t, s) → the x̂0 to continue with: a clip, a projection, imputed goals."""
 Noise = Callable[[], Tensor]
 """Draws standard normal noise of the shape of the motions being sampled."""
 OnStep = Callable[[int, Estimate], None]
 
 
 class Sampler(Protocol):
-    """How samplers are called; see the module's docstring."""
+    """The signature of samplers; see the module's docstring."""
 
     def __call__(
         self,
@@ -72,15 +73,15 @@ class Sampler(Protocol):
 def estimate_from_x0(
     x0: Tensor, x_t: Tensor, t: int, schedule: Schedule, variance: Tensor | float | None = None
 ) -> Estimate:
-    """The estimate whose noise is what x0 leaves of x_t: eps = (x_t − α_t·x0) / σ_t."""
+    """The estimate with clean motion x0, whose noise is eps = (x_t − α_t·x0) / σ_t."""
     alpha, sigma = schedule.row(t)
     return Estimate(x0, linear_combination(1 / sigma, x_t, -alpha / sigma, x0), variance)
 
 
 def with_hook(denoise: Denoise, hook: Hook, schedule: Schedule) -> Denoise:
-    """A denoiser whose x̂0 goes through a hook before anything is made of it: mean and ε̂ both follow the new x̂0.
+    """A denoiser whose x̂0 passes through a hook before it is used: mean and ε̂ both follow the new x̂0.
 
-    Until a hook changes x̂0, going through it is the direct formula of every prediction type; from then on the mean
+    While the hook leaves x̂0 unchanged, this equals the direct formula of every prediction type; otherwise the mean
     moves by B·(new − old), whatever the network predicts.
     """
 
@@ -92,14 +93,17 @@ def with_hook(denoise: Denoise, hook: Hook, schedule: Schedule) -> Denoise:
 
 
 def clip(bound: Tensor) -> Hook:
-    """Keeps x̂0 within ±bound, feature by feature; bound broadcasts."""
+    """A hook that clamps x̂0 to ±bound, feature by feature; bound broadcasts."""
     low = -bound
     return lambda x0, t, s: x0.clamp(low, bound)
 
 
 def dynamic_threshold(bound: Tensor, quantile: float = 0.995) -> Hook:
-    """Saharia et al. 2022 (Imagen), section 2.3, for features of different ranges: x̂0 (B, ...) shrinks, each motion as
-    a whole, until that share of |x̂0|/bound is within 1, and the rest is clipped. Nothing happens to what is within."""
+    """Dynamic thresholding (Imagen, Saharia et al. 2022, section 2.3) for features of different ranges.
+
+    x̂0 (B, ...) is scaled down, each motion as a whole, until the given quantile of |x̂0|/bound is at most 1, and the
+    rest is clipped. Motions within the bound are unchanged.
+    """
 
     def threshold(x0: Tensor, t: int, s: int) -> Tensor:
         relative = x0 / bound
@@ -119,10 +123,10 @@ def ancestral(
     noise: Noise | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Ancestral sampling (Ho et al. 2020, algorithm 2): x_s = A·x_t + B·x̂0 + √Σ·z, no noise in the step to 0.
+    """Ancestral sampling (Ho et al. 2020, algorithm 2): x_s = A·x_t + B·x̂0 + √Σ·z, without noise in the step to 0.
 
-    Σ is the estimate's variance, else β̃. The mean is written α_s·x̂0 + √(σ_s² − β̃)·ε̂, which is the same for an ε̂ that
-    goes with x̂0 and right for one that was replaced by fresh noise.
+    Σ is the estimate's variance, or β̃. The mean is computed as α_s·x̂0 + √(σ_s² − β̃)·ε̂, which is the same for an ε̂
+    that corresponds to x̂0 and correct for one that was replaced by fresh noise.
     """
     noise = _needed(noise, "ancestral sampling")
     for t, s in pairwise(times):
@@ -165,7 +169,7 @@ def dpm_solver(
 
         x_s = α_s·x̂0 + √(σ_s² − η²β̃)·ε̂ + η√β̃·z + B·(x̂0 − x̂0_before)/(2r),   r = h_before / h
 
-    with B the part of x̂0 in the step and h = λ_s − λ_t the step in λ = log α/σ.
+    with B the coefficient of x̂0 in the step and h = λ_s − λ_t the step in λ = log α/σ.
     """
     if not 0 <= eta <= 1:
         raise InputError(f"eta is {eta}; give a number from 0 (no fresh noise) to 1 (ancestral)")
@@ -199,11 +203,11 @@ def heun(
     noise: Noise | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Heun's method on the probability-flow ODE; the last step is DDIM's, for there is no estimate at 0.
+    """Heun's method on the probability-flow ODE; the last step is DDIM's, since there is no estimate at 0.
 
-    In polar coordinates, r = √(α² + σ²) and φ = atan2(σ, α), x/r = cos φ·x0 + sin φ·ε moves along dφ by
-    v = cos φ·ε − sin φ·x0, on any schedule, and no coefficient is large. (In σ/α, as in Karras et al. 2022, the first
-    step of the cosine schedule would be 2·10⁴ long.) A DDIM step predicts, the mean of both directions corrects.
+    In polar coordinates, r = √(α² + σ²) and φ = atan2(σ, α), x/r = cos φ·x0 + sin φ·ε moves along dφ by v = cos φ·ε −
+    sin φ·x0, on any schedule, and no coefficient is large. (In σ/α, as in Karras et al. 2022, the first step of the
+    cosine schedule would have length 2·10⁴.) A DDIM step predicts, the mean of both directions corrects.
     """
     for i, (t, s) in enumerate(pairwise(times)):
         estimate = denoise(x, t, s)
@@ -221,9 +225,15 @@ def heun(
 
 
 def ddim_inversion(denoise: Denoise, x0: Tensor, schedule: Schedule, times: Sequence[int]) -> Tensor:
-    """The noise from which DDIM makes x0, to first order: DDIM run upwards. times: descending, as for sampling.
+    """The noise from which DDIM generates x0, to first order: DDIM run upwards.
 
-    Each step up goes by the estimate at its lower end; the first step, from 0, where there is none, adds no noise.
+    Each step uses the estimate at its lower end; the first step, from 0, where there is none, adds no noise.
+
+    Args:
+        denoise: the denoiser.
+        x0: (B, ...) clean motions.
+        schedule: the noise schedule.
+        times: descending, as for sampling.
     """
     *between, first, zero = times
     x = schedule.row(first)[0] * x0
@@ -257,4 +267,4 @@ SAMPLERS: dict[SamplerName, Sampler] = {
     "sde-dpm++2m": partial(dpm_solver, eta=1.0),
     "heun": heun,
 }
-"""The samplers by the name that stands on a command line."""
+"""The samplers by their names on the command line."""

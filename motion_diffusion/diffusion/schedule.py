@@ -1,8 +1,8 @@
 """Noise schedules: x_t = α_t·x0 + σ_t·ε, with data at t = 0 and (nearly) pure noise at t = T.
 
 A schedule is a float64 table of α and σ over t = 0 … T, and the curve that the table samples at u = t/T, with its
-derivatives. Everything a sampler or a loss needs follows from two rows of the table. Steps may jump from any t to any
-s < t, so a respaced chain needs no table of its own: with
+derivatives. Samplers and losses use nothing but two rows of the table. Steps may go from any t to any s < t, so a
+respaced chain needs no table of its own: with
 
     a = α_t / α_s,   σ²_{t|s} = σ_t² − a²·σ_s²
 
@@ -28,11 +28,11 @@ from torch import Tensor
 from motion_diffusion.errors import InputError
 
 Scalar = float | Tensor
-"""A number for one time, or float64 numbers for many that broadcast over their motions."""
+"""A float for one time, or a float64 tensor for several that broadcasts over their motions."""
 
 
 class Point(NamedTuple):
-    """A point of a curve (α, σ) over u = t/T, and its derivatives by u."""
+    """A point of a curve (α, σ) over u = t/T, and its derivatives with respect to u."""
 
     alpha: Tensor
     sigma: Tensor
@@ -45,7 +45,9 @@ Curve = Callable[[Tensor], Point]
 
 
 class Level(NamedTuple):
-    """The noise level at a time t ≥ 1: α, σ, their derivatives by u = t/T, and A, B of the single step to t − 1."""
+    """The noise level at a time t ≥ 1: α, σ, their derivatives with respect to u = t/T, and A, B of the step to t −
+    1.
+    """
 
     alpha: Scalar
     sigma: Scalar
@@ -73,7 +75,8 @@ class Posterior(NamedTuple):
 class Schedule:
     """Float64 tables of T + 1 entries for t = 0 … T; entry 0 is the data (α = 1, σ = 0).
 
-    Raises InputError if the signal-to-noise ratio does not fall with every t.
+    Raises:
+        InputError: if the signal-to-noise ratio does not decrease with every t.
     """
 
     name: str
@@ -83,7 +86,7 @@ class Schedule:
     """dα/du with u = t/T."""
     d_sigma: Tensor
     curve: Curve
-    """What the table samples, for any u in [0, 1]."""
+    """The curve that the table samples, for any u in [0, 1]."""
 
     def __post_init__(self) -> None:
         if len(self.alpha) < 2 or (self.alpha[0].item(), self.sigma[0].item()) != (1.0, 0.0):
@@ -107,7 +110,9 @@ class Schedule:
 
     @property
     def prior_std(self) -> float:
-        """√(α_T² + σ_T²), the spread of x_T on data of unit variance, from which samplers start; 1 where it is kept."""
+        """√(α_T² + σ_T²), the standard deviation of x_T on data of unit variance, from which samplers start; 1 if
+        variance-preserving.
+        """
         return math.hypot(*self.row(self.T))
 
     def at(self, t: Tensor | int, like: Tensor | None = None) -> Level:
@@ -126,7 +131,7 @@ class Schedule:
         return linear_combination(alpha, x0, sigma, eps)
 
     def posterior(self, t: Tensor | int, s: Tensor | int, like: Tensor | None = None) -> Posterior:
-        """q(x_s | x_t, x0) for 0 ≤ s < t ≤ T, in float64: floats for ints, else as `at` gives them."""
+        """q(x_s | x_t, x0) for 0 ≤ s < t ≤ T, in float64: floats for ints, otherwise as `at` returns them."""
         if isinstance(t, int) and isinstance(s, int) and not 0 <= s < t <= self.T:
             raise InputError(f"a step goes from t to s with 0 <= s < t <= {self.T}, got t = {t}, s = {s}")
         alpha_t, sigma_t = self._rows(t, like, "alpha", "sigma")
@@ -139,9 +144,10 @@ class Schedule:
         )
 
     def times(self, steps: int, *, first: int | None = None) -> list[int]:
-        """The respaced chain: steps + 1 whole times, evenly spread, from `first`, or T, down to 0.
+        """The respaced chain: steps + 1 integer times, evenly spaced, from `first` (default T) down to 0.
 
-        InputError beyond 1 … first steps.
+        Raises:
+            InputError: unless 1 ≤ steps ≤ first.
         """
         first = self.T if first is None else first
         if not 1 <= steps <= first:
@@ -157,17 +163,17 @@ class Schedule:
 
     @cached_property
     def _floats(self) -> dict[str, list[float]]:
-        """The tables as Python floats: samplers ask for single rows at every step."""
+        """The tables as Python floats, since samplers access single rows at every step."""
         return {table: getattr(self, table).tolist() for table in ("alpha", "sigma", "d_alpha", "d_sigma")}
 
 
 def cast(number: Scalar, like: Tensor) -> Scalar:
-    """A float64 coefficient, computed to the end, in the type and on the device of what it is to multiply."""
+    """Convert a float64 coefficient to the dtype and device of the tensor it multiplies."""
     return number.to(like) if isinstance(number, Tensor) else number
 
 
 def linear_combination(a: Scalar, x: Tensor, b: Scalar, y: Tensor) -> Tensor:
-    """a·x + b·y, in as few passes over memory as it takes: with this the steps of samplers are made."""
+    """a·x + b·y in as few passes over memory as possible."""
     if isinstance(b, Tensor):
         return cast(a, x) * x + cast(b, y) * y
     return torch.add(x if a == 1.0 else cast(a, x) * x, y, alpha=b)
@@ -184,7 +190,7 @@ def from_curve(name: str, curve: Curve, T: int) -> Schedule:
 
 
 def from_betas(name: str, betas: Tensor, curve: Curve) -> Schedule:
-    """The variance-preserving table with one-step noise β_1 … β_T: ᾱ_t = Π(1 − β), α = √ᾱ, σ = √(1 − ᾱ).
+    """The variance-preserving schedule with one-step noise β_1 … β_T: ᾱ_t = Π(1 − β), α = √ᾱ, σ = √(1 − ᾱ).
 
     With the angle φ = atan2(σ, α) of the table and φ̇ of the curve, α̇ = −σ·φ̇ and σ̇ = α·φ̇.
     """
@@ -225,12 +231,12 @@ def _cosine_curve(u: Tensor) -> Point:
 def linear(T: int = 1000) -> Schedule:
     """Ho et al. 2020: β from 1e-4 to 0.02 at T = 1000, scaled by 1000/T so that any T approximates the same process."""
     _check("linear", T)
-    betas = torch.linspace(0.1 / T, 20.0 / T, max(T, 2), dtype=torch.float64)[-T:]  # β_T is the last, at T = 1 too
+    betas = torch.linspace(0.1 / T, 20.0 / T, max(T, 2), dtype=torch.float64)[-T:]  # for T = 1 too, β_T is the last
     return from_betas("linear", betas, _linear_curve)
 
 
 def _linear_curve(u: Tensor) -> Point:
-    """The limit of T → ∞: α̇ = −½·β(u)·α with β(u) = 0.1 + 19.9·u (Song et al. 2021, eq. 33)."""
+    """The limit T → ∞: α̇ = −½·β(u)·α with β(u) = 0.1 + 19.9·u (Song et al. 2021, eq. 33)."""
     alpha = (-0.05 * u - 4.975 * u**2).exp()
     sigma = (-torch.expm1(-0.1 * u - 9.95 * u**2)).sqrt()
     d_alpha = -0.5 * (0.1 + 19.9 * u) * alpha
@@ -238,12 +244,12 @@ def _linear_curve(u: Tensor) -> Point:
 
 
 def rectified(T: int = 1000) -> Schedule:
-    """Rectified flow (Liu et al. 2023; Lipman et al. 2023): α = 1 − u, σ = u; nothing of the data is left at t = T."""
+    """Rectified flow (Liu et al. 2023; Lipman et al. 2023): α = 1 − u, σ = u; α_T = 0."""
     return from_curve("rectified", lambda u: Point(1 - u, u, -torch.ones_like(u), torch.ones_like(u)), T)
 
 
 def variance_exploding(T: int = 1000) -> Schedule:
-    """Song et al. 2021: α = 1, σ = 0.01·5000^u, from 0.01 to 50; the data come after the last step, at once."""
+    """Song et al. 2021: α = 1, σ = 0.01·5000^u, from 0.01 to 50; the last step removes the remaining noise at once."""
     ratio = math.log(5000)
 
     def curve(u: Tensor) -> Point:
@@ -259,4 +265,4 @@ SCHEDULES: dict[str, Callable[[int], Schedule]] = {
     "rectified": rectified,
     "variance-exploding": variance_exploding,
 }
-"""The schedules by the name that stands in a model's config."""
+"""The schedules by their names in a model's config."""

@@ -1,4 +1,4 @@
-"""Which times are trained on, and what each counts for: in all but one, the expected loss is the mean over 1 … T."""
+"""Sampling of training times and their loss weights. In all but one the expected loss is the mean over 1 … T."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from motion_diffusion.errors import InputError
 
 
 class TimeSampler(ABC):
-    """Draws times in 1 … T with weights 1/(T·p(t)): the weighted loss has the plain mean's expectation."""
+    """Draws times in 1 … T with weights 1/(T·p(t)), so that the expected weighted loss is the plain mean."""
 
     def __init__(self, T: int):
         self.T = T
 
     @abstractmethod
     def probabilities(self) -> Tensor:
-        """(T,) float64: the chance of t = 1 … T for one draw."""
+        """(T,) float64: the probability of t = 1 … T for one draw."""
 
     def sample(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(times (count,), weights (count,) float64), on the CPU."""
+        """Draw times (count,) and weights (count,) float64, on the CPU."""
         p = self.probabilities()
         t = torch.multinomial(p, count, replacement=True, generator=generator) + 1
         return t, 1 / (self.T * p[t - 1])
 
-    def update(self, t: Tensor, loss: Tensor) -> None:  # noqa: B027 - most samplers learn nothing
-        """Learn from the unweighted losses (count,) at times t."""
+    def update(self, t: Tensor, loss: Tensor) -> None:  # noqa: B027 - most samplers have no state
+        """Update from the unweighted losses (count,) at times t."""
 
     def state(self) -> dict[str, Tensor]:
-        """What it has learned, for a checkpoint; put back by `restore`."""
+        """The learned state, for a checkpoint; see `restore`."""
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None:  # noqa: B027
-        """Go on from a state."""
+        """Restore a state."""
 
 
 class Uniform(TimeSampler):
-    """Each time as likely, each draw on its own."""
+    """Independent uniform draws."""
 
     def probabilities(self) -> Tensor:
         return torch.full((self.T,), 1 / self.T, dtype=torch.float64)
 
 
 class Stratified(Uniform):
-    """Each time as likely, and a batch spread evenly: one time in each of `count` equal strata (Kingma et al. 2021)."""
+    """Uniform draws, one in each of `count` equal strata of a batch (Kingma et al. 2021)."""
 
     def sample(self, count: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         strata = torch.arange(count, dtype=torch.float64) + torch.rand(count, dtype=torch.float64, generator=generator)
@@ -55,9 +55,10 @@ class Stratified(Uniform):
 
 
 class LossSecondMoment(TimeSampler):
-    """p(t) ∝ √E[L_t²] over the last ten losses at t (Nichol & Dhariwal 2021, eq. 18), and a little of the uniform.
+    """p(t) ∝ √E[L_t²] over the last ten losses at t (Nichol & Dhariwal 2021, eq. 18), mixed with a little of the
+    uniform.
 
-    Until every time has been seen ten times, all are as likely.
+    Uniform until every time has been drawn ten times.
     """
 
     HISTORY = 10
@@ -88,10 +89,10 @@ class LossSecondMoment(TimeSampler):
 
 
 class Late(Stratified):
-    """Half of a batch spread evenly over all times, half over the last twentieth; all count alike.
+    """Half of a batch spread over all times, half over the last twentieth; all weights are 1.
 
-    So the last times count eleven times as much as in the plain mean, on purpose: what a motion is about, and which
-    goals it was told of, is decided there, and lower down x_t says most of it by itself.
+    So the last times count eleven times as much as in the plain mean, on purpose: the content of a motion and its
+    response to goals are decided there, while at smaller t they are visible in x_t.
     """
 
     LAST = 0.05
@@ -114,7 +115,7 @@ _SAMPLERS: dict[str, type[TimeSampler]] = {
 
 
 def time_sampler(name: TimeSamplerName, T: int) -> TimeSampler:
-    """The sampler of times by name. InputError if there is none of that name."""
+    """The sampler of times by name. InputError for an unknown name."""
     if name not in _SAMPLERS:
         raise InputError(f"unknown sampler of times {name!r}; choose from {', '.join(get_args(TimeSamplerName))}")
     return _SAMPLERS[name](T)

@@ -1,8 +1,9 @@
-"""The variance of the reverse step p(x_s | x_t): fixed at one of its bounds, or the network's own.
+"""The variance of the reverse step p(x_s | x_t): fixed at one of its bounds, or learned.
 
-β̃ ("small") is right if x0 is known for sure, σ²_{t|s} ("large") if x_s has unit variance of its own; the best one lies
-between (Ho et al. 2020, section 3.2). A network may give log Σ freely ("learned"), as what it adds to log β̃ so that it
-holds for any stride, or its place between the two logs ("learned-range", Nichol & Dhariwal 2021, eq. 15).
+β̃ ("small") is optimal if x0 is known exactly, σ²_{t|s} ("large") if x_s has unit variance of its own; the optimum lies
+in between (Ho et al. 2020, section 3.2). A network may predict log Σ freely ("learned"), as an offset from log β̃ so
+that it applies to any stride, or an interpolation between the two logarithms ("learned-range", Nichol & Dhariwal 2021,
+eq. 15).
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ VarianceName = Literal["fixed-small", "fixed-large", "learned", "learned-range"]
 
 
 def is_learned(name: VarianceName) -> bool:
-    """Whether the network gives a second number for every feature. InputError if there is no such variance."""
+    """Whether the network has a second output for every feature. InputError for an unknown name."""
     if name not in get_args(VarianceName):
         raise InputError(f"unknown variance {name!r}; choose from {', '.join(get_args(VarianceName))}")
     return name.startswith("learned")
 
 
 def small_variance(schedule: Schedule, t: Tensor | int, s: Tensor | int, like: Tensor | None = None) -> Scalar:
-    """β̃ of the step from t to s; where s = 0 it is 0, and that of the step before, from 2t to t, stands in for it, so
-    that p(x0 | x_t) has a density (Ho et al. 2020, section 3.3). Where there is no step before, σ_t² does."""
+    """β̃ of the step from t to s.
+
+    Where s = 0 it would be 0; it is replaced by that of the preceding step, from 2t to t, so that p(x0 | x_t) has a
+    density (Ho et al. 2020, section 3.3), or by σ_t² if there is no preceding step.
+    """
     exact = schedule.posterior(t, s, like)
     if isinstance(t, int):
         if s != 0:
@@ -43,9 +47,15 @@ def small_variance(schedule: Schedule, t: Tensor | int, s: Tensor | int, like: T
 def log_variance(
     name: VarianceName, w: Tensor | None, schedule: Schedule, t: Tensor | int, s: Tensor | int, like: Tensor
 ) -> Tensor:
-    """log Σ of p(x_s | x_t), as a density needs it (positive at s = 0 too), to broadcast over like (B, ...).
+    """log Σ of p(x_s | x_t) as needed by a density, finite at s = 0 too.
 
-    w: what the network gives where the variance is learned, shaped like `like`.
+    Args:
+        name: the kind of variance.
+        w: the network's variance output, shaped like `like`, where the variance is learned.
+        schedule: the noise schedule.
+        t: time, an int or (B,).
+        s: time to step to, an int or (B,).
+        like: (B, ...), the tensor over which the result broadcasts.
     """
     step = schedule.posterior(t, s, like)
     small = small_variance(schedule, t, s, like)

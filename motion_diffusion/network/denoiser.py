@@ -1,19 +1,19 @@
 """The transformer denoiser.
 
-Frames are joined into tokens, several frames a token, and pass through pre-norm transformer blocks; time and text
-modulate every block (adaptive layer norm with one shared modulation, as in PixArt-α, section 2.3), and the words stand
-as further keys and values in every attention, so that their order can count.
+Several frames form a token. Tokens pass through pre-norm transformer blocks; time and text modulate every block
+(adaptive layer norm with one shared modulation, as in PixArt-α, section 2.3), and the word vectors are additional keys
+and values in every attention, so that their order can matter.
 
-Two ways lead around the network's width, because white noise has full rank and a token carries more numbers than the
-network is wide:
+Two paths bypass the network's width, because white noise has full rank and a token holds more numbers than the network
+is wide:
 
-* a *frame path*: each frame's own features meet the token's content again just before the output;
-* a *skip*: y = skip(t) ⊙ x_t + gate(t) ⊙ F(x_t, t, text), both per feature and functions of the noise level, among
-  whose inputs are α_t and σ_t themselves. Linear in those, it can hold the best linear estimate exactly for every
-  prediction type: skip = α for x0 and σ for ε, gate = σ for x0 and α for ε (on unit-variance data). What is known of
-  the motion (`hints`) has a skip of its own, for where x_t is nothing but noise.
+* a *frame path*: each frame's own features are combined with the token's output again just before the output;
+* a *skip*: y = skip(t) ⊙ x_t + gate(t) ⊙ F(x_t, t, text), both per feature and functions of the noise level, whose
+  inputs include α_t and σ_t themselves. Linear in these, it can represent the best linear estimate exactly for every
+  prediction type: skip = α for x0 and σ for ε, gate = σ for x0 and α for ε (on unit-variance data). The observed motion
+  (`hints`) has a skip of its own, for noise levels at which x_t contains nothing but noise.
 
-The network knows the noise level by (α, σ) alone, so any schedule and any respacing can use it.
+The noise level enters as (α, σ) alone, so any schedule and any respacing can be used.
 """
 
 from __future__ import annotations
@@ -41,24 +41,30 @@ MAX_PARAMETERS = 2_000_000_000
 
 @dataclass(frozen=True)
 class DenoiserConfig:
-    """Sizes of the network; stands in a model's config.json."""
+    """Sizes of the network, stored in a model's config.json."""
 
     features: Annotated[int, Range(1, 10_000)]
-    """Numbers per frame."""
+    """Features per frame."""
     outputs: Annotated[int, Range(1, 2)] = 1
-    """Numbers predicted for each of them: 2 where the variance is learned as well."""
+    """Outputs per feature: 2 if the variance is learned as well."""
     text_dim: TextDim = 128
-    """Numbers per word vector of the text encoder."""
+    """Dimension of the text encoder's word vectors."""
     width: Width = 256
+    """Width of the transformer."""
     depth: Depth = 5
+    """Number of transformer blocks."""
     heads: Heads = 4
+    """Number of attention heads."""
     frames_per_token: FramesPerToken = 4
+    """Frames joined into a token."""
     text_depth: TextDepth = 1
+    """Number of transformer blocks over the words."""
     frame_width: Width = 192
     """Width of the frame path."""
     dropout: Dropout = 0.0
+    """Dropout probability."""
     hints: Annotated[int, Range(0, 10_000)] = 0
-    """Numbers a frame that say what is known of the motion; 0 for a network that is told nothing."""
+    """Channels per frame of the observed motion and its mask; 0 disables conditioning on an observed motion."""
 
     def __post_init__(self) -> None:
         check_sizes(self, file=True)
@@ -80,7 +86,7 @@ class Sizes(Protocol):
 
 
 def check_sizes(sizes: Sizes, *, file: bool = False) -> None:
-    """Raises InputError for a network that cannot be, or that is too large. file: see `ranges.check_ranges`."""
+    """Raise InputError for invalid or too large sizes. file: see `option_ranges.check_ranges`."""
     check_ranges(sizes, file=file)
     name = "width" if file else "--width"
     if sizes.width % (2 * sizes.heads):
@@ -94,7 +100,7 @@ def check_sizes(sizes: Sizes, *, file: bool = False) -> None:
 
 
 def sinusoids(positions: Tensor, dim: int, *, fastest: float, slowest: float) -> Tensor:
-    """(...,) → (..., dim): sines and cosines at wavelengths spread geometrically from fastest to slowest."""
+    """Sines and cosines of positions (...) at wavelengths spaced geometrically from fastest to slowest: (..., dim)."""
     exponent = torch.linspace(0, 1, dim // 2, device=positions.device, dtype=torch.float32)
     wavelength = fastest * (slowest / fastest) ** exponent
     angle = 2 * math.pi * positions[..., None].float() / wavelength
@@ -102,7 +108,7 @@ def sinusoids(positions: Tensor, dim: int, *, fastest: float, slowest: float) ->
 
 
 class NoiseLevel(nn.Module):
-    """(α, σ) → a vector: Fourier features of the angle atan2(σ, α) and of log σ/α, then a small network."""
+    """Embedding of (α, σ): Fourier features of the angle atan2(σ, α) and of log σ/α, followed by a small MLP."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -119,7 +125,7 @@ class NoiseLevel(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of x to itself and, where given, to a context that is only looked at."""
+    """Multi-head attention of x to itself and, where given, to a context."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -129,7 +135,16 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, context: Tensor | None, visible: Tensor) -> Tensor:
-        """x (B, N, W), context (B, M, W) or None, visible (B, N + M) bool: which keys may be looked at."""
+        """Attend.
+
+        Args:
+            x: (B, N, W) queries, keys and values.
+            context: (B, M, W) further keys and values, or None.
+            visible: (B, N + M) bool, which keys are not masked.
+
+        Returns:
+            (B, N, W).
+        """
         source = x if context is None else torch.cat([x, context], dim=1)
         key, value = self.key_value(source).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -157,7 +172,7 @@ class Block(nn.Module):
 
 
 class TextSizes(Protocol):
-    """What of a network's sizes its reading of texts depends on."""
+    """Sizes that the text context depends on."""
 
     @property
     def text_dim(self) -> int: ...
@@ -172,10 +187,10 @@ class TextSizes(Protocol):
 
 
 class TextContext(nn.Module):
-    """Word vectors in their order → the context that the motion's tokens look at, and its summary.
+    """Transformer over word vectors, whose output is the context of the motion's tokens.
 
-    The first entry is a learned token that is always visible: with every word hidden it alone stands for "no text",
-    the unconditional case of classifier-free guidance.
+    The first entry is a learned token that is always visible: with all words masked, it alone represents "no text", the
+    unconditional case of classifier-free guidance.
     """
 
     def __init__(self, config: TextSizes):
@@ -185,7 +200,15 @@ class TextContext(nn.Module):
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.dropout) for _ in range(config.text_depth))
 
     def forward(self, words: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
-        """words (B, L, text_dim), visible (B, L) bool → context (B, 1 + L, W), visible (B, 1 + L)."""
+        """Encode words.
+
+        Args:
+            words: (B, L, text_dim).
+            visible: (B, L) bool.
+
+        Returns:
+            Context (B, 1 + L, W) and its mask (B, 1 + L).
+        """
         x = self.embed(words)
         x = torch.cat([self.start.expand(len(x), 1, -1), x], dim=1)
         visible = F.pad(visible, (1, 0), value=True)
@@ -196,9 +219,9 @@ class TextContext(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """y = skip(t) ⊙ x_t + gate(t) ⊙ F(x_t, t, text); what y means is the prediction type's business.
+    """y = skip(t) ⊙ x_t + gate(t) ⊙ F(x_t, t, text); the prediction type determines the meaning of y.
 
-    With two outputs a number, the second one has no skip: y and w are side by side in the last dimension.
+    With two outputs per feature, the second one has no skip: y and w are concatenated in the last dimension.
     """
 
     def __init__(self, config: DenoiserConfig):
@@ -241,12 +264,20 @@ class Denoiser(nn.Module):
         hints: Tensor | None = None,
         view: Tensor | None = None,
     ) -> Tensor:
-        """One prediction.
+        """Predict.
 
-        x: (B, F, features), the noisy motion; alpha, sigma: (B,), its noise level; context, seen: from `text`;
-        frames: (B, F) bool, which frames exist; hints: (B, F, config.hints), what is known;
-        view: (B, F, features), x with what is known written over it, which the tokens see in its place. Returns
-        (B, F, outputs · features), zero where there is no frame.
+        Args:
+            x: (B, F, features) noisy motion.
+            alpha: (B,) α of the noise level.
+            sigma: (B,) σ of the noise level.
+            context: (B, M, W) output of `text`.
+            seen: (B, M) bool, its mask.
+            frames: (B, F) bool, which frames exist.
+            hints: (B, F, config.hints) observed motion and mask.
+            view: (B, F, features) x with observed features written over it, which the tokens receive in place of x.
+
+        Returns:
+            (B, F, outputs · features), zero in frames that do not exist.
         """
         patch = self.config.frames_per_token
         x = x * frames[..., None]
@@ -275,7 +306,7 @@ class Denoiser(nn.Module):
         h = F.silu(h * (1 + scale) + shift) * frames[..., None]
         h = h + F.silu(self.frame_mix(h.transpose(1, 2)).transpose(1, 2))
         out = self.frame_out(h)
-        with torch.autocast(x.device.type, enabled=False):  # at large t, ε's x̂0 hangs on σ to more digits than bf16 has
+        with torch.autocast(x.device.type, enabled=False):  # at large t, ε's x̂0 needs σ to more digits than bf16 has
             level = torch.cat([F.silu(level.float()), alpha[:, None], sigma[:, None]], dim=-1)[:, None]
             y = self.gate(level) * out.float()
             skipped = self.skip(level) * x

@@ -1,7 +1,7 @@
-"""The field's metrics on embeddings of motions and of texts: (N, D) tensors in, numbers out, all in float64.
+"""Metrics on embeddings of motions and texts, (N, D) tensors; all in float64.
 
 They are those of Guo et al. 2022 (Generating Diverse and Natural 3D Human Motions from Text), whose code the field has
-used since. What embeds is an evaluator; numbers of different evaluators cannot be compared.
+used since. The embedding model is the evaluator; results of different evaluators cannot be compared.
 """
 
 from __future__ import annotations
@@ -15,12 +15,20 @@ from motion_diffusion.errors import InputError
 
 
 def frechet_distance(real: Tensor, made: Tensor) -> float:
-    """FID: the Fréchet distance of the Gaussians with mean and covariance of real (N, D) and made (M, D).
+    """FID: the Fréchet distance of the Gaussians with mean and covariance of real and generated embeddings.
 
     |μ₁ − μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr √(Σ₁Σ₂) (Heusel et al. 2017). With Σ = RᵀR from the QR decomposition of the
-    centred embeddings, the last trace is the sum of the singular values of R₁R₂ᵀ: no root of a matrix is taken, none
-    of its digits are lost, and fewer embeddings than dimensions will do. Never negative. It is the greater the fewer
-    embeddings there are: compare it for equal numbers only. InputError for fewer than 2.
+        centred
+    embeddings, the last trace is the sum of the singular values of R₁R₂ᵀ. This avoids the matrix square root, loses no
+    digits, and works with fewer embeddings than dimensions. The distance is biased: it grows as the number of
+    embeddings falls, so compare it for equal numbers only.
+
+    Args:
+        real: (N, D).
+        made: (M, D).
+
+    Raises:
+        InputError: for fewer than 2 embeddings.
     """
     (mean_1, root_1), (mean_2, root_2) = _gaussian(real), _gaussian(made)
     overlap = torch.linalg.svdvals(root_1 @ root_2.T).sum()
@@ -31,13 +39,25 @@ def frechet_distance(real: Tensor, made: Tensor) -> float:
 def r_precision(
     texts: Tensor, motions: Tensor, *, pool: int = 32, top: int = 3, captions: Sequence[str] | None = None
 ) -> list[float]:
-    """How often a text (N, D) finds its motion (N, D) among the nearest 1, 2, … top of a pool: `top` shares.
+    """Retrieval precision: how often the matching motion is among the nearest 1, 2, …, top of a pool of motions.
 
-    Each run of `pool` pairs is a pool, so shuffle before; a last one that is not full is left out. Motions at exactly
-    the same distance share their places: the result is its mean over all their orders, so that an evaluator or model
-    for which all is the same gets the share of chance. captions: the texts in words; a motion of the same text in the
-    pool is then right as well. Without them, as in the reference, only the text's own motion is right.
-    InputError if there is no full pool.
+    Consecutive runs of `pool` pairs form the pools, so shuffle before; an incomplete last one is dropped. Motions at
+    exactly the same distance share their ranks: the result is the mean over all their orders, so that a constant
+    evaluator gets the precision of chance.
+
+    Args:
+        texts: (N, D).
+        motions: (N, D).
+        pool: pairs in a pool.
+        top: largest rank.
+        captions: the texts as strings; motions of the same text in a pool are then correct as well. Without them, as in
+            the reference, only the text's own motion is.
+
+    Returns:
+        `top` precisions.
+
+    Raises:
+        InputError: without a complete pool.
     """
     texts, motions = _paired(texts, motions)
     pools = len(texts) // pool
@@ -51,7 +71,7 @@ def r_precision(
     distances = torch.cdist(
         texts[: pools * pool].unflatten(0, (pools, pool)),
         motions[: pools * pool].unflatten(0, (pools, pool)),
-        compute_mode="donot_use_mm_for_euclid_dist",  # exact, so that what is equally far is found to be
+        compute_mode="donot_use_mm_for_euclid_dist",  # exact, so that ties are recognised
     )
     right = text[:, :, None] == text[:, None, :]
     nearest = distances.where(right, torch.inf).amin(-1, keepdim=True)
@@ -60,7 +80,7 @@ def r_precision(
     missed = torch.ones(pools, pool, dtype=torch.float64)
     result = []
     for place in range(top):
-        before = place - closer  # places of this distance that came before; at each, all were wrong if it is missed
+        before = place - closer  # earlier ranks at this distance; all of them wrong if the match is missed
         again = (wrong - before).clamp_min(0).double() / (equal - before).clamp_min(1)
         missed = torch.where(before >= 0, missed * again, missed)
         result.append((1 - missed).mean().item())
@@ -68,7 +88,7 @@ def r_precision(
 
 
 def matching_score(texts: Tensor, motions: Tensor) -> float:
-    """Mean distance of texts (N, D) from their motions (N, D); also called multimodal distance. Less is better."""
+    """Mean distance of texts (N, D) from their motions (N, D), also called multimodal distance. Lower is better."""
     texts, motions = _paired(texts, motions)
     return (texts - motions).norm(dim=-1).mean().item()
 
@@ -76,8 +96,11 @@ def matching_score(texts: Tensor, motions: Tensor) -> float:
 def diversity(motions: Tensor, *, generator: torch.Generator, pairs: int = 300) -> float:
     """Mean distance of random pairs of motions (N, D).
 
-    Firsts are drawn without repetition and so are seconds, apart from each other, so that a motion may meet itself (as
-    in the reference). InputError for fewer motions than pairs.
+    First and second elements are drawn without replacement, independently of each other, so that a motion may be paired
+    with itself (as in the reference).
+
+    Raises:
+        InputError: for fewer motions than pairs.
     """
     motions = _checked(motions)
     first, second = _pairs(len(motions), pairs, generator)
@@ -85,9 +108,12 @@ def diversity(motions: Tensor, *, generator: torch.Generator, pairs: int = 300) 
 
 
 def multimodality(motions: Tensor, *, generator: torch.Generator, pairs: int = 10) -> float:
-    """Mean distance of random pairs of the R motions that were made for the same text: (texts, R, D), usually R = 30.
+    """Mean distance of random pairs of the R motions generated for the same text: (texts, R, D), usually R = 30.
 
-    Pairs are drawn as for `diversity`, the same for all texts. InputError for fewer repeats than pairs.
+    Pairs are drawn as for `diversity`, the same for all texts.
+
+    Raises:
+        InputError: for fewer repetitions than pairs.
     """
     motions = _checked(motions)
     first, second = _pairs(motions.shape[1], pairs, generator)
@@ -95,7 +121,7 @@ def multimodality(motions: Tensor, *, generator: torch.Generator, pairs: int = 1
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The mean of replications, and half of its 95 % interval as the field prints it: 1.96·std/√n.
+    """Mean of replications, and half of its 95 % interval as usual in the field: 1.96·std/√n.
 
     std is that of the values themselves, divided by n and not n − 1, so a single value has interval 0.
     """
@@ -104,7 +130,7 @@ def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _gaussian(embeddings: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (D,) of embeddings (N, D), and R (min(N, D), D) of which RᵀR is their covariance."""
+    """Mean (D,) of embeddings (N, D), and R (min(N, D), D) with RᵀR their covariance."""
     embeddings = _checked(embeddings)
     if len(embeddings) < 2:
         raise InputError(f"the Fréchet distance needs 2 embeddings or more on either side, {len(embeddings)} given")
@@ -121,7 +147,7 @@ def _paired(texts: Tensor, motions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pairs(count: int, pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Indices of the firsts and of the seconds."""
+    """Indices of the first and of the second elements."""
     if not 1 <= pairs <= count:
         raise InputError(f"{pairs} pairs cannot be drawn from {count} motions; give between 1 and {count}")
     first, second = (torch.randperm(count, generator=generator)[:pairs] for _ in range(2))

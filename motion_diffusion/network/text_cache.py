@@ -1,4 +1,4 @@
-"""Word vectors kept on disk, so that an expensive text encoder sees every text once."""
+"""A cache of word vectors on disk, so that an expensive text encoder encodes every text once."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from motion_diffusion.atomic_io import cache_folder
 from motion_diffusion.errors import InputError
 
 VERSION = 1
-"""Of what is stored, part of the file's name."""
+"""Version of the stored format, part of the file's name."""
 
 BATCH = 64
-"""How many texts are asked for, encoded and stored at once."""
+"""Texts that are looked up, encoded and stored at a time."""
 
 
 class WordEncoder(Protocol):
-    """What is worth a cache: it can say who it is without loading its weights, and loads them when it has to encode."""
+    """A text encoder that can be identified without loading its weights and loads them when it has to encode."""
 
     dim: int
     max_words: int
     identity: str
-    """Name and version of the weights, so that no other encoder's vectors are taken for its own."""
+    """Name and version of the weights, which keys the cache."""
 
     def encode(self, texts: Sequence[str]) -> list[Tensor]:
         """The vectors (L, dim) of each text's own words, 1 ≤ L ≤ max_words."""
@@ -37,12 +37,15 @@ class WordEncoder(Protocol):
 
 
 class CachedEncoder:
-    """A text encoder (see `text.TextEncoder`) whose vectors stand on disk, rounded to 16 bits.
+    """A text encoder (see `text_encoders.TextEncoder`) whose vectors are cached on disk in 16 bits.
 
-    There is one file for each encoder in the user's cache folder. Any number of processes may use it at once and be
-    killed at any moment: a text's vectors are there as a whole or not at all, and everyone sees the same ones, since
-    what was just computed is read back. The encoder is loaded when a text is missing. A text without words is not
-    encoded. Raises InputError if the file is broken or cannot be written.
+    There is one SQLite file per encoder in the user's cache folder. Any number of processes may use it at once and be
+    killed at any moment: the vectors of a text are stored completely or not at all, and all processes see the same
+    ones, since new vectors are read back after writing. The encoder is loaded only if a text is missing. A text without
+    words is not encoded.
+
+    Raises:
+        InputError: if the file is damaged or cannot be written.
     """
 
     def __init__(self, encoder: WordEncoder):
@@ -60,19 +63,19 @@ class CachedEncoder:
                 found |= self._read(database, batch)
                 missing = [text for text in batch if text not in found]
                 if missing:
-                    with torch.random.fork_rng(devices=[]):  # a network that is loaded draws weights at first
+                    with torch.random.fork_rng(devices=[]):  # loading a network draws random weights first
                         vectors = self._encoder.encode(missing)
                     self._write(database, missing, vectors)
                     found |= self._read(database, missing)
         rows = [found.get(text, torch.zeros(0, self.dim)) for text in texts]
-        words = pad_sequence([torch.zeros(1, self.dim), *rows], batch_first=True)[1:]  # of one word at least
+        words = pad_sequence([torch.zeros(1, self.dim), *rows], batch_first=True)[1:]  # at least one word long
         return words, torch.arange(words.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        """The file, opened anew for each use, so that it goes well with threads and forks.
+        """The database, opened for each use, which is safe with threads and forks.
 
-        It keeps SQLite's rollback journal: the write-ahead log does not work on disks that machines share.
+        It uses SQLite's rollback journal: the write-ahead log does not work on network file systems.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +88,7 @@ class CachedEncoder:
             ) from None
 
     def _read(self, database: sqlite3.Connection, texts: Sequence[str]) -> dict[str, Tensor]:
-        """The vectors of those texts that are there."""
+        """The cached vectors of those texts that have any."""
         marks = ",".join("?" * len(texts))
         rows = database.execute(f"SELECT text, vectors FROM words WHERE text IN ({marks})", texts)
         return {
@@ -94,7 +97,7 @@ class CachedEncoder:
         }
 
     def _write(self, database: sqlite3.Connection, texts: Sequence[str], vectors: Sequence[Tensor]) -> None:
-        """Store texts that were missing; where another process was faster, its vectors stay."""
+        """Store vectors of missing texts; where another process was faster, its vectors are kept."""
         halves = [words.half() for words in vectors]
         if not all(half.isfinite().all() for half in halves):
             raise InputError("the text encoder gives numbers beyond the range of 16 bits; choose another one")

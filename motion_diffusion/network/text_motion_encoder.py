@@ -1,15 +1,20 @@
-"""A model of which words go with which motion: both become points on one sphere, near each other where they match.
+"""A joint embedding of texts and motions: both are mapped to unit vectors that are close where they match.
 
-It is what motions are judged by where the published evaluators cannot be had: retrieval of the right words for a motion
-(R-precision) and the distance between the distributions of real and of made motions (FID) need no more than such an
-embedding. As in TMR (Petrovich et al. 2023) two transformers are trained by contrast (van den Oord et al. 2018).
+It serves as evaluator where the published ones are not available: R-precision and FID need no more than such an
+embedding. As in TMR (Petrovich et al. 2023), two transformers are trained by contrastive learning (InfoNCE, van den
+Oord et al. 2018).
+
+A `FitScale`, stored as `fit.json` beside its config.json, holds the distribution of cosines of matching and of random
+pairs, and converts a cosine into a verdict.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +22,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from motion_diffusion import pretrained
+from motion_diffusion.atomic_io import atomic, read_json
+from motion_diffusion.body.features import encode
 from motion_diffusion.body.heading import to_origin
-from motion_diffusion.body.representation import Representation, encode
+from motion_diffusion.body.representation import Representation
+from motion_diffusion.errors import InputError
 from motion_diffusion.network.denoiser import (
     Block,
     Depth,
@@ -33,15 +41,14 @@ from motion_diffusion.network.denoiser import (
     sinusoids,
 )
 from motion_diffusion.network.text_encoders import text_encoder
-from motion_diffusion.network.text_fit_scale import FitScale, read_fit_scale
 
 
 @dataclass(frozen=True)
 class TextMotionEncoderConfig:
-    """Everything but the weights; stands in config.json."""
+    """Configuration of the model, stored in config.json."""
 
     features: tuple[str, ...] = ("root", "positions", "velocities")
-    """Groups of features that it looks at."""
+    """Groups of motion features used."""
     text: str = "static"
     text_dim: TextDim = 128
     width: Width = 192
@@ -50,10 +57,10 @@ class TextMotionEncoderConfig:
     heads: Heads = 4
     frames_per_token: FramesPerToken = 4
     embedding: Width = 64
-    """Dimensions of the sphere's space. Few, since a Fréchet distance needs many more motions than dimensions."""
+    """Dimension of the embedding. Small, since a Fréchet distance needs many more motions than dimensions."""
     dropout: Dropout = 0.1
     training: str = ""
-    """One line on what it was trained on."""
+    """One line on the training data."""
     licence: str = ""
 
     def __post_init__(self) -> None:
@@ -61,7 +68,7 @@ class TextMotionEncoderConfig:
 
 
 class TextMotionEncoder(nn.Module):
-    """Embeds texts and motions; `similarity` of their embeddings says how well they match."""
+    """Embeds texts and motions as unit vectors; the cosine of two embeddings measures how well they match."""
 
     def __init__(self, config: TextMotionEncoderConfig, representation: Representation):
         super().__init__()
@@ -77,19 +84,21 @@ class TextMotionEncoder(nn.Module):
         self.text = TextContext(config)
         self.of_text = nn.Linear(width, config.embedding)
         self.log_scale = nn.Parameter(torch.tensor(10.0).log())
-        """Logarithm of the inverse temperature of the contrast."""
+        """Logarithm of the inverse temperature of the contrastive loss."""
         self.scale: FitScale | None = None
-        """Which similarities mean that a motion fits its words, where that was measured."""
+        """Interpretation of cosines; None if it was not measured."""
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """(N, embedding) unit vectors of N sentences."""
+        """Embed N sentences: (N, embedding) unit vectors."""
         words, visible = self.words(texts)
         device = self.summary.device
         context, _ = self.text(words.to(device), visible.to(device))
         return F.normalize(self.of_text(context[:, 0]), dim=-1)
 
     def embed_motions(self, joints: Sequence[Tensor]) -> Tensor:
-        """(N, embedding) unit vectors of N motions (F, 22, 3) in metres at 20 frames a second, wherever they begin."""
+        """Embed N motions (F, 22, 3), in metres at 20 frames per second with any origin: (N, embedding) unit
+        vectors.
+        """
         device = self.summary.device
         lengths = torch.tensor([len(motion) for motion in joints], device=device)
         padded = pad_sequence([to_origin(motion.float()) for motion in joints], batch_first=True).to(device)
@@ -97,7 +106,7 @@ class TextMotionEncoder(nn.Module):
         return self.embed_features(self.representation.normalise(features), lengths)
 
     def embed_features(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The same from normalised features (N, F, D), of which so many frames count."""
+        """Embed normalised features (N, F, D) with (N,) valid frames: (N, embedding) unit vectors."""
         patch = self.config.frames_per_token
         frames = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
         x = F.pad(x * frames[..., None], (0, 0, 0, -x.shape[1] % patch))
@@ -119,17 +128,18 @@ class TextMotionEncoder(nn.Module):
         return pretrained.tensors_of(self.state_dict(), "weights", self.representation)
 
     def save(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
-        """Write config.json, model.safetensors and, if there is a scale, fit.json; weights in dtype, statistics in
-        float32."""
+        """Write config.json, model.safetensors and, with a scale, fit.json; weights in dtype, statistics in float32."""
         if self.scale is not None:
             self.scale.write(Path(folder))
         pretrained.write(Path(folder), self.config, self._tensors(), dtype)
 
     @staticmethod
     def load(name: str | Path) -> TextMotionEncoder:
-        """Load a shipped matcher by its name, or any by its directory; ready for use.
+        """Load a shipped model by name, or any by its directory, ready for use.
 
-        Raises FileNotFoundError if there is none, InputError if it is damaged.
+        Raises:
+            FileNotFoundError: if there is none.
+            InputError: if it is damaged.
         """
         folder = pretrained.find(name, "matchers")
         config = pretrained.read_config(folder, TextMotionEncoderConfig)
@@ -142,11 +152,90 @@ class TextMotionEncoder(nn.Module):
 
 
 def contrast(matcher: TextMotionEncoder, motions: Tensor, texts: Tensor, same: Tensor) -> Tensor:
-    """The loss of a batch: each motion shall pick out its words among all of the batch, and the words their motion.
+    """The contrastive loss of a batch: the mean cross-entropy of both retrieval directions (InfoNCE).
 
-    motions, texts: (B, D) embeddings; same: (B, B) bool, which texts are the same sentence and so equally right. The
-    mean of both directions' cross-entropies (InfoNCE).
+    Args:
+        matcher: the model, for its temperature.
+        motions: (B, D) embeddings.
+        texts: (B, D) embeddings.
+        same: (B, B) bool, which texts are the same sentence and hence equally correct.
     """
     logits = matcher.log_scale.exp().clamp(max=100) * motions @ texts.T
     wanted = same / same.sum(1, keepdim=True)
     return (F.cross_entropy(logits, wanted) + F.cross_entropy(logits.T, wanted)) / 2
+
+
+FIT = "fit.json"
+
+MAX_BYTES = 2**16
+
+SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+"""Probabilities of the stored quantiles."""
+
+REAL_BELOW, SHUFFLED_BELOW = 0.05, 0.9
+"""Probability of matching pairs to be below "well", and of random pairs to be below "hardly"."""
+
+Verdict = Literal["well", "partly", "hardly"]
+
+SENTENCES: dict[Verdict, str] = {
+    "well": "the motion fits its words well, as real motions do",
+    "partly": "the motion fits its words partly: better than other words would, not as well as a real motion",
+    "hardly": "the motion hardly fits its words: those of another motion would fit as well",
+}
+
+
+@dataclass(frozen=True)
+class FitScale:
+    """Quantiles, at `SHARES`, of the cosines of held-out motions with their own and with other sentences."""
+
+    pairs: int
+    real: tuple[float, ...]
+    shuffled: tuple[float, ...]
+    version: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        if not len(self.real) == len(self.shuffled) == len(SHARES):
+            raise ValueError(f"should have {len(SHARES)} numbers each as real and as shuffled")
+
+    @staticmethod
+    def of(similar: Tensor, same: Tensor) -> FitScale:
+        """Measure the quantiles.
+
+        Args:
+            similar: (N, N) cosines of N motions with N sentences, their own on the diagonal.
+            same: (N, N) bool, which sentences are the same.
+        """
+        shares = torch.tensor(SHARES, device=similar.device)
+        real, shuffled = (pairs.float().quantile(shares).tolist() for pairs in (similar.diag(), similar[~same]))
+        return FitScale(
+            len(similar), tuple(round(value, 4) for value in real), tuple(round(value, 4) for value in shuffled)
+        )
+
+    @property
+    def well(self) -> float:
+        """Cosine from which a motion fits its text well."""
+        return self.real[SHARES.index(REAL_BELOW)]
+
+    @property
+    def hardly(self) -> float:
+        """Cosine below which a motion hardly fits its text."""
+        return min(self.shuffled[SHARES.index(SHUFFLED_BELOW)], self.well)
+
+    def verdict(self, similarity: float) -> Verdict:
+        """How well a motion fits its text, from their cosine."""
+        return "well" if similarity >= self.well else "hardly" if similarity < self.hardly else "partly"
+
+    def write(self, folder: Path) -> None:
+        """Write fit.json into the model's directory."""
+        with atomic(folder / FIT) as path:
+            path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def read_fit_scale(folder: Path) -> FitScale | None:
+    """Read fit.json of a model's directory; None if it has none. InputError if it is damaged."""
+    path, remedy = folder / FIT, "remove it, or make it again with python -m train.fit_scale"
+    if not path.is_file():
+        return None
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise InputError(f"{path} has {size:,} bytes, more than {MAX_BYTES:,}; {remedy}")
+    return read_json(path, FitScale, remedy)

@@ -1,12 +1,13 @@
-"""The actions, styles and words that a model was trained on, in `known.json` beside its config.json.
+"""The actions, styles and words that a model was trained on, stored as `known.json` beside its config.json.
 
-It is written from the training clips by the command that trains (`data_loaders.known_actions`). A model without the
-file works like any other, and nothing is said about its prompts.
+The training command writes the file from the training clips. Models without it work as usual, and their prompts are not
+checked.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,14 +19,15 @@ from motion_diffusion.errors import InputError
 KNOWN = "known.json"
 
 MAX_BYTES = 2**20
-"""Size of the file; that of 150 actions has 90 kB."""
+"""Maximum size of the file; with 150 actions it has 90 kB."""
+
 MAX_STYLES = 4
-"""That a table names of an action."""
+"""Maximum number of styles listed per action in a table."""
 
 
 @dataclass(frozen=True)
 class KnownStyle:
-    """A style of an action, "elderly", and its hours."""
+    """A style of an action, e.g. "elderly", and the hours of it in the training clips."""
 
     name: str
     hours: float
@@ -33,36 +35,36 @@ class KnownStyle:
 
 @dataclass(frozen=True)
 class KnownAction:
-    """An action that was trained on."""
+    """An action in the training clips."""
 
     name: str
-    """In words: "raise up both hands"."""
+    """For example "raise up both hands"."""
     hours: float
-    """Of the training clips, mirrored copies not counted."""
+    """Hours of training clips, without mirrored copies."""
     example: str
-    """A sentence that asks for it."""
+    """A prompt for the action."""
     phrases: tuple[str, ...] = ()
-    """Words that follow "a person"."""
+    """Phrases that follow "a person"."""
     styles: tuple[KnownStyle, ...] = ()
 
 
 @dataclass(frozen=True)
 class Known:
-    """Everything that a model was trained on, in words."""
+    """All actions and words that a model was trained on."""
 
     actions: tuple[KnownAction, ...]
-    """The longest first."""
+    """Sorted by hours, descending."""
     words: tuple[str, ...]
-    """Of the captions, in alphabetical order."""
+    """Words of the captions, sorted."""
     version: Literal[1] = 1
 
     @property
     def hours(self) -> float:
-        """Of all actions."""
+        """Hours of all actions."""
         return sum(action.hours for action in self.actions)
 
     def table(self) -> str:
-        """A row for each action, in Markdown: minutes, an example, and the styles with their minutes."""
+        """A Markdown table of the actions: minutes, an example, and styles with their minutes."""
         head = ("action", "minutes", "for example", "styles, minutes of each")
         actions = [
             (action.name, f"{60 * action.hours:.1f}", action.example, in_words(action.styles))
@@ -81,7 +83,7 @@ class Known:
 
 
 def in_words(styles: Sequence[KnownStyle]) -> str:
-    """Styles with their minutes in one line, the commonest; empty if there are none."""
+    """The most frequent styles with their minutes, in one line; empty without any."""
     some = [f"{style.name} {60 * style.hours:.1f}" for style in styles[:MAX_STYLES]]
     if more := len(styles) - len(some):
         some.append(f"and {more} more")
@@ -89,10 +91,15 @@ def in_words(styles: Sequence[KnownStyle]) -> str:
 
 
 def read_known(folder: Path) -> Known | None:
-    """The known.json of a model's directory; None if it has none. InputError for one that is damaged."""
+    """Read known.json of a model's directory; None if it has none. InputError if it is damaged."""
     path, remedy = folder / KNOWN, "remove it, or make it again with python -m data_loaders known"
     if not path.is_file():
         return None
     if (size := path.stat().st_size) > MAX_BYTES:
         raise InputError(f"{path} has {size / 2**20:.1f} MB, more than {MAX_BYTES // 2**20}; {remedy}")
     return read_json(path, Known, remedy)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case, without digits: "T-pose" is "t" and "pose"."""
+    return re.findall(r"[^\W\d_]+", text.lower().replace("'s", ""))

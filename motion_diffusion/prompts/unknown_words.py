@@ -1,16 +1,16 @@
-"""The words of a prompt that are unlike anything a model was trained on.
+"""Detect words of a prompt that are unlike anything a model was trained on.
 
-A word is known if a caption has it in any form, or if it leaves open what is done (assets/captions/everyday.txt). One
-that says what is done (assets/captions/meanings.txt) is also known if a caption has a word of the same meaning; any
-other one if it is a misspelling of a known word, or if its vector has nearly the direction of one that captions have:
-a cosine of `ALIKE` or more. Everyday words that together say what is done, such as "stands up", are known if a phrase
-has them together (assets/captions/combinations.txt).
+A word is known if a caption has it in any form, or if it does not describe an action (assets/captions/everyday.txt). A
+word that does (assets/captions/meanings.txt) is also known if a caption has a word of the same meaning. Any other word
+is known if it is a misspelling of a known word, or if the cosine of its vector with that of a known word is at least
+`ALIKE`. Everyday words that describe an action together, such as "stands up", are known if a phrase of the captions
+combines them (assets/captions/combinations.txt).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
@@ -21,41 +21,46 @@ from torch import Tensor
 
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.network.text_encoders import StaticEmbedding, text_encoder
-from motion_diffusion.prompts.known_actions import Known
-from motion_diffusion.prompts.words import forms, words_of
+from motion_diffusion.prompts.known_actions import Known, words_of
 
 EVERYDAY = ASSETS / "captions" / "everyday.txt"
+
 MEANINGS = ASSETS / "captions" / "meanings.txt"
+
 COMBINATIONS = ASSETS / "captions" / "combinations.txt"
 
 ALIKE = 0.55
 """Cosine to a known word from which a word counts as known."""
+
 SHORT = 4
-"""Letters from which a word that is in no list says anything."""
+"""Minimum letters of a word that is in no list to be checked."""
+
 MISSPELT, MISSPELT_SHORT = 0.8, 0.75
-"""Share of letters in common from which a word that the text encoder does not have is a misspelling; the second for
-words of up to five letters, one of which may be wrong."""
+"""Similarity (difflib ratio) from which a word that the text encoder lacks counts as a misspelling; the second for
+words of up to five letters, one of which may be wrong.
+"""
 
 NEAREST, NAMED = 2, 4
-"""Phrases, and words, that a warning names."""
+"""Maximum phrases, and words, named in a warning."""
+
 JUDGED = 64
-"""Words of a prompt that are looked at; text encoders read about as many."""
+"""Maximum words of a prompt that are checked; text encoders read about as many."""
 
 _BETWEEN = re.compile(r"[,.;:!?]|\b(?:and|then|before|after|while|but|afterwards)\b")
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """What of a prompt was not learned."""
+    """The unknown part of a prompt."""
 
     words: tuple[str, ...]
-    """In the prompt's own words: "cartwheel", "stands up"."""
+    """As they appear in the prompt: "cartwheel", "stands up"."""
     nearest: tuple[str, ...]
-    """Phrases that were learned, nearest first."""
+    """The most similar known phrases, nearest first."""
 
     @property
     def warning(self) -> str:
-        """In one line."""
+        """A one-line warning."""
         some = " or ".join(f'"{word}"' for word in self.words[:NAMED])
         near = ", ".join(f'"{phrase}"' for phrase in self.nearest)
         return f"nothing like {some} was learned; nearest: {near}"
@@ -63,13 +68,13 @@ class Unknown:
 
 @dataclass(frozen=True)
 class _Combination:
-    """Groups of plain forms, of each of which a clause has one; and those that it has none of."""
+    """Groups of base forms: a clause matches if it has a word of each group and none of `without`."""
 
     groups: tuple[frozenset[str], ...]
     without: frozenset[str]
 
     def found(self, clause: Sequence[str]) -> list[str]:
-        """The words of a clause that make the combination; none if it does not."""
+        """The matching words of a clause; empty if it does not match."""
         plain = [set(forms(word)) for word in clause]
         if any(each & self.without for each in plain):
             return []
@@ -83,7 +88,7 @@ class _Combination:
 
 
 def unknown_in(text: str, known: Known) -> Unknown | None:
-    """What of a prompt is unlike everything that was learned; None if nothing is."""
+    """The part of a prompt that is unlike everything learned; None if there is none."""
     vocabulary = _vocabulary(known)
     text = " ".join(text.split()[:JUDGED])
     strange = [word for word in dict.fromkeys(words_of(text)) if not vocabulary.has(word)]
@@ -96,7 +101,7 @@ def unknown_in(text: str, known: Known) -> Unknown | None:
 
 
 class _Vocabulary:
-    """What is known, ready to be asked."""
+    """Precomputed forms and vectors of everything known."""
 
     def __init__(self, known: Known):
         self.common = _everyday()
@@ -112,7 +117,7 @@ class _Vocabulary:
         self.together = {c for c in _combinations() if any(c.found(clause) for clause in clauses)}
 
     def likeness(self, word: str) -> float:
-        """1 for a word that is known as it is, else the largest cosine to one that is."""
+        """1 for a known word, otherwise its largest cosine to a known word."""
         if self.common & (plain := set(forms(word))) or self.learned & plain:
             return 1.0
         if meanings := [line for line in _meanings() if plain & line]:
@@ -125,7 +130,7 @@ class _Vocabulary:
         return float((self.directions @ _directions([word])[0]).max()) if self.content else 0.0
 
     def _is_joined(self, word: str) -> bool:
-        """Whether two known words make it: "sidekick", "downstairs"."""
+        """Whether a word is composed of two known words: "sidekick", "downstairs"."""
         places = range(SHORT - 1, len(word) - SHORT + 2)
         known = self.common | self.learned
         return any(word[:i] in known and known & set(forms(word[i:])) for i in places)
@@ -135,12 +140,12 @@ class _Vocabulary:
         return self.likeness(word) >= ALIKE
 
     def strange_together(self, text: str) -> list[str]:
-        """Combinations of everyday words that no phrase has."""
+        """Combinations of everyday words that no known phrase has."""
         found = [c.found(clause) for clause in _clauses(text) for c in _combinations() if c not in self.together]
         return list(dict.fromkeys(" ".join(words) for words in found if words))
 
     def nearest(self, text: str, strange: Sequence[str]) -> tuple[str, ...]:
-        """Phrases of different actions that are most like a text, its strange words counting twice."""
+        """Known phrases of different actions that are most similar to a text, whose unknown words count twice."""
         if not self.phrases:
             return ()
         like = (self.places @ _directions([" ".join([text, *strange])])[0]).tolist()
@@ -163,7 +168,7 @@ def _clauses(text: str) -> list[list[str]]:
 
 
 def _directions(texts: Sequence[str]) -> Tensor:
-    """(N, 128) unit vectors of the sums of words' vectors."""
+    """(N, 128) normalised sums of word vectors."""
     vectors, _ = _encoder()(texts)
     return F.normalize(vectors.sum(1), dim=-1)
 
@@ -175,7 +180,7 @@ def _encoder() -> StaticEmbedding:
 
 
 def _is_whole(word: str) -> bool:
-    """Whether the encoder has a word as one piece, so that it is no misspelling."""
+    """Whether the text encoder has a word as one piece, so that it is not a misspelling."""
     _, visible = _encoder()([word])
     return int(visible.sum()) == 1
 
@@ -202,3 +207,36 @@ def _combinations() -> tuple[_Combination, ...]:
         without = [frozenset(cell[1:].split("|")) for cell in row if cell.startswith("-")]
         result.append(_Combination(tuple(groups), frozenset().union(*without)))
     return tuple(result)
+
+
+_ENDINGS = (
+    ("ies", "y"), ("ied", "y"), ("es", ""), ("s", ""), ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("er", ""),
+    ("er", "e"), ("est", ""), ("ly", ""), ("ily", "y"), ("wards", "ward"), ("ation", "ate"),
+    ("ion", ""), ("ion", "e"), ("ness", ""), ("ful", ""), ("less", ""),
+)  # fmt: skip
+"""Endings of English words, and their replacement in the base form."""
+
+_IRREGULAR = dict(
+    pair.split("/")
+    for pair in (
+        "ran/run went/go gone/go came/come sat/sit stood/stand lay/lie lain/lie lying/lie laid/lay threw/throw "
+        "thrown/throw took/take taken/take knelt/kneel fell/fall fallen/fall kept/keep held/hold swung/swing "
+        "hung/hang bent/bend made/make gave/give given/give got/get began/begin begun/begin struck/strike "
+        "leapt/leap leant/lean slid/slide spun/spin swam/swim rose/rise risen/rise shook/shake caught/catch "
+        "fought/fight drank/drink did/do done/do feet/foot men/man women/woman children/child knives/knife"
+    ).split()
+)
+"""Irregular forms and their base forms."""
+
+
+def forms(word: str) -> Iterator[str]:
+    """The word and its possible base forms: "waves", "wave", "wav"."""
+    yield word
+    if word in _IRREGULAR:
+        yield _IRREGULAR[word]
+    for ending, instead in _ENDINGS:
+        stem = word.removesuffix(ending)
+        if stem != word and len(stem) > 1:
+            yield stem + instead
+            if not instead and len(stem) > 3 and stem[-1] == stem[-2]:  # "jogging"
+                yield stem[:-1]

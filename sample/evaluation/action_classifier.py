@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from motion_diffusion.body.features import LAYOUT, encode
 from motion_diffusion.body.heading import to_origin
-from motion_diffusion.body.representation import LAYOUT, encode
 
 _GROUPS = ("root", "positions", "velocities")
 

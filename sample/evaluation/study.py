@@ -19,10 +19,9 @@ from tqdm.auto import tqdm
 
 from data_loaders.clip import Clip
 from guidance.compose import METHODS, parse_methods
-from motion_diffusion.atomic_io import check_place
+from motion_diffusion.atomic_io import check_place, locked
 from motion_diffusion.body.skeleton import FPS, KEY_JOINTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.locks import locked
 from motion_diffusion.model import MotionModel
 from motion_diffusion.option_ranges import Range, check_ranges
 from sample.evaluation.action_classifier import ActionClassifier
@@ -30,7 +29,7 @@ from sample.evaluation.study_rows import REAL, Cell, Row, Rows, key_of
 from sample.evaluation.study_table import ERROR, OFF, Line, as_text, write_tables
 from sample.evaluation.trials import MotionCount, Setup, Trial, draw, figures, make, of_split, train_action_classifier
 from sample.generate import Settings, check_settings
-from visualize.plots.drawing import draw as draw_figures
+from visualize.plots.registry import draw as draw_figures
 
 VERSION = 2
 """Of what is measured and how; part of every row's key."""

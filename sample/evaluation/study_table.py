@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from guidance.analysis.output import columns
 from guidance.analysis.runs import confidence, ratio
+from guidance.analysis.table import columns
 from motion_diffusion.atomic_io import atomic
 from sample.evaluation.study_rows import Cell, Row
 from sample.evaluation.trials import BONE_RANGE

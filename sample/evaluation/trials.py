@@ -18,7 +18,8 @@ from data_loaders.caption_dataset import Passage, passages
 from data_loaders.captions import is_labelled, motion_facts, true_caption
 from data_loaders.clip import Caption, Clip, Split
 from data_loaders.datasets import DatasetName, load_clips
-from guidance.goals.goal_set import GoalSet, Pose
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.poses import Pose
 from motion_diffusion.body.body_fit import fit_frames
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.body.motion_metrics import (

@@ -14,7 +14,7 @@ from data_loaders.clip import Caption
 from data_loaders.datasets import load_clips
 from data_loaders.humanml3d.dataset import UNUSABLE, humanml3d
 from data_loaders.procedural.walks import ProceduralWalks
-from motion_diffusion.body.representation import LAYOUT, encode, to_relative
+from motion_diffusion.body.features import LAYOUT, encode, to_relative
 from motion_diffusion.errors import InputError
 from tests.data_loaders.t2m_writer import HUMANML3D_FACE, TEXT, write_folder
 

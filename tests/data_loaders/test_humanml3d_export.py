@@ -15,9 +15,8 @@ from data_loaders.humanml3d.dataset import humanml3d
 from data_loaders.humanml3d.export import JOURNAL, humanml3d_features, write_humanml3d
 from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.source import Source
-from motion_diffusion.atomic_io import MARK
+from motion_diffusion.atomic_io import MARK, locked
 from motion_diffusion.errors import InputError
-from motion_diffusion.locks import locked
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test", "train", "train", "test")
 

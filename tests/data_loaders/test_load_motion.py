@@ -14,10 +14,10 @@ from data_loaders.amass import Amass
 from data_loaders.bandai import read_clip
 from data_loaders.ground_alignment import standing_height
 from data_loaders.load_motion import read_motion
-from motion_diffusion.body.body_fit import LIMITS
+from motion_diffusion.body.features import encode, to_relative
 from motion_diffusion.body.heading import heading, to_origin, turn
+from motion_diffusion.body.joint_angles import HINGE_LIMITS
 from motion_diffusion.body.motion import Motion
-from motion_diffusion.body.representation import encode, to_relative
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import turned
 from motion_diffusion.body.skeleton import FPS, JOINTS, forward_kinematics
@@ -102,7 +102,9 @@ def test_bvh_files_of_any_skeleton(tmp_path, elsewhere, name):
 def test_bvh_files_of_ours_keep_their_rotations(tmp_path, elsewhere, unit):
     """Also where points do not tell them: a straight arm that twists, a hand that is turned."""
     turns = Motion(elsewhere).rotations.double()
-    turns[:, JOINTS.index("left_elbow")] = turned(torch.tensor([0.0, LIMITS[JOINTS.index("left_elbow")], 0.0]).double())
+    turns[:, JOINTS.index("left_elbow")] = turned(
+        torch.tensor([0.0, HINGE_LIMITS[JOINTS.index("left_elbow")], 0.0]).double()
+    )
     turns[:, JOINTS.index("right_wrist")] = turned(torch.linspace(0, 1, len(turns)).double()[:, None] * torch.eye(3)[0])
     motion = Motion.of(Rig(turns, elsewhere[:, 0].double(), FPS))
     export(motion, tmp_path / "a.bvh", unit=unit)

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from guidance.goals.goal_set import GoalSet, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet
 from guidance.goals.observation import Observation
+from guidance.goals.positions import Joint, Waypoint
 from guidance.protocol import GuidanceProblem
 from guidance.windows import Independent
-from motion_diffusion.body.representation import encode
+from motion_diffusion.body.features import encode
 from motion_diffusion.diffusion.samplers import estimate_from_x0
 from motion_diffusion.diffusion.schedule import cosine
 from motion_diffusion.model import MotionModel
@@ -63,5 +64,5 @@ def make_task(make_model):
 
 
 def missed(joints, goals: Observation) -> float:
-    """The largest distance in metres from what is observed."""
+    """The largest distance in metres from the observation."""
     return (joints - goals.values)[goals.mask].abs().max().item()

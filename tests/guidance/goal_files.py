@@ -5,7 +5,8 @@ import math
 
 from hypothesis import strategies as st
 
-from guidance.goals.goal_set import KINDS, SCHEMA
+from guidance.goals.goal_file import SCHEMA
+from guidance.goals.goal_set import KINDS
 from motion_diffusion.body.skeleton import JOINTS
 
 FILES = sorted(path for path in SCHEMA.parent.glob("*.json") if path != SCHEMA)

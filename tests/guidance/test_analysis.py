@@ -1,4 +1,4 @@
-"""The analysis says what is so: closed forms, identities that hold to the last digit, and commands that leave files."""
+"""Analyses against closed forms and exact identities; commands and the files they write."""
 
 import csv
 import dataclasses
@@ -10,15 +10,16 @@ import torch
 
 import guidance.__main__ as command
 from guidance.analysis.evolution import evolution
-from guidance.analysis.exact import gaussian_survival
+from guidance.analysis.exact_denoiser import gaussian_survival
 from guidance.analysis.hook import hook
-from guidance.analysis.output import Result
 from guidance.analysis.page import write_page
 from guidance.analysis.runs import Chain, alike, confidence, ratio
 from guidance.analysis.share import crossing, share, shares
 from guidance.analysis.survival import answering, exact, frozen, kept_when_frozen
+from guidance.analysis.table import Result
 from guidance.analysis.undoing import ledger, undoing
-from guidance.goals.goal_set import GoalSet, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Joint, Waypoint
 from motion_diffusion.diffusion.prediction import PREDICTIONS
 from motion_diffusion.diffusion.samplers import Estimate, ancestral, estimate_from_x0
 from motion_diffusion.diffusion.schedule import SCHEDULES, cosine
@@ -63,7 +64,7 @@ def make_chain(make_root_model):
         (999, 0.0016, 0.0316, 0.0469, 31.59, 0.4997),
     ],
 )
-def test_shares_of_gmd(index, c0, cx, x0_share, ce, eps_share):
+def test_coefficients_match_gmd(index, c0, cx, x0_share, ce, eps_share):
     """The coefficients of GMD's cosine schedule, whose index 0 is t = 1, to the digits given."""
     row = shares(cosine(1000), [index + 1, index])[0]
     assert row["x0_cy"] == pytest.approx(c0, abs=5.1e-5)
@@ -74,7 +75,7 @@ def test_shares_of_gmd(index, c0, cx, x0_share, ce, eps_share):
 
 
 @pytest.mark.parametrize("name", ["cosine", "linear"])
-def test_crossings_are_where_they_must_be(name):
+def test_crossings_match_closed_forms(name):
     schedule = SCHEDULES[name](1000)
     rows = shares(schedule, schedule.times(1000))
     t = crossing(rows, "x0_cy", "eps_cy")
@@ -86,7 +87,7 @@ def test_crossings_are_where_they_must_be(name):
     assert crossing(rows, "mu_cy", "v_cy") is None
 
 
-def test_weighted_share_is_measured_on_data():
+def test_weighted_share_matches_samples():
     """Closed form against samples of data of standard deviation 2, where sizes matter."""
     schedule, generator = cosine(1000), torch.Generator().manual_seed(0)
     row = shares(schedule, [600, 580], std=2.0)[0]
@@ -99,7 +100,7 @@ def test_weighted_share_is_measured_on_data():
         assert row[f"{name}_weighted"] == pytest.approx((of_y / (of_x + of_y)).item(), rel=0.01)
 
 
-def test_share_leaves_out_what_is_not_defined():
+def test_share_omits_undefined_types():
     result = share(SCHEDULES["rectified"](100), 10)
     assert {"x0_cy", "v_cy", "velocity_cy"} <= result.rows[0].keys()
     assert "eps_cy" not in result.rows[0]
@@ -110,7 +111,7 @@ def test_share_leaves_out_what_is_not_defined():
 # ---- hook
 
 
-def test_only_a_touched_x0_moves_the_mean():
+def test_only_a_changed_x0_moves_the_mean():
     rows = hook(cosine(1000), 20, 0.1).rows
     assert max(row["untouched"] for row in rows) < 1e-10
     eps = [row for row in rows if row["prediction"] == "eps"]
@@ -122,7 +123,7 @@ def test_only_a_touched_x0_moves_the_mean():
 # ---- survival
 
 
-def test_frozen_networks_keep_what_the_closed_form_says():
+def test_frozen_survival_in_closed_form():
     schedule = cosine(1000)
     times = list(range(500, 19, -1))
     a = schedule.alpha**2
@@ -139,7 +140,7 @@ def _x0(a, s, v):
     return float((a[s] / a[v]).sqrt() * (1 - a[v]) / (1 - a[s]))
 
 
-def test_exact_networks_all_keep_the_same():
+def test_exact_survival_is_the_same_for_all_types():
     result = exact(cosine(1000), 40)
     groups: dict = {}
     for row in result.rows:
@@ -148,7 +149,7 @@ def test_exact_networks_all_keep_the_same():
     assert max(max(kept) for kept in groups.values()) > 0.9  # late pushes stay
 
 
-def test_gaussian_survival_is_what_sampling_keeps():
+def test_gaussian_survival_matches_sampling():
     generator = torch.Generator().manual_seed(0)
     root = torch.randn(5, 5, generator=generator, dtype=torch.float64)
     covariance, schedule, times = root @ root.T, cosine(1000), [1000, 700, 400, 100, 0]
@@ -171,8 +172,8 @@ def test_gaussian_survival_is_what_sampling_keeps():
 
 
 @pytest.mark.parametrize(("prediction", "kept"), [("x0", 0.0), ("eps", 1.0)])
-def test_real_runs_of_a_frozen_network_keep_what_arithmetic_keeps(make_chain, prediction, kept):
-    """A network that never changes its answer: nothing is left of a push with x0, everything with ε."""
+def test_answering_with_a_constant_network(make_chain, prediction, kept):
+    """With a network of constant output nothing remains of a push for x0, everything for ε."""
     chain = make_chain(prediction)
     answer = torch.zeros_like(chain.z[0])
     schedule = chain.model.schedule
@@ -192,7 +193,7 @@ def test_real_runs_of_a_frozen_network_keep_what_arithmetic_keeps(make_chain, pr
         assert row["by_network"] == pytest.approx(row["kept"] - row["by_arithmetic"], abs=1e-9)
 
 
-def test_runs_with_one_noise_are_one_run(make_chain):
+def test_runs_are_reproducible(make_chain):
     chain = make_chain("v")
     first, again = chain.run(), chain.run()
     assert torch.equal(first.final, again.final)
@@ -205,7 +206,7 @@ def test_runs_with_one_noise_are_one_run(make_chain):
 
 @pytest.mark.parametrize("method", ["classifier", "imputation", "classifier+imputation"])
 @pytest.mark.parametrize("prediction", ["x0", "eps"])
-def test_pushes_less_what_was_taken_back_is_what_is_left(method, prediction):
+def test_ledger_balances(method, prediction):
     model = MotionModel.load(f"root-{prediction}")
     chain = Chain.of(model, ["a person walks", "a person runs"], range(2), frames=32, steps=8, text_scale=1.0)
     plain = chain.run()
@@ -218,7 +219,7 @@ def test_pushes_less_what_was_taken_back_is_what_is_left(method, prediction):
     assert nothing.push.abs().max() == nothing.back.abs().max() == nothing.left.abs().max() == 0
 
 
-def test_shares_of_the_ledger_are_of_its_metres(make_chain):
+def test_undoing_shares_match_the_ledger(make_chain):
     rows = undoing([make_chain("x0"), make_chain("eps")], GOALS, "classifier", 100.0).rows
     for prediction in ("x0", "eps"):
         *steps, end = (row for row in rows if row["prediction"] == prediction)
@@ -230,7 +231,7 @@ def test_shares_of_the_ledger_are_of_its_metres(make_chain):
             assert row["way"] == pytest.approx((row["steered_m"] + row["push_m"]) / row["wanted_m"], rel=1e-5)
 
 
-def test_undoing_needs_something_to_undo(make_chain):
+def test_undoing_without_guidance_is_refused(make_chain):
     chain = make_chain()
     with pytest.raises(InputError, match="pushes nothing"):
         undoing([chain], GOALS, "none", 1.0)
@@ -244,7 +245,7 @@ def test_undoing_needs_something_to_undo(make_chain):
 # ---- evolution
 
 
-def test_evolution_says_where_the_path_was_and_how_far_from_the_goals(make_chain):
+def test_evolution_rows_contain_paths_and_distances(make_chain):
     chain = make_chain("v")
     rows = evolution([chain], GOALS, "none", 1.0, drawn=3).rows
     ways = [row for row in rows if "frame" in row]
@@ -262,7 +263,7 @@ def test_evolution_says_where_the_path_was_and_how_far_from_the_goals(make_chain
 # ---- what they share
 
 
-def test_confidence_and_ratio_against_many_draws():
+def test_intervals_have_their_coverage():
     """The half-widths cover the truth in about 95 % of 2,000 experiments."""
     g = torch.Generator().manual_seed(0)
     whole = 2 + torch.randn(2000, 40, generator=g, dtype=torch.float64)
@@ -272,14 +273,14 @@ def test_confidence_and_ratio_against_many_draws():
     assert confidence(whole[0, :1])[1] == ratio(part[0, :1], whole[0, :1])[1] == 0
 
 
-def test_only_like_models_are_compared(make_root_model, make_model):
+def test_different_models_are_refused(make_root_model, make_model):
     with pytest.raises(InputError, match="compare models of the same features"):
         alike([make_root_model(), make_model()])
     with pytest.raises(InputError, match="no model"):
         alike([])
 
 
-def test_a_page_is_renewed_whole_or_not_at_all(tmp_path):
+def test_write_page_is_atomic(tmp_path):
     result = Result("share", [{"t": 1, "value": 0.5}], "half\na table\nof two rows")
     page = tmp_path / "page.md"
     page.write_text("words\n<!-- share -->\nold\n<!-- /share -->\nmore words\n")
@@ -341,7 +342,7 @@ MODELS = ("--models", "a", "b", "--seeds", 1, "--steps", 4, "--seconds", 6)
         ("compare", MODELS, ["compare"], "compare (classifier, 4 motions a model, 4 steps)"),
     ],
 )
-def test_a_verb_leaves_figures_and_numbers(analyse, tmp_path, capsys, verb, arguments, names, words):
+def test_verbs_write_figures_and_tables(analyse, tmp_path, capsys, verb, arguments, names, words):
     analyse(verb, *arguments, "--out", "o")
     assert words in capsys.readouterr().out
     assert {p.name for p in (tmp_path / "o").iterdir()} == {f"{n}.{e}" for n in names for e in ("png", "svg", "csv")}
@@ -378,7 +379,7 @@ def test_a_verb_leaves_figures_and_numbers(analyse, tmp_path, capsys, verb, argu
         (("evolution", "--models", "a", "--goals", "nowhere.json"), "no goal file nowhere.json"),
     ],
 )
-def test_bad_input_is_told_in_a_line(analyse, tmp_path, capsys, arguments, words):
+def test_invalid_input_is_refused_in_one_line(analyse, tmp_path, capsys, arguments, words):
     with pytest.raises(SystemExit, match="2"):
         analyse(*arguments, "--out", "o")
     error = capsys.readouterr().err
@@ -387,7 +388,7 @@ def test_bad_input_is_told_in_a_line(analyse, tmp_path, capsys, arguments, words
     assert not (tmp_path / "o").exists()
 
 
-def test_a_place_that_takes_no_files_is_known_before_anything_is_sampled(analyse, capsys):
+def test_unwritable_output_is_refused_before_sampling(analyse, capsys):
     with pytest.raises(SystemExit, match="2"):
         analyse("undoing", *MODELS, "--out", "a/config.json")
     assert capsys.readouterr().err == (

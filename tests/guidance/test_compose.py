@@ -7,7 +7,8 @@ import torch
 
 from guidance.classifier import Classifier
 from guidance.compose import ComposedGuidance, MethodOptions, parse_methods
-from guidance.goals.goal_set import GoalSet, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Joint, Waypoint
 from guidance.imputation import Imputation
 from guidance.noise_optimization import NoiseOptimization
 from guidance.projection import Projection

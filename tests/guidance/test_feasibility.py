@@ -1,4 +1,4 @@
-"""What people cannot do is said once, with the goals, a number and the limit; what captured motion does is not."""
+"""Infeasible goals are reported once, with the goals, a number and the limit; captured motion is feasible."""
 
 import math
 import re
@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from guidance.goals.feasibility import feasibility, reach
-from guidance.goals.goal_set import GoalSet, Heading, Joint, Obstacle, PathGoal, Pose, Relation, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.heading import Heading
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.poses import Pose
+from guidance.goals.positions import Joint, PathGoal, Waypoint
+from guidance.goals.relations import Relation
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
 
@@ -70,13 +75,13 @@ def lines(*goals):
         ),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line(goals, said):
+def test_infeasible_goals_are_reported_in_one_line(goals, said):
     (line,) = lines(*goals)
     assert re.match(said, line)
     assert "\n" not in line
 
 
-def test_what_can_be_is_not_said(walks):
+def test_captured_motion_is_feasible(walks):
     assert lines() == []
     for walk in walks[:10]:
         pose = Pose.of(walk[:F], 0)
@@ -90,7 +95,7 @@ def test_what_can_be_is_not_said(walks):
     assert lines(Obstacle(shape="circle", center=(0, 0), radius=0.5, start=1), Waypoint(time=2, x=2, z=2)) == []
 
 
-def test_reach_is_the_bones_stretched_out():
+def test_reach_is_the_sum_of_bones():
     wrist, other = JOINTS.index("left_wrist"), JOINTS.index("right_wrist")
     assert reach(wrist) == pytest.approx(1.128, abs=1e-3)
     assert reach(wrist, other) == pytest.approx(2 * (0.268 + 0.26 + 0.1273 + 0.1404))
@@ -98,7 +103,7 @@ def test_reach_is_the_bones_stretched_out():
     assert all(math.isfinite(reach(a, b)) and reach(a, b) == reach(b, a) for a in range(22) for b in range(22))
 
 
-def test_goals_beyond_the_end_are_an_error():
+def test_goals_beyond_the_end_are_refused():
     with pytest.raises(InputError, match="goal 1"):
         feasibility(GoalSet(goals=[Waypoint(time=9, x=0, z=0)]), F)
     assert torch.equal(GoalSet().observe(3).mask, torch.zeros(3, 22, 3, dtype=torch.bool))

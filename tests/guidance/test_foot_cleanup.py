@@ -1,4 +1,4 @@
-"""Clean-up: feet that stand keep still, bones have their lengths, goals stay exact, and all else stays as it was."""
+"""Clean-up: feet in contact keep still, bone lengths are constant, goals stay exact, and all else is unchanged."""
 
 import dataclasses
 import json
@@ -8,11 +8,13 @@ import torch
 
 from guidance import foot_cleanup
 from guidance.foot_cleanup import FLOATING, STANDING
-from guidance.goals.goal_set import Contact, GoalSet, Joint, Loop, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Joint, Waypoint
+from guidance.goals.relations import Contact, Loop
 from motion_diffusion.body.foot_contacts import detect_contacts
 from motion_diffusion.body.heading import gaussian
-from motion_diffusion.body.motion_metrics import TOES, foot_skating_ratio, joint_jitter
-from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS, forward_kinematics
+from motion_diffusion.body.motion_metrics import foot_skating_ratio, joint_jitter
+from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS, TOES, forward_kinematics
 from motion_diffusion.model import MotionModel
 from sample.generate import generate
 
@@ -40,7 +42,9 @@ def ease(count):
 
 
 def spoilt(walk, seed, *, slide=0.18, longer=0.01):
-    """A walk whose feet slide by `slide` m while they stand and come back in the air, its bones changing smoothly."""
+    """A walk whose feet slide by `slide` m during contacts and return in the air, with bone lengths that change
+    smoothly.
+    """
     generator = torch.Generator().manual_seed(seed)
     joints = walk.double().clone()
     stands = [stand for stand in detect_contacts(joints) if stand.joint in TOES and stand.end - stand.start > 5]
@@ -64,7 +68,7 @@ def spoilt(walk, seed, *, slide=0.18, longer=0.01):
 
 
 def standing(frames=60):
-    """A body that stands upright, feet flat, knees bent a little."""
+    """An upright body with flat feet and slightly bent knees."""
     turn = torch.eye(3, dtype=torch.float64).repeat(frames, len(JOINTS), 1, 1)
     for hip, knee in ((1, 4), (2, 5)):
         for joint, angle in ((hip, -0.3), (knee, 0.3)):
@@ -88,7 +92,7 @@ def test_clean_walk_hardly_changes(walks, i):
 
 
 @pytest.mark.parametrize("i", WALKS)
-def test_spoilt_walk_stands_again(walks, i):
+def test_sliding_walk_is_repaired(walks, i):
     walk = spoilt(walks[i], seed=i)
     cleaned, report = clean_up(walk, NONE)
     assert foot_skating_ratio(cleaned) <= 0.25 * foot_skating_ratio(walk) + 0.035
@@ -101,12 +105,12 @@ def test_spoilt_walk_stands_again(walks, i):
     assert (cleaned - walk)[:, upper].norm(dim=-1).mean() < 0.02
 
 
-def test_there_was_something_to_clean(walks):
+def test_sliding_walk_slides(walks):
     assert torch.tensor([foot_skating_ratio(spoilt(walks[i], seed=i)) for i in WALKS]).mean() > 0.05
 
 
 @pytest.mark.parametrize("i", WALKS)
-def test_twice_is_once(walks, i):
+def test_clean_up_is_idempotent(walks, i):
     once, _ = clean_up(spoilt(walks[i], seed=i), NONE)
     twice, _ = clean_up(once, NONE)
     moved = (twice - once).norm(dim=-1)
@@ -130,7 +134,7 @@ def test_knees_and_elbows_bend_as_before(walks, i):
         assert ((before * after).sum(-1) > 0)[bent].all()
 
 
-def test_goals_that_are_met_stay_exact(walks):
+def test_met_goals_stay_exact(walks):
     walk = spoilt(walks[10], seed=0)
     x, _, z = walk[20, 0].tolist()
     hand = walk[30, 21].tolist()
@@ -148,7 +152,7 @@ def test_goals_that_are_met_stay_exact(walks):
     assert stretch(cleaned).max() < 1e-3
 
 
-def test_goal_that_is_missed_is_left_and_told_of(walks):
+def test_missed_goal_is_reported(walks):
     walk = walks[3]
     goals = GoalSet(goals=[Waypoint(frame=10, x=walk[10, 0, 0].item() + 0.4, z=walk[10, 0, 2].item())])
     cleaned, report = clean_up(walk, goals)
@@ -157,7 +161,7 @@ def test_goal_that_is_missed_is_left_and_told_of(walks):
     assert any("goal 1 (waypoint) is missed by 40" in line for line in report.unsettled)
 
 
-def test_goals_that_depend_on_the_motion_hold_after_it():
+def test_motion_dependent_goals_hold_afterwards():
     joints = standing()
     joints[:, [7, 10]] += 0.004 * torch.sin(torch.arange(60) / 5)[:, None, None]
     joints[-1] = joints[0] + 0.003
@@ -176,7 +180,7 @@ def test_foot_in_the_air_stays_there():
     assert report.stands == 1  # the other one
 
 
-def test_jump_is_not_pulled_down():
+def test_jump_is_kept():
     joints = standing()
     time = torch.arange(60) / FPS
     height = (2.5 * (time - 1) - 4.9 * (time - 1) ** 2).clamp_min(0)
@@ -185,8 +189,8 @@ def test_jump_is_not_pulled_down():
     assert report.stands == 4
 
 
-def test_foot_at_its_own_height_is_lifted_and_not_pushed_down():
-    """A motion that floats 2 cm above the floor stands there; one that stands 3 cm in it stands on it."""
+def test_foot_is_lifted_but_not_pushed_down():
+    """A motion 2 cm above the floor stays there; one that is 3 cm below it is lifted onto it."""
     joints = standing()
     slid = joints + 0.02 * torch.tensor([0.0, 1.0, 0.0])
     slid[:, [7, 10]] += 0.05 * torch.sin(torch.arange(60) / 4)[:, None, None] * torch.tensor([1.0, 0.0, 0.0])
@@ -202,8 +206,8 @@ def raised(joints, height):
     return joints + torch.as_tensor(height, dtype=torch.float64)[..., None, None] * torch.tensor([0.0, 1.0, 0.0])
 
 
-def test_foot_that_a_long_bone_puts_below_the_floor_is_pulled_out_and_the_other_stands():
-    """As in "a person dances", seed 3: only one foot tells where the floor is."""
+def test_foot_below_the_floor_by_a_long_bone_is_lifted():
+    """As in "a person dances", seed 3: only one foot shows the height of the floor."""
     joints = standing()
     joints[:, TOES[1], 1] = torch.linspace(-0.17, 0.1, 60)
     joints[:, [7, 10]] += 0.02 * torch.sin(torch.arange(60) / 6)[:, None, None] * torch.tensor([1.0, 0.0, 0.0])
@@ -218,7 +222,7 @@ def test_foot_that_a_long_bone_puts_below_the_floor_is_pulled_out_and_the_other_
 
 
 @pytest.mark.parametrize("i", WALKS)
-def test_no_joint_of_a_walk_that_sinks_in_the_end_is_left_below_the_floor(walks, i):
+def test_sinking_walk_stays_above_the_floor(walks, i):
     walk = walks[i].double().clone()
     walk[-15:, [7, 8, 10, 11], 1] -= torch.linspace(0, 0.12, 15, dtype=torch.float64)[:, None]
     assert walk[:, TOES, 1].min() < -0.09
@@ -230,7 +234,7 @@ def test_no_joint_of_a_walk_that_sinks_in_the_end_is_left_below_the_floor(walks,
 
 
 @pytest.mark.parametrize("height", [-0.6, -0.1, 0.08, 0.25])
-def test_motion_that_sinks_or_floats_as_a_whole_is_put_onto_the_floor(height):
+def test_floating_or_sunken_motion_is_put_on_the_floor(height):
     joints = standing()
     cleaned, report = clean_up(raised(joints, height), NONE)
     toe = 0.0 if height < 0 else STANDING
@@ -244,7 +248,7 @@ def hop(seconds, *, high=0.12, frames=100):
     return high * torch.minimum(time / 0.2, (seconds - time) / 0.2).clamp(0, 1)
 
 
-def test_what_is_up_for_longer_than_a_jump_is_lowered_while_it_is():
+def test_long_flight_is_lowered():
     joints = standing(100)
     for_a_jump, for_long = (raised(joints, hop(seconds)) for seconds in (0.9, 2.0))
     assert (clean_up(for_a_jump, NONE)[0] - for_a_jump).abs().max() < 0.01
@@ -256,12 +260,12 @@ def test_what_is_up_for_longer_than_a_jump_is_lowered_while_it_is():
 
 
 @pytest.mark.parametrize("frames", [10, 20])
-def test_what_is_too_short_to_tell_from_a_jump_is_not_lowered(frames):
+def test_short_flight_is_kept(frames):
     up = raised(standing(frames), 0.2)
     assert (clean_up(up, NONE)[0] - up).abs().max() < 2e-3
 
 
-def test_who_stands_on_hands_or_lies_is_not_lowered():
+def test_handstand_and_lying_are_kept():
     upright = standing()
     lying = raised(upright[..., [0, 2, 1]], 0.1 - upright[..., 2].min())
     on_hands = upright * torch.tensor([1.0, -1.0, -1.0])
@@ -270,7 +274,7 @@ def test_who_stands_on_hands_or_lies_is_not_lowered():
 
 
 @pytest.mark.parametrize("height", [-1.0, 0.15])
-def test_goals_that_fix_heights_keep_a_motion_where_it_is(height):
+def test_goals_with_heights_keep_the_height(height):
     """In a pit, or on a step."""
     joints = raised(standing(), height)
     goals = GoalSet(goals=[Joint(frame=f, joint="left_foot", position=joints[f, 10].tolist()) for f in (10, 40)])
@@ -280,7 +284,7 @@ def test_goals_that_fix_heights_keep_a_motion_where_it_is(height):
     assert report.lifted_cm == 0
 
 
-def test_goal_above_the_floor_leaves_no_foot_below_it():
+def test_goal_above_the_floor_keeps_feet_above_it():
     joints = standing()
     joints[:, [8, 11]] += torch.tensor([0.0, -0.1, 0.0])
     joints[:, [8, 11], 2] += 0.3 * torch.sin(torch.arange(60, dtype=torch.float64) / 3)[:, None]  # it does not stand
@@ -297,8 +301,8 @@ def test_dance_of_a_shipped_model_is_put_onto_the_floor():
     assert dance.provenance["clean_up"]["stands"] > 0
 
 
-def test_leg_that_does_not_reach_lets_its_foot_go():
-    """Feet stay behind while the pelvis is carried off by its goals: bones are right, and the report tells of it."""
+def test_unreachable_contact_yields_and_is_reported():
+    """Goals carry the pelvis away from the feet: bone lengths are kept, and the contact is reported."""
     joints = standing()
     away = torch.linspace(0, 0.6, 60, dtype=torch.float64)
     joints[:, [j for j in range(22) if j not in (4, 5, 7, 8, 10, 11)], 0] += away[:, None]
@@ -320,13 +324,13 @@ def test_short_motions(walks, frames):
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.1, 1.0, 100.0])
-def test_anything_finite_stays_finite(scale):
+def test_finite_input_gives_finite_output(scale):
     noise = scale * torch.randn(30, 22, 3, generator=torch.Generator().manual_seed(1))
     cleaned, _ = clean_up(noise, NONE)
     assert torch.isfinite(cleaned).all()
 
 
-def test_same_input_same_output(walks):
+def test_clean_up_is_deterministic(walks):
     walk = spoilt(walks[15], seed=2)
     assert torch.equal(clean_up(walk, NONE)[0], clean_up(walk, NONE)[0])
 

@@ -6,19 +6,13 @@ import torch
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from data_loaders.load_motion import read_motion
 from guidance.goals.feasibility import feasibility
-from guidance.goals.goal_set import (
-    KINDS,
-    SCHEMA,
-    GoalSet,
-    Joint,
-    Obstacle,
-    PathGoal,
-    Pose,
-    Waypoint,
-    load_goals,
-    write_schema,
-)
+from guidance.goals.goal_file import SCHEMA, load_goals, write_schema
+from guidance.goals.goal_set import KINDS, GoalSet
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.poses import Pose
+from guidance.goals.positions import Joint, PathGoal, Waypoint
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
 from tests.guidance.goal_files import ANY, FILES, GOOD, mutated
@@ -32,7 +26,7 @@ def write(tmp_path, data):
     return path
 
 
-def test_reads_what_is_written(tmp_path):
+def test_load_goals_reads_all_kinds(tmp_path):
     goals = load_goals(write(tmp_path, GOOD))
     assert [goal.kind for goal in goals.goals] == ["waypoint", "path", "joint"]
     assert GoalSet.model_validate_json(goals.model_dump_json()) == goals
@@ -111,28 +105,28 @@ def of(kind, **fields):
         ({"segments": [{"text": "a", "seconds": 1}, {"text": "a", "seconds": 0}]}, ["segment 2", "seconds", "greater"]),
     ],
 )
-def test_bad_files_get_one_line_that_names_the_place(tmp_path, data, words):
+def test_invalid_files_are_refused_in_one_line(tmp_path, data, words):
     with pytest.raises(InputError) as caught:
-        load_goals(write(tmp_path, data))
+        load_goals(write(tmp_path, data), read_motion=read_motion)
     message = str(caught.value)
     assert "\n" not in message
     for word in ["goals.json", *words]:
         assert word in message
 
 
-def test_no_file():
+def test_missing_file_is_refused():
     with pytest.raises(FileNotFoundError, match="nowhere.json"):
         load_goals("nowhere.json")
 
 
-def test_a_goal_beyond_the_end():
+def test_goal_beyond_the_end_is_refused():
     goals = GoalSet(goals=[Waypoint(time=1, x=0, z=0), Waypoint(time=6, x=0, z=0)])
     goals.check(121)
     with pytest.raises(InputError, match="goal 2 .*--seconds"):
         goals.check(120)
 
 
-def test_a_goal_far_beyond_the_end_takes_no_memory():
+def test_goal_far_beyond_the_end_needs_no_memory():
     late = {"frame": 10**9}
     for goal in (
         Waypoint(**late, x=0, z=0),
@@ -167,7 +161,7 @@ def test_contradictions_name_both_goals():
     assert GoalSet(goals=goals).observe(60).values[30, JOINTS.index("left_wrist"), 0].item() == pytest.approx(0.9)
 
 
-def test_a_path_is_walked_at_an_even_pace():
+def test_path_has_constant_speed():
     path = PathGoal(points=[(0, 0), (0, 2), (3, 2)], start=1.0, end=6.0)
     seen = path.observe(200)
     assert seen.mask.nonzero().tolist() == [[frame, 0, axis] for frame in range(20, 121) for axis in (0, 2)]
@@ -187,7 +181,7 @@ def test_path_times_are_kept():
     assert places[30].tolist() == pytest.approx((0.5, 0))
 
 
-def test_observes_only_the_axes_asked_for():
+def test_only_given_axes_are_observed():
     seen = GoalSet(goals=[Joint(joint="head", frame=3, position=(None, 1.6, None))]).observe(10)
     assert seen.mask.nonzero().tolist() == [[3, 15, 1]]
     assert seen.values[3, 15, 1].item() == pytest.approx(1.6)
@@ -214,7 +208,7 @@ def test_loss_is_the_weighted_mean_of_squares(walks):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_published_goal_files_can_be_done(path, walks):
+def test_shipped_goal_files_are_feasible(path, walks):
     goals = load_goals(path)
     goals.check(120)
     assert feasibility(goals, 120) == []
@@ -225,13 +219,13 @@ def test_published_goal_files_can_be_done(path, walks):
     assert seen.values.isfinite().all()
 
 
-def test_one_published_file_has_every_kind():
+def test_shipped_file_covers_every_kind():
     kinds = {goal.kind for goal in load_goals(SCHEMA.parent / "everything.json").goals}
     assert kinds == set(KINDS)
 
 
-def test_the_schema_is_up_to_date():
-    remedy = "the goal format has changed; write the schema again: guidance.goals.goal_set.write_schema()"
+def test_schema_is_up_to_date():
+    remedy = "the goal format has changed; write the schema again: guidance.goals.goal_file.write_schema()"
     assert json.loads(SCHEMA.read_text()) == GoalSet.model_json_schema(), remedy
     assert callable(write_schema)
     for name, model in GoalSet.model_json_schema()["$defs"].items():
@@ -244,7 +238,7 @@ def test_the_schema_is_up_to_date():
 @example(data=goal(time=None, frame=10**9), seed=0)
 @example(data=of("path", points=[[0, 0], [1e-200, 0], [0, 0]], end=1, curve="spline", face_along=True), seed=0)
 @example(data=of("obstacle", shape="box", center=[0, 0], size=[1e-300, 1e-300], body="whole"), seed=0)
-def test_any_file_is_either_refused_in_one_line_or_gives_finite_numbers(tmp_path, data, seed):
+def test_mutated_files_are_refused_or_valid(tmp_path, data, seed):
     goals, refusal = None, "a\nb"
     try:
         goals = load_goals(write(tmp_path, data))
@@ -268,7 +262,7 @@ def test_any_file_is_either_refused_in_one_line_or_gives_finite_numbers(tmp_path
 
 
 @given(st.binary(max_size=30))
-def test_any_bytes_are_refused_in_one_line(tmp_path_factory, data):
+def test_random_bytes_are_refused_in_one_line(tmp_path_factory, data):
     assume(data.strip() not in (b"{}",))
     with pytest.raises(InputError) as caught:
         load_goals(write(tmp_path_factory.mktemp("bytes"), data))

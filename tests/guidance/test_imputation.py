@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from guidance.goals.goal_set import GoalSet, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Waypoint
 from guidance.imputation import Imputation, observed_features
 from motion_diffusion.diffusion.samplers import ddim, estimate_from_x0
 from tests.guidance.conftest import missed

@@ -10,9 +10,11 @@ from pydantic import ValidationError
 from scipy.spatial.transform import Rotation
 
 from guidance.foot_cleanup import clean_up
-from guidance.goals.goal_set import GoalSet, Orientation, Pose, load_goals
-from guidance.goals.orientations import AHEAD, FINGERS, FROM
-from motion_diffusion.body.body_fit import HINGES
+from guidance.goals.goal_file import load_goals
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.orientations import AHEAD, FINGERS, FROM, Orientation
+from guidance.goals.poses import Pose
+from motion_diffusion.body.joint_angles import HINGES
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.motion_metrics import bone_length_range
 from motion_diffusion.body.rig import REST
@@ -49,7 +51,7 @@ def missed(goal, matrix):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_walk_is_turned_so_in_the_bvh_as_well(walks, seed, tmp_path):
+def test_orientations_are_met_and_exported(walks, seed, tmp_path):
     goals = GoalSet(goals=[some(seed)])
     (goal,) = goals.goals
     rig, report = clean_up(walks[seed][:60], goals)
@@ -69,8 +71,8 @@ def test_a_walk_is_turned_so_in_the_bvh_as_well(walks, seed, tmp_path):
 
 
 @pytest.mark.parametrize("joint", FROM)
-def test_a_head_and_a_hand_go_as_far_as_they_can(walks, joint):
-    """No neck breaks: what is left beyond that, the chest or the arm turns."""
+def test_head_and_hands_respect_their_limits(walks, joint):
+    """Beyond the neck's or the wrist's limit, the chest or the arm rotates."""
     goal = Orientation(time=1.0, joint=joint, facing=(-front(joint)).tolist())
     rig, _ = clean_up(walks[0][:60], GoalSet(goals=[goal]))
     origin, farthest = FROM[joint]
@@ -81,7 +83,7 @@ def test_a_head_and_a_hand_go_as_far_as_they_can(walks, joint):
     assert np.degrees(turns.magnitude()).max() < 45  # from frame to frame
 
 
-def test_what_is_out_of_reach_is_reported(walks):
+def test_unreachable_orientation_is_reported(walks):
     """A head that looks back while the pelvis is held ahead."""
     goals = GoalSet(
         goals=[
@@ -95,8 +97,8 @@ def test_what_is_out_of_reach_is_reported(walks):
     assert "° off" in head.what
 
 
-def test_it_steers_sampling(tmp_path):
-    """The body comes to face there in steps: not by a twist within a frame."""
+def test_orientation_guides_sampling(tmp_path):
+    """The body turns over several frames, not within one."""
     goal = {"kind": "orientation", "joint": "pelvis", "time": 2.5, "facing": [1, 0, 0]}
     (tmp_path / "a.json").write_text(json.dumps({"goals": [goal]}))
     goals = load_goals(tmp_path / "a.json")
@@ -120,7 +122,7 @@ def test_it_steers_sampling(tmp_path):
         ("joint", "left_foot", "joint"),
     ],
 )
-def test_what_is_no_rotation_is_refused(field, value, said, tmp_path):
+def test_invalid_rotations_are_refused(field, value, said, tmp_path):
     goal = {"kind": "orientation", "joint": "head", "time": 1, "facing": [0, 0, 1]}
     goal = goal | {"facing": None} | {field: value} if field == "rotation" else goal | {field: value}
     (tmp_path / "a.json").write_text(json.dumps({"goals": [goal]}))
@@ -147,7 +149,7 @@ def test_a_pose_from_rotations(walks):
     assert np.degrees(off[[joint for joint in range(22) if joint not in (10, 11)]]).max() < 0.5
 
 
-def test_a_pose_from_rotations_says_where(walks):
+def test_pose_from_rotations_observes_positions_with_a_root(walks):
     """With a root, a pose observes positions; without one, they depend on the motion."""
     still = [[1, 0, 0, 0]] * 22
     free, fixed = (GoalSet(goals=[Pose(frame=3, rotations=still, root=root)]) for root in (None, (0.0, 1.0, 0.5)))

@@ -5,12 +5,14 @@ import math
 import pytest
 import torch
 
-from guidance.goals.goal_set import GoalSet, Joint, Pose, Waypoint
+from guidance.goals.goal_set import GoalSet
 from guidance.goals.observation import Observation
+from guidance.goals.poses import Pose
+from guidance.goals.positions import Joint, Waypoint
 from guidance.projection import Projection, Projector, turning
 from guidance.protocol import GuidanceProblem
+from motion_diffusion.body.features import encode
 from motion_diffusion.body.heading import heading
-from motion_diffusion.body.representation import encode
 from motion_diffusion.diffusion.samplers import estimate_from_x0
 from tests.guidance.conftest import missed
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from guidance.windows import Independent, Inpainted, Stitched
+from motion_diffusion.body.features import encode
 from motion_diffusion.body.heading import heading, to_origin, turn
-from motion_diffusion.body.representation import encode
 
 STARTS, LENGTHS = (0, 25, 50), (45, 45, 30)
 

@@ -20,8 +20,9 @@ from motion_diffusion.errors import InputError
 
 @pytest.fixture
 def make_motion() -> Callable[..., Tensor]:
-    """make_motion(frames, *batch, seed=0): smooth motions (*batch, frames, 22, 3) float64 of this body, which walks
-    along a bend of so many radians a second and sways every joint by some tenths of a radian."""
+    """make_motion(frames, *batch, seed=0): smooth motions (*batch, frames, 22, 3) float64 of this body, which walk
+    along a curve and rotate every joint by some tenths of a radian.
+    """
 
     def make(frames: int, *batch: int, seed: int = 0, turns: float = 0.6) -> Tensor:
         g = torch.Generator().manual_seed(seed)
@@ -99,15 +100,16 @@ def any_schedule(request) -> Schedule:
 
 @pytest.fixture(params=_PAIRS, ids=["-".join(pair) for pair in _PAIRS])
 def pair(request) -> tuple[Prediction, Schedule]:
-    """Every prediction type on every schedule on which it says what x0 is at all t, T = 1000."""
+    """Every prediction type on every schedule on which it determines x0 at all t, T = 1000."""
     prediction, name = request.param
     return PREDICTIONS[prediction], _schedule(name)
 
 
 @pytest.fixture
 def gaussian() -> Callable[..., Denoise]:
-    """gaussian(schedule, mean=0.0, std=1.0, variance="small"): the best denoiser there is for data N(mean, std²),
-    x̂0 = E[x0 | x_t]; the variance of its steps is small (β̃), large (σ²_{t|s}) or the best: β̃ + B²·Var[x0 | x_t]."""
+    """gaussian(schedule, mean=0.0, std=1.0, variance="small"): the optimal denoiser for data N(mean, std²), x̂0 = E[x0
+    | x_t]. The variance of its steps is small (β̃), large (σ²_{t|s}) or best: β̃ + B²·Var[x0 | x_t].
+    """
 
     def make(schedule: Schedule, mean: float = 0.0, std: float = 1.0, variance: str = "small") -> Denoise:
         def denoise(x: Tensor, t: int, s: int) -> Estimate:
@@ -126,9 +128,10 @@ def gaussian() -> Callable[..., Denoise]:
 
 @pytest.fixture
 def moments() -> Callable[..., tuple[float, float]]:
-    """moments(sampler, denoise, schedule, times, mean, variance): the exact mean and variance of what a sampler makes
-    of a Gaussian start, with a denoiser that is affine in x. Then the sampler is affine in x and in every draw of
-    noise, and a batch of unit vectors tells all its coefficients."""
+    """moments(sampler, denoise, schedule, times, mean, variance): the exact mean and variance of samples from a
+    Gaussian start, for a denoiser that is affine in x. Then the sampler is affine in x and in every draw of noise, and
+    a batch of unit vectors gives all its coefficients.
+    """
 
     def propagate(sampler, denoise, schedule, times, mean: float, variance: float) -> tuple[float, float]:
         units = torch.eye(len(times), len(times) + 1, dtype=torch.float64).T  # the last one is the origin

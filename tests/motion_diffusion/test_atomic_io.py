@@ -1,3 +1,5 @@
+"""Atomic writes and locks: complete files or none, also when processes are killed."""
+
 import os
 import subprocess
 import sys
@@ -6,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from motion_diffusion.atomic_io import atomic, check_place, save_tensors
+from motion_diffusion.atomic_io import atomic, check_place, locked, save_tensors
 from motion_diffusion.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_file_is_whole_or_as_it_was(tmp_path):
+def test_atomic_write_is_complete_or_absent(tmp_path):
     path = tmp_path / "new" / "a.txt"
     with atomic(path) as temporary:
         temporary.write_text("one")
@@ -23,8 +25,8 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize("inside", ["file", "folder"])
-def test_what_cannot_be_written_is_said_by_its_name(tmp_path, inside):
-    """Below a file, or in place of a folder: with the path that was asked for, not with that of a temporary file."""
+def test_error_names_the_given_path(tmp_path, inside):
+    """Below a file, or in place of a folder; not the path of the temporary file."""
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
     path = tmp_path / "file" / "a.txt" if inside == "file" else tmp_path / "folder"
@@ -35,13 +37,13 @@ def test_what_cannot_be_written_is_said_by_its_name(tmp_path, inside):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder"]
 
 
-def test_trouble_with_another_file_stays_what_it_is(tmp_path):
+def test_errors_of_other_files_pass_unchanged(tmp_path):
     with pytest.raises(FileNotFoundError, match="elsewhere"), atomic(tmp_path / "a.txt"):
         Path(tmp_path / "elsewhere").read_text()
 
 
 @pytest.mark.parametrize("name", ["a.txt", "new/er/a.txt", "n" * 251 + ".txt"])
-def test_a_place_is_tried_without_a_trace(tmp_path, name):
+def test_check_place_leaves_no_files(tmp_path, name):
     check_place(tmp_path / name)
     assert not list(tmp_path.iterdir())
     with atomic(tmp_path / name) as temporary:  # whose own name is no longer than that
@@ -50,12 +52,12 @@ def test_a_place_is_tried_without_a_trace(tmp_path, name):
     assert (tmp_path / name).read_text() == "one"
 
 
-def test_a_name_that_no_file_can_have(tmp_path):
+def test_invalid_file_name_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"cannot be written \(.*too long.*\); choose another place"):
         check_place(tmp_path / ("n" * 300))
 
 
-def test_links_lead_to_what_is_written(tmp_path):
+def test_links_are_followed(tmp_path):
     for name in ("there.txt", "nowhere.txt"):
         (tmp_path / f"to-{name}").symlink_to(name)
     (tmp_path / "there.txt").write_text("old")
@@ -78,8 +80,8 @@ with atomic(sys.argv[1]) as temporary:
 """
 
 
-def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
-    """By the next write beside it, but not what somebody is writing, nor files that look alike."""
+def test_leftovers_of_killed_processes_are_removed(tmp_path):
+    """By the next write beside them, except folders in use and similar files of others."""
     (tmp_path / ".half-0a0b0c0d").mkdir()  # of one that was killed while it was removed
     (tmp_path / ".half-0a0b0c0e").mkdir()  # and before it wrote its mark
     (tmp_path / ".half-0a0b0c0e" / "mark").touch()
@@ -108,7 +110,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     assert all(path.read_text() == "of the user" for path in stays)
 
 
-def test_a_folder_is_whole_or_not_there(tmp_path):
+def test_atomic_folder_is_complete_or_absent(tmp_path):
     with pytest.raises(ZeroDivisionError), atomic(tmp_path / "store") as temporary:
         print(1 / (temporary.mkdir() or 0))
     assert not list(tmp_path.iterdir())
@@ -118,7 +120,7 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
     assert (tmp_path / "store" / "a").read_text() == "one"
 
 
-def test_files_have_the_permissions_of_new_files(tmp_path):
+def test_files_have_default_permissions(tmp_path):
     (tmp_path / "usual").touch()
     with atomic(tmp_path / "a.safetensors") as temporary:
         save_tensors({"a": torch.zeros(2)}, temporary)
@@ -141,7 +143,7 @@ main()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
-def test_a_full_disk_is_said_in_one_line(tmp_path):
+def test_full_disk_is_reported_in_one_line(tmp_path):
     (tmp_path / "a.safetensors").write_text("old")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
@@ -151,3 +153,35 @@ def test_a_full_disk_is_said_in_one_line(tmp_path):
     assert ended.returncode == 2
     assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
     assert (tmp_path / "a.safetensors").read_text() == "old"
+
+
+HOLDS = """
+import sys, time
+from motion_diffusion.atomic_io import locked
+
+with locked(sys.argv[1], "--out"):
+    print("here", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_folder_is_locked_until_its_process_ends(tmp_path):
+    folder = tmp_path / "new"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, folder], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE
+    ) as holder:
+        holder.stdout.readline()
+        held = rf"{folder} is in use by process {holder.pid} on .* since .*; wait for it, or give another --out"
+        for _ in range(2):
+            with pytest.raises(InputError, match=held), locked(folder, "--out"):
+                pass
+        holder.kill()
+    for _ in range(2):
+        with locked(folder, "--out"):
+            pass
+
+
+def test_lock_of_another_program_is_reported(tmp_path):
+    (tmp_path / ".lock").write_bytes(b"\xff")
+    with locked(tmp_path, "--out"), pytest.raises(InputError, match="in use by process"), locked(tmp_path, "--out"):
+        pass

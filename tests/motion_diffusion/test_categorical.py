@@ -73,7 +73,7 @@ def close(actual, expected, atol=1e-12):
     torch.testing.assert_close(actual, expected, atol=atol, rtol=0)
 
 
-def test_transitions_are_distributions_and_compose(process):
+def test_transitions_are_stochastic_and_compose(process):
     one = torch.ones(len(process.limit), dtype=torch.float64)
     close(cumulative(process, 0), torch.eye(len(one), dtype=torch.float64))
     for s, t in STEPS:
@@ -82,25 +82,25 @@ def test_transitions_are_distributions_and_compose(process):
         close(cumulative(process, s) @ step(process, t, s), cumulative(process, t))
 
 
-def test_transitions_are_the_published_ones(process):
+def test_transitions_match_the_papers(process):
     kept, one = process.keep[3], torch.eye(len(process.limit), dtype=torch.float64)
     close(cumulative(process, 3), kept * one + (1 - kept) * process.limit)
 
 
-def test_limits():
+def test_limit_distributions():
     keep = table()
     close(CategoricalProcess.marginal(keep, LABELS.view(4, 5), K).limit, DATA)
     close(CategoricalProcess.uniform(keep, K).limit, torch.full((K,), 0.25, dtype=torch.float64))
     assert CategoricalProcess.absorbing(keep, K).limit.tolist() == [0, 0, 0, 0, 1]
 
 
-def test_a_frequent_label_is_kept_by_its_marginals():
+def test_marginal_limit_favours_frequent_labels():
     process = build("marginal", table())
     for t in range(T + 1):
         close(process.forward(DATA, t), DATA)
 
 
-def test_posterior_is_bayes(process):
+def test_posterior_follows_bayes_rule(process):
     """q(x_s | x_t, x0) ∝ q(x_s | x0)·q(x_t | x_s), and zero where x0 cannot have become x_t."""
     for s, t in STEPS:
         joint = cumulative(process, s)[:K, :, None] * step(process, t, s)  # x0, x_s, x_t
@@ -109,7 +109,7 @@ def test_posterior_is_bayes(process):
         close(process.posterior(states(process), t, s), expected)
 
 
-def test_reverse_kernel_is_exact_with_the_true_belief(forgetful):
+def test_reverse_kernel_is_exact_for_the_exact_belief(forgetful):
     for s, t in STEPS:
         x_t = reached(forgetful, t)
         joint = forgetful.forward(DATA, s)[:, None] * step(forgetful, t, s)[:, x_t]  # x_s, x_t
@@ -117,7 +117,7 @@ def test_reverse_kernel_is_exact_with_the_true_belief(forgetful):
 
 
 def test_plug_in_kernel_is_not_exact():
-    """The true belief in place of x0 in the posterior's formula: the test above tells the two kernels apart."""
+    """The exact belief in place of x0 in the posterior: the test above distinguishes the two kernels."""
     process = build("marginal", table())
     x_t, belief = states(process), best(process)(states(process), 4).exp()
     belief = belief / belief.sum(-1, keepdim=True)
@@ -138,7 +138,7 @@ def test_reverse_kernel_averages_posteriors(process):
         close(p[i], process.reverse(logits[i], x_t[i], int(t[i]), int(s[i])))
 
 
-def test_belief_is_in_what_is_possible():
+def test_belief_excludes_impossible_labels():
     process = build("absorbing", table())
     belief = process.log_belief(torch.randn(2, K, generator=torch.Generator().manual_seed(0)), torch.tensor([2, K]), 3)
     assert belief[0].exp().tolist() == [0, 0, 1, 0]
@@ -146,7 +146,7 @@ def test_belief_is_in_what_is_possible():
 
 
 @pytest.mark.parametrize("kind", ["uniform", "marginal"])
-def test_divergences_are_those_of_torch(kind):
+def test_divergences_match_torch(kind):
     process = build(kind, table())
     x0, x_t = torch.cartesian_prod(torch.arange(K), torch.arange(K)).unbind(1)
     logits = torch.randn(len(x0), K, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -162,7 +162,7 @@ def test_divergences_are_those_of_torch(kind):
         )
 
 
-def test_cross_entropy_is_the_last_term(process):
+def test_cross_entropy_is_the_last_bound_term(process):
     """With its gradient, which is a number also where x_t rules some x0 out."""
     x_t = process.add_noise(LABELS, 3, generator=torch.Generator().manual_seed(0))
     logits = torch.randn(len(LABELS), K, generator=torch.Generator().manual_seed(0)).requires_grad_()
@@ -197,19 +197,19 @@ def test_bound_of_the_exact_predictor_is_the_entropy(forgetful, times):
 
 
 @pytest.mark.parametrize("kind", ["uniform", "marginal"])
-def test_bound_pays_for_what_is_remembered_at_T(kind):
-    """Where ᾱ_T > 0 the bound is the entropy and KL(q(x_T) ‖ u): nothing for marginals, much for uniform labels."""
+def test_bound_includes_the_prior_term(kind):
+    """Where ᾱ_T > 0 the bound is the entropy plus KL(q(x_T) ‖ u): zero for marginals, large for uniform labels."""
     process = build(kind, table(0.004))
     left = kl_divergence(Categorical(process.forward(DATA, T)), Categorical(process.limit))
     close(expected_bound(process, [6, 3, 0]), Categorical(DATA).entropy() + left)
     assert (left > 1e-6) == (kind == "uniform")
 
 
-def test_masks_that_are_no_certainty_are_infinitely_wrong():
+def test_absorbing_bound_is_infinite_without_full_masking():
     assert build("absorbing", table(0.004)).prior_term(LABELS, T).isinf().all()
 
 
-def test_bound_is_what_its_terms_are_on_average(forgetful):
+def test_variational_bound_is_unbiased(forgetful):
     x0 = LABELS.repeat(2000, 1)
     terms = variational_bound(best(forgetful), x0, forgetful, [6, 3, 0], generator=torch.Generator().manual_seed(0))
     assert terms.shape == (3, 2000, 20)
@@ -217,7 +217,7 @@ def test_bound_is_what_its_terms_are_on_average(forgetful):
 
 
 @pytest.mark.parametrize("times", [[6, 5, 4, 3, 2, 1, 0], [6, 2, 0]])
-def test_sampling_gives_the_data(forgetful, times):
+def test_sampling_reproduces_the_data_distribution(forgetful, times):
     generator = torch.Generator().manual_seed(0)
     x = sample(best(forgetful), forgetful.noise((400, 100), generator=generator), forgetful, times, generator=generator)
     assert x.shape == (400, 100)
@@ -235,7 +235,7 @@ def test_noise_has_the_right_moments(process):
     assert torch.equal(process.add_noise(x0, 0, generator=torch.Generator()), x0)
 
 
-def test_same_seed_same_labels(process):
+def test_sampling_is_reproducible(process):
     def run(seed):
         generator = torch.Generator().manual_seed(seed)
         x = process.noise((50,), generator=generator)
@@ -245,7 +245,7 @@ def test_same_seed_same_labels(process):
     assert not torch.equal(run(0), run(1))
 
 
-def test_any_schedule_is_a_table():
+def test_alpha_squared_of_a_schedule_is_valid():
     process = CategoricalProcess.uniform(linear(1000).alpha ** 2, 3)
     assert process.T == 1000
     close(process.forward(torch.eye(3, dtype=torch.float64), 1000), torch.full((3, 3), 1 / 3).double(), atol=1e-4)
@@ -257,30 +257,30 @@ def test_a_single_label_is_drawn():
 
 
 @pytest.mark.parametrize("keep", [[1.0], [0.9, 0.5], [1.0, 0.5, 0.5], [1.0, 0.5, -0.1], [1.0, float("nan")]])
-def test_tables_that_do_not_fall(keep):
+def test_increasing_tables_are_refused(keep):
     with pytest.raises(InputError, match=r"give schedule\.alpha"):
         CategoricalProcess.uniform(torch.tensor(keep), 2)
 
 
 @pytest.mark.parametrize("limit", [[0.5, 0.4], [1.5, -0.5], [float("nan"), 1.0], [[1.0]]])
-def test_limits_that_are_no_distribution(limit):
+def test_invalid_limits_are_refused(limit):
     with pytest.raises(InputError, match="no distribution"):
         CategoricalProcess(table(), torch.tensor(limit), 1)
 
 
-def test_more_classes_than_states():
+def test_more_classes_than_states_are_refused():
     with pytest.raises(InputError, match="classes is 3 but limit has 2"):
         CategoricalProcess(table(), torch.tensor([0.5, 0.5]), 3)
 
 
 @pytest.mark.parametrize(("t", "s"), [(3, 3), (2, 3), (7, 1), (3, -1), (torch.tensor([4, 2]), 2)])
-def test_times_that_do_not_fall(process, t, s):
+def test_increasing_times_are_refused(process, t, s):
     with pytest.raises(InputError, match="time"):
         process.reverse(torch.zeros(2, K), torch.zeros(2, dtype=torch.long), t, s)
 
 
 @pytest.mark.parametrize("labels", [torch.tensor([K]), torch.tensor([-1]), torch.tensor([1.0])])
-def test_labels_out_of_range(labels):
+def test_labels_out_of_range_are_refused(labels):
     process = build("uniform", table())
     for call in (
         lambda: process.add_noise(labels, 3, generator=torch.Generator()),
@@ -292,18 +292,18 @@ def test_labels_out_of_range(labels):
             call()
 
 
-def test_labels_that_cannot_be():
+def test_impossible_noisy_labels_are_refused():
     with pytest.raises(InputError, match="no x0 can become"):
         build("absorbing", table(0.0)).reverse(torch.zeros(1, K), torch.tensor([1]), T, 2)
 
 
-def test_a_label_that_became_another_by_no_noise():
+def test_impossible_clean_labels_are_refused():
     process = build("absorbing", table())
     with pytest.raises(InputError, match="cannot have become"):
         process.bound_term(torch.zeros(1, K), torch.tensor([1]), torch.tensor([2]), 3, 2)
 
 
 @pytest.mark.parametrize("times", [[6], [5, 0], [6, 1]])
-def test_bound_of_half_a_chain(process, times):
+def test_incomplete_chains_are_refused(process, times):
     with pytest.raises(InputError, match="from T = 6 to 0"):
         variational_bound(best(process), LABELS, process, times, generator=torch.Generator())

@@ -39,8 +39,8 @@ def test_any_number_of_frames(network, frames):
 
 
 @torch.no_grad()
-def test_padding_changes_nothing(network):
-    """Neither frames that do not exist nor words that are not seen, whatever stands there."""
+def test_padding_has_no_influence(network):
+    """Neither frames that do not exist nor masked words."""
     x, text, seen, frames = inputs(2, 9)
     short = run(network, x, text, seen, frames)
     x, frames = torch.cat([x, 9 * torch.ones(2, 6, 7)], 1), torch.cat([frames, torch.zeros(2, 6, dtype=torch.bool)], 1)
@@ -54,7 +54,7 @@ def test_padding_changes_nothing(network):
 
 
 @torch.no_grad()
-def test_neighbours_change_nothing(network):
+def test_batch_items_are_independent(network):
     both = inputs(2, 12)
     torch.testing.assert_close(
         run(network, *both)[:1], run(network, *(part[:1] for part in both)), atol=1e-5, rtol=1e-4
@@ -62,7 +62,7 @@ def test_neighbours_change_nothing(network):
 
 
 @torch.no_grad()
-def test_words_their_order_and_their_absence_count(network):
+def test_words_order_and_masking_matter(network):
     x, text, seen, frames = inputs(1, 12)
     plain = run(network, x, text, seen, frames)
     assert (run(network, x, text.flip(1), seen, frames) - plain).abs().max() > 1e-4
@@ -77,7 +77,7 @@ def test_words_their_order_and_their_absence_count(network):
     ("prediction", "of_alpha", "of_sigma"),
     [("x0", 1, 0), ("eps", 0, 1), ("v", 0, 0), ("score", 0, -1), ("velocity", 0, 0)],
 )
-def test_can_hold_the_best_linear_estimate(prediction, of_alpha, of_sigma, bf16):
+def test_skips_represent_the_best_linear_estimate(prediction, of_alpha, of_sigma, bf16):
     """White unit-variance data: E[y | x_t] is (p·α + q·σ)·x_t; in units of the size of y, in which the network works,
     skip alone can be that, exactly and at every t; in mixed precision too, or ε's x̂0 would be lost at large t."""
     network = Denoiser(SIZES)
@@ -92,7 +92,7 @@ def test_can_hold_the_best_linear_estimate(prediction, of_alpha, of_sigma, bf16)
             torch.testing.assert_close(run(network, x, text, seen, frames, t), best * x)
 
 
-def test_every_parameter_learns(network):
+def test_every_parameter_gets_a_gradient(network):
     x, text, seen, frames = inputs(2, 12)
     run(network.train(), x, text, seen, frames).square().sum().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []

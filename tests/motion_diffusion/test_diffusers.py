@@ -1,4 +1,4 @@
-"""Property 21: the same trajectories as the samplers of diffusers, in float32, with its defaults that shrink motions
+"""The same trajectories as the samplers of diffusers, in float32, with its defaults that shrink motions
 (clip_sample) or end elsewhere (leading spacing) turned off. N divides T, where its DDIM steps to the right t."""
 
 import pytest
@@ -33,7 +33,7 @@ def theirs(kind, schedule, name, **options):
 
 
 def opinion(x):
-    """What some network thinks of x0, in its own words: not affine, not exact, within the range of motions."""
+    """An x̂0 as a network might predict it: not affine, not exact, within the range of motions."""
     return x.sin() + 0.1 * x.flip(-1)
 
 
@@ -121,7 +121,7 @@ def test_dpm_solver(schedule, name, steps, order, kind, monkeypatch):
 
 
 def test_cosine_is_theirs():
-    """Property 2: squaredcos_cap_v2, a float32 table."""
+    """Squaredcos_cap_v2, a float32 table."""
     alpha_bar = DDPMScheduler(1000, beta_schedule="squaredcos_cap_v2").alphas_cumprod.double()
     torch.testing.assert_close(cosine(1000).alpha[1:] ** 2, alpha_bar, rtol=1e-4, atol=0)
     theirs_linear = DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02).alphas_cumprod.double()

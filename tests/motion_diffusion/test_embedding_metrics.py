@@ -36,7 +36,7 @@ def test_frechet_distance_by_hand():
     assert frechet_distance(torch.tensor([[0.0], [2.0]]), torch.tensor([[5.0], [9.0]])) == pytest.approx(38)
 
 
-def test_frechet_distance_is_that_of_scipy():
+def test_frechet_distance_matches_scipy():
     real, made = random(400, 24) @ random(24, 24, seed=1), 2 + random(90, 24, seed=2) @ random(24, 24, seed=3)
     mean = real.mean(0) - made.mean(0)
     a, b = np.cov(real.numpy(), rowvar=False), np.cov(made.numpy(), rowvar=False)
@@ -67,12 +67,12 @@ def test_frechet_distance_of_commuting_covariances(dimensions, flat):
 
 
 @pytest.mark.parametrize("samples", [2, 5, 300])
-def test_frechet_distance_of_the_same_is_nothing(samples):
+def test_frechet_distance_of_equal_sets_is_zero(samples):
     real = 1e3 * random(samples, 64)
     assert 0 <= frechet_distance(real, real.flip(0)) < 1e-6  # of a variance of 64·10⁶
 
 
-def test_frechet_distance_needs_two():
+def test_frechet_distance_refuses_a_single_embedding():
     with pytest.raises(InputError, match="2 embeddings or more"):
         frechet_distance(random(8, 3), random(1, 3))
 
@@ -104,7 +104,7 @@ def test_r_precision_counts_ranks():
 @pytest.mark.parametrize("captions", [None, ["a", "b", "a", "a", "c"], ["a"] * 5, list("abcde")])
 @pytest.mark.parametrize("seed", range(8))
 def test_r_precision_is_the_mean_over_all_orders_of_ties(captions, seed):
-    """Whole numbers from 0 to 2, so most distances are equal; sorted in every order in which five motions may stand."""
+    """Integers from 0 to 2, so that most distances are equal; the mean over all orders of five motions."""
     texts, motions = (torch.randint(3, (5, 2), generator=seeded(seed + i)).double() for i in (0, 100))
     same = np.eye(5, dtype=bool) if captions is None else np.equal.outer(captions, captions)
     distances = np.linalg.norm(texts[:, None].numpy() - motions[None].numpy(), axis=-1)
@@ -116,26 +116,26 @@ def test_r_precision_is_the_mean_over_all_orders_of_ties(captions, seed):
     assert r_precision(texts, motions, pool=5, captions=captions) == pytest.approx(found / (120 * 5), abs=1e-12)
 
 
-def test_r_precision_is_chance_where_all_is_the_same():
+def test_r_precision_of_constant_embeddings_is_chance():
     everything = torch.ones(64, 512)
     assert r_precision(everything, everything) == pytest.approx([1 / 32, 2 / 32, 3 / 32])
 
 
-def test_r_precision_does_not_depend_on_where_all_is():
+def test_r_precision_is_translation_invariant():
     """Far from the origin, distances by a matrix product would have no digits left."""
     texts = random(64, 8)
     motions = texts + random(64, 8, seed=1)
     assert r_precision(1e7 + texts, 1e7 + motions) == r_precision(texts, motions)
 
 
-def test_r_precision_does_not_look_into_other_pools():
+def test_r_precision_uses_each_pool_alone():
     texts, motions = random(64, 3), random(64, 3, seed=1)
     halves = [r_precision(texts[part], motions[part]) for part in (slice(0, 32), slice(32, 64))]
     assert r_precision(texts, motions) == pytest.approx(np.mean(halves, axis=0))
     assert r_precision(texts, motions, captions=[str(i % 32) for i in range(64)]) == r_precision(texts, motions)
 
 
-def test_r_precision_refuses():
+def test_r_precision_refuses_invalid_input():
     with pytest.raises(InputError, match="pools of 32"):
         r_precision(random(31, 3), random(31, 3))
     with pytest.raises(InputError, match="3 captions for 32"):
@@ -157,7 +157,7 @@ def test_diversity_by_hand():
     assert {diversity(motions, generator=seeded(i), pairs=2) for i in range(20)} == {0.0, 5.0}
 
 
-def test_diversity_is_the_mean_distance_of_any_two():
+def test_diversity_approaches_the_mean_distance():
     motions = random(400, 16)
     values = [diversity(motions, generator=seeded(i)) for i in range(60)]
     assert np.mean(values) == pytest.approx(torch.cdist(motions, motions).mean().item(), rel=5e-3)
@@ -165,14 +165,14 @@ def test_diversity_is_the_mean_distance_of_any_two():
     assert diversity(motions, generator=seeded(3)) == values[3]
 
 
-def test_multimodality_is_the_diversity_within_each_text():
+def test_multimodality_is_diversity_within_texts():
     motions = random(7, 30, 16) + 100 * random(7, 1, 16, seed=1)
     apart = [diversity(one, generator=seeded(5), pairs=10) for one in motions]
     assert multimodality(motions, generator=seeded(5)) == pytest.approx(np.mean(apart))
     assert multimodality(motions[:, :1].expand(-1, 30, -1), generator=seeded()) == 0
 
 
-def test_pairs_that_cannot_be_drawn_are_refused():
+def test_too_many_pairs_are_refused():
     with pytest.raises(InputError, match="300 pairs.*299"):
         diversity(random(299, 2), generator=seeded())
     with pytest.raises(InputError, match="10 pairs.*9"):
@@ -189,7 +189,7 @@ def test_mean_and_interval_by_hand():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_what_is_not_finite_is_refused(bad):
+def test_embeddings_that_are_not_finite_are_refused(bad):
     good, broken = random(32, 4), random(32, 4)
     broken[5, 2] = bad
     for measured in (
@@ -203,7 +203,7 @@ def test_what_is_not_finite_is_refused(bad):
             measured()
 
 
-def test_what_is_not_in_pairs_is_refused():
+def test_unpaired_embeddings_are_refused():
     for measured in (matching_score, r_precision):
         with pytest.raises(InputError, match=r"\(32, 4\).*\(1, 4\)"):
             measured(random(32, 4), random(1, 4))

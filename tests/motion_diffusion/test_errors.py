@@ -1,4 +1,4 @@
-"""Commands end in one line, whatever ends them, and leave nothing half-written."""
+"""Commands end with one line, however they end, and leave no half-written file."""
 
 import ast
 import io
@@ -51,7 +51,7 @@ def test_signals_unwind_a_command(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
-def test_signals_are_as_they_were_afterwards(capsys):
+def test_signal_handlers_are_restored(capsys):
     seen = []
 
     @command
@@ -75,7 +75,7 @@ def test_signals_are_as_they_were_afterwards(capsys):
     assert capsys.readouterr().err == "error: no such thing\n" * 2
 
 
-def test_a_reader_that_has_gone(tmp_path):
+def test_closed_output_pipe_ends_quietly(tmp_path):
     """As in `--help | head -1`: no word, and the status that SIGPIPE would have given."""
     code = "from motion_diffusion.errors import command\ncommand(lambda: print('one line\\n' * 100_000))()"
     with subprocess.Popen(
@@ -88,7 +88,7 @@ def test_a_reader_that_has_gone(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="signals of POSIX")
-def test_ctrl_c_while_a_command_imports(tmp_path):
+def test_sigint_during_imports_ends_in_one_line(tmp_path):
     (tmp_path / "slow.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
     code = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "from motion_diffusion.errors import interruptible_imports\ninterruptible_imports()\nimport slow\n"
@@ -121,7 +121,7 @@ class Options:
         ([], "Missing from x: --sampler .*; see x --help"),
     ],
 )
-def test_errors_in_arguments_are_one_line(monkeypatch, given, error, encoding):
+def test_argument_errors_are_one_line(monkeypatch, given, error, encoding):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding))
     with pytest.raises(InputError, match=f"^{error}$"):
         parse_arguments(Options, prog="x", args=given)
@@ -136,7 +136,7 @@ class Particular:
             raise InputError(f"--seed {self.seed}: give 0 to 1,000 " + "and so on, " * 20)
 
 
-def test_an_error_of_the_options_themselves_keeps_its_words():
+def test_input_errors_of_options_pass_unchanged():
     with pytest.raises(InputError, match="^--seed 10: give 0 to 1,000 (and so on, ){20}$"):
         parse_arguments(Particular, prog="x", args=["--seed", "10"])
 
@@ -146,8 +146,8 @@ def test_an_error_of_the_options_themselves_keeps_its_words():
     ["data_loaders", "guidance", "sample", "sample.benchmark", "sample.evaluate", "train", "train.benchmark"]
     + ["train.matcher", "visualize", "visualize.plots", "visualize.studio"],
 )
-def test_every_command_ends_quietly_while_it_imports(module):
-    """That ctrl-c is seen to before anything large is imported."""
+def test_every_command_handles_sigint_during_imports(module):
+    """Before any large import."""
     path = ROOT / module.replace(".", "/")
     source = (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
     (first, second, *_) = [node for node in ast.parse(source).body if not isinstance(node, ast.Expr)]

@@ -21,14 +21,14 @@ def standing(facing: float, frames: int = 3) -> Tensor:
 
 @pytest.mark.parametrize("facing", [0.0, 0.4, math.pi / 2, 3.0, -3.0, -1.2])
 @pytest.mark.parametrize("smooth", [True, False])
-def test_heading_undoes_the_facing(facing: float, smooth: bool) -> None:
+def test_heading_rotates_the_body_to_z(facing: float, smooth: bool) -> None:
     angle = heading(standing(facing), smooth=smooth)
     torch.testing.assert_close(angle, torch.full((3,), -facing, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("convention", ["body", "humanml3d"])
 @pytest.mark.parametrize("frames", [1, 2, 50, 200])
-def test_heading_is_smoothed_as_scipy_does(
+def test_heading_smoothing_matches_scipy(
     make_motion: Callable[..., Tensor], convention: Convention, frames: int
 ) -> None:
     joints = make_motion(frames, 2)
@@ -43,7 +43,7 @@ def test_heading_is_smoothed_as_scipy_does(
     torch.testing.assert_close(heading(joints, convention=convention), expected)
 
 
-def test_to_origin_stands_the_first_frame_at_the_origin_facing_z(make_motion: Callable[..., Tensor]) -> None:
+def test_to_origin_moves_the_first_frame_to_the_origin(make_motion: Callable[..., Tensor]) -> None:
     joints = make_motion(30, 2, 2)
     moved = to_origin(joints)
     torch.testing.assert_close(moved[..., 0, 0, [0, 2]], torch.zeros(2, 2, 2, dtype=torch.float64))
@@ -55,13 +55,13 @@ def test_to_origin_stands_the_first_frame_at_the_origin_facing_z(make_motion: Ca
     torch.testing.assert_close(to_origin(moved), moved)
 
 
-def test_to_origin_forgets_where_and_which_way_it_was(make_motion: Callable[..., Tensor]) -> None:
+def test_to_origin_is_invariant(make_motion: Callable[..., Tensor]) -> None:
     joints = make_motion(20)
     elsewhere = turn(joints, torch.full((20,), 2.2, dtype=torch.float64)) + torch.tensor([5.0, 0.0, -3.0])
     torch.testing.assert_close(to_origin(elsewhere), to_origin(joints))
 
 
-def test_turn_takes_z_towards_x_and_is_about_y() -> None:
+def test_turn_matches_about_y() -> None:
     z = torch.tensor([[[0.0, 0.5, 1.0]]], dtype=torch.float64)
     quarter = torch.tensor([math.pi / 2], dtype=torch.float64)
     torch.testing.assert_close(turn(z, quarter), torch.tensor([[[1.0, 0.5, 0.0]]], dtype=torch.float64))

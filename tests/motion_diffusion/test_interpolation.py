@@ -1,4 +1,4 @@
-"""Property 16: ends come back, arcs keep the norm, and on Gaussian data what lies between is known."""
+"""Interpolation: ends are reproduced, arcs keep the norm, and for Gaussian data the result is known."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def unit_gaussian(x, t, s):
     return estimate_from_x0(SCHEDULE.row(t)[0] * x, x, t, SCHEDULE)
 
 
-def test_arcs_keep_ends_and_norm():
+def test_slerp_keeps_ends_and_norm():
     a, b = random(6, 3), random(6, 3, seed=1)
     arc = slerp(a, b, SHARE)
     torch.testing.assert_close(arc[0], a, atol=1e-12, rtol=0)
@@ -33,13 +33,13 @@ def test_arcs_keep_ends_and_norm():
     torch.testing.assert_close(angles, angles[:1].expand(4), atol=1e-9, rtol=0)
 
 
-def test_the_arc_from_a_point_to_itself_is_the_point():
+def test_slerp_between_equal_points_is_constant():
     a = random(4)
     torch.testing.assert_close(slerp(a, a, SHARE), a.expand(5, 4), atol=1e-12, rtol=0)
 
 
-def test_shared_noise_mixes_at_its_time():
-    """The ends are what DDIM makes of each alone; the exact denoiser is linear, so the middle is their mean."""
+def test_shared_noise_interpolates_linearly():
+    """The ends equal DDIM of each motion alone; the exact denoiser is linear, so the middle is their mean."""
     a, b, eps, times = random(4), random(4, seed=1), random(4, seed=2), [400, 300, 200, 100, 0]
     made = by_shared_noise(unit_gaussian, a, b, SHARE, SCHEDULE, times, eps=eps)
     for end, x0 in ((0, a), (-1, b)):
@@ -48,7 +48,7 @@ def test_shared_noise_mixes_at_its_time():
 
 
 @pytest.mark.parametrize("steps", [250, 500])
-def test_inversion_brings_the_ends_back(steps):
+def test_inversion_reconstructs_the_ends(steps):
     a, b, times = random(8), random(8, seed=1), SCHEDULE.times(steps)
     made = by_inversion(unit_gaussian, unit_gaussian, a, b, SHARE, SCHEDULE, times)
     worst = max((made[0] - a).abs().max().item(), (made[-1] - b).abs().max().item())
@@ -59,7 +59,7 @@ def test_inversion_brings_the_ends_back(steps):
         by_inversion(unit_gaussian, unit_gaussian, a, b, SHARE, SCHEDULE, [500, 0])
 
 
-def test_a_real_model_goes_from_one_motion_to_another(make_model):
+def test_interpolation_with_a_model(make_model):
     """Frame by frame, with a model's own denoiser: finite, ends nearest to their ends."""
     model = make_model("v")
     frames = torch.ones(5, 40, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""What a model was trained on, beside its weights."""
+"""The actions that a model was trained on, stored beside its weights."""
 
 import json
 
@@ -21,7 +21,7 @@ WALK = KnownAction("walk", 0.5, "a person walks", ("walks", "strolls"), STYLES)
 KNOWS = Known((WALK, KnownAction("bow", 0.25, "a person bows", ("bows",))), ("a", "bows", "person", "strolls", "walks"))
 
 
-def test_a_model_keeps_what_it_knows(make_model, tmp_path):
+def test_known_actions_are_saved_with_the_model(make_model, tmp_path):
     model = make_model()
     model.save(tmp_path / "silent")
     assert MotionModel.load(tmp_path / "silent").known is None
@@ -33,7 +33,7 @@ def test_a_model_keeps_what_it_knows(make_model, tmp_path):
     assert KNOWS.hours == 0.75
 
 
-def test_the_table_has_a_row_for_each_action():
+def test_table_has_a_row_for_each_action():
     header, _, walk, bow = ([cell.strip() for cell in line.split("|")[1:-1]] for line in KNOWS.table().splitlines())
     assert header[:3] == ["action", "minutes", "for example"]
     assert walk == ["walk", "30.0", "a person walks", "old 3.0, sad 0.6"]
@@ -50,7 +50,7 @@ def test_the_table_has_a_row_for_each_action():
         (" " * (MAX_BYTES + 1), "more than 1"),
     ],
 )
-def test_a_damaged_file_is_told_in_a_line(make_model, tmp_path, content, said):
+def test_damaged_files_are_refused_in_one_line(make_model, tmp_path, content, said):
     make_model().save(tmp_path)
     (tmp_path / KNOWN).write_text(content)
     with pytest.raises(InputError, match=said) as error:

@@ -26,7 +26,7 @@ def batch(dtype=torch.float64):
 
 
 def believing(guess, prediction, *w):
-    """A network that predicts its type's target for this x̂0, and says w of the variance."""
+    """A network that predicts its type's target for this x̂0, and w for the variance."""
 
     def network(x_t, level):
         y = prediction.target(guess, (x_t - level.alpha * guess) / level.sigma, level)
@@ -35,34 +35,33 @@ def believing(guess, prediction, *w):
     return network
 
 
-@pytest.mark.parametrize("weight", get_args(WeightName))
-def test_one_loss_whatever_is_predicted(pair, weight):
-    """Networks that believe the same x̂0 have the same loss: the weight of its error times the error. The plain error
-    of the target is the one exception, and that of x0 its unit."""
+def test_loss_depends_on_x0_alone(pair):
+    """Networks with the same x̂0 have the same loss: the weight of its error times the error. The exception is the
+    weight "target", the plain error of the target."""
     prediction, schedule = pair
     x0, eps = batch()
     guess = x0 + 0.3 * eps.sin()
-    loss, error = training_loss(
-        believing(guess, prediction), x0, FRAMES, TIMES, eps, schedule=schedule, prediction=prediction, weight=weight
-    )
+    network, run = believing(guess, prediction), dict(schedule=schedule, prediction=prediction)
     expected = (guess - x0).square().mean((1, 2))
-    close(error, expected, 1e-8)
-    close(loss, expected * x0_weight(weight, prediction, schedule, TIMES), 1e-8)
-    if weight == "target":
-        level = schedule.at(TIMES, x0)
-        y = believing(guess, prediction)(level.alpha * x0 + level.sigma * eps, level)
-        close(loss, (y - prediction.target(x0, eps, level)).square().mean((1, 2)), 1e-8)
+    for weight in get_args(WeightName):
+        loss, error = training_loss(network, x0, FRAMES, TIMES, eps, weight=weight, **run)
+        close(error, expected, 1e-8)
+        close(loss, expected * x0_weight(weight, prediction, schedule, TIMES), 1e-8)
+    loss, _ = training_loss(network, x0, FRAMES, TIMES, eps, weight="target", **run)
+    level = schedule.at(TIMES, x0)
+    y = network(level.alpha * x0 + level.sigma * eps, level)
+    close(loss, (y - prediction.target(x0, eps, level)).square().mean((1, 2)), 1e-8)
 
 
-def test_who_knows_x0_has_no_loss(pair):
+def test_exact_x0_has_zero_loss(pair):
     prediction, schedule = pair
     x0, eps = batch()
     loss, _ = training_loss(believing(x0, prediction), x0, FRAMES, TIMES, eps, schedule=schedule, prediction=prediction)
     assert loss.max() < 1e-12
 
 
-def test_weights(any_schedule):
-    """Property 5: ½(SNR_s − SNR_t) is that of the bound; the others are the SNR within their range."""
+def test_weights_match_their_formulas(any_schedule):
+    """½(SNR_s − SNR_t) is that of the bound; the others are the SNR within their range."""
     t = torch.arange(1, 1001)
     v = PREDICTIONS["v"]
     snr = (any_schedule.alpha / any_schedule.sigma).square()
@@ -117,8 +116,8 @@ def test_penalty(pair):
     assert ((gradient != 0).sum((1, 2)) >= 1).all()
 
 
-def test_weight_of_the_bound_in_the_limit():
-    """Property 5: −½·dSNR/du, to first order in 1/T."""
+def test_vlb_weight_in_the_continuous_limit():
+    """−½·dSNR/du, to first order in 1/T."""
     errors = []
     for T in (1000, 2000, 4000):
         level = cosine(T).at(torch.tensor([T // 2]))
@@ -129,7 +128,7 @@ def test_weight_of_the_bound_in_the_limit():
     assert errors[1] / errors[2] == pytest.approx(2, abs=0.1)
 
 
-def test_weight_vlb_is_the_bound_with_fixed_variance(any_schedule):
+def test_vlb_weight_matches_the_bound(any_schedule):
     """Its loss is the part of the bound's term that a network can do something about; only the last step's differs,
     by a constant of its own."""
     x0, eps = batch()
@@ -143,7 +142,7 @@ def test_weight_vlb_is_the_bound_with_fixed_variance(any_schedule):
 
 
 @pytest.mark.parametrize("variance", LEARNED)
-def test_hybrid_is_the_sum(pair, variance):
+def test_hybrid_loss_is_the_sum(pair, variance):
     """L_simple + L_vlb/1000 (Nichol & Dhariwal, eq. 16); loss vlb is the term itself, scaled by T."""
     prediction, schedule = pair
     x0, eps = batch()
@@ -161,8 +160,8 @@ def test_hybrid_is_the_sum(pair, variance):
 
 
 @pytest.mark.parametrize("variance", LEARNED)
-def test_the_bound_in_hybrid_teaches_the_variance_alone(pair, variance):
-    """Property 18: the gradient to the prediction is that of the simple loss, exactly, and the variance has its own;
+def test_hybrid_bound_has_gradient_in_the_variance_only(pair, variance):
+    """The gradient to the prediction is that of the simple loss, exactly, and the variance has its own;
     with loss vlb the bound teaches both."""
     prediction, schedule = pair
     x0, eps = batch()
@@ -190,8 +189,8 @@ def test_the_bound_in_hybrid_teaches_the_variance_alone(pair, variance):
     assert (gradients["vlb"][0] != 0).all()
 
 
-def test_a_learned_variance_has_its_least_bound_at_the_best_one():
-    """The mean gradient to log Σ is 0 where Σ = β̃ + B²·E|x̂0 − x0|², here for two errors of ±0.2."""
+def test_bound_is_minimal_at_the_best_variance():
+    """The mean gradient with respect to log Σ is 0 where Σ = β̃ + B²·E|x̂0 − x0|², for two errors of ±0.2."""
     schedule, prediction, t = linear(1000), PREDICTIONS["x0"], torch.tensor([300])
     x0 = torch.zeros(1, 1, 2, dtype=torch.float64)
     guess = torch.tensor([[[0.2, -0.2]]], dtype=torch.float64)
@@ -212,8 +211,8 @@ def test_a_learned_variance_has_its_least_bound_at_the_best_one():
     assert w.grad.abs().max() < 1e-9
 
 
-def test_frames_that_do_not_exist_do_not_count(pair):
-    """Property 23: whatever stands there; a padded motion has the loss of the motion."""
+def test_padding_has_no_influence(pair):
+    """A padded motion has the loss of the motion."""
     prediction, schedule = pair
     x0, eps = batch()
     frames = FRAMES.clone()
@@ -229,8 +228,8 @@ def test_frames_that_do_not_exist_do_not_count(pair):
 
 
 @pytest.mark.parametrize("loss", ["simple", "hybrid"])
-def test_a_batch_is_its_parts(loss):
-    """Property 19: losses and gradients in microbatches are those of the whole batch."""
+def test_losses_of_microbatches_match_the_batch(loss):
+    """Losses and gradients in microbatches are those of the whole batch."""
     schedule, prediction = cosine(1000), PREDICTIONS["v"]
     x0, eps = batch()
     layer = torch.nn.Linear(5, 10 if loss == "hybrid" else 5).double()
@@ -259,41 +258,30 @@ def test_split():
     assert split(output, "fixed-large") == (output, None)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("loss", ["simple", "vlb", "hybrid"])
-def test_losses_keep_the_type_of_the_motion(pair, loss, dtype):
-    """Property 24; and all of them are finite at every t."""
+def test_losses_are_finite_and_keep_the_dtype(pair):
+    """At every t, up to both ends."""
     prediction, schedule = pair
     t = torch.tensor([1, 2, 500, 999, 1000, 1000])
-    x0, eps = batch(dtype)
-    total, error = training_loss(
-        lambda x_t, level: torch.cat([x_t, x_t.sin()], -1),
-        x0,
-        FRAMES,
-        t,
-        eps,
-        schedule=schedule,
-        prediction=prediction,
-        variance="learned-range",
-        loss="vlb" if loss == "simple" else loss,
-    )
-    if loss == "simple":
-        total, error = training_loss(
-            lambda x_t, level: x_t, x0, FRAMES, t, eps, schedule=schedule, prediction=prediction
-        )
-    assert total.dtype == error.dtype == dtype
-    assert total.shape == error.shape == t.shape
-    assert total.isfinite().all()
-    assert error.isfinite().all()
+    run = dict(schedule=schedule, prediction=prediction)
+    fixed = (lambda x_t, level: x_t, dict(loss="simple"))
+    learned = [
+        (lambda x_t, level: torch.cat([x_t, x_t.sin()], -1), dict(loss=loss, variance="learned-range"))
+        for loss in ("vlb", "hybrid")
+    ]
+    for dtype in (torch.float32, torch.float64):
+        x0, eps = batch(dtype)
+        for network, options in (fixed, *learned):
+            total, error = training_loss(network, x0, FRAMES, t, eps, **run, **options)
+            assert total.dtype == error.dtype == dtype
+            assert total.shape == error.shape == t.shape
+            assert total.isfinite().all(), options
+            assert error.isfinite().all(), options
 
 
-def test_names_and_keywords():
-    """Property 24."""
+def test_unknown_names_are_refused():
     with pytest.raises(InputError, match="unknown weight 'snr5'; choose from target, uniform, snr, min-snr"):
         x0_weight("snr5", PREDICTIONS["x0"], cosine(10), TIMES)
     x0, eps = batch()
     run = dict(schedule=cosine(1000), prediction=PREDICTIONS["x0"])
-    with pytest.raises(TypeError, match="snr_range"):
-        training_loss(lambda x, level: x, x0, FRAMES, TIMES, eps, snr_range=(0, 5), **run)
     with pytest.raises(InputError, match="variance"):
         training_loss(lambda x, level: x, x0, FRAMES, TIMES, eps, variance="medium", **run)

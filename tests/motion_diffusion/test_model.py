@@ -29,7 +29,7 @@ def test_round_trip(saved):
     torch.testing.assert_close(again.sample(["walk"], [30], **run), model.sample(["walk"], [30], **run))
 
 
-def test_half_precision_is_half_as_large(saved, tmp_path):
+def test_half_precision_files_are_half_as_large(saved, tmp_path):
     model, directory = saved
     model.save(tmp_path / "h", dtype=torch.float16)
     sizes = [(path / "model.safetensors").stat().st_size for path in (directory, tmp_path / "h")]
@@ -37,7 +37,7 @@ def test_half_precision_is_half_as_large(saved, tmp_path):
     assert MotionModel.load(tmp_path / "h").digest == model.digest
 
 
-def test_a_sample_does_not_depend_on_its_batch(saved):
+def test_samples_do_not_depend_on_the_batch(saved):
     model, _ = saved
     alone = model.sample(["run"], [30], seeds=[7], steps=6)
     batch = model.sample(["a person walks", "run", "turn left now"], [44, 30, 25], seeds=[1, 7, 2], steps=6)
@@ -56,10 +56,8 @@ def test_any_number_of_steps(make_model, sampler, steps):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_every_sampler_samples_from_every_model(make_model, prediction, sampler):
-    """And a sample is the same whatever stands beside it in the batch (property 23), as far as rounding allows.
-
-    That is measured: μ_t tells of x0 by differences that the last digits decide, so a step may multiply the rounding of
-    the network by a thousand, and how a processor rounds depends on the batch.
+    """A sample does not depend on its batch, up to rounding. Rounding is measured: for μ_t, x0 follows from differences
+    in the last digits, so a step may multiply the network's rounding by a thousand, and rounding depends on the batch.
     """
     model = make_model(prediction, schedule="linear")
     run = dict(steps=4, sampler=sampler)
@@ -95,15 +93,16 @@ def test_every_sampler_samples_with_every_variance(make_model, schedule, varianc
 
 
 @pytest.mark.parametrize("prediction", ["eps", "score"])
-def test_no_model_of_noise_alone_on_straight_paths(make_model, prediction):
+def test_noise_predictions_are_refused_on_the_rectified_schedule(make_model, prediction):
     with pytest.raises(InputError, match=rf"rectified schedule ends in pure noise: {prediction} says nothing"):
         make_model(prediction, schedule="rectified")
 
 
 @pytest.mark.parametrize("prediction", ["x0", "eps", "v", "velocity"])
-def test_guidance_is_linear(make_model, prediction):
-    """Property 20: text scale 0 is the model without words, 1 the model with them, and x̂0 is linear in the scale where
-    it is within its range. (Words say little to a model that has learned nothing, hence the large scale.)"""
+def test_text_guidance_is_linear_in_its_scale(make_model, prediction):
+    """Text scale 0 is the model without text, 1 the model with it, and x̂0 is linear in the scale within its range. (An
+    untrained model depends little on the text, hence the large scale.)
+    """
     model, frames = make_model(prediction), torch.ones(1, 30, dtype=torch.bool)
     x = torch.randn(1, 30, model.representation.size, generator=torch.Generator().manual_seed(0))
     level = model.schedule.at(300)
@@ -120,32 +119,26 @@ def test_guidance_is_linear(make_model, prediction):
         torch.testing.assert_close(x0[inside], expected[inside], atol=1e-5 * (1 + scale / 3), rtol=1e-5)
 
 
-def test_misspelt_keywords(saved):
-    """Property 24."""
-    with pytest.raises(TypeError, match="setps"):
-        saved[0].sample(["walk"], [30], seeds=[0], setps=3)
-
-
-def test_seeds_matter_and_repeat(saved):
+def test_seeds_determine_the_sample(saved):
     model, _ = saved
     a, b, c = (model.sample(["walk"], [30], seeds=[seed], steps=4) for seed in (0, 0, 1))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
 
 
-def test_text_scale_one_is_the_plain_model(saved):
+def test_text_scale_one_equals_the_plain_model(saved):
     """Guidance at scale 1 and 1 + 1e-6 run different code and give the same."""
     model, _ = saved
     plain, almost = (model.sample(["walk"], [30], seeds=[0], steps=4, text_scale=scale) for scale in (1.0, 1.0 + 1e-6))
     torch.testing.assert_close(plain, almost, atol=1e-3, rtol=1e-3)
 
 
-def test_empty_prompt(saved):
+def test_empty_prompt_is_refused(saved):
     with pytest.raises(InputError, match="prompt is empty"):
         saved[0].sample([" "], [30], seeds=[0])
 
 
-def test_no_such_model():
+def test_missing_model_is_refused():
     with pytest.raises(FileNotFoundError, match=r"no-such-model.*give one of"):
         MotionModel.load("no-such-model")
 
@@ -182,7 +175,7 @@ def corrupt_field(directory):
         (corrupt_field, "prediction"),
     ],
 )
-def test_broken_checkpoints_get_one_line(saved, corrupt, named):
+def test_damaged_checkpoints_are_refused_in_one_line(saved, corrupt, named):
     _, directory = saved
     corrupt(directory)
     with pytest.raises(InputError, match=named) as caught:
@@ -205,7 +198,7 @@ def test_broken_checkpoints_get_one_line(saved, corrupt, named):
         ({"emphasis": -1}, "emphasis -1: give 0 to 1000"),
     ],
 )
-def test_a_config_that_no_model_has_is_refused_before_one_is_made(saved, changed, said):
+def test_invalid_configs_are_refused(saved, changed, said):
     _, directory = saved
     config = json.loads((directory / "config.json").read_text())
     for name, value in changed.items():

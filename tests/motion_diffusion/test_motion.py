@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from motion_diffusion.body.features import decode
 from motion_diffusion.body.motion import Motion
-from motion_diffusion.body.representation import decode
 from motion_diffusion.body.rotations import in_the_world
 from motion_diffusion.body.skeleton import FPS, JOINTS, forward_kinematics
 from motion_diffusion.errors import InputError
@@ -53,7 +53,7 @@ def refusal(path: Path) -> str:
     return message
 
 
-def test_a_motion_survives_saving(motion: Motion, saved: Path) -> None:
+def test_save_and_load_round_trip(motion: Motion, saved: Path) -> None:
     again = Motion.load(saved)
     assert torch.equal(again.joints, motion.joints)
     assert (again.fps, again.text, again.provenance) == (motion.fps, motion.text, motion.provenance)
@@ -61,13 +61,13 @@ def test_a_motion_survives_saving(motion: Motion, saved: Path) -> None:
     assert torch.equal(again.features, motion.features)
 
 
-def test_a_motion_with_nothing_said_survives_too(motion: Motion, tmp_path: Path) -> None:
+def test_save_and_load_without_text_and_provenance(motion: Motion, tmp_path: Path) -> None:
     Motion(motion.joints[:1], fps=30.0).save(tmp_path / "m.npz")
     again = Motion.load(tmp_path / "m.npz")
     assert (again.frames, again.fps, again.text, again.provenance) == (1, 30.0, "", {})
 
 
-def test_the_file_can_be_read_with_numpy_alone(motion: Motion, saved: Path) -> None:
+def test_files_can_be_read_with_numpy(motion: Motion, saved: Path) -> None:
     with np.load(saved, allow_pickle=False) as file:
         assert file["joints"].shape == (15, 22, 3)
         assert tuple(file["joint_names"]) == JOINTS
@@ -79,7 +79,7 @@ def test_the_file_can_be_read_with_numpy_alone(motion: Motion, saved: Path) -> N
     torch.testing.assert_close(forward_kinematics(pose, motion.joints[:, 0]), motion.joints, atol=1e-4, rtol=0)
 
 
-def test_saving_leaves_one_file_and_replaces_it(motion: Motion, saved: Path) -> None:
+def test_save_replaces_the_file(motion: Motion, saved: Path) -> None:
     moved = Motion(motion.joints + 1)
     moved.save(saved)
     assert torch.equal(Motion.load(saved).joints, moved.joints)
@@ -87,7 +87,7 @@ def test_saving_leaves_one_file_and_replaces_it(motion: Motion, saved: Path) -> 
 
 
 @pytest.mark.parametrize("provenance", [{"seed": float("nan")}, {"model": object()}])
-def test_provenance_that_is_no_json_is_refused_and_the_old_file_stays(
+def test_invalid_provenance_is_refused_and_the_old_file_stays(
     motion: Motion, saved: Path, provenance: dict[str, object]
 ) -> None:
     before = saved.read_bytes()
@@ -107,18 +107,18 @@ def test_provenance_that_is_no_json_is_refused_and_the_old_file_stays(
         (torch.full((4, 22, 3), 1e300, dtype=torch.float64), "frame 0"),
     ],
 )
-def test_joints_that_are_no_motion_are_refused(joints: Tensor, said: str) -> None:
+def test_invalid_joints_are_refused(joints: Tensor, said: str) -> None:
     with pytest.raises(InputError, match=said):
         Motion(joints)
 
 
 @pytest.mark.parametrize("fps", [0.0, -20.0, float("inf"), float("nan")])
-def test_impossible_rates_are_refused(fps: float) -> None:
+def test_invalid_frame_rates_are_refused(fps: float) -> None:
     with pytest.raises(InputError, match="fps"):
         Motion(torch.zeros(2, 22, 3), fps=fps)
 
 
-def test_an_absent_file_is_not_found(tmp_path: Path) -> None:
+def test_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
         Motion.load(tmp_path / "nowhere.npz")
 
@@ -141,19 +141,19 @@ def test_an_absent_file_is_not_found(tmp_path: Path) -> None:
         ({"provenance": np.array("9" * 5000)}, "not JSON"),
     ],
 )
-def test_a_foreign_npz_is_refused_by_name(saved: Path, changes: dict[str, Any], said: str) -> None:
+def test_invalid_npz_files_are_refused(saved: Path, changes: dict[str, Any], said: str) -> None:
     message = refusal(rewrite(saved, **changes))
     assert said.replace("\\", "") in message
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04", b"\x93NUMPY\x01\x00"])
-def test_what_is_no_npz_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.npz"
     path.write_bytes(content)
     assert "is no .npz file" in refusal(path)
 
 
-def test_a_truncated_file_is_refused_wherever_it_ends(saved: Path) -> None:
+def test_truncated_files_are_refused(saved: Path) -> None:
     content = saved.read_bytes()
     for end in range(0, len(content), len(content) // 60):
         saved.write_bytes(content[:end])
@@ -193,7 +193,7 @@ class _Trap:
 
 
 @pytest.mark.parametrize("entry", ["joints", "text", "provenance"])
-def test_a_pickle_inside_is_not_executed(saved: Path, tmp_path: Path, entry: str) -> None:
+def test_pickles_are_not_executed(saved: Path, tmp_path: Path, entry: str) -> None:
     sprung = tmp_path / "sprung"
     rewrite(saved, **{entry: np.array(_Trap(sprung), dtype=object)})
     refusal(saved)

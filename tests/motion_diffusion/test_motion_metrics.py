@@ -34,12 +34,12 @@ def sliding(speed, height, frames=40):
     ("speed", "height", "ratio"),
     [(1.0, 0.01, 1), (1.0, 0.06, 0), (0.45, 0.01, 0), (0.0, 0.01, 0), (0.7, 0.01, 37 / 39)],
 )
-def test_one_foot_slides_or_not(speed, height, ratio):
-    """At 0.7 m/s the first step and the last do not count: their average over five takes in the nothing beyond."""
+def test_foot_skating_depends_on_speed_and_height(speed, height, ratio):
+    """At 0.7 m/s the first and the last step do not count: their average over five steps includes the zeros outside."""
     assert foot_skating_ratio(sliding(speed, height)) == pytest.approx(ratio)
 
 
-def test_a_single_jump_is_no_sliding():
+def test_single_step_is_not_skating():
     joints = sliding(0.0, 0.01)
     joints[20:, LEFT, 0] += 2.4 / FPS  # 2.4 m/s for one step: 0.48 m/s on average over five
     assert foot_skating_ratio(joints) == 0
@@ -47,7 +47,7 @@ def test_a_single_jump_is_no_sliding():
     assert foot_skating_ratio(joints) == pytest.approx(1 / 39)
 
 
-def test_either_foot_counts_once():
+def test_both_feet_count_once():
     both = sliding(1.0, 0.01)
     both[:, RIGHT] = both[:, LEFT]
     assert foot_skating_ratio(both) == foot_skating_ratio(sliding(1.0, 0.01))
@@ -71,7 +71,7 @@ def test_jitter_is_the_third_derivative():
     assert root_jitter(joints[:3]) == 0
 
 
-def test_jitter_of_all_joints_is_the_mean_over_them():
+def test_joint_jitter_is_the_mean_over_joints():
     joints = body()
     time = torch.arange(40, dtype=torch.float64) / FPS
     joints[:, 0, 2] = 2.0 * time**3  # a jerk of 12 m/s³
@@ -81,7 +81,7 @@ def test_jitter_of_all_joints_is_the_mean_over_them():
     assert joint_jitter(joints[:3]) == 0
 
 
-def test_bones_have_their_lengths_or_not():
+def test_bone_length_errors():
     turned = torch.linalg.qr(torch.randn(5, 22, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
     joints = forward_kinematics(turned.Q, torch.zeros(5, 3, dtype=torch.float64))
     assert bone_length_error(joints) == pytest.approx(0.0, abs=1e-12)

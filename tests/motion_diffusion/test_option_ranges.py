@@ -37,19 +37,19 @@ class Options:
         (Options(motions=0), "--motions 0: give 1 to 100,000"),
     ],
 )
-def test_a_number_outside_of_its_range_is_refused_with_the_options_name(options: Options, message: str) -> None:
+def test_values_out_of_range_are_refused_by_option_name(options: Options, message: str) -> None:
     with pytest.raises(InputError) as refused:
         check_ranges(options)
     assert str(refused.value) == message
 
 
-def test_the_ends_of_a_range_are_in_it_and_a_prefix_stands_before_the_name() -> None:
+def test_range_includes_its_ends_and_prefix_is_used() -> None:
     check_ranges(Options(seed=2**63 - 1, text_scale=-100.0, rate=10, until=0, size=(64, 4096), motions=100_000))
     with pytest.raises(InputError, match="^--noise.rate 11: "):
         check_ranges(Options(rate=11), "noise.")
 
 
-def test_a_number_of_thousands_of_digits_is_cut_in_the_message() -> None:
+def test_long_numbers_are_cut_in_messages() -> None:
     with pytest.raises(InputError) as refused:
         SEED.check("--seed", 10**4000)
     assert len(str(refused.value)) < 120

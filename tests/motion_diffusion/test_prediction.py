@@ -26,13 +26,13 @@ def noisy(schedule, t):
 
 
 def known(schedule):
-    """Levels at which nothing is a tiny difference of large numbers: there float64 keeps nine digits and more."""
+    """Times at which no quantity is a tiny difference of large numbers, so that float64 keeps nine digits and more."""
     ratio = schedule.alpha[1:] / schedule.sigma[1:]
     return EVERY[(ratio > 2e-3) & (ratio < 500)]
 
 
-def test_target_is_its_row(pair):
-    """Property 4: y = p·x0 + q·ε gives back x0 and ε."""
+def test_target_follows_the_row(pair):
+    """y = p·x0 + q·ε is inverted to x0 and ε."""
     prediction, schedule = pair
     x0, eps, x_t, level = noisy(schedule, known(schedule))
     p, q = prediction.row(level)
@@ -42,16 +42,16 @@ def test_target_is_its_row(pair):
     close(prediction.to_eps(y, x_t, level), eps, 1e-10)
 
 
-@pytest.mark.parametrize("other", PREDICTIONS.values(), ids=PREDICTIONS)
-def test_round_trip_of_every_pair_of_types(pair, other):
-    """Property 3: y → (x0, ε) → y' → (x0, ε) → y."""
+def test_round_trip_through_every_other_type(pair):
+    """y → (x0, ε) → y' → (x0, ε) → y."""
     prediction, schedule = pair
     x0, eps, x_t, level = noisy(schedule, known(schedule))
     y = prediction.target(x0, eps, level)
-    z = other.target(prediction.to_x0(y, x_t, level), prediction.to_eps(y, x_t, level), level)
-    back = prediction.target(other.to_x0(z, x_t, level), other.to_eps(z, x_t, level), level)
-    close(back, y, 1e-9, 1e-9)
-    close(z, other.target(x0, eps, level), 1e-9, 1e-9)
+    for other in PREDICTIONS.values():
+        z = other.target(prediction.to_x0(y, x_t, level), prediction.to_eps(y, x_t, level), level)
+        back = prediction.target(other.to_x0(z, x_t, level), other.to_eps(z, x_t, level), level)
+        close(back, y, 1e-9, 1e-9)
+        close(z, other.target(x0, eps, level), 1e-9, 1e-9)
 
 
 finite = st.floats(-5, 5)
@@ -59,8 +59,8 @@ positive = st.floats(0.1, 5)
 
 
 @given(st.tuples(finite, finite), st.tuples(positive, positive), st.tuples(finite, finite))
-def test_any_row_is_a_type(row, level, numbers):
-    """Property 3 for rows and levels that nobody has: the 2 × 2 system is solved, not looked up."""
+def test_any_row_defines_a_type(row, level, numbers):
+    """For arbitrary rows and levels: the 2 × 2 system is solved, not looked up."""
     alpha, sigma = level
     own, level = Prediction("own", lambda level: row), Level(alpha, sigma, 0.0, 0.0, 0.0, 1.0)
     if abs(alpha * row[1] - sigma * row[0]) < 0.1:
@@ -80,8 +80,8 @@ def test_estimates_are_consistent(pair):
 
 
 @on_the_circle
-def test_velocity_is_v_times_the_turn(schedule):
-    """Property 4: u = φ̇·v with the angle φ of (α, σ); and EDM's F (σ_data = 1), given by its row, is −v."""
+def test_velocity_is_v_times_angular_speed(schedule):
+    """U = φ̇·v with the angle φ of (α, σ); and EDM's F (σ_data = 1), given by its row, is −v."""
     x0, eps, _, level = noisy(schedule, EVERY)
     v = PREDICTIONS["v"].target(x0, eps, level)
     turn = level.alpha * level.d_sigma - level.sigma * level.d_alpha
@@ -100,7 +100,7 @@ def test_rectified_velocity_is_noise_minus_motion():
     assert PREDICTIONS["velocity"].weight(level).flatten()[-1] == 1
 
 
-def test_velocity_is_what_moves_x_t(any_schedule):
+def test_velocity_is_the_derivative_of_x_t(any_schedule):
     """d x_t / du at fixed (x0, ε), by differences on the curve."""
     u, h = torch.linspace(0.02, 0.98, 49, dtype=torch.float64), 1e-5
     x0, eps = torch.randn(2, 49, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -125,8 +125,8 @@ def test_mu_is_the_posterior_mean(any_schedule):
     close(PREDICTIONS["mu"].target(x0, eps, level), A * x_t + B * x0, 1e-11)
 
 
-def test_weight_turns_errors_of_y_into_errors_of_x0(pair):
-    """Property 5: ‖ŷ − y‖² = (D/σ)²·‖x̂0 − x0‖², measured by moving y."""
+def test_weight_relates_errors_of_y_and_x0(pair):
+    """‖ŷ − y‖² = (D/σ)²·‖x̂0 − x0‖², measured by moving y."""
     prediction, schedule = pair
     x0, eps, x_t, level = noisy(schedule, known(schedule))
     y, size = prediction.target(x0, eps, level), prediction.size(level)
@@ -135,7 +135,7 @@ def test_weight_turns_errors_of_y_into_errors_of_x0(pair):
 
 
 def test_weights_by_name(any_schedule):
-    """Property 5, the table: x0 1, ε SNR, score SNR/σ², v N²/σ², velocity W²/σ², μ B²; v: SNR + 1 where N = 1."""
+    """The table: x0 1, ε SNR, score SNR/σ², v N²/σ², velocity W²/σ², μ B²; v: SNR + 1 where N = 1."""
     level = any_schedule.at(EVERY[:-1])
     alpha, sigma, d_alpha, d_sigma, _, B = level
     N, W = alpha**2 + sigma**2, alpha * d_sigma - sigma * d_alpha
@@ -153,12 +153,12 @@ def test_weights_by_name(any_schedule):
         close(PREDICTIONS["v"].weight(level), level.snr + 1, 0, 1e-9)
 
 
-@pytest.mark.parametrize(("t", "s"), [(1000, 980), (999, 500), (500, 499), (2, 1), (20, 0), (1000, 0)])
-def test_mean_coefficients_are_those_of_the_step(pair, t, s):
-    """c_x·x_t + c_y·y = A·x_t + B·x0 for the step to any s."""
+def test_mean_coefficients_give_the_posterior_mean(pair):
+    """c_x·x_t + c_y·y = A·x_t + B·x0 for steps to any s."""
     prediction, schedule = pair
-    x0, eps, x_t, level = noisy(schedule, torch.tensor([t]))
-    A, B, _, _ = schedule.posterior(t, s)
+    t, s = torch.tensor([[1000, 999, 500, 2, 20, 1000], [980, 500, 499, 1, 0, 0]])
+    x0, eps, x_t, level = noisy(schedule, t)
+    A, B, _, _ = schedule.posterior(t, s, x0)
     c_x, c_y = prediction.mean_coefficients(level, A, B)
     y = prediction.target(x0, eps, level)
     close(c_x * x_t + c_y * y, A * x_t + B * x0, 1e-9)
@@ -171,8 +171,8 @@ def coefficients(schedule, name):
 
 
 @on_the_circle
-def test_share_of_the_mean_in_closed_form(schedule):
-    """Property 7, and the gains on x_t of ε and v are reciprocal."""
+def test_coefficients_in_closed_form(schedule):
+    """And the gains on x_t of ε and v are reciprocal."""
     level = schedule.at(EVERY)
     beta = schedule.posterior(EVERY, EVERY - 1).step_variance
     a, alpha_s = (1 - beta).sqrt(), schedule.alpha[:-1]
@@ -191,8 +191,8 @@ def test_share_of_the_mean_in_closed_form(schedule):
 
 
 @on_the_circle
-def test_shares_cross_where_signal_is_as_large_as_noise(schedule):
-    """Property 7: x0 and ε, v and the score count for as much at SNR = 1; x0 and the score at α = σ² = 0.618…"""
+def test_coefficients_cross_at_known_noise_levels(schedule):
+    """X0 and ε, v and the score count for as much at SNR = 1; x0 and the score at α = σ² = 0.618…"""
     c = {name: coefficients(schedule, name)[1].abs() for name in PREDICTIONS}
     level = schedule.at(EVERY)
     signal, golden = level.snr > 1, level.alpha > (math.sqrt(5) - 1) / 2
@@ -202,8 +202,8 @@ def test_shares_cross_where_signal_is_as_large_as_noise(schedule):
     assert (int(signal.sum()), int(golden.sum())) == ((496, 572) if schedule.name == "cosine" else (259, 306))
 
 
-def test_total_of_v_is_twice_the_angle():
-    """Property 7: Σ|c_v| → 2·φ_T, π on a schedule that ends in noise."""
+def test_sum_of_v_coefficients_is_twice_the_angle():
+    """Σ|c_v| → 2·φ_T, π on a schedule that ends in noise."""
     for schedule in (cosine(100_000), linear(100_000)):
         level = schedule.at(torch.arange(1, schedule.T + 1))
         total = PREDICTIONS["v"].mean_coefficients(level, level.A, level.B)[1].abs().sum().item()
@@ -211,7 +211,7 @@ def test_total_of_v_is_twice_the_angle():
         assert total == pytest.approx(2 * math.atan2(sigma, alpha), abs=2e-3)
 
 
-def test_flow_is_one_whatever_is_predicted(pair):
+def test_flow_is_the_same_for_all_types(pair):
     """dx/du = f_x·x + f_y·y is α̇·x0 + σ̇·ε for every type."""
     prediction, schedule = pair
     x0, eps, x_t, level = noisy(schedule, known(schedule))
@@ -220,7 +220,7 @@ def test_flow_is_one_whatever_is_predicted(pair):
     close(f_x * x_t + f_y * prediction.target(x0, eps, level), flow, 1e-9, 1e-8)
 
 
-def test_flow_of_v_turns():
+def test_flow_of_v_is_a_rotation():
     """On variance-preserving schedules dx = v·dφ; the velocity is its own flow on all."""
     level = cosine(T).at(EVERY)
     f_x, f_y = PREDICTIONS["v"].flow_coefficients(level)
@@ -231,7 +231,7 @@ def test_flow_of_v_turns():
     close(f_y, torch.ones(T, dtype=torch.float64), 1e-9)
 
 
-def test_size_is_that_of_the_target(pair):
+def test_size_is_the_rms_of_the_target(pair):
     """On data of unit variance: the mean square over the nodes (±1, ±1) of (x0, ε)."""
     prediction, schedule = pair
     x0 = torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=torch.float64)
@@ -241,7 +241,7 @@ def test_size_is_that_of_the_target(pair):
         assert prediction.target(x0, eps, level).square().mean().sqrt().item() == pytest.approx(prediction.size(level))
 
 
-def test_sampling_begins_where_a_type_says_something(any_schedule):
+def test_sampling_starts_at_the_maximum_noise_ratio(any_schedule):
     """For noise alone σ/α, by which x̂0 multiplies its errors, is as large as it may be; the others begin at T."""
     ratio = any_schedule.sigma[1:] / any_schedule.alpha[1:]
     for name, prediction in PREDICTIONS.items():
@@ -255,8 +255,8 @@ def test_sampling_begins_where_a_type_says_something(any_schedule):
 
 @pytest.mark.parametrize("name", PREDICTIONS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_types_are_refused_where_they_are_blind(name, schedule):
-    """Property 11: at α = 0 only ε and the score say nothing of x0; everything else is regular there."""
+def test_noise_predictions_are_refused_at_pure_noise(name, schedule):
+    """At α = 0 only ε and the score do not determine x0; everything else is regular."""
     schedule, prediction = SCHEDULES[schedule](T), PREDICTIONS[name]
     if schedule.name == "rectified" and name in ("eps", "score"):
         for check in (lambda: prediction.check(schedule), lambda: prediction.weight(schedule.at(EVERY))):
@@ -268,8 +268,8 @@ def test_types_are_refused_where_they_are_blind(name, schedule):
     close(prediction.to_x0(prediction.target(x0, eps, level), x_t, level), x0, 1e-9)
 
 
-def test_guidance_is_the_same_in_every_space(pair):
-    """Property 20: y₀ + w·(y₁ − y₀) implies x0₀ + w·(x0₁ − x0₀); w = 0 and 1 are the two, and w is linear."""
+def test_text_guidance_is_the_same_for_all_types(pair):
+    """Y₀ + w·(y₁ − y₀) implies x0₀ + w·(x0₁ − x0₀); w = 0 and 1 are the two, and w is linear."""
     prediction, schedule = pair
     none, eps, x_t, level = noisy(schedule, known(schedule))
     text = none + eps.sin()
@@ -280,8 +280,8 @@ def test_guidance_is_the_same_in_every_space(pair):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_types_keep_the_type_of_the_motion(pair, dtype):
-    """Property 24: no float64 becomes float32, nor the reverse; an int and a tensor of times agree."""
+def test_coefficients_keep_the_dtype(pair, dtype):
+    """No float64 becomes float32, nor the reverse; an int and a tensor of times agree."""
     prediction, schedule = pair
     tight = 1e-4 if dtype == torch.float32 else 1e-11
     x0, eps, x_t = torch.randn(3, 2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=dtype)
@@ -298,8 +298,8 @@ def test_types_keep_the_type_of_the_motion(pair, dtype):
             torch.testing.assert_close(result, f(*values, scalars), rtol=tight, atol=tight)
 
 
-def test_float32_is_close(pair):
-    """Property 8: rounding costs about 1e-7 of the numbers, times how much the type amplifies an error of y."""
+def test_float32_matches_float64(pair):
+    """Rounding costs about 1e-7 of the numbers, times how much the type amplifies an error of y."""
     prediction, schedule = pair
     x0, eps, x_t, level = noisy(schedule, EVERY)
     y = prediction.target(x0, eps, level)

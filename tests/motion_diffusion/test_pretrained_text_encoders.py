@@ -1,4 +1,4 @@
-"""Encoders from elsewhere, against the libraries that they are from: small ones with random weights, made here."""
+"""Pretrained text encoders, against their libraries: small ones with random weights."""
 
 import dataclasses
 import json
@@ -15,8 +15,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from motion_diffusion.network.pretrained_text_encoders import ClipEncoder
-from motion_diffusion.network.text_encoders import text_encoder
+from motion_diffusion.network.text_encoders import ClipEncoder, text_encoder
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] a person walks runs left right then é 走る".split()
 TEXTS = ["a person walks", "runs left then right then left", "é 走る unheard", "then"]
@@ -74,7 +73,7 @@ def save(tmp_path):
 
 
 def directly(folder, texts, **tokenizing):
-    """What the library itself gives for a batch: hidden states, and which of them are words."""
+    """The library's result for a batch: hidden states and mask."""
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     part = {"T5Model": "encoder", "CLIPModel": "text_model"}.get(type(model).__name__)
     tokens = tokenizer(texts, return_tensors="pt", **tokenizing)
@@ -88,7 +87,7 @@ def close(words, expected):
 
 
 @pytest.mark.parametrize("kind", [BERT, T5, GPT2, CLIP], ids=lambda kind: kind[0])
-def test_words_are_those_of_the_library_with_and_without_padding(save, kind):
+def test_vectors_match_the_library(save, kind):
     folder = save(kind)
     encoder = text_encoder(f"transformers:{folder}")
     words, visible = encoder(TEXTS)
@@ -105,7 +104,7 @@ def test_words_are_those_of_the_library_with_and_without_padding(save, kind):
         close(words[visible], padded[exist])
 
 
-def test_long_texts_are_cut_as_the_library_cuts_them(save):
+def test_truncation_matches_the_library(save):
     folder = save()
     encoder = text_encoder(f"transformers:{folder}")
     long = "a person walks then " * 30
@@ -116,7 +115,7 @@ def test_long_texts_are_cut_as_the_library_cuts_them(save):
     assert text_encoder(f"transformers:{save(T5, 't5')}").max_words == 77
 
 
-def test_dim_is_known_without_weights(save):
+def test_dimension_is_known_without_loading_weights(save):
     folder = save(T5)
     for path in folder.iterdir():
         if path.name != "config.json":
@@ -127,7 +126,7 @@ def test_dim_is_known_without_weights(save):
         encoder(["walks"])
 
 
-def test_a_cached_text_needs_no_model(save):
+def test_cached_texts_need_no_model(save):
     folder = save()
     first = text_encoder(f"transformers:{folder}")(TEXTS)
     text_encoder.cache_clear()
@@ -144,7 +143,7 @@ def change(folder):
     save_file({name: 2 * tensor for name, tensor in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
 
 
-def test_another_model_of_the_same_name_is_not_mixed_up(save):
+def test_changed_model_gets_its_own_cache(save):
     name = f"transformers:{save()}"
     before, _ = text_encoder(name)(["a person walks"])
     stale = text_encoder(name)
@@ -159,7 +158,7 @@ def test_another_model_of_the_same_name_is_not_mixed_up(save):
     assert torch.equal(stale(["a person walks"])[0], before)
 
 
-def test_a_copy_shares_the_words(save, tmp_path):
+def test_copies_of_a_model_share_the_cache(save, tmp_path):
     folder = save()
     shutil.copytree(folder, tmp_path / "copy")
     paths = {text_encoder(f"transformers:{name}").path for name in (folder, tmp_path / "copy")}
@@ -184,7 +183,7 @@ def hub(save, tmp_path, monkeypatch):
     return home / "snapshots"
 
 
-def test_a_name_is_the_copy_that_was_downloaded(hub):
+def test_names_use_the_downloaded_copy(hub):
     names = ["somebody/encoder", f"somebody/encoder@{COMMITS[0]}", f"somebody/encoder@{COMMITS[1]}"]
     words = [text_encoder(f"transformers:{name}")(TEXTS)[0] for name in names]
     assert torch.equal(words[0], words[2])
@@ -194,7 +193,7 @@ def test_a_name_is_the_copy_that_was_downloaded(hub):
 
 
 @pytest.mark.parametrize("name", ["nobody/nothing", "somebody/encoder@another", "no name at all", "a/b/c/d"])
-def test_a_name_that_is_not_to_be_had_is_refused(hub, name):
+def test_unavailable_names_are_refused(hub, name):
     with pytest.raises(InputError, match="connect when it is used first") as refusal:
         text_encoder(f"transformers:{name}")
     assert "\n" not in str(refusal.value)
@@ -202,7 +201,7 @@ def test_a_name_that_is_not_to_be_had_is_refused(hub, name):
 
 
 class Bomb:
-    """What does something when it is unpickled."""
+    """Has a side effect when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -257,7 +256,7 @@ BROKEN = [no_tokenizer, torn, without_a_layer, of_other_sizes, of_no_kind, with_
 
 
 @pytest.mark.parametrize("spoil", BROKEN, ids=lambda spoil: spoil.__name__)
-def test_what_is_no_encoder_is_refused_in_one_line(save, tmp_path, spoil):
+def test_invalid_encoders_are_refused_in_one_line(save, tmp_path, spoil):
     folder = save()
     spoil(folder)
     with pytest.raises(InputError) as refusal:
@@ -267,12 +266,12 @@ def test_what_is_no_encoder_is_refused_in_one_line(save, tmp_path, spoil):
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_model_of_something_else_is_refused(save):
+def test_models_of_other_kinds_are_refused(save):
     with pytest.raises(InputError, match="give a folder with"):
         text_encoder(f"transformers:{save(VISION)}")(["walks"])
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
+def test_missing_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="there is no folder"):
         text_encoder(f"transformers:{tmp_path / 'nothing'}")
 
@@ -280,13 +279,13 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "module", "extra"), [("transformers:x/y", "transformers", "text"), ("clip", "clip", "clip")]
 )
-def test_a_missing_extra_is_named(monkeypatch, name, module, extra):
+def test_missing_extras_are_named(monkeypatch, name, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=rf"motion-diffusion\[{extra}\]"):
         text_encoder(name)(["walks"])
 
 
-def test_a_model_keeps_the_name_of_its_encoder(save, make_model, tmp_path):
+def test_saved_model_names_its_encoder(save, make_model, tmp_path):
     name = f"transformers:{save()}"
     plain = make_model()
     denoiser = dataclasses.replace(plain.config.denoiser, text_dim=32)
@@ -298,7 +297,7 @@ def test_a_model_keeps_the_name_of_its_encoder(save, make_model, tmp_path):
     torch.testing.assert_close(again.sample(["a person walks"], **run), model.eval().sample(["a person walks"], **run))
 
 
-def test_a_model_whose_encoder_is_gone_says_so(save, make_model, tmp_path):
+def test_missing_encoder_of_a_model_is_reported(save, make_model, tmp_path):
     make_model().save(tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     (tmp_path / "run" / "config.json").write_text(json.dumps(config | {"text": "transformers:/no/such/folder"}))
@@ -306,8 +305,8 @@ def test_a_model_whose_encoder_is_gone_says_so(save, make_model, tmp_path):
         MotionModel.load(tmp_path / "run")
 
 
-def test_clip_is_what_its_encode_text_projects():
-    """With random weights: nothing is downloaded."""
+def test_clip_vectors_match_encode_text():
+    """With random weights, so that nothing is downloaded."""
     clip = pytest.importorskip("clip", reason="the extra clip does not import here", exc_type=Exception)
     tower = {"transformer_width": 64, "transformer_heads": 2, "transformer_layers": 2, "vocab_size": 49408}
     image = {"image_resolution": 32, "vision_layers": 1, "vision_width": 64, "vision_patch_size": 16}

@@ -12,7 +12,7 @@ from motion_diffusion.errors import InputError
 from tests.rigs import tumbling
 
 
-def test_more_frames_keep_those_that_were_there():
+def test_upsampling_keeps_existing_frames():
     rig = tumbling()
     triple = rig.at(60)
     assert (triple.fps, len(triple.root)) == (60, 3 * 39 + 1)
@@ -23,14 +23,14 @@ def test_more_frames_keep_those_that_were_there():
     np.testing.assert_allclose(rig.at(30).joints[::3], rig.joints[::2], atol=1e-9)
 
 
-def test_twice_double_is_fourfold():
+def test_doubling_twice_equals_fourfold():
     rig = tumbling()
     twice, fourfold = rig.at(40).at(80), rig.at(80)
     np.testing.assert_allclose(twice.rotations, fourfold.rotations, atol=1e-9)
     np.testing.assert_allclose(twice.root, fourfold.root, atol=1e-9)
 
 
-def test_in_between_is_halfway_along_the_shortest_turn():
+def test_interpolated_rotation_is_halfway():
     rig = tumbling()
     middle = Rotation.from_matrix(rig.at(40).rotations[1::2].reshape(-1, 3, 3).numpy())
     before = Rotation.from_matrix(rig.rotations[:-1].reshape(-1, 3, 3).numpy())
@@ -38,7 +38,7 @@ def test_in_between_is_halfway_along_the_shortest_turn():
     np.testing.assert_allclose((before.inv() * middle).as_rotvec(), (before.inv() * after).as_rotvec() / 2, atol=1e-8)
 
 
-def test_the_pelvis_goes_along_a_smooth_curve():
+def test_root_interpolation_is_cubic():
     """A spline of third order draws a polynomial of third order exactly; straight lines would cut its corners."""
     way = np.polynomial.Polynomial([0.1, 2.0, -3.0, 1.5])
     still = torch.eye(3, dtype=torch.float64).expand(11, 22, 3, 3)
@@ -54,12 +54,12 @@ def test_short_motions(frames):
 
 
 @pytest.mark.parametrize("fps", [0, -20, float("nan"), float("inf"), 1e9])
-def test_frame_rates_that_cannot_be(fps):
+def test_invalid_frame_rates_are_refused(fps):
     with pytest.raises(InputError, match="--fps .*: give more than 0 to 1,000"):
         tumbling().at(fps)
 
 
-def test_a_t_pose_comes_first():
+def test_after_t_pose_prepends_the_t_pose():
     rig = tumbling()
     led = rig.after_t_pose()
     np.testing.assert_allclose(led.joints[1:], rig.joints, atol=1e-12)

@@ -35,7 +35,7 @@ def assert_rotations(matrices: Tensor, tolerance: float) -> None:
     assert (torch.linalg.det(matrices) - 1).abs().max() < tolerance
 
 
-def test_shortest_arc_turns_a_to_b_about_their_normal() -> None:
+def test_shortest_arc_rotates_about_the_normal() -> None:
     a, b = normalize(random(50, 3), dim=-1), normalize(random(50, 3, seed=1), dim=-1)
     arc = shortest_arc(a, b)
     assert_rotations(arc, 1e-12)
@@ -57,26 +57,26 @@ def test_shortest_arc_stays_a_rotation_near_opposite_directions(away: float) -> 
     assert gradient.isfinite().all()
 
 
-def test_about_y_is_scipys() -> None:
+def test_about_y_matches_scipy() -> None:
     angles = torch.linspace(-7, 7, 30, dtype=torch.float64)
     expected = torch.from_numpy(Rotation.from_euler("y", angles[:, None].numpy()).as_matrix())
     torch.testing.assert_close(about_y(angles), expected)
 
 
-def test_six_numbers_and_back() -> None:
+def test_six_dimensional_round_trip() -> None:
     rotations = torch.from_numpy(Rotation.random(40, rng=0).as_matrix())
     numbers = to_6d(rotations)
     torch.testing.assert_close(numbers, torch.cat([rotations[..., 0], rotations[..., 1]], dim=-1))
     torch.testing.assert_close(from_6d(numbers), rotations)
 
 
-def test_any_six_numbers_give_a_rotation_whatever_their_scale() -> None:
+def test_from_6d_gives_a_rotation_at_any_scale() -> None:
     numbers = random(5, 40, 6)
     assert_rotations(from_6d(numbers), 1e-9)
     torch.testing.assert_close(from_6d(3 * numbers), from_6d(numbers))
 
 
-def test_chained_bone_rotations_point_the_bones(make_motion: Callable[..., Tensor]) -> None:
+def test_chained_bone_rotations_give_bone_directions(make_motion: Callable[..., Tensor]) -> None:
     joints, turn = make_motion(7, 2), about_y(random(2, 7))
     local = bone_rotations(joints, turn)
     assert_rotations(local, 1e-10)
@@ -88,33 +88,33 @@ def test_chained_bone_rotations_point_the_bones(make_motion: Callable[..., Tenso
             torch.testing.assert_close(world @ BONE_AXES[joint - 1], bone)
 
 
-def test_orientations_give_the_joints_back(make_motion: Callable[..., Tensor]) -> None:
+def test_orientations_reproduce_the_joints(make_motion: Callable[..., Tensor]) -> None:
     joints = make_motion(20, 3)
     world = orientations(joints)
     assert_rotations(world, 1e-9)
     torch.testing.assert_close(forward_kinematics(world, joints[..., 0, :]), joints, atol=1e-9, rtol=0)
 
 
-def test_the_rest_pose_is_unturned() -> None:
+def test_rest_pose_has_identity_orientations() -> None:
     identity = torch.eye(3, dtype=torch.float64).expand(22, 3, 3)
     rest = forward_kinematics(identity, torch.zeros(3, dtype=torch.float64))
     torch.testing.assert_close(orientations(rest), identity, atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("joint", [0, 9])
-def test_joints_with_several_children_are_turned_as_scipy_aligns_them(joint: int) -> None:
+def test_procrustes_matches_scipy(joint: int) -> None:
     joints = random(22, 3)  # no body at all: the best fit, not an exact one
     children = [child for child, parent in enumerate(PARENTS) if parent == joint]
     best, _ = Rotation.align_vectors((joints[children] - joints[joint]).numpy(), OFFSETS[children].numpy())
     torch.testing.assert_close(orientations(joints)[joint], torch.from_numpy(best.as_matrix()))
 
 
-def test_orientations_turn_along_with_the_body(make_motion: Callable[..., Tensor]) -> None:
+def test_orientations_are_equivariant(make_motion: Callable[..., Tensor]) -> None:
     joints, turn = make_motion(5), torch.from_numpy(Rotation.random(rng=1).as_matrix())
     torch.testing.assert_close(orientations(joints @ turn.T), turn @ orientations(joints))
 
 
-def test_relative_to_parents_and_back() -> None:
+def test_relative_to_parents_round_trip() -> None:
     world = torch.from_numpy(Rotation.random(44, rng=0).as_matrix()).view(2, 22, 3, 3)
     relative = relative_to_parents(world)
     torch.testing.assert_close(in_the_world(relative), world)

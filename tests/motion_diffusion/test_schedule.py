@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motion_diffusion.diffusion.schedule import SCHEDULES, Level, Schedule, cosine, from_betas, from_curve, linear
+from motion_diffusion.diffusion.schedule import SCHEDULES, Schedule, cosine, from_betas, from_curve, linear
 from motion_diffusion.errors import InputError
 
 PRESERVING = [cosine(1000), linear(1000)]
@@ -18,7 +18,7 @@ def every_step(schedule):
 
 
 def all_steps(T=1000, last=0):
-    """(t, s) of every step there is, with s ≥ last."""
+    """(t, s) of all steps with s ≥ last."""
     s, t = torch.triu_indices(T + 1, T + 1, 1)
     return t[s >= last], s[s >= last]
 
@@ -29,7 +29,6 @@ def close(actual, expected, tolerance, relative=0.0):
 
 
 def test_from_data_to_noise(any_schedule):
-    """Property 1."""
     alpha, sigma = any_schedule.alpha, any_schedule.sigma
     assert any_schedule.row(0) == (1.0, 0.0)
     assert (alpha[:-1] > 0).all()
@@ -40,8 +39,8 @@ def test_from_data_to_noise(any_schedule):
 
 
 @pytest.mark.parametrize("schedule", PRESERVING, ids=lambda schedule: schedule.name)
-def test_betas_make_the_table(schedule):
-    """Property 1: 0 < β ≤ 0.999, ᾱ = Π(1 − β), and α² + σ² = 1."""
+def test_betas_give_the_table(schedule):
+    """0 < β ≤ 0.999, ᾱ = Π(1 − β), and α² + σ² = 1."""
     t = every_step(schedule)
     beta = schedule.posterior(t, t - 1).step_variance
     assert (beta > 0).all()
@@ -50,8 +49,8 @@ def test_betas_make_the_table(schedule):
     close(schedule.alpha**2 + schedule.sigma**2, 1.0, 1e-14)
 
 
-def test_slopes_are_those_of_the_curve(any_schedule):
-    """Property 1: α̇ and σ̇ against differences, of fourth order, of the curve itself."""
+def test_derivatives_match_finite_differences(any_schedule):
+    """Α̇ and σ̇ against differences, of fourth order, of the curve itself."""
     u, h = torch.linspace(0.01, 0.99, 99, dtype=torch.float64), 1e-4
     values = [any_schedule.curve(u + k * h) for k in (-2, -1, 1, 2)]
     for value, slope in ((0, 2), (1, 3)):
@@ -59,9 +58,10 @@ def test_slopes_are_those_of_the_curve(any_schedule):
         close((f[0] - 8 * f[1] + 8 * f[2] - f[3]) / (12 * h), any_schedule.curve(u)[slope], 1e-7)
 
 
-def test_table_is_its_curve(any_schedule):
-    """At every t where there is a curve and no β behind it; else to first order in 1/T, and exactly for cosine, whose
-    β is capped in the last step only."""
+def test_table_samples_the_curve(any_schedule):
+    """At every t where the table is not computed from β; otherwise to first order in 1/T, and exactly for cosine, whose
+    β is capped in the last step only.
+    """
     name = any_schedule.name
     t = every_step(any_schedule)[:-1]
     point = any_schedule.curve(t.double() / 1000)
@@ -78,11 +78,11 @@ def test_table_is_its_curve(any_schedule):
 
 
 @pytest.mark.parametrize("schedule", PRESERVING, ids=lambda schedule: schedule.name)
-def test_slopes_of_the_table_turn_on_the_circle(schedule):
+def test_derivatives_are_tangential(schedule):
     close(schedule.alpha * schedule.d_alpha + schedule.sigma * schedule.d_sigma, 0.0, 1e-12)
 
 
-def test_cosine_is_the_published_one():
+def test_cosine_matches_the_paper():
     """Nichol & Dhariwal, eq. 17: β is capped in one step, the last."""
 
     def f(t):
@@ -95,20 +95,20 @@ def test_cosine_is_the_published_one():
     assert table.posterior(999, 998).step_variance < 0.999
 
 
-def test_linear_is_the_published_one():
+def test_linear_matches_the_paper():
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
     close(linear(1000).alpha[1:] ** 2, (1 - betas).cumprod(0), 0, 1e-10)
 
 
-def test_linear_keeps_its_process_for_another_T():
-    """Property 2: ᾱ half-way."""
+def test_linear_process_is_independent_of_T():
+    """Ᾱ half-way."""
     half = {T: linear(T).row(T // 2)[0] ** 2 for T in (50, 1000, 4000)}
     assert half[4000] == pytest.approx(half[1000], rel=1e-2)
     assert half == pytest.approx({50: 0.0691, 1000: 0.0786, 4000: 0.0789}, abs=1e-4)
 
 
 @pytest.mark.parametrize("T", [1, 10, 20])
-def test_linear_needs_more_than_twenty_steps(T):
+def test_linear_with_few_steps_is_refused(T):
     with pytest.raises(InputError, match=rf"T = {T}: every beta must lie in \(0, 1\); use more steps"):
         linear(T)
 
@@ -135,20 +135,20 @@ def test_short_schedules(T):
         ([1.0, -0.5], [0.0, 0.5], "alpha must not be negative"),
     ],
 )
-def test_tables_that_are_no_schedule(alpha, sigma, message):
+def test_invalid_tables_are_refused(alpha, sigma, message):
     alpha, sigma = torch.tensor(alpha, dtype=torch.float64), torch.tensor(sigma, dtype=torch.float64)
     with pytest.raises(InputError, match=message):
         Schedule("odd", alpha, sigma, alpha, sigma, linear(100).curve)
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, -0.1, math.nan])
-def test_betas_that_are_none(beta):
+def test_invalid_betas_are_refused(beta):
     with pytest.raises(InputError, match="every beta"):
         from_betas("odd", torch.tensor([0.1, beta], dtype=torch.float64), linear(100).curve)
 
 
-def test_posterior_is_bayes(any_schedule):
-    """Property 6, for every step with s ≥ 1: the product of q(x_s | x0) and q(x_t | x_s), both Gaussian in x_s."""
+def test_posterior_follows_bayes_rule(any_schedule):
+    """For every step with s ≥ 1: the product of q(x_s | x0) and q(x_t | x_s), both Gaussian in x_s."""
     t, s = all_steps(last=1)
     alpha_t, alpha_s, sigma_s = any_schedule.alpha[t], any_schedule.alpha[s], any_schedule.sigma[s]
     a = alpha_t / alpha_s
@@ -159,8 +159,8 @@ def test_posterior_is_bayes(any_schedule):
     close(B, alpha_s / sigma_s**2 / precision, 1e-12)
 
 
-def test_small_steps_keep_their_digits(any_schedule):
-    """σ²_{t|s} is a difference of nearly equal numbers; here it is again from the logarithms of the table."""
+def test_step_variance_is_accurate(any_schedule):
+    """σ²_{t|s} is a difference of nearly equal numbers; compared with its value from the logarithms of the table."""
     t = every_step(any_schedule)[1:-1]
     alpha, sigma = any_schedule.alpha, any_schedule.sigma
     ratio = 2 * ((alpha[t] / alpha[t - 1]).log() + (sigma[t - 1] / sigma[t]).log())
@@ -168,8 +168,8 @@ def test_small_steps_keep_their_digits(any_schedule):
 
 
 @given(st.sampled_from(list(SCHEDULES)), st.tuples(*[st.integers(0, 1000)] * 3).map(sorted))
-def test_two_steps_are_one(name, times):
-    """σ²_{t|s} = σ²_{t|r} + a²·σ²_{r|s}: what noise a step adds does not depend on where it rests."""
+def test_steps_compose(name, times):
+    """σ²_{t|s} = σ²_{t|r} + a²·σ²_{r|s}."""
     s, r, t = times
     schedule = SCHEDULES[name](1000)
     if not s < r < t:
@@ -179,7 +179,7 @@ def test_two_steps_are_one(name, times):
     assert steps[0] == pytest.approx(steps[1] + a**2 * steps[2], rel=1e-9, abs=1e-14)
 
 
-def test_posterior_at_data_is_the_data(schedule):
+def test_posterior_at_zero_is_the_data(schedule):
     t = every_step(schedule)
     A, B, variance, step = schedule.posterior(t, torch.zeros_like(t))
     assert not A.any()
@@ -189,14 +189,14 @@ def test_posterior_at_data_is_the_data(schedule):
 
 
 @pytest.mark.parametrize(("t", "s"), [(5, 5), (5, 6), (5, -1), (1001, 4), (0, -1)])
-def test_steps_that_do_not_exist(t, s):
+def test_invalid_steps_are_refused(t, s):
     with pytest.raises(InputError, match="0 <= s < t <= 1000"):
         cosine(1000).posterior(t, s)
 
 
 @given(st.integers(1, 1000), st.integers(1, 1000))
 def test_respacing(steps, first):
-    """Property 15: any number of steps, from T, or an earlier time, to the data; one step goes all the way."""
+    """Any number of steps, from T, or an earlier time, to the data; one step goes all the way."""
     steps = min(steps, first)
     times = cosine(1000).times(steps, first=first)
     assert (times[0], times[-1], len(times)) == (first, 0, steps + 1)
@@ -210,7 +210,7 @@ def test_respacing(steps, first):
 @pytest.mark.parametrize("schedule", PRESERVING, ids=lambda schedule: schedule.name)
 @pytest.mark.parametrize("steps", [1, 7, 50, 333, 1000])
 def test_respaced_betas(schedule, steps):
-    """Property 15: the β' of a respaced chain lie in (0, 1] and multiply to the same ᾱ."""
+    """The β' of a respaced chain lie in (0, 1] and multiply to the same ᾱ."""
     t, s = torch.tensor(list(pairwise(schedule.times(steps)))).T
     beta = schedule.posterior(t, s).step_variance
     assert (beta > 0).all()
@@ -219,12 +219,12 @@ def test_respaced_betas(schedule, steps):
 
 
 @pytest.mark.parametrize("steps", [0, 1001, -1])
-def test_impossible_respacing(steps):
+def test_invalid_respacing_is_refused(steps):
     with pytest.raises(InputError, match="between 1 and 1000"):
         cosine(1000).times(steps)
 
 
-def test_noise_is_added_as_it_is_defined(any_schedule):
+def test_add_noise_follows_its_definition(any_schedule):
     x0, eps = torch.randn(2, 1000, 3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     t = every_step(any_schedule)
     x_t = any_schedule.add_noise(x0, eps, t)
@@ -233,8 +233,8 @@ def test_noise_is_added_as_it_is_defined(any_schedule):
         close(x_t[i], alpha * x0[i] + sigma * eps[i], 1e-12)
 
 
-def test_all_ways_to_say_t_agree(schedule):
-    """Property 24: an int, a tensor of shape (), and of shape (B,)."""
+def test_int_and_tensor_times_agree(schedule):
+    """An int, a tensor of shape (), and of shape (B,)."""
     x = torch.zeros(3, 4, 2)
     t = torch.tensor([1, 500, 1000])
     batch, steps = schedule.at(t, x), schedule.posterior(t, t // 2, x)
@@ -249,8 +249,8 @@ def test_all_ways_to_say_t_agree(schedule):
     assert torch.equal(schedule.at(t).snr, batch.snr.flatten())
 
 
-def test_tables_stay_float64_until_they_meet_a_motion(schedule):
-    """Property 24: coefficients are float64 whatever the motion is; the motion keeps its own type."""
+def test_coefficients_are_float64(schedule):
+    """Coefficients are float64 for motions of any dtype; the motion keeps its own."""
     for dtype in (torch.float32, torch.float64):
         x = torch.zeros(2, 3, dtype=dtype)
         t = torch.tensor([1, 1000])
@@ -259,16 +259,7 @@ def test_tables_stay_float64_until_they_meet_a_motion(schedule):
             assert schedule.add_noise(x, x, time).dtype == dtype
 
 
-def test_misspelt_keywords():
-    """Property 24."""
-    with pytest.raises(TypeError, match="like_"):
-        cosine(100).at(3, like_=None)
-    with pytest.raises(TypeError, match="setps"):
-        cosine(100).times(setps=3)
-    assert Level._fields == ("alpha", "sigma", "d_alpha", "d_sigma", "A", "B")
-
-
-def test_a_schedule_of_ones_own():
-    """Any curve will do; what follows from the table needs no further code."""
+def test_custom_schedules_work():
+    """Any curve defines a schedule."""
     own = from_curve("own", lambda u: linear(100).curve(0.5 * u), 500)
     close(own.alpha[1:], linear(100).curve(torch.arange(1, 501).double() / 1000).alpha, 1e-7)

@@ -36,7 +36,7 @@ def test_chains_follow_the_parents_and_reach_every_joint() -> None:
     assert all(PARENTS[after] == before for chain in CHAINS for before, after in pairwise(chain))
 
 
-def test_mirroring_swaps_left_and_right_and_keeps_the_tree() -> None:
+def test_mirroring_preserves_the_tree() -> None:
     assert all(MIRRORED[MIRRORED[joint]] == joint for joint in range(22))
     for joint in range(1, 22):
         parent = PARENTS[MIRRORED[joint]]
@@ -54,7 +54,7 @@ def test_the_rest_pose_is_symmetric_with_left_at_positive_x() -> None:
     assert rest[10, 2] > rest[7, 2]  # toes point forward
 
 
-def test_bone_lengths_are_those_of_the_published_body(published_clip: tuple[Tensor, Tensor]) -> None:
+def test_bone_lengths_match_the_published_body(published_clip: tuple[Tensor, Tensor]) -> None:
     joints, _ = published_clip
     lengths = (joints[:, 1:] - joints[:, PARENTS[1:]]).norm(dim=-1)
     assert (lengths - BONE_LENGTHS[1:]).abs().max() < 0.005  # its left and right differ by a few millimetres
@@ -69,7 +69,7 @@ def test_forward_kinematics_keeps_bone_lengths_and_root() -> None:
     torch.testing.assert_close(lengths, BONE_LENGTHS[1:].expand_as(lengths))
 
 
-def test_forward_kinematics_is_smplx_own() -> None:
+def test_forward_kinematics_matches_smplx() -> None:
     lbs = pytest.importorskip("smplx.lbs")
     pose = random_rotations(6, 22)
     rest = forward_kinematics(torch.eye(3, dtype=torch.float64).expand(22, 3, 3), torch.zeros(3, dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""Words on disk: whole or not there, the same for everyone, whoever computed them and whatever was killed."""
+"""The cache of word vectors: complete entries or none, equal in all processes, also if some are killed."""
 
 import os
 import random
@@ -19,7 +19,7 @@ TEXTS = ["a tired person walks", "run", "走る é 🏃 'quoted\"; --", "a perso
 
 
 class Counted:
-    """The static embedding as an encoder that is worth a cache; it writes down what it had to encode."""
+    """The static embedding as a cacheable encoder that records the texts it encodes."""
 
     dim, max_words = StaticEmbedding.dim, StaticEmbedding.max_words
 
@@ -78,7 +78,7 @@ def rows(path):
         return dict(database.execute("SELECT text, vectors FROM words"))
 
 
-def test_cached_words_are_those_of_the_encoder_to_16_bits():
+def test_cached_vectors_match_to_16_bits():
     encoder = Counted()
     words, visible = CachedEncoder(encoder)(TEXTS)
     for i, (text, own) in enumerate(zip(TEXTS, encoder.encode(TEXTS), strict=True)):
@@ -88,7 +88,7 @@ def test_cached_words_are_those_of_the_encoder_to_16_bits():
     assert words.dtype == torch.float32
 
 
-def test_what_comes_from_the_cache_is_what_was_computed():
+def test_first_and_cached_results_are_equal():
     first = Counted()
     computed = CachedEncoder(first)(TEXTS)
     second = Counted()
@@ -97,7 +97,7 @@ def test_what_comes_from_the_cache_is_what_was_computed():
     assert (first.asked, second.asked) == (TEXTS, [])
 
 
-def test_only_what_is_missing_is_encoded_and_each_text_once():
+def test_only_missing_texts_are_encoded():
     encoder = Counted()
     cached = CachedEncoder(encoder)
     cached(["run", "walk", "run"])
@@ -110,7 +110,7 @@ def test_only_what_is_missing_is_encoded_and_each_text_once():
     assert len(rows(cached.path)) == 1003
 
 
-def test_texts_without_words_have_none_and_are_not_encoded():
+def test_empty_texts_are_not_encoded():
     encoder = Counted()
     words, visible = CachedEncoder(encoder)(["", " \n", "walk"])
     assert visible.tolist() == [[False], [False], [True]]
@@ -120,14 +120,14 @@ def test_texts_without_words_have_none_and_are_not_encoded():
     assert encoder.asked == ["walk"]
 
 
-def test_encoders_are_told_apart():
+def test_encoders_have_separate_caches():
     one, other = (CachedEncoder(Counted(name, shift)) for name, shift in (("a@1", 0.0), ("a@2", 1.0)))
     difference = other(["walk"])[0] - one(["walk"])[0]
     torch.testing.assert_close(difference, torch.ones_like(difference), atol=1e-2, rtol=0)
     assert one.path != other.path
 
 
-def test_the_stream_of_random_numbers_stays_where_it_is():
+def test_encoding_does_not_change_the_random_state():
     """So that a run is the same whether its texts were there or not."""
 
     class Drawing(Counted):
@@ -140,7 +140,7 @@ def test_the_stream_of_random_numbers_stays_where_it_is():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_two_processes_at_once_see_the_same_words(start):
+def test_concurrent_processes_share_vectors(start):
     """Each would compute other words, 1 apart; whoever is first is right for both."""
     processes = [start(shift, 40) for shift in (0.0, 1.0)]
     for process in processes:
@@ -158,7 +158,7 @@ def test_two_processes_at_once_see_the_same_words(start):
     assert len(rows(cached.path)) == 320
 
 
-def test_a_process_that_is_killed_leaves_whole_entries(start):
+def test_killed_process_leaves_complete_entries(start):
     delays = random.Random(0)
     for _ in range(2):
         process = start(0.0, 100_000)
@@ -179,7 +179,7 @@ def test_a_process_that_is_killed_leaves_whole_entries(start):
     assert torch.equal(words, expected)
 
 
-def test_a_broken_file_is_refused_in_one_line():
+def test_damaged_cache_is_refused_in_one_line():
     cached = CachedEncoder(Counted())
     cached.path.parent.mkdir(parents=True)
     cached.path.write_bytes(b"no database, but as long as one begins" * 100)
@@ -188,13 +188,13 @@ def test_a_broken_file_is_refused_in_one_line():
     assert "\n" not in str(refusal.value)
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+def test_unwritable_folder_is_refused(tmp_path):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(InputError, match="let XDG_CACHE_HOME name a folder that can be written"):
         CachedEncoder(Counted())(["walk"])
 
 
-def test_words_beyond_16_bits_are_refused_and_not_stored():
+def test_vectors_beyond_16_bits_are_refused():
     cached = CachedEncoder(Counted(shift=1e5))
     with pytest.raises(InputError, match="16 bits"):
         cached(["walk"])

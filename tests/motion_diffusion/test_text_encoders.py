@@ -29,24 +29,24 @@ def meaning(encoder, text):
         ("elderly", "old", "wave"),
     ],
 )
-def test_words_of_like_meaning_are_near(encoder, word, near, far):
+def test_similar_words_have_similar_vectors(encoder, word, near, far):
     vector = meaning(encoder, word)
     assert vector @ meaning(encoder, near) > 0.1 + vector @ meaning(encoder, far)
 
 
-def test_words_stand_in_their_order(encoder):
+def test_word_order_is_kept(encoder):
     there, back = encoder(["left then right", "right then left"])[0]
     torch.testing.assert_close(there, back.flip(0))
 
 
-def test_padding_is_invisible_and_zero(encoder):
+def test_padding_is_masked_and_zero(encoder):
     words, visible = encoder(["a person walks", "run", ""])
     assert visible.sum(1).tolist() == [3, 1, 0]
     assert not words[~visible].any()
     torch.testing.assert_close(words[1, :1], encoder(["run"])[0][0])
 
 
-def test_long_texts_are_cut(encoder):
+def test_long_texts_are_truncated(encoder):
     words, visible = encoder(["walks " * 100])
     assert words.shape == (1, encoder.max_words, encoder.dim)
     assert visible.all()
@@ -59,7 +59,7 @@ def test_unknown_encoders_are_refused(name):
 
 
 class Counted:
-    """The static embedding, which writes down what it is asked for."""
+    """The static embedding, recording the texts it encodes."""
 
     def __init__(self, encoder):
         self.encoder, self.asked = encoder, []
@@ -70,7 +70,7 @@ class Counted:
 
 
 @pytest.mark.parametrize("masks", [False, True])
-def test_a_text_is_encoded_once_however_many_steps_there_are(make_model, encoder, masks):
+def test_texts_are_encoded_once_per_sample(make_model, encoder, masks):
     """Not once a step, and not once for each part of the guidance either."""
     model = make_model(masks=masks)
     model.text = counted = Counted(encoder)
@@ -79,7 +79,7 @@ def test_a_text_is_encoded_once_however_many_steps_there_are(make_model, encoder
     assert sorted(counted.asked) == ["run", "walk"]
 
 
-def test_texts_that_are_said_twice_are_the_same_in_a_batch(make_model):
+def test_repeated_texts_are_encoded_once(make_model):
     model = make_model()
     frames = torch.ones(3, 8, dtype=torch.bool)
     both = model.condition(["run fast", "walk", "run fast"], frames)
@@ -90,7 +90,7 @@ def test_texts_that_are_said_twice_are_the_same_in_a_batch(make_model):
         torch.testing.assert_close(both.context[i, :seen], alone.context[0, :seen])
 
 
-def test_an_encoder_with_another_dimension_is_refused(make_model, tmp_path):
+def test_encoder_of_another_dimension_is_refused(make_model, tmp_path):
     model = make_model()
     wrong = dataclasses.replace(model.config, denoiser=dataclasses.replace(model.config.denoiser, text_dim=64))
     with pytest.raises(InputError, match="text encoder static gives 128 numbers a word and the denoiser reads 64"):
@@ -103,7 +103,7 @@ def test_an_encoder_with_another_dimension_is_refused(make_model, tmp_path):
         MotionModel.load(tmp_path)
 
 
-def test_a_config_without_an_encoder_is_one_of_the_static_embedding(make_model, tmp_path):
+def test_static_embedding_is_the_default(make_model, tmp_path):
     make_model().save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config.pop("text") == "static"

@@ -12,7 +12,7 @@ from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, cont
 TEXTS = ("a person walks", "somebody turns to the left and stops", "a person runs", "")
 
 
-def test_embeddings_are_unit_vectors_that_do_not_depend_on_their_neighbours(matcher, walks):
+def test_embeddings_are_unit_vectors_independent_of_the_batch(matcher, walks):
     with torch.no_grad():
         motions, texts = matcher.embed_motions(walks[:5]), matcher.embed_texts(TEXTS)
         torch.testing.assert_close(motions.norm(dim=-1), torch.ones(5))
@@ -22,14 +22,14 @@ def test_embeddings_are_unit_vectors_that_do_not_depend_on_their_neighbours(matc
             torch.testing.assert_close(matcher.embed_texts(TEXTS[i : i + 1])[0], texts[i], atol=2e-6, rtol=0)
 
 
-def test_where_a_motion_begins_and_faces_does_not_matter(matcher, walks):
+def test_embeddings_are_invariant_to_position_and_heading(matcher, walks):
     moved = turn(walks[3], torch.full((len(walks[3]),), 2.0)) + torch.tensor([3.0, 0.0, -1.0])
     with torch.no_grad():
         here, there = matcher.embed_motions([walks[3], moved])
     torch.testing.assert_close(here, there, atol=1e-4, rtol=0)
 
 
-def test_saving_and_loading(matcher, walks, tmp_path):
+def test_save_and_load_round_trip(matcher, walks, tmp_path):
     matcher.save(tmp_path / "m")
     again = TextMotionEncoder.load(tmp_path / "m")
     assert (again.name, again.digest) == ("m", matcher.digest)
@@ -45,8 +45,8 @@ def test_saving_and_loading(matcher, walks, tmp_path):
         TextMotionEncoder.load("cats")
 
 
-def test_the_contrast_in_closed_form(matcher):
-    """All alike: the logarithm of how many there are. All apart and matched: nearly nothing, at a low temperature."""
+def test_contrastive_loss_in_closed_form(matcher):
+    """All equal: the logarithm of their number. All orthogonal and matched: nearly zero, at a low temperature."""
     alike = torch.ones(6, 8) / 8**0.5
     assert contrast(matcher, alike, alike, torch.eye(6)).item() == pytest.approx(math.log(6), rel=1e-5)
     with torch.no_grad():
@@ -56,8 +56,8 @@ def test_the_contrast_in_closed_form(matcher):
     assert contrast(matcher, apart, apart, torch.eye(8)).item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_same_sentence_is_as_right(matcher):
-    """Two motions of one sentence: neither can tell which of the two texts is its own, and need not."""
+def test_equal_sentences_are_equally_correct(matcher):
+    """Two motions of one sentence: either text is correct for both."""
     with torch.no_grad():
         matcher.log_scale.fill_(math.log(50))
     embedded = torch.eye(8)[[0, 0, 1, 2]]

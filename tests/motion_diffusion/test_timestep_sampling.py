@@ -28,7 +28,7 @@ def teach(sampler, times=10):
 
 
 def test_weighted_losses_have_the_plain_mean(sampler):
-    """Property 19, enumerated: Σ p(t)·w(t)·L(t) = mean L, with the weight that each t comes with."""
+    """Enumerated: Σ p(t)·w(t)·L(t) = mean L, with the weight that each t comes with."""
     p = sampler.probabilities()
     assert p.sum().item() == pytest.approx(1, abs=1e-12)
     assert (p > 0).all()
@@ -39,7 +39,7 @@ def test_weighted_losses_have_the_plain_mean(sampler):
     assert (p * weight * LOSSES).sum().item() == pytest.approx(LOSSES.mean().item(), abs=1e-12)
 
 
-def test_times_are_drawn_by_their_probabilities(sampler):
+def test_draws_follow_the_probabilities(sampler):
     """Within five standard deviations of a binomial."""
     p, n = sampler.probabilities(), 20_000
     t, _ = sampler.sample(n, generator=generator())
@@ -49,8 +49,8 @@ def test_times_are_drawn_by_their_probabilities(sampler):
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 12, 24, 30])
-def test_strata(count):
-    """Property 19: a batch has one time in each of its strata, in no order."""
+def test_stratified_draws_one_time_per_stratum(count):
+    """A batch has one time in each of its strata, in no order."""
     t, w = Stratified(T).sample(count, generator=generator())
     ends = torch.arange(1, count + 1) * T / count
     position = t.sort().values
@@ -62,8 +62,8 @@ def test_strata(count):
 
 
 @pytest.mark.parametrize("count", [1, 5, 8, 12])
-def test_strata_are_fair(count, monkeypatch):
-    """Property 19, enumerated over the place within the strata: each t is as likely."""
+def test_stratified_draws_are_uniform(count, monkeypatch):
+    """Enumerated over the place within the strata: each t is as likely."""
     seen, places = torch.zeros(T), 60
     for place in range(places):
         monkeypatch.setattr(
@@ -81,9 +81,10 @@ def test_times_stay_within_the_schedule():
         assert w.shape == t.shape
 
 
-def test_second_moments():
+def test_loss_second_moment_probabilities():
     """Nichol & Dhariwal, eq. 18: p ∝ √E[L²] over the last ten, mixed with a thousandth of the uniform, and uniform
-    until every t has been seen ten times."""
+    until every t has been drawn ten times.
+    """
     sampler = LossSecondMoment(T)
     uniform = Uniform(T).probabilities()
     teach(sampler, 9)
@@ -98,8 +99,8 @@ def test_second_moments():
     torch.testing.assert_close(sampler.probabilities(), 0.999 * moment / moment.sum() + 0.001 / T, atol=1e-12, rtol=0)
 
 
-def test_state_goes_on(sampler):
-    """Property 19: a sampler that was restored draws what the old one would have drawn, and learns on."""
+def test_restored_state_continues(sampler):
+    """A restored sampler draws the same times and continues to learn."""
     again = type(sampler)(T)
     again.restore({name: value.clone() for name, value in sampler.state().items()})
     for seed in range(3):
@@ -111,26 +112,20 @@ def test_state_goes_on(sampler):
     assert all(torch.equal(value, again.state()[name]) for name, value in sampler.state().items())
 
 
-def test_draws_repeat():
-    """Property 23."""
+def test_draws_are_reproducible():
     for name in ("uniform", "stratified", "loss-second-moment"):
         first, again, other = (time_sampler(name, 1000).sample(8, generator=generator(seed))[0] for seed in (0, 0, 1))
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
 
 
-def test_names_and_keywords():
-    """Property 24."""
+def test_unknown_names_are_refused():
     with pytest.raises(InputError, match="unknown sampler of times 'log-normal'; choose from uniform, stratified"):
         time_sampler("log-normal", T)
-    with pytest.raises(TypeError, match="positional"):
-        Uniform(T).sample(3, generator())
-    with pytest.raises(TypeError, match="seed"):
-        Uniform(T).sample(3, seed=0)
 
 
-def test_late_times_count_more_on_purpose():
-    """Half of the draws are among the last twentieth, and what they come with does not undo that."""
+def test_late_sampler_favours_late_times():
+    """Half of the draws are among the last twentieth, and the weights do not compensate for it."""
     t, w = time_sampler("late", 1000).sample(20_000, generator=generator())
     assert torch.equal(w, torch.ones(20_000, dtype=torch.float64))
     assert t.min() >= 1

@@ -1,10 +1,10 @@
-"""Prompts beyond what was learned are told from others, on small vocabularies and on sentences marked by hand.
+"""Detection of unknown words in prompts, on small vocabularies and on hand-labelled sentences.
 
-`kit_marks.csv` has lines of KIT-ML's captions (prompts-kit.txt, which is not part of this repository) and what each
-asks for, in tags; ? where that cannot be said. Its parts are random samples: a and b, 300 lines, and c and d, 250 each,
-were looked at while the lists of words were written; e, 250 more, and f, 150 without the commonest verbs, were marked
-and judged when they were (with the figures that are in docs/LOG.md), and a few words were added after that.
-`kit_tags.csv` says which actions make a tag known.
+`kit_marks.csv` has lines of KIT-ML's captions (prompts-kit.txt, which is not part of this repository) and the actions
+of each as tags; ? where they are unclear. Its parts are random samples: a and b, 300 lines, and c and d, 250 each, were
+inspected while the word lists were written; e, 250 more, and f, 150 without the most frequent verbs, were labelled and
+evaluated afterwards (results in docs/LOG.md), and a few words were added after that. `kit_tags.csv` lists the actions
+that make a tag known.
 """
 
 import csv
@@ -14,15 +14,14 @@ from pathlib import Path
 import pytest
 
 from motion_diffusion.assets import ASSETS
-from motion_diffusion.prompts.known_actions import Known, KnownAction, read_known
-from motion_diffusion.prompts.unknown_words import unknown_in
-from motion_diffusion.prompts.words import forms, words_of
+from motion_diffusion.prompts.known_actions import Known, KnownAction, read_known, words_of
+from motion_diffusion.prompts.unknown_words import forms, unknown_in
 
 HERE = Path(__file__).parent
 
 
 def known(*phrases):
-    """Something that knows these and nothing else."""
+    """A model's knowledge of these actions only."""
     actions = tuple(KnownAction(phrase, 0.1, f"a person {phrase}", (phrase,)) for phrase in phrases)
     return Known(actions, tuple(sorted({word for phrase in phrases for word in words_of(phrase)})))
 
@@ -44,7 +43,7 @@ SMALL = known("walks", "waves both hands", "throws a punch", "sits down on a cha
         "",
     ],
 )
-def test_what_was_learned_is_not_told(prompt):
+def test_known_prompts_get_no_warning(prompt):
     assert unknown_in(prompt, SMALL) is None
 
 
@@ -64,13 +63,13 @@ def test_what_was_learned_is_not_told(prompt):
         ("歩く", ("歩く",)),
     ],
 )
-def test_what_was_not_learned_is_told(prompt, words):
+def test_unknown_words_are_reported(prompt, words):
     found = unknown_in(prompt, SMALL)
     assert found is not None
     assert found.words == words
 
 
-def test_the_warning_names_words_and_the_nearest_phrases():
+def test_warning_names_words_and_nearest_phrases():
     found = unknown_in("a person does a somersault on the balance beam", known("walks", "does a flip", "rolls over"))
     assert found is not None
     assert found.warning == 'nothing like "balance" or "beam" was learned; nearest: "does a flip", "rolls over"'
@@ -79,7 +78,7 @@ def test_the_warning_names_words_and_the_nearest_phrases():
     assert unknown_in("a person limps", Known((), ())).nearest == ()
 
 
-def test_a_long_text_is_judged_as_far_as_encoders_read():
+def test_long_prompts_are_checked_partially():
     text = "walks " * 100 + "swims"
     assert unknown_in(text, SMALL) is None
     found = unknown_in(" ".join(f"qxz{chr(97 + i)}qvw" for i in range(20)), SMALL)
@@ -87,7 +86,7 @@ def test_a_long_text_is_judged_as_far_as_encoders_read():
     assert found.warning.count(" or ") == 3
 
 
-def test_plain_forms():
+def test_base_forms():
     assert {"wave"} <= set(forms("waving")) & set(forms("waved")) & set(forms("waves"))
     assert "jog" in forms("jogging")
     assert "carry" in forms("carries")
@@ -96,7 +95,7 @@ def test_plain_forms():
 
 
 def marked():
-    """The sentences with what they ask for; skips without KIT-ML's captions in MOTION_DATA."""
+    """Labelled sentences; skips without KIT-ML's captions in MOTION_DATA."""
     for folder in (os.environ.get("MOTION_DATA", ""), HERE.parents[2] / "shared" / "data"):
         if (file := Path(folder) / "prompts-kit.txt").is_file():
             break
@@ -107,8 +106,8 @@ def marked():
         return [(lines[int(row["line"]) - 1], row["asked"].split()) for row in csv.DictReader(table)]
 
 
-def test_marked_sentences():
-    """At least nine in ten of the unknown are told, and at most one in twenty of the known."""
+def test_accuracy_on_labelled_sentences():
+    """At least nine in ten of the unknown are reported, and at most one in twenty of the known."""
     knows = read_known(ASSETS / "models" / "v-masks")
     assert knows is not None
     names = {action.name for action in knows.actions}

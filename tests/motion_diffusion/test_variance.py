@@ -18,7 +18,7 @@ def close(actual, expected, tolerance=1e-9):
 
 @pytest.mark.parametrize(("t", "s"), STEPS)
 def test_learned_range_lies_between_the_fixed_ones(any_schedule, t, s):
-    """Property 18: v = −1 gives log β̃, v = 1 log σ²_{t|s}, v = 0 the middle of the logs; for any stride."""
+    """V = −1 gives log β̃, v = 1 log σ²_{t|s}, v = 0 the middle of the logs; for any stride."""
 
     def log(name, v=None):
         w = None if v is None else torch.full_like(X, v)
@@ -35,8 +35,10 @@ def test_learned_range_lies_between_the_fixed_ones(any_schedule, t, s):
         assert step.variance < step.step_variance
 
 
-def test_the_last_step_borrows_from_the_one_before(any_schedule):
-    """β̃ is 0 where s = 0: the step before stands in, of the same stride, as in Ho et al.; σ_t² if there is none."""
+def test_last_step_uses_the_preceding_variance(any_schedule):
+    """β̃ is 0 where s = 0: it is replaced by that of the preceding step, of the same stride, as in Ho et al.; by σ_t²
+    if there is none.
+    """
     for t in (1, 20, 250, 500):
         assert small_variance(any_schedule, t, 0) == any_schedule.posterior(2 * t, t).variance > 0
     for t in (501, 1000):
@@ -53,7 +55,7 @@ def test_single_step_betas():
     close(small_variance(linear(1000), t, t - 1), torch.cat([small[:1], small]))
 
 
-def test_learned_is_what_the_network_adds():
+def test_learned_variance_is_an_offset():
     """To log β̃ of any stride."""
     w = torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for t, s in ((500, 480), (torch.tensor([1, 500, 1000]), torch.tensor([0, 499, 990]))):
@@ -63,8 +65,8 @@ def test_learned_is_what_the_network_adds():
         close(added, w, 1e-12)
 
 
-def test_all_ways_to_say_t_agree(any_schedule):
-    """Property 24: ints, tensors of shape () and (B,); in the type of the motion."""
+def test_int_and_tensor_times_agree(any_schedule):
+    """Ints, tensors of shape () and (B,); in the type of the motion."""
     steps = torch.tensor(STEPS)
     x = torch.zeros(len(STEPS), 4, 2, dtype=torch.float64)
     w = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -78,7 +80,7 @@ def test_all_ways_to_say_t_agree(any_schedule):
                 assert log_variance(name, w.to(dtype), any_schedule, *when, x.to(dtype)).dtype == dtype
 
 
-def test_names():
+def test_unknown_names_are_refused():
     assert [name for name in get_args(VarianceName) if is_learned(name)] == ["learned", "learned-range"]
     with pytest.raises(InputError, match="unknown variance 'medium'; choose from fixed-small, fixed-large, learned"):
         is_learned("medium")

@@ -47,15 +47,16 @@ def entropy(std):
 
 @pytest.mark.parametrize("steps", [1, 7, 50, 1000])
 def test_bound_of_the_best_denoiser_is_the_entropy(any_schedule, gaussian, steps):
-    """Property 17: for data with the unit variance of the prior the bound with the best variance has no gap at all."""
+    """For data with the unit variance of the prior the bound with the best variance has no gap at all."""
     denoise = gaussian(any_schedule, 0.0, 1.0, "best")
     assert expected_bound(denoise, any_schedule, any_schedule.times(steps))[0] == pytest.approx(entropy(1.0), abs=1e-8)
 
 
 @pytest.mark.parametrize("steps", [1, 50])
-def test_bound_pays_for_what_the_prior_does_not_know(any_schedule, gaussian, steps):
-    """Property 17 for other data: the gap is KL(q(x_T) ‖ p(x_T)), whatever the chain. It is nothing where q(x_T) has
-    forgotten the data."""
+def test_bound_includes_the_prior_divergence(any_schedule, gaussian, steps):
+    """For other data the gap is KL(q(x_T) ‖ p(x_T)) for every chain. It is zero where q(x_T) is independent of the
+    data.
+    """
     mean, std = 0.3, 0.4
     alpha, sigma = any_schedule.row(1000)
     q = Normal(torch.tensor(alpha * mean, dtype=torch.float64), (alpha**2 * std**2 + sigma**2) ** 0.5)
@@ -68,8 +69,8 @@ def test_bound_pays_for_what_the_prior_does_not_know(any_schedule, gaussian, ste
 
 
 @pytest.mark.parametrize("schedule", [cosine(1000), linear(1000)], ids=lambda schedule: schedule.name)
-def test_the_price_of_fixed_variances(schedule, gaussian):
-    """Property 17, on unit variance data at 1000 steps: β̃ costs about half a nat. β is the best variance there, also
+def test_gap_of_fixed_variances(schedule, gaussian):
+    """On unit variance data at 1000 steps: β̃ costs about half a nat. β is the best variance there, also
     in the last step, where Ho et al. put β̃_2 in its place at the price of another 0.12 nats."""
     gaps = {
         variance: expected_bound(gaussian(schedule, 0.0, 1.0, variance), schedule, schedule.times(1000))[0] - entropy(1)
@@ -82,22 +83,22 @@ def test_the_price_of_fixed_variances(schedule, gaussian):
 
 
 def test_prior_term_is_small(gaussian):
-    """Property 17: the mean over N(0, 1) data of what is left at T."""
+    """Its mean over N(0, 1) data."""
     for schedule, expected in ((linear(1000), 2e-5), (cosine(1000), 1.2e-9)):
         term = (SHARE * prior_term(X0, schedule).flatten()).sum().item()
         assert term == pytest.approx(expected, rel=0.05)
 
 
-def test_prior_term_is_a_divergence_from_where_samplers_start(any_schedule):
-    """Property 18, with its direction."""
+def test_prior_term_is_a_kl_divergence(any_schedule):
+    """With its direction."""
     x0 = normal(4, 3)
     alpha, sigma = (torch.tensor(v, dtype=torch.float64) for v in any_schedule.row(1000))
     q, p = Normal(alpha * x0, sigma.expand(4, 3)), Normal(torch.zeros(4, 3).double(), (alpha**2 + sigma**2).sqrt())
     close(prior_term(x0, any_schedule), kl_divergence(q, p))
 
 
-def test_divergence_and_density_are_those_of_torch():
-    """Property 18; q and p are not exchangeable."""
+def test_kl_and_nll_match_torch():
+    """Q and p are not exchangeable."""
     mean_q, log_var_q, mean_p, log_var_p = normal(4, 100)
     q, p = Normal(mean_q, (0.5 * log_var_q).exp()), Normal(mean_p, (0.5 * log_var_p).exp())
     close(gaussian_kl(mean_q, log_var_q, mean_p, log_var_p), kl_divergence(q, p))
@@ -106,8 +107,8 @@ def test_divergence_and_density_are_those_of_torch():
 
 
 @pytest.mark.parametrize(("t", "s"), [(1000, 999), (1000, 500), (500, 480), (2, 1)])
-def test_terms_are_divergences_of_posteriors(any_schedule, t, s):
-    """Property 18: KL(q(x_s | x_t, x0) ‖ p(x_s | x_t)) for any p; and for s = 0 the density of x0."""
+def test_terms_are_kl_divergences(any_schedule, t, s):
+    """KL(q(x_s | x_t, x0) ‖ p(x_s | x_t)) for any p; and for s = 0 the density of x0."""
     x0, x_t, x0_hat, log_var = normal(4, 5, 3)
     A, B, variance, _ = any_schedule.posterior(t, s)
     q = Normal(A * x_t + B * x0, torch.full_like(x0, variance**0.5))
@@ -117,8 +118,8 @@ def test_terms_are_divergences_of_posteriors(any_schedule, t, s):
     close(bound_term(x0, x_t, x0_hat, log_var, any_schedule, t, 0), -last.log_prob(x0))
 
 
-def test_all_ways_to_say_t_agree(any_schedule):
-    """Property 24: ints and (B,) times, also with s = 0 among them, and in the type of the motion."""
+def test_int_and_tensor_times_agree(any_schedule):
+    """Ints and (B,) times, also with s = 0 among them, and in the type of the motion."""
     steps = [(1000, 999), (1, 0), (500, 480), (20, 0)]
     x0, x_t, x0_hat, log_var = normal(4, 4, 2, 3)
     together = bound_term(x0, x_t, x0_hat, log_var, any_schedule, *torch.tensor(steps).T)
@@ -147,8 +148,8 @@ def test_gradients_are_finite_at_every_t(any_schedule, name):
 
 @pytest.mark.parametrize("std", [1e-3, 0.02, 0.5, 10.0])
 @pytest.mark.parametrize("mean", [-1.3, -1.0, 0.004, 0.7])
-def test_bins_share_all_the_probability(mean, std):
-    """Property 18: over every value there is, with open ends, and over the whole line without limits."""
+def test_bin_probabilities_sum_to_one(mean, std):
+    """Over all values, with open ends, and over the whole line without limits."""
     width = 1 / 50
     values = torch.arange(-50, 51, dtype=torch.float64) * width
     mean, log_var = torch.tensor(mean, dtype=torch.float64), torch.tensor(2 * math.log(std), dtype=torch.float64)
@@ -161,14 +162,14 @@ def test_bins_share_all_the_probability(mean, std):
     close((-discretised_nll(values, mean, log_var, width)).exp(), exact, 1e-12)
 
 
-def test_bins_far_away_keep_their_digits():
+def test_bin_probabilities_are_accurate_in_the_tails():
     """In the tails the probability is that of the density, where a difference of two values of Φ would be zero."""
     x, log_var = torch.tensor([-30.0, -9.0, 9.0, 30.0], dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
     nll = discretised_nll(x, torch.zeros(4, dtype=torch.float64), log_var, 1e-6)
     close(nll, gaussian_nll(x, torch.zeros(4, dtype=torch.float64), log_var) - math.log(1e-6), 1e-6)
 
 
-def test_narrow_bins_are_a_density(gaussian):
+def test_narrow_bins_approach_the_density(gaussian):
     """A code length is the bound of the density minus the log of the bin's width, in bits if one asks for bits."""
     schedule, x0 = cosine(50), normal(3, 4)
     draws = [normal(3, 4, seed=1) for _ in range(20)]
@@ -183,7 +184,7 @@ def test_narrow_bins_are_a_density(gaussian):
 
 
 def test_rate_and_distortion(gaussian):
-    """What is sent grows, what is missing shrinks; all that is sent before the last term is the bound without it."""
+    """The rate grows, the distortion falls; the rate before the last term is the bound without it."""
     schedule = cosine(200)
     _, bound = expected_bound(gaussian(schedule, 0.0, 1.0, "best"), schedule, schedule.times(200))
     rate, distortion = bound.rate_distortion()
@@ -197,7 +198,7 @@ def test_rate_and_distortion(gaussian):
     close(distortion, bound.x0_errors.mean(0).sqrt(), 1e-12)
 
 
-def test_distortion_of_the_best_denoiser_is_the_rate_that_is_missing(any_schedule, gaussian):
+def test_rate_distortion_of_gaussian_data(any_schedule, gaussian):
     """For Gaussian data the terms down to t are ½·log(Var[x0]/Var[x0 | x_t]): the rate-distortion function itself."""
     std = 0.6
     _, bound = expected_bound(gaussian(any_schedule, 0.0, std, "best"), any_schedule, any_schedule.times(100), 0.0, std)
@@ -209,7 +210,7 @@ def test_distortion_of_the_best_denoiser_is_the_rate_that_is_missing(any_schedul
         assert terms[i].item() == pytest.approx(0.5 * math.log(left / after), abs=1e-8)
 
 
-def test_frames_that_do_not_exist_do_not_count(gaussian):
+def test_padding_has_no_influence(gaussian):
     schedule, x0 = cosine(50), normal(2, 6, 3)
     z = normal(2, 6, 3, seed=1)
     frames = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
@@ -223,8 +224,8 @@ def test_frames_that_do_not_exist_do_not_count(gaussian):
     assert torch.equal(variational_bound(denoise, x0, noise=lambda: z, frames=frames, **run).total, padded.total)
 
 
-def test_a_clip_is_part_of_the_model(gaussian):
-    """The bound is that of the denoiser as it is given: within the range of the data a clip helps or does nothing."""
+def test_clipping_does_not_increase_the_bound(gaussian):
+    """The bound is that of the given denoiser: clipping to the range of the data lowers it or leaves it unchanged."""
     schedule = linear(100)
     x0 = normal(1, 400).clamp(-1, 1)
     z = normal(1, 400, seed=1)
@@ -236,21 +237,13 @@ def test_a_clip_is_part_of_the_model(gaussian):
     assert clipped < plain
 
 
-def test_the_bound_says_how_far_it_is(gaussian):
+def test_progress_is_reported(gaussian):
     schedule, seen = cosine(30), []
     variational_bound(gaussian(schedule), X0, schedule, schedule.times(4), noise=lambda: EPS, on_step=seen.append)
     assert seen == schedule.times(4)[:-1]
 
 
 @pytest.mark.parametrize("times", [[30], [], [29, 0], [30, 10, 1]])
-def test_chains_that_are_none(gaussian, times):
+def test_invalid_chains_are_refused(gaussian, times):
     with pytest.raises(InputError, match="chain from T = 30 to 0"):
         variational_bound(gaussian(cosine(30)), X0, cosine(30), times, noise=lambda: EPS)
-
-
-def test_misspelt_keywords(gaussian):
-    """Property 24."""
-    with pytest.raises(TypeError, match="bin_with"):
-        variational_bound(gaussian(cosine(30)), X0, cosine(30), [30, 0], noise=lambda: EPS, bin_with=1)
-    with pytest.raises(TypeError, match="positional"):
-        variational_bound(gaussian(cosine(30)), X0, cosine(30), [30, 0], lambda: EPS)

@@ -8,9 +8,10 @@ import pybvh
 import pytest
 import torch
 
-from guidance.goals.goal_set import GoalSet, load_goals
+from guidance.goals.goal_file import load_goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.assets import ASSETS
-from motion_diffusion.body.body_fit import HINGES, LIMITS
+from motion_diffusion.body.joint_angles import HINGE_LIMITS, HINGES
 from motion_diffusion.body.motion import AGREE, Motion, disagreement
 from motion_diffusion.body.motion_metrics import bone_length_range
 from motion_diffusion.body.rig import Rig
@@ -71,7 +72,7 @@ def test_a_motion_is_that_of_a_body(motions, name, tmp_path):
     assert disagreement(motion.joints, motion.rotations) < AGREE
     for hinge, axis in HINGES.items():
         turns = np.array([math.atan2(*_sine_and_cosine(r, axis)) for r in motion.rotations[:, JOINTS.index(hinge)]])
-        assert turns.min() > LIMITS[JOINTS.index(hinge)] - 1e-5
+        assert turns.min() > HINGE_LIMITS[JOINTS.index(hinge)] - 1e-5
     assert motion.joints[..., 1].min() > -0.02
     assert all(residual.worst < 1e-4 for residual in goals.residuals(motion.joints, motion.rig.world))
     motion.save(tmp_path / "motion.npz")
@@ -92,7 +93,7 @@ def test_goals_hold_in_a_bvh_as_others_read_it(motions, name, tmp_path):
     file = pybvh.read_bvh_file(tmp_path / "a.bvh")
     read = torch.from_numpy(file.joint_positions()[:, [file.joint_names.index(joint) for joint in JOINTS]]).float()
     assert (read - motion.joints).norm(dim=-1).max() < 1e-4
-    places, _ = goals.parted()  # how joints are turned in it: see tests.guidance.test_orientation
+    places, _ = goals.parted()  # how joints are turned in it: see tests.guidance.test_orientations
     assert all(residual.worst < 1e-4 for residual in places.residuals(read))
 
 

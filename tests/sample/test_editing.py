@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from guidance.goals.goal_set import GoalSet, Heading, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.heading import Heading
+from guidance.goals.positions import Joint, Waypoint
 from motion_diffusion.body.heading import to_origin, turn
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError

@@ -5,7 +5,8 @@ import json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guidance.goals.goal_set import load_goals
+from data_loaders.load_motion import read_motion
+from guidance.goals.goal_file import load_goals
 from guidance.noise_optimization import NoiseOptimization
 from motion_diffusion.errors import InputError
 from sample.generate import Settings, generate
@@ -22,7 +23,7 @@ def test_any_goal_file_is_sampled_from_or_refused(tmp_path, make_model, data, gu
     ways = Settings(guidance=guidance, steps=2, clean_up=clean_up, noise=NoiseOptimization(steps=2, rounds=2))
     refusal, goals, motion = "a\nb", None, None
     try:
-        goals = load_goals(path)
+        goals = load_goals(path, read_motion=read_motion)
         (motion,) = generate(make_model("v"), ["a person walks"], [120], goals=[goals], seeds=[0], settings=ways)
     except InputError as error:
         refusal = str(error)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from guidance.classifier import Classifier
-from guidance.goals.goal_set import GoalSet, Joint, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Joint, Waypoint
 from guidance.noise_optimization import NoiseOptimization
 from guidance.two_stage import TwoStage
 from motion_diffusion.errors import InputError

@@ -13,7 +13,9 @@ import torch
 
 import sample.__main__ as command
 from data_loaders.load_motion import read_motion
-from guidance.goals.goal_set import SCHEMA, GoalSet, Pose, load_goals
+from guidance.goals.goal_file import SCHEMA, load_goals
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.poses import Pose
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.prompts.known_actions import Known, KnownAction
 

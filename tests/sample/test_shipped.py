@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from guidance.goals.goal_set import GoalSet, PathGoal, load_goals
+from guidance.goals.goal_file import load_goals
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import PathGoal
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.body.motion_metrics import fastest_root, foot_skating_ratio
 from motion_diffusion.errors import InputError

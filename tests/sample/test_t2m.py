@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from data_loaders.clip import Caption
+from motion_diffusion.body.features import FEATURES, LAYOUT, from_relative
 from motion_diffusion.body.heading import turn
-from motion_diffusion.body.representation import FEATURES, LAYOUT, from_relative
 from motion_diffusion.errors import InputError
 from sample.evaluation.evaluator import Evaluator
 from sample.evaluation.t2m.evaluator import T2M

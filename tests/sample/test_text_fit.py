@@ -6,8 +6,7 @@ import torch
 from guidance.goals.goal_set import GoalSet, Segment
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from motion_diffusion.network.text_fit_scale import FIT, SHARES, FitScale, read_fit_scale
-from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
+from motion_diffusion.network.text_motion_encoder import FIT, SHARES, FitScale, TextMotionEncoder, read_fit_scale
 from sample.editing import Part
 from sample.text_fit import TextFit, best, text_fit
 from train.fit_scale import measure

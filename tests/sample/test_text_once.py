@@ -2,7 +2,8 @@
 
 import pytest
 
-from guidance.goals.goal_set import GoalSet, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Waypoint
 from guidance.noise_optimization import NoiseOptimization
 from motion_diffusion.network.text_encoders import text_encoder
 from sample.generate import Settings, generate

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from motion_diffusion.body.representation import Representation, encode
+from motion_diffusion.body.features import encode
+from motion_diffusion.body.representation import Representation
 from motion_diffusion.body.skeleton import FEET, JOINTS
 from train.geometric_losses import STILL, Geometric
 

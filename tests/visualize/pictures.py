@@ -4,7 +4,8 @@ import av
 import numpy as np
 from PIL import Image
 
-from guidance.goals.goal_set import GoalSet, Joint, PathGoal, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Joint, PathGoal, Waypoint
 from visualize.drawing import style
 
 GOALS = GoalSet(

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 import visualize.__main__ as command
-from guidance.goals.goal_set import GoalSet, Waypoint
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.positions import Waypoint
 from motion_diffusion.body.motion import Motion
 from tests.data_loaders.amass_files import write_model, write_recording
 from tests.visualize.pictures import GOALS, film_of, near, pixels

@@ -1,4 +1,4 @@
-"""Figures say what their files say, in lines that are told apart without hues; the same file makes the same bytes."""
+"""Figures show the numbers of their files, in lines that are distinguishable without hue, reproducibly to the byte."""
 
 import csv
 import functools
@@ -14,11 +14,22 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import visualize.plots.__main__ as command
+from guidance.analysis import style
+from guidance.analysis.style import (
+    EXTRA_STYLES,
+    LINE_STYLES,
+    PREDICTION_STYLES,
+    LineStyle,
+    line,
+    model_styles,
+    styles_in_order,
+)
+from guidance.analysis.table import floats, read_table
 from motion_diffusion.errors import InputError
-from visualize.plots.drawing import TABLES, draw
+from visualize.drawing import style as film_style
 from visualize.plots.evaluation import evaluation
-from visualize.plots.looks import FURTHER, LOOKS, PREDICTIONS, Look, in_order, line, of_models
-from visualize.plots.reading import numbers, read_evaluation, read_metrics, read_table
+from visualize.plots.io import read_evaluation, read_metrics
+from visualize.plots.registry import TABLES, draw
 from visualize.plots.training import training
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +48,7 @@ def drawn(path):
 
 
 def lines(axes):
-    """Lines of a panel by what the legend calls them."""
+    """Lines of a panel by their legend labels."""
     return {one.get_label(): one for one in axes.lines if not one.get_label().startswith("_")}
 
 
@@ -49,8 +60,8 @@ def same(one, rows, x, y, factor=1.0):
     """Whether a line runs through a file's numbers."""
     there = [row for row in rows if row[y] != ""]
     assert len(there) > 2
-    np.testing.assert_array_equal(one.get_xdata(), numbers(there, x))
-    np.testing.assert_allclose(one.get_ydata(), factor * np.array(numbers(there, y)), rtol=1e-12)
+    np.testing.assert_array_equal(one.get_xdata(), floats(there, x))
+    np.testing.assert_allclose(one.get_ydata(), factor * np.array(floats(there, y)), rtol=1e-12)
 
 
 def bands(axes):
@@ -69,8 +80,8 @@ def test_share():
     for panel, column in zip(axes, ("cy", "cx", "share", "weighted"), strict=True):
         assert list(lines(panel)) == ["x0", "eps", "v", "score", "velocity", "mu"]
         for name, one in lines(panel).items():
-            np.testing.assert_array_equal(one.get_xdata(), numbers(rows, "t"))
-            wanted = np.abs(numbers(rows, f"{name}_{column}"))
+            np.testing.assert_array_equal(one.get_xdata(), floats(rows, "t"))
+            wanted = np.abs(floats(rows, f"{name}_{column}"))
             np.testing.assert_array_equal(one.get_ydata(), np.maximum(wanted, 1e-12))
     crossings = [one.get_xdata()[0] for one in axes[3].lines if len(one.get_xdata()) == 2]
     assert crossings == pytest.approx([496, 573], abs=0.5)  # SNR = 1, and the golden ratio
@@ -82,7 +93,7 @@ def test_hook():
         mine = of(rows, prediction=name)
         same(lines(axes[0])[f"{name}, x̂0 clipped"], mine, "t", "clipped")
         untouched = lines(axes[0])[f"{name}, x̂0 untouched"]
-        np.testing.assert_array_equal(untouched.get_ydata(), np.maximum(numbers(mine, "untouched"), 1e-17))
+        np.testing.assert_array_equal(untouched.get_ydata(), np.maximum(floats(mine, "untouched"), 1e-17))
         same(lines(axes[1])[name], mine, "t", "share_clipped", factor=100)
 
 
@@ -113,7 +124,7 @@ def test_answering(whose):
             for (name, one), half in zip(found.items(), bands(panel), strict=True):
                 mine = of(rows, model=name, push=shape)
                 same(one, mine, "t", y)
-                np.testing.assert_allclose(half, numbers(mine, "kept_95"), atol=1e-9)
+                np.testing.assert_allclose(half, floats(mine, "kept_95"), atol=1e-9)
             if y == "kept":
                 same(truth, mine, "t", "exact_gaussian")
 
@@ -125,7 +136,7 @@ def test_undoing(whose):
         for (name, one), half in zip(lines(panel).items(), bands(panel), strict=True):
             mine = of(rows, model=name)
             same(one, mine, "t", y)
-            wanted = numbers(
+            wanted = floats(
                 [row for row in mine if row[y]], {"undone": "undone_95", "way": "way_95"}.get(y, f"{y[:4]}_95")
             )
             np.testing.assert_allclose(half, wanted, atol=1e-9)
@@ -143,8 +154,8 @@ def test_evolution(whose):
         times = list(dict.fromkeys(row["t"] for row in mine if row["frame"]))
         for way, t in zip(ways, times, strict=True):
             frames = [row for row in of(mine, t=t) if row["frame"]]
-            assert list(way.get_xdata()) == numbers(frames, "x_m")
-            assert list(way.get_ydata()) == numbers(frames, "z_m")
+            assert list(way.get_xdata()) == floats(frames, "x_m")
+            assert list(way.get_ydata()) == floats(frames, "z_m")
         darkness = [grey(way.get_color()[:3]) for way in ways]
         assert darkness == sorted(darkness, reverse=True)  # from pale to dark without hues, too
         assert sorted(zip(goals.get_xdata(), goals.get_ydata(), strict=True)) == [(0, 2), (2, 2), (2, 4)]
@@ -177,7 +188,7 @@ def test_study():
         markers = [one for one in panel.collections if isinstance(one, PathCollection)]
         places = np.concatenate([one.get_offsets() for one in markers])
         np.testing.assert_array_equal(places[:, 1], [float(row[column] or usual) for row in rows])
-        errors = np.array(numbers(rows, "average error, cm"))
+        errors = np.array(floats(rows, "average error, cm"))
         np.testing.assert_array_equal(places[errors >= 0.01, 0], errors[errors >= 0.01])
         assert (places[errors < 0.01, 0] < 0.01).all()
         assert len(set(places[:, 0])) == len(rows)
@@ -196,7 +207,7 @@ def test_training():
             assert name == run.name
             assert list(zip(*one.get_data(), strict=True)) == held_out
             assert list(zip(*trained.get_data(), strict=True)) == [(r["step"], r[column]) for r in told if column in r]
-            assert one.get_marker() == PREDICTIONS[name.removeprefix("root-")].marker
+            assert one.get_marker() == PREDICTION_STYLES[name.removeprefix("root-")].marker
 
 
 MEASURED = {
@@ -209,7 +220,7 @@ MEASURED = {
 
 @pytest.fixture
 def write_evaluation(tmp_path):
-    """write_evaluation(name, **changed): what `python -m sample.evaluate --out NAME` leaves, in tmp_path."""
+    """write_evaluation(name, **changed): the output of `python -m sample.evaluate --out NAME`, in tmp_path."""
 
     def write(name, **changed):
         about = {"num": 96, "protocol": "quick", "evaluator": "e", "data": "d", "figures": MEASURED} | changed
@@ -252,47 +263,47 @@ def grey(colour):
     return (116 * light ** (1 / 3) - 16) / 100 if light > 0.008856 else 9.033 * light
 
 
-def ink(look):
+def ink(style):
     """(high, wide): where a line of this look is black, 0…1."""
     figure = Figure(figsize=(2.4, 0.3), dpi=100)
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    line(axes, [0, 1, 2, 3], [0, 0, 0, 0], Look("#000000", look.dashes, look.marker), "")
+    line(axes, [0, 1, 2, 3], [0, 0, 0, 0], LineStyle("#000000", style.dashes, style.marker), "")
     canvas.draw()
     return 1 - np.asarray(canvas.buffer_rgba())[..., 0] / 255
 
 
-EVERY_LOOK = [*LOOKS, *(Look("#000000", *further) for further in FURTHER)]
+EVERY_LOOK = [*LINE_STYLES, *(LineStyle("#000000", *further) for further in EXTRA_STYLES)]
 
 
-def test_looks_are_told_apart_in_black():
+def test_styles_are_distinguishable_in_black():
     """Without hues and greys: of the ink of two lines, drawn at one place, a sixth or more is elsewhere."""
-    drawings = [ink(look) for look in EVERY_LOOK]
+    drawings = [ink(style) for style in EVERY_LOOK]
     for one, other in itertools.combinations(drawings, 2):
         assert np.abs(one - other).sum() > np.maximum(one, other).sum() / 6
-    assert len({look.marker for look in EVERY_LOOK}) == len({look.dashes for look in EVERY_LOOK}) == len(EVERY_LOOK)
+    assert len({style.marker for style in EVERY_LOOK}) == len({style.dashes for style in EVERY_LOOK}) == len(EVERY_LOOK)
 
 
-def test_looks_are_seen_on_white():
-    assert max(grey(look.colour) for look in LOOKS) < 0.75
-    assert len({look.colour for look in LOOKS}) == len(LOOKS)
+def test_styles_are_visible_on_white():
+    assert max(grey(style.colour) for style in LINE_STYLES) < 0.75
+    assert len({style.colour for style in LINE_STYLES}) == len(LINE_STYLES)
 
 
-def test_a_type_keeps_its_look_and_models_of_one_type_their_hue():
-    looks = of_models({"a": "v", "b": "x0", "c": "v", "d": "", "e": "v"})
-    assert (looks["a"], looks["b"]) == (PREDICTIONS["v"], PREDICTIONS["x0"])
-    assert looks["a"].colour == looks["c"].colour == looks["e"].colour
-    assert len({look.marker for look in looks.values()}) == len({look.dashes for look in looks.values()}) == 5
-    assert of_models({"z": "eps", "a": "v"})["a"] == looks["a"]  # whatever else is in the figure
+def test_prediction_types_keep_their_style():
+    styles = model_styles({"a": "v", "b": "x0", "c": "v", "d": "", "e": "v"})
+    assert (styles["a"], styles["b"]) == (PREDICTION_STYLES["v"], PREDICTION_STYLES["x0"])
+    assert styles["a"].colour == styles["c"].colour == styles["e"].colour
+    assert len({style.marker for style in styles.values()}) == len({style.dashes for style in styles.values()}) == 5
+    assert model_styles({"z": "eps", "a": "v"})["a"] == styles["a"]  # whatever else is in the figure
     with pytest.raises(InputError, match="9 models cannot be told apart"):
-        of_models({str(i): "v" for i in range(9)})
+        model_styles({str(i): "v" for i in range(9)})
     with pytest.raises(InputError, match="draw 7 at once"):
-        in_order("abcdefgh")
+        styles_in_order("abcdefgh")
 
 
 @pytest.mark.parametrize("path", TABLES_OF_DOCS, ids=lambda path: path.stem)
-def test_lines_of_a_panel_have_markers_and_dashes_of_their_own(path):
+def test_lines_of_a_panel_are_distinguishable(path):
     for panel in drawn(path)[0]:
         styles = [(one.get_marker(), one.get_linewidth()) for one in lines(panel).values()]
         assert len(set(styles)) == len(styles)
@@ -302,14 +313,14 @@ def test_lines_of_a_panel_have_markers_and_dashes_of_their_own(path):
 
 
 @pytest.mark.parametrize("path", [TABLES_OF_DOCS[0], RUNS[0]], ids=lambda path: path.stem)
-def test_the_same_file_makes_the_same_bytes(path, tmp_path):
+def test_figures_are_reproducible_to_the_byte(path, tmp_path):
     first, again = (draw([path], tmp_path / name) for name in "ab")
     assert [file.suffix for file in first] == [".png", ".svg"]
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in again]
     assert b"dc:date" not in first[1].read_bytes()
 
 
-def test_every_figure_of_the_pages_has_its_file():
+def test_figures_of_pages_have_their_tables():
     pictures = {path.stem for folder in (FIGURES, STUDY.parent) for path in folder.glob("*.svg")}
     assert pictures == {path.stem for path in TABLES_OF_DOCS}
 
@@ -326,13 +337,13 @@ def plots(tmp_path, run_in_folder):
     return lambda *arguments: run_in_folder(command, *arguments)
 
 
-def test_a_folder_is_drawn_as_far_as_it_can_be(plots, tmp_path, capsys):
+def test_folder_draws_its_files(plots, tmp_path, capsys):
     plots("folder", "--out", "o", "--endings", "svg")
     assert {path.name for path in (tmp_path / "o").iterdir()} == {"compare.svg", "loss.svg"}
     assert capsys.readouterr().out.split() == ["o/compare.svg", "o/loss.svg"]
 
 
-def test_a_folder_of_runs_is_one_figure_of_them(plots, tmp_path, capsys):
+def test_folder_of_runs_makes_one_figure(plots, tmp_path, capsys):
     for run in RUNS[:2]:
         (tmp_path / "runs" / run.name).mkdir(parents=True)
         for name in ("metrics.jsonl", "config.json"):
@@ -343,12 +354,12 @@ def test_a_folder_of_runs_is_one_figure_of_them(plots, tmp_path, capsys):
     assert (tmp_path / "o" / "loss.svg").read_bytes() == (tmp_path / "p" / "loss.svg").read_bytes()
 
 
-def test_runs_of_one_name_are_told_by_their_folders(plots, tmp_path, monkeypatch):
+def test_runs_of_equal_name_are_named_by_folder(plots, tmp_path, monkeypatch):
     for folder in ("one", "two"):
         (tmp_path / folder / "run").mkdir(parents=True)
         (tmp_path / folder / "run" / "metrics.jsonl").write_bytes((RUNS[0] / "metrics.jsonl").read_bytes())
     seen = []
-    monkeypatch.setattr("visualize.plots.drawing.training", lambda rows: seen.extend(rows) or training(rows))
+    monkeypatch.setattr("visualize.plots.registry.training", lambda rows: seen.extend(rows) or training(rows))
     plots("one/run", "two/run/metrics.jsonl", "--out", "o", "--endings", "png")
     assert {row["run"] for row in seen} == {str(tmp_path / folder / "run") for folder in ("one", "two")}
 
@@ -367,7 +378,7 @@ def test_runs_of_one_name_are_told_by_their_folders(plots, tmp_path, monkeypatch
         ((ROOT / "tests",), "no metrics.jsonl, figures.json or CSV file"),
     ],
 )
-def test_what_has_no_figure_is_told_in_a_line(plots, tmp_path, capsys, files, words):
+def test_files_without_figure_are_refused_in_one_line(plots, tmp_path, capsys, files, words):
     refused(plots, tmp_path, capsys, files, words)
 
 
@@ -389,14 +400,14 @@ def test_what_has_no_figure_is_told_in_a_line(plots, tmp_path, capsys, files, wo
         ("figures.json", '{"num": 1, "protocol": 1, "evaluator": 1, "data": 1, "figures": {}}', "has no figures"),
     ],
 )
-def test_what_cannot_be_read_is_told_in_a_line(plots, tmp_path, capsys, name, text, words):
+def test_unreadable_files_are_refused_in_one_line(plots, tmp_path, capsys, name, text, words):
     (tmp_path / name).write_text(text)
     refused(plots, tmp_path, capsys, (name,), words)
 
 
 @pytest.mark.parametrize("cell", ["x", "nan", "-inf", "1e999"])
 @pytest.mark.parametrize("column", ["error_cm", "jitter_95"])
-def test_a_cell_that_is_no_number_is_named(plots, tmp_path, capsys, column, cell):
+def test_invalid_cells_are_named(plots, tmp_path, capsys, column, cell):
     with (tmp_path / "compare.csv").open() as file:
         rows = list(csv.DictReader(file))
     with (tmp_path / "broken.csv").open("w", newline="") as file:
@@ -406,7 +417,7 @@ def test_a_cell_that_is_no_number_is_named(plots, tmp_path, capsys, column, cell
     refused(plots, tmp_path, capsys, ("broken.csv",), f"broken.csv: column {column} has '{cell}' where a number")
 
 
-def test_evaluations_by_other_means_are_not_compared(plots, write_evaluation, tmp_path, capsys):
+def test_evaluations_measured_differently_are_refused(plots, write_evaluation, tmp_path, capsys):
     files = [write_evaluation("a"), write_evaluation("b", evaluator="f")]
     refused(plots, tmp_path, capsys, files, "evaluations with different evaluator (e, f) cannot be compared")
 
@@ -418,3 +429,8 @@ def refused(plots, tmp_path, capsys, files, words):
     assert words in error
     assert error.count("\n") == 1
     assert not (tmp_path / "o").exists()
+
+
+def test_plots_use_the_colours_of_films():
+    """The common style of plots is in guidance, below the room that draws films, so its colours are written twice."""
+    assert (style.INK, style.FAINT_INK, style.GOAL) == (film_style.INK, film_style.FAINT_INK, film_style.GOAL)

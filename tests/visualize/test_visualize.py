@@ -8,7 +8,13 @@ import pytest
 import torch
 from matplotlib.text import Annotation
 
-from guidance.goals.goal_set import SCHEMA, Contact, GoalSet, Heading, Obstacle, Pose, Waypoint, load_goals
+from guidance.goals.goal_file import SCHEMA, load_goals
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.heading import Heading
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.poses import Pose
+from guidance.goals.positions import Waypoint
+from guidance.goals.relations import Contact
 from motion_diffusion.body.motion import Motion
 from tests.visualize.pictures import GOALS, film_of, near, pixels
 from visualize.drawing import style

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 
-from motion_diffusion.body.foot_contacts import FEET, detect_contacts
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.foot_contacts import detect_contacts
+from motion_diffusion.body.skeleton import ANKLES, FPS, TOES
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def prints_of(joints: NDArray, fps: float) -> list[Print]:
     if fps != FPS and len(joints) > 1:
         clock = np.arange(len(joints)) / fps
         joints = make_interp_spline(clock, joints, k=1)(np.arange(0, clock[-1] + 1e-6, 1 / FPS))
-    ankles = {toe: ankle for ankle, toe in FEET}
+    ankles = dict(zip(TOES, ANKLES, strict=True))
     stands = [stand for stand in detect_contacts(torch.from_numpy(joints)) if stand.joint in ankles]
     return [
         Print(

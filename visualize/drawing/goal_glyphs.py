@@ -9,19 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from guidance.goals.goal_set import (
-    Contact,
-    GoalSet,
-    Heading,
-    Joint,
-    Loop,
-    Obstacle,
-    Orientation,
-    PathGoal,
-    Pose,
-    Relation,
-)
-from guidance.goals.kinds import Goal
+from guidance.goals.goal_set import Goal, GoalSet
+from guidance.goals.heading import Heading
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.orientations import Orientation
+from guidance.goals.poses import Pose
+from guidance.goals.positions import Joint, PathGoal
+from guidance.goals.relations import Contact, Loop, Relation
 from motion_diffusion.body.skeleton import FPS, JOINTS
 from visualize.drawing.frames import during, frame_at
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from guidance.goals.goal_set import GoalSet, explain
+from guidance.goals.goal_file import explain
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 

@@ -1,4 +1,4 @@
-"""python -m visualize.plots: figures made from the files that training, evaluation and analysis leave."""
+"""python -m visualize plots: figures from the files of trainings, evaluations and analyses."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ import tyro
 
 from motion_diffusion.atomic_io import check_place
 from motion_diffusion.errors import InputError, command, parse_arguments
-from visualize.plots.drawing import ENDINGS, Ending, draw
+from visualize.plots.registry import ENDINGS, Ending, draw
 
 
 @dataclass(frozen=True)
 class Options:
-    """Make figures from files: CSV of analyses and studies, metrics.jsonl of runs, figures.json of evaluations.
+    """Draw figures from files: CSV of analyses and studies, metrics.jsonl of runs, figures.json of evaluations.
 
-    Several runs, or several evaluations, are drawn side by side in one figure.
+    Several runs, or several evaluations, are drawn in one figure.
     """
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Files, or folders: all in them that can be drawn is; where there is none, all in the folders in them."""
+    """Files or folders. All files in a folder that can be drawn are; if there are none, those in its subfolders."""
     out: Path = Path("out/plots")
     """Folder for the figures."""
     endings: tuple[Ending, ...] = ENDINGS
-    """What to write of each."""
+    """File formats to write."""
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command. arguments: instead of those that were typed."""
+    """The command. arguments: replace those of the command line."""
     options = parse_arguments(Options, prog="python -m visualize plots", args=arguments)
     if not options.files:
         raise InputError("nothing to draw: give CSV files, metrics.jsonl, figures.json, or folders that hold them")

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from guidance.compose import parse_methods
-from guidance.goals.goal_set import Goal, GoalSet, Segment, explain
+from guidance.goals.goal_file import explain
+from guidance.goals.goal_set import Goal, GoalSet, Segment
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError

@@ -13,7 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.goals.base import Position
-from guidance.goals.goal_set import Contact, Goal, Heading, Joint, Obstacle, PathGoal, Waypoint
+from guidance.goals.goal_set import Goal
+from guidance.goals.heading import Heading
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.positions import Joint, PathGoal, Waypoint
+from guidance.goals.relations import Contact
 from motion_diffusion.body.skeleton import FPS, JOINTS
 
 Array = NDArray[np.float64]

@@ -14,7 +14,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from guidance.goals.feasibility import feasibility
-from guidance.goals.goal_set import Goal, GoalSet, Pose, explain
+from guidance.goals.goal_file import explain
+from guidance.goals.goal_set import Goal, GoalSet
+from guidance.goals.poses import Pose
 from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
 from sample.prompts import unlearned

@@ -16,7 +16,8 @@ from tempfile import TemporaryDirectory
 from pydantic import ValidationError
 
 from data_loaders.load_motion import read_motion
-from guidance.goals.goal_set import Goal, GoalSet, explain, once
+from guidance.goals.goal_file import explain, once
+from guidance.goals.goal_set import Goal, GoalSet
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 from motion_diffusion.safe_npz import unpacked
@@ -65,7 +66,7 @@ def _resolved(number: int, goal: Goal, motions: Mapping[str, Motion]) -> Goal:
         raise InputError(f"goal {number} (pose) takes its pose from {name}; load that motion first, then this file")
     with TemporaryDirectory() as folder:
         motions[name].save(Path(folder) / "pose.npz")
-        return goal.model_copy(update={"file": "pose.npz"}).resolved(Path(folder))
+        return goal.model_copy(update={"file": "pose.npz"}).resolved(Path(folder), read_motion)
 
 
 def read_upload(name: str, content: bytes) -> Motion:

@@ -8,7 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from guidance.goals.goal_set import Goal, Heading, Joint, Loop, Obstacle, PathGoal, Relation
+from guidance.goals.goal_set import Goal
+from guidance.goals.heading import Heading
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.positions import Joint, PathGoal
+from guidance.goals.relations import Loop, Relation
 from motion_diffusion.body.skeleton import JOINTS
 from visualize.studio.drawing import held
 

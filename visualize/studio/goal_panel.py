@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from guidance.goals.goal_set import Contact, Goal, Loop, Relation
+from guidance.goals.goal_set import Goal
+from guidance.goals.relations import Contact, Loop, Relation
 from visualize.studio import words
 from visualize.studio.bench import Bench
 from visualize.studio.controls import QUIET, Controls, put

@@ -16,8 +16,7 @@ from motion_diffusion.body.rig import REST, STANDING, Rig
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from motion_diffusion.network.text_fit_scale import Verdict
-from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, Verdict
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
 from sample.prompts import unlearned

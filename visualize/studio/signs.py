@@ -10,7 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guidance.goals.goal_set import Contact, Goal, Heading, Joint, Obstacle, PathGoal, Pose, Waypoint
+from guidance.goals.goal_set import Goal
+from guidance.goals.heading import Heading
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.poses import Pose
+from guidance.goals.positions import Joint, PathGoal, Waypoint
+from guidance.goals.relations import Contact
 from motion_diffusion.body.skeleton import FPS, JOINTS, PARENTS
 from visualize.drawing import style
 from visualize.studio.drawing import Place, filled

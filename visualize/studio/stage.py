@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guidance.goals.goal_set import Goal, Joint, Obstacle
+from guidance.goals.goal_set import Goal
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.positions import Joint
 from motion_diffusion.body.skeleton import FPS
 from visualize.drawing import style
 from visualize.studio import signs

@@ -6,9 +6,13 @@ from itertools import accumulate
 
 import numpy as np
 
-from guidance.goals.base import SHORTEST, Moment, Span, frame_of
-from guidance.goals.goal_set import Contact, Goal, Loop, Obstacle, PathGoal, Pose
-from motion_diffusion.body.skeleton import FPS
+from guidance.goals.base import SHORTEST, Moment, Span
+from guidance.goals.goal_set import Goal
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.poses import Pose
+from guidance.goals.positions import PathGoal
+from guidance.goals.relations import Contact, Loop
+from motion_diffusion.body.skeleton import FPS, frame_of
 from visualize.studio.document import Document
 
 

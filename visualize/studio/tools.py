@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from guidance.goals.goal_set import Goal, PathGoal
+from guidance.goals.goal_set import Goal
+from guidance.goals.positions import PathGoal
 from motion_diffusion.body.skeleton import JOINTS
 from visualize.studio import drawing
 from visualize.studio.document import Document

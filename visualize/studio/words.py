@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from guidance.goals.goal_set import (
-    Contact,
-    Goal,
-    Heading,
-    Joint,
-    Obstacle,
-    Orientation,
-    PathGoal,
-    Pose,
-    Relation,
-    Residual,
-)
+from guidance.goals.goal_set import Goal, Residual
+from guidance.goals.heading import Heading
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.orientations import Orientation
+from guidance.goals.poses import Pose
+from guidance.goals.positions import Joint, PathGoal
+from guidance.goals.relations import Contact, Relation
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.prompts.known_actions import Known, in_words
 from visualize.drawing import style

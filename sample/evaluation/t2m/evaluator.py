@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from data_loaders.clip import Caption
 from data_loaders.formats.npy import read_npy
+from motion_diffusion.body.features import FEATURES, LAYOUT, encode, to_relative
 from motion_diffusion.body.heading import to_origin
-from motion_diffusion.body.representation import FEATURES, LAYOUT, encode, to_relative
 from motion_diffusion.errors import InputError
 from sample.evaluation.t2m.files import AGAIN, T2MFiles, read_weights
 from sample.evaluation.t2m.networks import EMBEDDING, SEEN, MovementEncoder, SequenceEncoder, TextEncoder

@@ -7,7 +7,7 @@ from queue import Empty, Queue
 
 import pytest
 
-from guidance.goals.goal_set import SCHEMA, load_goals
+from guidance.goals.goal_file import SCHEMA, load_goals
 from visualize.studio import problems
 from visualize.studio.bench import Bench
 from visualize.studio.models import Models

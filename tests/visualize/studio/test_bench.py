@@ -7,18 +7,13 @@ import pytest
 import torch
 
 from data_loaders.load_motion import read_motion
-from guidance.goals.goal_set import (
-    GoalSet,
-    Heading,
-    Joint,
-    Loop,
-    Obstacle,
-    PathGoal,
-    Pose,
-    Segment,
-    Waypoint,
-    load_goals,
-)
+from guidance.goals.goal_file import load_goals
+from guidance.goals.goal_set import GoalSet, Segment
+from guidance.goals.heading import Heading
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.poses import Pose
+from guidance.goals.positions import Joint, PathGoal, Waypoint
+from guidance.goals.relations import Loop
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 from motion_diffusion.prompts.known_actions import Known, KnownAction

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.goals.goal_set import SCHEMA, GoalSet, Joint, Loop, Segment, Waypoint, load_goals
+from guidance.goals.goal_file import SCHEMA, load_goals
+from guidance.goals.goal_set import GoalSet, Segment
+from guidance.goals.positions import Joint, Waypoint
+from guidance.goals.relations import Loop
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 from visualize.studio.document import IN_ALL, PARTS, WORDS, Base, Document, History, Said, plan_of

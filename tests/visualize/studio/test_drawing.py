@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.goals.goal_set import Contact, Joint, Obstacle, PathGoal, Waypoint
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.positions import Joint, PathGoal, Waypoint
+from guidance.goals.relations import Contact
 from visualize.studio import drawing
 from visualize.studio.making import resting
 

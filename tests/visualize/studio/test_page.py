@@ -15,7 +15,8 @@ sync_api = pytest.importorskip("playwright.sync_api")
 av = pytest.importorskip("av")
 
 from data_loaders.load_motion import read_motion  # noqa: E402
-from guidance.goals.goal_set import GoalSet, Segment, load_goals  # noqa: E402
+from guidance.goals.goal_file import load_goals  # noqa: E402
+from guidance.goals.goal_set import GoalSet, Segment  # noqa: E402
 from motion_diffusion.body.motion import Motion  # noqa: E402
 from motion_diffusion.body.skeleton import FPS  # noqa: E402
 from visualize.studio.document import WORDS  # noqa: E402

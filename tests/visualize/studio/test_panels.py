@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 
 viser = pytest.importorskip("viser")
-from guidance.goals.goal_set import Segment, Waypoint  # noqa: E402
+from guidance.goals.goal_set import Segment  # noqa: E402
+from guidance.goals.positions import Waypoint  # noqa: E402
 from motion_diffusion.body.motion import Motion  # noqa: E402
 from visualize.studio.controls import Controls  # noqa: E402
 from visualize.studio.desk import Desk  # noqa: E402

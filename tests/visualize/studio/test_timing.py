@@ -5,7 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.goals.goal_set import Contact, Loop, Obstacle, PathGoal, Pose, Segment, Waypoint
+from guidance.goals.goal_set import Segment
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.poses import Pose
+from guidance.goals.positions import PathGoal, Waypoint
+from guidance.goals.relations import Contact, Loop
 from motion_diffusion.body.skeleton import FPS
 from visualize.studio.document import Document
 from visualize.studio.player import Player

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from guidance.goals.goal_set import Heading, Joint, Obstacle, PathGoal, Waypoint
+from guidance.goals.heading import Heading
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.positions import Joint, PathGoal, Waypoint
 from visualize.studio.document import Document
 from visualize.studio.making import resting
 from visualize.studio.tools import HINTS, TOOLS, Hand, clicked, drawn

@@ -1,4 +1,4 @@
-"""Data whose exact denoiser is known. Whatever an exact network predicts, it predicts the same motion."""
+"""Exact denoisers of Gaussian data and mixtures. With an exact network all prediction types predict the same motion."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mixture_mean(means: Tensor, std: float) -> Mean:
 
 
 def through(prediction: Prediction, mean: Mean, schedule: Schedule) -> Denoise:
-    """The exact denoiser as a network of this prediction type gives it: the target, and back by its row."""
+    """The exact denoiser expressed by a prediction type: the target is computed and converted back to x0 and ε."""
 
     def denoise(x: Tensor, t: int, s: int) -> Estimate:
         level = schedule.at(t)
@@ -42,11 +42,18 @@ def through(prediction: Prediction, mean: Mean, schedule: Schedule) -> Denoise:
 
 
 def gaussian_survival(covariance: Tensor, push: Tensor, schedule: Schedule, times: list[int]) -> Tensor:
-    """What ancestral sampling with the exact denoiser of Gaussian data keeps of a push, in closed form.
+    """The share of a push that ancestral sampling with the exact denoiser of Gaussian data keeps, in closed form.
 
-    covariance: (N, N) of x0; push: (N,), added to x_t as α_t·push. Returns (len(times) − 1,), for each t of times the
-    share of the push, along itself, that is there at t = 0. In the basis of the covariance a step from t to s
-    multiplies by A + B·αλ/(α²λ + σ²).
+    In the eigenbasis of the covariance a step from t to s multiplies by A + B·αλ/(α²λ + σ²).
+
+    Args:
+        covariance: (N, N) of x0.
+        push: (N,) displacement, added to x_t as α_t·push.
+        schedule: the noise schedule.
+        times: the chain, descending to 0.
+
+    Returns:
+        (len(times) − 1,): for each t of times the share of the push, along itself, that remains at t = 0.
     """
     variance, basis = torch.linalg.eigh(covariance.double())
     variance = variance.clamp_min(0)

@@ -1,4 +1,4 @@
-"""Files in, figures out: which figure a file is for is seen from its columns."""
+"""Registry of plots: the figure of a file is determined by its name or its columns."""
 
 from __future__ import annotations
 
@@ -9,46 +9,57 @@ from typing import Literal, get_args
 import matplotlib
 from matplotlib.figure import Figure
 
+from guidance.analysis.compare import compare_figure
+from guidance.analysis.evolution import evolution_figure
+from guidance.analysis.hook import hook_figure
+from guidance.analysis.share import share_figure
+from guidance.analysis.survival import answering_figure, exact_figure, frozen_figure
+from guidance.analysis.table import Row, read_table
+from guidance.analysis.undoing import undoing_figure
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.errors import InputError
-from visualize.plots.compare import compare
 from visualize.plots.evaluation import evaluation
-from visualize.plots.evolution import evolution
-from visualize.plots.hook import hook
-from visualize.plots.reading import Row, read_evaluation, read_metrics, read_table
-from visualize.plots.share import share
+from visualize.plots.io import read_evaluation, read_metrics
 from visualize.plots.study import study
-from visualize.plots.survival import answering, exact, frozen
 from visualize.plots.training import training
-from visualize.plots.undoing import undoing
 
 Draw = Callable[[Sequence[Row]], Figure]
 
 TABLES: dict[Draw, set[str]] = {
-    share: {"schedule", "std", "t", "s", "alpha", "snr"},
-    hook: {"schedule", "error", "t", "prediction", "untouched", "clipped", "share_clipped"},
-    frozen: {"schedule", "t", "x0_to_0", "x0_left_at_0"},
-    exact: {"schedule", "steps", "samples", "data", "prediction", "t", "kept"},
-    answering: {"model", "prediction", "push", "t", "motions", "kept", "kept_95", "by_network"},
-    undoing: {"model", "prediction", "guidance", "motions", "t", "push_m", "back_m", "undone", "way"},
-    evolution: {"model", "prediction", "guidance", "motions", "t", "frame", "x_m", "z_m", "goal_x_m", "off_m"},
-    compare: {"model", "prediction", "guidance", "motions", "error_cm", "seconds"},
+    share_figure: {"schedule", "std", "t", "s", "alpha", "snr"},
+    hook_figure: {"schedule", "error", "t", "prediction", "untouched", "clipped", "share_clipped"},
+    frozen_figure: {"schedule", "t", "x0_to_0", "x0_left_at_0"},
+    exact_figure: {"schedule", "steps", "samples", "data", "prediction", "t", "kept"},
+    answering_figure: {"model", "prediction", "push", "t", "motions", "kept", "kept_95", "by_network"},
+    undoing_figure: {"model", "prediction", "guidance", "motions", "t", "push_m", "back_m", "undone", "way"},
+    evolution_figure: {"model", "prediction", "guidance", "motions", "t", "frame", "x_m", "z_m", "goal_x_m", "off_m"},
+    compare_figure: {"model", "prediction", "guidance", "motions", "error_cm", "seconds"},
     study: {"model", "prediction", "method", "cells", "average error, cm", "seconds a motion"},
 }
-"""The figure of a CSV file by columns that no other kind of file has all of."""
+"""The figure of a CSV file, by columns that no other kind of file has all of."""
 
 METRICS, EVALUATION = "metrics.jsonl", "figures.json"
-"""Names of the files of runs, and of evaluations; all of a kind make one figure."""
+"""Names of the files of runs and of evaluations; all files of a kind make one figure."""
 
 Ending = Literal["png", "svg"]
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
 
 
 def draw(paths: Iterable[Path], out: Path, endings: Sequence[Ending] = ENDINGS) -> list[Path]:
-    """Make the figures of files, and of the files in folders that have one, and write them into the folder `out`.
+    """Draw the figures of files, and of the files in folders that have one.
 
-    The figure of a CSV file has its name; that of runs is `loss`, that of evaluations `evaluation`. Returns the paths.
-    InputError, before anything is written, for a file that has no figure or cannot be read.
+    The figure of a CSV file has its name; that of runs is `loss`, that of evaluations `evaluation`.
+
+    Args:
+        paths: files or folders.
+        out: folder for the figures.
+        endings: file formats.
+
+    Returns:
+        The paths of the figures.
+
+    Raises:
+        InputError: for a file that has no figure or cannot be read; nothing is written then.
     """
     tables: list[Path] = []
     runs: list[Path] = []
@@ -71,7 +82,7 @@ def draw(paths: Iterable[Path], out: Path, endings: Sequence[Ending] = ENDINGS) 
 
 
 def save(figure: Figure, out: Path, name: str, endings: Sequence[Ending] = ENDINGS) -> list[Path]:
-    """Write a figure as NAME.png, NAME.svg … The same figure makes the same bytes. Returns the paths."""
+    """Write a figure as NAME.png, NAME.svg …, reproducibly to the byte. Returns the paths."""
     written = []
     with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
         for ending in endings:
@@ -84,8 +95,7 @@ def save(figure: Figure, out: Path, name: str, endings: Sequence[Ending] = ENDIN
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are, and of folders what has a figure; of those without any, such as one of runs, what is in the
-    folders in them."""
+    """Files as given, and the files with figures in folders; for folders without any, those in their subfolders."""
     for path in paths:
         if not path.exists():
             raise InputError(f"no file {path}; give a CSV file, {METRICS}, {EVALUATION}, or a folder that holds them")
@@ -100,7 +110,7 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _drawn(folder: Path) -> list[Path]:
-    """Files of a folder that have a figure."""
+    """Files in a folder that have a figure."""
     named = [folder / name for name in (METRICS, EVALUATION) if (folder / name).is_file()]
     return named + [table for table in sorted(folder.glob("*.csv")) if _kinds(read_table(table)[0])]
 
@@ -135,7 +145,7 @@ def _made(kind: Draw, rows: Sequence[Row], *paths: Path) -> Figure:
 
 
 def _named(paths: Sequence[Path]) -> dict[str, Path]:
-    """Files by the names of their folders, or by all of their paths where these are not different."""
+    """Files by the names of their folders, or by their full paths where the names are not unique."""
     folders = [path.resolve().parent for path in paths]
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):

@@ -1,4 +1,4 @@
-"""Every kind of goal: what is nearest meets it, and says nothing of what is free."""
+"""Every kind of goal: the target meets the goal and leaves free entries free."""
 
 import json
 import math
@@ -8,26 +8,22 @@ import pytest
 import torch
 
 from data_loaders.augment import at_times
+from data_loaders.load_motion import read_motion
 from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.skeleton_mapping import shipped
 from guidance.goals.feasibility import feasibility
-from guidance.goals.goal_set import (
-    Contact,
-    GoalSet,
-    Heading,
-    Joint,
-    Loop,
-    Obstacle,
-    PathGoal,
-    Pose,
-    Relation,
-    Waypoint,
-)
-from guidance.goals.heading import faces
-from motion_diffusion.body.heading import turn
+from guidance.goals.goal_set import GoalSet
+from guidance.goals.heading import Heading
+from guidance.goals.obstacles import Obstacle
+from guidance.goals.poses import Pose
+from guidance.goals.positions import Joint, PathGoal, Waypoint
+from guidance.goals.relations import Contact, Loop, Relation
+from motion_diffusion.body.heading import facing_angle, turn
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
+
+READER = {"read_motion": read_motion}
 
 F = 60
 
@@ -68,7 +64,7 @@ EVERY = [
 
 @pytest.mark.parametrize("goal", EVERY, ids=lambda goal: goal.kind)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_what_is_nearest_meets_the_goal(goal, walk, dtype):
+def test_target_meets_the_goal(goal, walk, dtype):
     joints = walk.to(dtype)
     nearest = goal.target_for(joints)
     assert nearest.values.dtype == nearest.weights.dtype == dtype
@@ -86,7 +82,7 @@ def test_what_is_nearest_meets_the_goal(goal, walk, dtype):
 
 
 @pytest.mark.parametrize("goal", EVERY, ids=lambda goal: goal.kind)
-def test_a_goal_that_does_not_depend_on_the_motion_says_so(goal, walk):
+def test_static_targets_equal_observations(goal, walk):
     seen, nearest = goal.observe(F), goal.target_for(walk)
     if not goal.is_motion_dependent:
         torch.testing.assert_close(seen.values, nearest.values)
@@ -94,7 +90,7 @@ def test_a_goal_that_does_not_depend_on_the_motion_says_so(goal, walk):
     torch.testing.assert_close(seen.values[seen.mask], nearest.values[seen.mask])
 
 
-def test_a_spline_goes_through_its_points_evenly():
+def test_spline_passes_its_points_at_constant_speed():
     points = [(0, 0), (1, 1), (0, 2), (-1, 2), (-1, 2), (0, 4)]
     path = PathGoal(points=points, times=[0, 1, 2, 3, 4, 5], curve="spline")
     places = path.observe(101).values[:, 0, [0, 2]]
@@ -112,7 +108,7 @@ def test_a_spline_goes_through_its_points_evenly():
 
 
 @pytest.mark.parametrize("degrees", [0, 45, 90, -90, 180, 270])
-def test_heading_is_where_the_body_faces(degrees, walk):
+def test_heading_target_faces_the_direction(degrees, walk):
     turned = applied(Heading(start=0, end=2.95, degrees=degrees).target_for(walk), walk)
     ahead = torch.tensor([math.sin(math.radians(degrees)), math.cos(math.radians(degrees))])
     across = (turned[:, 1] - turned[:, 2] + turned[:, 16] - turned[:, 17])[:, [0, 2]]  # from right to left
@@ -123,12 +119,12 @@ def test_heading_is_where_the_body_faces(degrees, walk):
     torch.testing.assert_close(hips, (walk[:, [1, 2, 16, 17]] - walk[:, :1]).norm(dim=-1))
 
 
-def test_a_path_is_faced_along(walk):
+def test_path_with_face_along_sets_the_heading(walk):
     angle = torch.linspace(0, math.pi / 2, 41)
     circle = [(2 - 2 * math.cos(a), 2 * math.sin(a)) for a in angle.tolist()]
     path = PathGoal(points=circle, times=[i / 20 for i in range(41)], face_along=True)
     after = applied(path.target_for(walk), walk)
-    torch.testing.assert_close(faces(after[4:37]).float(), angle[4:37], atol=0.01, rtol=0)
+    torch.testing.assert_close(facing_angle(after[4:37]).float(), angle[4:37], atol=0.01, rtol=0)
     offsets = (after[:41, [1, 2]] - after[:41, :1]).norm(dim=-1)
     torch.testing.assert_close(offsets, (walk[:41, [1, 2]] - walk[:41, :1]).norm(dim=-1))
 
@@ -158,7 +154,7 @@ SHAPES = [
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("body", ["root", "whole"])
 @pytest.mark.parametrize("moving", [False, True])
-def test_obstacles_are_gone_round_on_one_side(shape, body, moving, walk):
+def test_paths_pass_obstacles_on_one_side(shape, body, moving, walk):
     where = {"centers": [(-0.5, 2.0), (0.7, 2.2)], "times": [0.5, 2.5]} if moving else {"center": (0.1, 2.0)}
     obstacle = Obstacle(**shape, **where, body=body, margin=0.15)
     share = torch.linspace(0, 1, F)[:, None]
@@ -176,7 +172,7 @@ def test_obstacles_are_gone_round_on_one_side(shape, body, moving, walk):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("body", ["root", "whole"])
-def test_motions_that_begin_stay_or_end_inside_come_out(shape, body, walk):
+def test_motions_inside_an_obstacle_leave_it(shape, body, walk):
     obstacle = Obstacle(**shape, center=(0.0, 0.0), body=body)
     share = torch.linspace(0, 1, F)[:, None]
     ways = [
@@ -194,7 +190,7 @@ def test_motions_that_begin_stay_or_end_inside_come_out(shape, body, walk):
         assert stays_outside(obstacle, motion, after)
 
 
-def test_distance_is_that_of_a_point_to_the_edge():
+def test_obstacle_distance_matches_geometry():
     circle = Obstacle(shape="circle", center=(1, 2), radius=0.5)
     frames = torch.arange(2)
     at = torch.tensor([[1.0, 2.0], [1.0, 3.0]])
@@ -212,7 +208,7 @@ def test_distance_is_that_of_a_point_to_the_edge():
     )
 
 
-def test_only_obstacles_in_the_way_say_something(walk):
+def test_distant_obstacles_have_no_target(walk):
     assert not Obstacle(shape="circle", center=(50, 50), radius=1).target_for(walk).mask.any()
     gone = Obstacle(shape="circle", center=(0, 0), radius=1, start=100)
     assert not gone.target_for(walk).mask.any()
@@ -220,13 +216,13 @@ def test_only_obstacles_in_the_way_say_something(walk):
         GoalSet(goals=[gone]).check(F)
 
 
-def test_a_contact_stays_where_it_mostly_is(walk):
+def test_contact_holds_the_mean_position(walk):
     nearest = Contact(joint="left_foot", start=0.5, end=1.0).target_for(walk)
     assert nearest.mask.nonzero()[:, :2].unique(dim=0).tolist() == [[frame, 10] for frame in range(10, 21)]
     torch.testing.assert_close(nearest.values[10:21, 10], walk[10:21, 10].mean(0).expand(11, 3))
 
 
-def test_hands_come_together_half_way_each(walk):
+def test_relation_moves_both_joints_equally(walk):
     goal = Relation(joints=["left_wrist", "right_wrist"], distance=0.1, frame=5)
     after = applied(goal.target_for(walk), walk)[5]
     torch.testing.assert_close((after[20] - after[21]).norm().item(), 0.1, atol=1e-5, rtol=0)
@@ -237,14 +233,14 @@ def test_hands_come_together_half_way_each(walk):
     torch.testing.assert_close((after[20] - after[21]).norm().item(), 0.1, atol=1e-5, rtol=0)
 
 
-def test_one_hand_comes_if_the_other_is_held(walk):
+def test_relation_moves_the_free_joint(walk):
     held = Joint(joint="left_wrist", frame=5, position=(0.5, 1.2, 0.5))
     goals = GoalSet(goals=[held, Relation(joints=["left_wrist", "right_wrist"], distance=0.1, frame=5)])
     after = applied(goals.target_for(walk), walk)
     assert [residual.worst for residual in goals.residuals(after)] == pytest.approx([0, 0], abs=1e-3)
 
 
-def test_later_goals_know_what_earlier_ones_want(walk):
+def test_later_goals_depend_on_earlier_targets(walk):
     goals = GoalSet(
         goals=[
             Contact(joint="left_wrist", start=1.0, end=2.0),
@@ -263,11 +259,11 @@ def test_later_goals_know_what_earlier_ones_want(walk):
     torch.testing.assert_close(hips, ((walk[pushed][:, [1, 2]] - walk[pushed][:, :1]) * floor).norm(dim=-1))
 
 
-def test_a_loop_that_ends_elsewhere_has_the_same_shape(walk):
+def test_loop_elsewhere_keeps_the_pose(walk):
     motion = turn(walk, torch.linspace(0, 2, F)) + torch.linspace(0, 3, F)[:, None, None] * torch.tensor([1.0, 0, 2])
     last = applied(Loop(in_place=False).target_for(motion), motion)[-1]
     torch.testing.assert_close(last[0, [0, 2]], motion[-1, 0, [0, 2]])
-    torch.testing.assert_close(faces(last[None]), faces(motion[-1:]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(facing_angle(last[None]), facing_angle(motion[-1:]), atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.cdist(last, last), torch.cdist(motion[0], motion[0]), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(applied(Loop().target_for(motion), motion)[-1], motion[0])
 
@@ -289,18 +285,20 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
         goals = GoalSet(goals=[Pose(start=1.0, end=1.5, file=name, file_frame=7, at=(1.0, 2.0), degrees=90)])
         with pytest.raises(InputError, match="load_goals"):
             goals.observe(F)
-        read = goals.resolved(tmp_path)
+        read = goals.resolved(tmp_path, **READER)
         assert GoalSet.model_validate_json(read.model_dump_json()) == read
         seen = read.observe(F).values
         torch.testing.assert_close(seen[20, 0, [0, 2]], torch.tensor([1.0, 2.0]))
-        torch.testing.assert_close(faces(seen[20:21]).item(), math.pi / 2, atol=1e-4, rtol=0)
+        torch.testing.assert_close(facing_angle(seen[20:21]).item(), math.pi / 2, atol=1e-4, rtol=0)
         assert read.observe(F).mask.flatten(1).all(1).nonzero()[:, 0].tolist() == list(range(20, 31))
     theirs = {"version": 1, "joints": shipped()["bandai_namco"].joints | {"left_hip": "Left"}}
     (tmp_path / "mapping.json").write_text(json.dumps(theirs))
     (tmp_path / "other.bvh").write_text((tmp_path / "m.bvh").read_text().replace("UpperLeg_L", "Left"))
     at = {"time": 1.0, "file_frame": 7}
-    (other,) = GoalSet(goals=[Pose(**at, file="other.bvh", mapping="mapping.json", up="y")]).resolved(tmp_path).goals
-    (plain,) = GoalSet(goals=[Pose(**at, file="m.bvh")]).resolved(tmp_path).goals
+    (other,) = (
+        GoalSet(goals=[Pose(**at, file="other.bvh", mapping="mapping.json", up="y")]).resolved(tmp_path, **READER).goals
+    )
+    (plain,) = GoalSet(goals=[Pose(**at, file="m.bvh")]).resolved(tmp_path, **READER).goals
     assert other.mapping is None
     assert other.retargeted
     assert plain.retargeted
@@ -309,9 +307,11 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
     ways = torch.tensor([[*other.motion[0]], [*plain.motion[0]]])
     torch.testing.assert_close(*(way - way[10:12, 1].mean() * torch.tensor([0, 1, 0]) for way in ways))
     Motion(torch.from_numpy(at_times(walk.numpy(), np.arange(0, 59.1, 1 / 3))), fps=60).save(tmp_path / "fast.npz")
-    (fast,) = GoalSet(goals=[Pose(frame=0, file="fast.npz", file_frame=30)]).resolved(tmp_path).goals
+    (fast,) = GoalSet(goals=[Pose(frame=0, file="fast.npz", file_frame=30)]).resolved(tmp_path, **READER).goals
     torch.testing.assert_close(torch.tensor(fast.motion[0]), walk[30], atol=1e-4, rtol=0)
-    exact = GoalSet(goals=[Pose(frame=3, file="m.npz", file_frame=59)]).resolved(tmp_path).observe(F).values[3]
+    exact = (
+        GoalSet(goals=[Pose(frame=3, file="m.npz", file_frame=59)]).resolved(tmp_path, **READER).observe(F).values[3]
+    )
     torch.testing.assert_close(exact, walk[59])
     assert not fast.retargeted
 
@@ -331,7 +331,7 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
         ({"file": "far.npy", "file_frame": 1}, "goes more than 1000 m away"),
     ],
 )
-def test_pose_files_that_cannot_be_read(pose, words, walk, tmp_path, write_bandai):
+def test_invalid_pose_files_are_refused(pose, words, walk, tmp_path, write_bandai):
     Motion(walk).save(tmp_path / "m.npz")
     Motion(walk, fps=60).save(tmp_path / "fast.npz")
     (tmp_path / "broken.npz").write_text("no")
@@ -341,12 +341,12 @@ def test_pose_files_that_cannot_be_read(pose, words, walk, tmp_path, write_banda
     (tmp_path / "other.bvh").write_text((tmp_path / "m.bvh").read_text().replace("UpperLeg_L", "LeftUpLeg"))
     goal = Pose(**({"time": 1.0} if "start" not in pose else {}), **pose)
     with pytest.raises(InputError, match=words) as caught:
-        GoalSet(goals=[Waypoint(time=0, x=0, z=0), goal]).resolved(tmp_path)
+        GoalSet(goals=[Waypoint(time=0, x=0, z=0), goal]).resolved(tmp_path, **READER)
     assert str(caught.value).startswith("goal 2 (pose): field file: ")
     assert "\n" not in str(caught.value)
 
 
-def test_all_together(walk):
+def test_combined_goals_are_met(walk):
     """Static goals hold; the others add to them, at their weights, and all but contradictions are met."""
     goals = GoalSet(
         goals=[
@@ -367,7 +367,7 @@ def test_all_together(walk):
     torch.testing.assert_close(hips, (walk[30, [1, 2]] - walk[30, :1])[:, [0, 2]].norm(dim=-1))  # they came along
 
 
-def test_joint_names_are_checked():
+def test_unknown_joint_names_are_refused():
     with pytest.raises(ValueError, match="unknown joint"):
         Relation(joints=["left_wrist", "tail"], distance=0, frame=0)
     assert len(JOINTS) == 22
