@@ -19,19 +19,18 @@ import tyro
 
 from data_loaders.amass import Amass
 from data_loaders.bandai import bandai
-from data_loaders.bvh_folder import BvhFolder
-from data_loaders.cleaning.clean import CleaningTotal, clean_clip
-from data_loaders.clip import Clip
+from data_loaders.captions.vocabulary import collect_known
+from data_loaders.cleaning.clean import CleaningSummary, clean_clip
 from data_loaders.cmu import Cmu
 from data_loaders.hdm05 import Hdm05
 from data_loaders.humanml3d.dataset import humanml3d
 from data_loaders.humanml3d.export import write_humanml3d
 from data_loaders.humanml3d.from_amass import HumanML3DFromAmass
 from data_loaders.kit import kit
-from data_loaders.known_actions import known_of
+from data_loaders.skeleton_folders import BvhFolder
 from data_loaders.snu import Snu
-from data_loaders.source import Source
 from data_loaders.store import is_store, merge, open_store, prepare, read_all
+from data_loaders.types import Clip, Source
 from motion_diffusion import pretrained
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import FPS
@@ -111,7 +110,7 @@ NAMES: dict[type, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class ReadOptions:
     """What reads all of a data set."""
 
     data: AnyDataSet
@@ -120,7 +119,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Writing(Reading):
+class WriteOptions(ReadOptions):
     """What makes something new of it."""
 
     out: Path
@@ -130,7 +129,7 @@ class Writing(Reading):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepare(Writing):
+class Prepare(WriteOptions):
     """Read all clips of a data set into one memory-mapped store, to train on with --data-root STORE."""
 
     clean: bool = False
@@ -152,7 +151,7 @@ class Prepare(Writing):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check(Reading):
+class Check(ReadOptions):
     """Read everything, keep nothing, and say what is missing or broken, file by file, and why."""
 
     clean: bool = False
@@ -160,9 +159,9 @@ class Check(Reading):
 
     def run(self) -> None:
         """Do it."""
-        clips, lines = clips_of(self.data, self.processes)
+        clips, lines = read_clips(self.data, self.processes)
         if self.clean:
-            total = CleaningTotal()
+            total = CleaningSummary()
             for cleaned in map(clean_clip, clips):
                 total.add(cleaned)
                 for line in cleaned.report():
@@ -176,7 +175,7 @@ class Check(Reading):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(Writing):
+class Export(WriteOptions):
     """Write a data set as HumanML3D's own files, for other programs; goes on where it was stopped.
 
     These are new_joints, new_joint_vecs, texts, Mean.npy, Std.npy and the splits.
@@ -223,7 +222,7 @@ class WriteKnown:
             if not (folder / pretrained.CONFIG).is_file():
                 raise InputError(f"{folder} is no model, it has no {pretrained.CONFIG}; give directories of models")
         store = open_store(self.store)
-        known = known_of(store.of_split("train"), mirrored=store.mirrored)
+        known = collect_known(store.of_split("train"), mirrored=store.mirrored)
         for folder in self.out:
             known.write(folder)
             print(f"{folder / KNOWN}: {len(known.actions)} actions, {known.hours:.2f} h, {len(known.words)} words")
@@ -249,7 +248,7 @@ class Show:
         from visualize.film import write_film  # here, since the other verbs need not wait a second for it
         from visualize.pose_strip import draw_strip
 
-        clip = chosen(self.data, self.clip)
+        clip = select_clip(self.data, self.clip)
         text = clip.captions[0].text if clip.captions else clip.name
         motion = Motion(torch.from_numpy(np.array(clip.joints)), text=text)
         draw_strip(motion, self.out) if self.out.suffix == ".png" else write_film(motion, self.out)
@@ -259,7 +258,7 @@ class Show:
             print(f"  {caption.text}{part}")
 
 
-def clips_of(data: DataSet, processes: int) -> tuple[list[Clip], list[str]]:
+def read_clips(data: DataSet, processes: int) -> tuple[list[Clip], list[str]]:
     """All clips that can be read, and a line on everything that is broken or missing."""
     if is_store(data.data_root):
         return list(open_store(data.data_root).clips), []
@@ -270,7 +269,7 @@ def clips_of(data: DataSet, processes: int) -> tuple[list[Clip], list[str]]:
     return [clip for clip in read if isinstance(clip, Clip)], lines
 
 
-def chosen(data: DataSet, name: str | None) -> Clip:
+def select_clip(data: DataSet, name: str | None) -> Clip:
     """The clip of that name, or the first; nothing else is read. Raises InputError if there is none."""
     if is_store(data.data_root):
         clips = {clip.name: clip for clip in open_store(data.data_root).clips}

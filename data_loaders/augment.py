@@ -39,13 +39,13 @@ def with_bone_lengths(joints: Array, lengths: Array = _LENGTHS) -> Array:
     return result
 
 
-def cut(joints: NDArray[np.floating], frames: int, rng: Generator) -> Array:
+def random_crop(joints: NDArray[np.floating], frames: int, rng: Generator) -> Array:
     """At most `frames` frames from anywhere in a motion, float64."""
     start = int(rng.integers(max(len(joints) - frames, 0) + 1))
     return joints[start : start + frames].astype(np.float64)
 
 
-def standing_point(joints: Array) -> Array:
+def support_point(joints: Array) -> Array:
     """(F - 1, 3) the point that rests on the floor from each frame to the next: the toes, the stiller one first."""
     toes = joints[:, _TOES]
     step = np.linalg.norm(np.diff(toes, axis=0), axis=-1)
@@ -60,16 +60,16 @@ def bend(joints: Array, turn: Array) -> Array:
 
     Each turn is about the point that stands on the floor, so a standing foot swivels on its toes and stays.
     """
-    pivot = standing_point(joints)[:, [0, 2]]
+    pivot = support_point(joints)[:, [0, 2]]
     angle = np.concatenate([[0.0], np.cumsum(turn)])
     shift = np.zeros((len(joints), 2))
-    shift[1:] = np.cumsum(_turned(pivot, angle[:-1]) - _turned(pivot, angle[1:]), axis=0)
+    shift[1:] = np.cumsum(_rotate(pivot, angle[:-1]) - _rotate(pivot, angle[1:]), axis=0)
     result = joints.copy()
-    result[..., [0, 2]] = _turned(joints[..., [0, 2]], angle[:, None]) + shift[:, None]
+    result[..., [0, 2]] = _rotate(joints[..., [0, 2]], angle[:, None]) + shift[:, None]
     return result
 
 
-def _turned(xz: Array, angle: Array) -> Array:
+def _rotate(xz: Array, angle: Array) -> Array:
     """(..., 2) x and z turned by angles, from +z towards +x."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.stack([xz[..., 0] * cos + xz[..., 1] * sin, xz[..., 1] * cos - xz[..., 0] * sin], axis=-1)
@@ -95,7 +95,7 @@ OVERLAP = 8
 """Frames over which one motion fades into the next."""
 
 
-class Way(NamedTuple):
+class SeamCandidates(NamedTuple):
     """Frames of a motion at which it may be left or entered, and its poses and speeds there (N, 132)."""
 
     frames: NDArray[np.intp]
@@ -111,21 +111,21 @@ class Seam(NamedTuple):
     gap: float
 
 
-def way_out(joints: Array, overlap: int = OVERLAP) -> Way:
+def exit_candidates(joints: Array, overlap: int = OVERLAP) -> SeamCandidates:
     """Where a motion of more than overlap + 2 frames may be left: in its last second."""
     frames = np.arange(max(1, len(joints) - overlap - 20), len(joints) - overlap)
     middle = overlap // 2
-    return Way(frames, _pose(joints[frames[0] + middle :])[frames - frames[0]])
+    return SeamCandidates(frames, _seam_features(joints[frames[0] + middle :])[frames - frames[0]])
 
 
-def way_in(joints: Array, overlap: int = OVERLAP) -> Way:
+def entry_candidates(joints: Array, overlap: int = OVERLAP) -> SeamCandidates:
     """Where it may be entered: in its first second."""
     frames = np.arange(1, max(2, min(21, len(joints) - overlap)))
     middle = overlap // 2
-    return Way(frames, _pose(joints[: frames[-1] + middle + 1])[frames + middle - 1])
+    return SeamCandidates(frames, _seam_features(joints[: frames[-1] + middle + 1])[frames + middle - 1])
 
 
-def seam(out: Way, into: Way) -> Seam:
+def find_seam(out: SeamCandidates, into: SeamCandidates) -> Seam:
     """Where poses and speeds are most alike."""
     distance = np.linalg.norm(out.poses[:, None] - into.poses[None], axis=-1)
     row, column = np.unravel_index(int(distance.argmin()), distance.shape)
@@ -139,11 +139,11 @@ def stitch(a: Array, b: Array, *, overlap: int = OVERLAP) -> Array:
     `overlap` frames one fades into the other. Both need more frames than overlap.
     """
     overlap = min(overlap, len(a) - 2, len(b) - 2)
-    end, start, _ = seam(way_out(a, overlap), way_in(b, overlap))
+    end, start, _ = find_seam(exit_candidates(a, overlap), entry_candidates(b, overlap))
     middle = overlap // 2
     turn = facing(a[end + middle : end + middle + 1]) - facing(b[start + middle : start + middle + 1])
     b = b[start:].copy()
-    b[..., [0, 2]] = _turned(b[..., [0, 2]], turn[:, None])
+    b[..., [0, 2]] = _rotate(b[..., [0, 2]], turn[:, None])
     foot = int(np.linalg.norm(np.diff(a[end + middle : end + middle + 2, _TOES], axis=0), axis=-1)[0].argmin())
     anchor = _TOES[foot]
     b[..., [0, 2]] += a[end + middle, anchor, [0, 2]] - b[middle, anchor, [0, 2]]
@@ -153,12 +153,12 @@ def stitch(a: Array, b: Array, *, overlap: int = OVERLAP) -> Array:
     return np.concatenate([a[:end], between, b[overlap:]])
 
 
-def _pose(joints: Array) -> Array:
+def _seam_features(joints: Array) -> Array:
     """(F, 132) the body's shape and its motion to the next frame, seen from its own heading."""
     angle = facing(joints)
     body = joints - joints[:, :1] * np.array([1.0, 0.0, 1.0])
     steps = np.diff(joints, axis=0, append=joints[-1:])
     seen = [values.copy() for values in (body, steps)]
     for values in seen:
-        values[..., [0, 2]] = _turned(values[..., [0, 2]], -angle[:, None])
+        values[..., [0, 2]] = _rotate(values[..., [0, 2]], -angle[:, None])
     return np.concatenate([seen[0].reshape(len(joints), -1), 5.0 * seen[1].reshape(len(joints), -1)], axis=-1)

@@ -9,10 +9,9 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from data_loaders.augment import bend, change_pace, cut, mirror, stitch
-from data_loaders.captions import LOCOMOTION, caption, mirror_words, motion_facts, plain_caption
-from data_loaders.clip import Clip
-from data_loaders.example import Example
+from data_loaders.augment import bend, change_pace, mirror, random_crop, stitch
+from data_loaders.captions.templates import LOCOMOTION, caption, mirror_words, motion_facts, plain_caption
+from data_loaders.types import Clip, Example
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.errors import InputError
 
@@ -30,7 +29,7 @@ class AugmentedClips:
     """
 
     def __init__(self, clips: Sequence[Clip], frames: int = 120, min_frames: int = 40, seed: int = 0):
-        self.longest, self.min_frames, self.seed = frames, min_frames, seed
+        self.max_frames, self.min_frames, self.seed = frames, min_frames, seed
         self.by_action: dict[str, list[Clip]] = {}
         self.by_style: dict[str, list[Clip]] = {}
         for clip in clips:
@@ -51,18 +50,18 @@ class AugmentedClips:
         """Example number `index` (0 or more): joints (n, 22, 3) from the origin, facing +z, and a caption."""
         rng = np.random.default_rng((self.seed, index))
         first = self._pick(self.by_action[self.actions[rng.choice(len(self.actions), p=self.chance)]], rng)
-        parts, joints = [first], cut(first.joints, self.longest, rng)
-        wanted = self.longest if rng.random() < 0.7 else int(rng.integers(self.min_frames, self.longest + 1))
+        parts, joints = [first], random_crop(first.joints, self.max_frames, rng)
+        wanted = self.max_frames if rng.random() < 0.7 else int(rng.integers(self.min_frames, self.max_frames + 1))
         while len(joints) < wanted - 10 and rng.random() < (0.9 if len(parts) == 1 else 0.75):
             parts.append(self._next(parts[-1], rng))
-            joints = stitch(joints, cut(parts[-1].joints, self.longest, rng))
+            joints = stitch(joints, random_crop(parts[-1].joints, self.max_frames, rng))
         actions = [part.action for i, part in enumerate(parts) if i == 0 or part.action != parts[i - 1].action]
         travels = all(action in LOCOMOTION for action in actions)
         if rng.random() < 0.4:
-            joints = change_pace(joints, drifting_pace(len(joints), rng))
-        joints = joints[: self.longest]
+            joints = change_pace(joints, random_pace(len(joints), rng))
+        joints = joints[: self.max_frames]
         if travels and not any("turn" in action for action in actions) and rng.random() < 0.75:
-            joints = bend(joints, turns(joints, rng))
+            joints = bend(joints, random_turns(joints, rng))
         if rng.random() < 0.5:
             joints = mirror(joints)
             actions = [mirror_words(action) for action in actions]
@@ -75,7 +74,7 @@ class AugmentedClips:
         return len(self.example(index).joints)
 
     def _pick(self, clips: Sequence[Clip], rng: Generator) -> Clip:
-        lengths = np.array([min(len(clip.joints), self.longest) for clip in clips], dtype=np.float64)
+        lengths = np.array([min(len(clip.joints), self.max_frames) for clip in clips], dtype=np.float64)
         return clips[rng.choice(len(clips), p=lengths / lengths.sum())]
 
     def _next(self, clip: Clip, rng: Generator) -> Clip:
@@ -86,14 +85,14 @@ class AugmentedClips:
         return self._pick(same, rng)
 
 
-def drifting_pace(frames: int, rng: Generator) -> NDArray[np.float64]:
+def random_pace(frames: int, rng: Generator) -> NDArray[np.float64]:
     """Frames a new frame: one factor from 0.8 to 1.25 that drifts to another one."""
     low, high = np.log(0.8), np.log(1.25)
     start, end = rng.uniform(low, high, size=2)
     return np.exp(np.linspace(start, end if rng.random() < 0.5 else start, int(frames * 1.3)))
 
 
-def turns(joints: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
+def random_turns(joints: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
     """Radians to turn from each frame to the next: one to three smooth bends, only as fast as the body goes."""
     step = np.linalg.norm(np.diff(joints[:, 0, [0, 2]], axis=0), axis=-1)
     turns = np.zeros(len(step))
@@ -109,16 +108,16 @@ class RealClips:
 
     def __init__(self, clips: Sequence[Clip], frames: int = 120, min_frames: int = 40):
         self.clips = [clip for clip in clips if len(clip.joints) >= min_frames]
-        self.longest = frames
+        self.max_frames = frames
         if not self.clips:
             raise InputError(f"no held-out clip has {min_frames} frames or more; give more data")
 
     def example(self, index: int) -> Example:
         """Example number `index`: the clips in order, again and again, cut at another place each time."""
         clip = self.clips[index % len(self.clips)]
-        joints = to_origin(torch.from_numpy(cut(clip.joints, self.longest, np.random.default_rng(index))))
+        joints = to_origin(torch.from_numpy(random_crop(clip.joints, self.max_frames, np.random.default_rng(index))))
         return Example(joints.numpy().astype(np.float32), plain_caption(clip.action, clip.style))
 
     def frames(self, index: int) -> int:
         """The length of `example(index)`, without making it."""
-        return min(len(self.clips[index % len(self.clips)].joints), self.longest)
+        return min(len(self.clips[index % len(self.clips)].joints), self.max_frames)

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loaders.bvh_clip import read_bvh_joints
-from data_loaders.captions import motion_facts, true_caption
-from data_loaders.clip import Caption, Clip, from_origin, split_of
+from data_loaders.captions.templates import motion_facts, true_caption
+from data_loaders.retarget import start_at_origin
+from data_loaders.skeleton_files import read_bvh_joints
 from data_loaders.skeleton_mapping import shipped
-from data_loaders.source import Source
+from data_loaders.types import Caption, Clip, Source, split_of
 from motion_diffusion.errors import InputError
 
 LICENCE = "CC BY-NC 4.0; trained on the Bandai-Namco Research Motiondataset"
@@ -57,4 +57,4 @@ def read_clip(path: Path) -> NDArray[np.float32]:
 
     The floor is the capture's own, y = 0; the balls of standing feet are 4 to 5 cm above it.
     """
-    return from_origin(read_bvh_joints(path, shipped()["bandai_namco"], scale=0.01))
+    return start_at_origin(read_bvh_joints(path, shipped()["bandai_namco"], scale=0.01))

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from motion_diffusion.atomic_io import cache_folder
 from motion_diffusion.body.skeleton import JOINTS, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.safe_npz import read_members
+from motion_diffusion.safe_numpy import read_members
 
-Kind = Literal["smplh", "smplx"]
+BodyKind = Literal["smplh", "smplx"]
 
-_CALLED = {24: "SMPL", 52: "SMPL-H", 55: "SMPL-X", 16: "MANO", 5: "FLAME"}
-_JOINTS: dict[Kind, int] = {"smplh": 52, "smplx": 55}
-_WHERE: dict[Kind, str] = {
+_TITLES = {24: "SMPL", 52: "SMPL-H", 55: "SMPL-X", 16: "MANO", 5: "FLAME"}
+_JOINTS: dict[BodyKind, int] = {"smplh": 52, "smplx": 55}
+_DOWNLOADS: dict[BodyKind, str] = {
     "smplh": 'the "extended SMPL+H model" that AMASS uses, from mano.is.tue.mpg.de',
     "smplx": "SMPL-X, from smpl-x.is.tue.mpg.de",
 }
@@ -88,19 +88,21 @@ def usual_folder() -> Path:
     return Path(os.environ.get("BODY_MODELS") or cache_folder() / "body_models")
 
 
-def places(folder: Path, kind: Kind, gender: str) -> tuple[Path, Path]:
+def model_paths(folder: Path, kind: BodyKind, gender: str) -> tuple[Path, Path]:
     """Where a body model may lie: as AMASS's authors pack it, and as smplx calls it."""
     return folder / kind / gender / "model.npz", folder / kind / f"{kind.upper()}_{gender.upper()}.npz"
 
 
 def model_files(folder: Path) -> list[Path]:
     """All body models in a folder. Raises InputError, with what to get and where to put it, if there is none."""
-    kinds, genders = get_args(Kind), ("male", "female", "neutral")
-    found = [path for kind in kinds for gender in genders for path in places(folder, kind, gender) if path.is_file()]
+    kinds, genders = get_args(BodyKind), ("male", "female", "neutral")
+    found = [
+        path for kind in kinds for gender in genders for path in model_paths(folder, kind, gender) if path.is_file()
+    ]
     if not found:
-        here, or_here = places(folder, "smplh", "male")
+        here, or_here = model_paths(folder, "smplh", "male")
         raise InputError(
-            f"no body models in {folder}: get {_WHERE['smplh']}, and put the male one at {here} or {or_here}"
+            f"no body models in {folder}: get {_DOWNLOADS['smplh']}, and put the male one at {here} or {or_here}"
         )
     return found
 
@@ -110,20 +112,20 @@ class NoBodyModel(InputError):
 
 
 @lru_cache(maxsize=6)
-def load_body_model(folder: Path, kind: Kind, gender: str) -> BodyModel:
+def load_body_model(folder: Path, kind: BodyKind, gender: str) -> BodyModel:
     """The body model of a kind and a gender in a folder (see `places`).
 
     Raises NoBodyModel, with what to get and where to put it, if it is missing or a pickle, and InputError if it is
     damaged or of another kind.
     """
-    here, or_here = places(folder, kind, gender)
+    here, or_here = model_paths(folder, kind, gender)
     path = here if here.is_file() else or_here
-    get = f"get {_WHERE[kind]}, and put it at {here} or {or_here}"
+    get = f"get {_DOWNLOADS[kind]}, and put it at {here} or {or_here}"
     if not path.is_file():
         pickled = [file for file in (here.with_suffix(".pkl"), or_here.with_suffix(".pkl")) if file.is_file()]
         if pickled:
             raise NoBodyModel(f"{pickled[0]} is a pickle, which could run anything, and is not read; {get} as .npz")
-        raise NoBodyModel(f"no {_CALLED[_JOINTS[kind]]} body model for {gender}: {get}")
+        raise NoBodyModel(f"no {_TITLES[_JOINTS[kind]]} body model for {gender}: {get}")
     arrays = read_members(path, ("v_template", "shapedirs", "J_regressor", "kintree_table"), get)
     if missing := {"v_template", "shapedirs", "J_regressor", "kintree_table"} - arrays.keys():
         raise InputError(f"{path} is no body model, it has no {', '.join(sorted(missing))}; {get}")
@@ -132,8 +134,8 @@ def load_body_model(folder: Path, kind: Kind, gender: str) -> BodyModel:
         raise InputError(f"{path}: not all of its arrays are numbers; {get}")
     joints = len(regressor) if regressor.ndim else 0
     if joints != _JOINTS[kind]:
-        called = _CALLED.get(joints, "of some other kind")
-        raise InputError(f"{path} is {called}, with {joints} joints, where {_CALLED[_JOINTS[kind]]} is needed; {get}")
+        called = _TITLES.get(joints, "of some other kind")
+        raise InputError(f"{path} is {called}, with {joints} joints, where {_TITLES[_JOINTS[kind]]} is needed; {get}")
     vertices = len(template) if template.ndim else 0
     fits = template.shape == (vertices, 3) and regressor.shape == (joints, vertices) and shapes.ndim == 3
     if not fits or shapes.shape[:2] != (vertices, 3) or tree.shape != (2, joints):
@@ -141,14 +143,14 @@ def load_body_model(folder: Path, kind: Kind, gender: str) -> BodyModel:
     if not all(np.isfinite(array).all() for array in (template, shapes, regressor)):
         raise InputError(f"{path}: not all of its numbers are finite; {get}")
     if tuple(tree[0, 1 : len(PARENTS)].tolist()) != PARENTS[1:]:
-        raise InputError(f"{path}: its joints hang on each other in another way than {_CALLED[joints]}'s; {get}")
+        raise InputError(f"{path}: its joints hang on each other in another way than {_TITLES[joints]}'s; {get}")
     regressor = regressor[: len(JOINTS)].astype(np.float64)
     count = _shape_count(kind, shapes.shape[-1])
     moved = np.tensordot(regressor, shapes[..., :count].astype(np.float64), axes=1)
     return BodyModel(path, regressor @ template.astype(np.float64), moved)
 
 
-def _shape_count(kind: Kind, directions: int) -> int:
+def _shape_count(kind: BodyKind, directions: int) -> int:
     """How many of a model's directions are the body's shape: SMPL-X has those of the face after its 300, or 10."""
     if kind == "smplh":
         return directions

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_loaders.augment import cut, mirror
-from data_loaders.captions import mirror_words
-from data_loaders.clip import Caption, Clip
-from data_loaders.example import Example
+from data_loaders.augment import mirror, random_crop
+from data_loaders.captions.templates import mirror_words
+from data_loaders.types import Caption, Clip, Example
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
@@ -70,7 +69,7 @@ class CaptionedClips:
         part: str = "training",
     ):
         self.passages = passages(clips, min_frames)
-        self.longest, self.seed, self.mirrored = frames, seed, mirrored
+        self.max_frames, self.seed, self.mirrored = frames, seed, mirrored
         if not self.passages:
             raise InputError(
                 f"the {part} part has no captioned clip of {min_frames} frames or more; give more data, or another "
@@ -80,13 +79,13 @@ class CaptionedClips:
 
     def frames(self, index: int) -> int:
         """The length of `example(index)`, without making it."""
-        return min(self._passage(index).frames, self.longest)
+        return min(self._passage(index).frames, self.max_frames)
 
     def example(self, index: int) -> Example:
         """Example number `index` (0 or more): joints (n, 22, 3) from the origin, facing +z, and a caption."""
         passage, rng = self._passage(index), np.random.default_rng((self.seed, index))
         text = passage.captions[int(rng.integers(len(passage.captions)))].text
-        joints = cut(passage.joints, self.longest, rng)
+        joints = random_crop(passage.joints, self.max_frames, rng)
         if not self.mirrored and rng.random() < 0.5:
             joints, text = mirror(joints), mirror_words(text)
         return Example(to_origin(torch.from_numpy(joints)).numpy().astype(np.float32), text)

@@ -22,12 +22,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_loaders.amc_clip import DEFAULT_FPS
-from data_loaders.amc_folder import amc_source
-from data_loaders.caption_table import Told
-from data_loaders.clip import Caption, split_of
+from data_loaders.captions.tables import Annotation
+from data_loaders.skeleton_files import DEFAULT_FPS
+from data_loaders.skeleton_folders import amc_source
 from data_loaders.skeleton_mapping import Floor
-from data_loaders.source import Source, files_by_name
+from data_loaders.types import Caption, Source, files_by_name, split_of
 from motion_diffusion.errors import InputError
 
 LICENCE = "CMU Graphics Lab Motion Capture Database: free for all uses; the data itself may not be resold"
@@ -71,17 +70,17 @@ class Cmu:
         described: dict[tuple[int, int], str] = {}
         for path in indices:
             described = read_index(path) | described
-        told, splits = {}, {}
+        annotations, splits = {}, {}
         for name, path in named.items():
             trial = _TRIAL.fullmatch(path.stem)
             if trial and (text := described.get((int(trial[1]), int(trial[2])))):
-                told[name] = Told((Caption(text),))
+                annotations[name] = Annotation((Caption(text),))
             subject = str(int(trial[1])) if trial else path.stem.partition("_")[0]
             splits[name] = split_of(f"CMU {subject}")
         return amc_source(
             self.data_root,
             named,
-            told,
+            annotations,
             splits,
             captions=self.captions,
             fps=self.fps,

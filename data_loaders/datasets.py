@@ -9,15 +9,14 @@ from typing import Literal, NamedTuple, get_args
 from data_loaders.augmented_dataset import AugmentedClips, RealClips
 from data_loaders.bandai import bandai
 from data_loaders.caption_dataset import CaptionedClips
-from data_loaders.cleaning.cutting import SHORTEST
-from data_loaders.example import Examples, Remembered
+from data_loaders.captions.vocabulary import collect_known
+from data_loaders.cleaning.cutting import MIN_TAKE_FRAMES
 from data_loaders.humanml3d.dataset import humanml3d
 from data_loaders.kit import kit
-from data_loaders.known_actions import known_of
 from data_loaders.mixed_dataset import MixedClips
 from data_loaders.procedural.walks import ProceduralWalks
-from data_loaders.source import Source, stamp
 from data_loaders.store import Store, is_store, open_store, prepare
+from data_loaders.types import CachedExamples, Examples, Source, stamp
 from motion_diffusion.atomic_io import cache_folder
 from motion_diffusion.errors import InputError
 from motion_diffusion.prompts.known_actions import Known
@@ -80,18 +79,18 @@ def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: in
         return Data(walks, others, "MIT")
     store = load_clips(name, root)
     train, held_out = store.of_split("train"), store.of_split("val")
-    known = known_of(train, mirrored=store.mirrored)
+    known = collect_known(train, mirrored=store.mirrored)
     if name == "bandai":
         return Data(
-            Remembered(AugmentedClips(train, frames, MIN_FRAMES, seed)),
+            CachedExamples(AugmentedClips(train, frames, MIN_FRAMES, seed)),
             RealClips(held_out, frames, MIN_FRAMES),
             store.licence,
             known,
         )
     if name == "mixed":
         return Data(
-            Remembered(MixedClips(train, frames, SHORTEST, seed, mirrored=store.mirrored)),
-            CaptionedClips(held_out, frames, SHORTEST, part="held-out"),
+            CachedExamples(MixedClips(train, frames, MIN_TAKE_FRAMES, seed, mirrored=store.mirrored)),
+            CaptionedClips(held_out, frames, MIN_TAKE_FRAMES, part="held-out"),
             store.licence,
             known,
         )

@@ -12,17 +12,16 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_loaders.amc_folder import amc_source
-from data_loaders.caption_table import Told
-from data_loaders.caption_writer import labels, third_person
-from data_loaders.clip import Caption, Split, split_of
+from data_loaders.captions.label_phrases import label_table, third_person
+from data_loaders.captions.tables import Annotation
+from data_loaders.skeleton_folders import amc_source
 from data_loaders.skeleton_mapping import Floor
-from data_loaders.source import Source, files_by_name
+from data_loaders.types import Caption, Source, Split, files_by_name, split_of
 from motion_diffusion.errors import InputError
 
 LICENCE = "CC BY-SA 3.0; HDM05, Müller et al. 2007"
 
-SPLITS: dict[str, Split] = {"bd": "train", "bk": "train", "dg": "train", "mm": "val", "tr": "test"}
+ACTOR_SPLITS: dict[str, Split] = {"bd": "train", "bk": "train", "dg": "train", "mm": "val", "tr": "test"}
 """Of the five actors, each in one part; a hash would leave parts of so few people empty."""
 
 _NAME = re.compile(r"HDM_([A-Za-z]+)_(.+?)(?:_\d+)*", re.IGNORECASE)
@@ -112,7 +111,7 @@ class Hdm05:
         the options' files.
         """
         named = files_by_name(self.data_root, "amc", "HDM05, with files such as HDM_bd_squat1Reps_001_120.amc")
-        told: dict[str, Told] = {}
+        annotations: dict[str, Annotation] = {}
         splits: dict[str, Split] = {}
         for name, path in named.items():
             match = _NAME.fullmatch(path.stem)
@@ -121,13 +120,13 @@ class Hdm05:
                     f"{path} has no name of HDM05, such as HDM_bd_squat1Reps_001_120.amc; move it elsewhere"
                 )
             actor, action = match[1].lower(), match[2]
-            splits[name] = SPLITS.get(actor) or split_of(f"HDM05 actor {actor}")
+            splits[name] = ACTOR_SPLITS.get(actor) or split_of(f"HDM05 actor {actor}")
             if not action[0].isdigit():
-                told[name] = Told(captions_of(action), action=stem(action))
+                annotations[name] = Annotation(captions_of(action), action=class_stem(action))
         return amc_source(
             self.data_root,
             named,
-            told,
+            annotations,
             splits,
             captions=self.captions,
             fps=self.fps,
@@ -137,7 +136,7 @@ class Hdm05:
         )
 
 
-def stem(action: str) -> str:
+def class_stem(action: str) -> str:
     """A class without its sides, counts and first feet: "kickLFront2Reps" is a "kickFront"."""
     words = _WORD.findall(_COUNT.sub("", _FIRST.sub("", action)))
     return "".join(word for word in words if word not in _SIDES)
@@ -145,15 +144,15 @@ def stem(action: str) -> str:
 
 def captions_of(action: str) -> tuple[Caption, ...]:
     """A sentence with all that the name of a class says, and its label, if that can be written out."""
-    sentence, label = Caption(f"a person {third_person(describe(action))}"), label_of(action)
-    return (sentence, Caption(label)) if label in labels() else (sentence,)
+    sentence, label = Caption(f"a person {third_person(describe(action))}"), class_label(action)
+    return (sentence, Caption(label)) if label in label_table() else (sentence,)
 
 
-def label_of(action: str) -> str:
+def class_label(action: str) -> str:
     """A class in words, without how often and with which foot first."""
     words = _WORD.findall(_COUNT.sub("", _FIRST.sub("", action)))
     sides = [_SIDES[word] for word in words if word in _SIDES]
-    phrase = _PHRASES.get(stem(action), "")
+    phrase = _PHRASES.get(class_stem(action), "")
     if not phrase or ("{side}" in phrase) != (len(sides) == 1):
         phrase = " ".join(_SIDES.get(word, word.lower()) for word in words)
     return phrase.format(side="".join(sides[:1]))
@@ -162,7 +161,7 @@ def label_of(action: str) -> str:
 def describe(action: str) -> str:
     """A class in words: "kickLFront2Reps" is "kick forward with the left foot twice"."""
     first, count = _FIRST.search(action), _COUNT.search(action)
-    parts = [label_of(action)]
+    parts = [class_label(action)]
     if count:
         number = int(count[1])
         word = _NUMBERS[number] if number < len(_NUMBERS) else count[1]

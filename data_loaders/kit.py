@@ -21,12 +21,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loaders.clip import Clip, from_origin
-from data_loaders.humanml3d.clip import Array, Body, ClipFiles
-from data_loaders.humanml3d.folder import survey
-from data_loaders.resampling import resampled
-from data_loaders.retarget import retarget
-from data_loaders.source import Source
+from data_loaders.humanml3d.clip_files import Array, ClipFiles, FeatureLayout
+from data_loaders.humanml3d.dataset import scan_folder
+from data_loaders.retarget import resample, retarget, start_at_origin
+from data_loaders.types import Clip, Source
 
 LICENCE = (
     "none is given, ask the Karlsruhe Institute of Technology before other use than research; trained on the KIT "
@@ -43,7 +41,7 @@ KIT_JOINTS = (
 """The 21 joints by the names of this body's that they stand for. In the Master Motor Map, whose body it is, they are
 root, BP, BT, BLN, BUN, LS, LE, LW, RS, RE, RW, LH, LK, LA, LMrot, LF, RH, RK, RA, RMrot, RF."""
 
-_BODY = Body(len(KIT_JOINTS), metre=1000.0)
+_LAYOUT = FeatureLayout(len(KIT_JOINTS), metre=1000.0)
 _HEIGHTS = np.arange(1.4, 2.11, 0.01)
 """Metres that people may be tall."""
 _USUAL = 1.75
@@ -60,7 +58,7 @@ class KitEntry:
         return self.files.name
 
     def read(self) -> Clip:
-        return Clip(self.name, on_this_body(self.files.positions(_BODY)), self.files.split, self.files.captions())
+        return Clip(self.name, kit_to_body(self.files.positions(_LAYOUT)), self.files.split, self.files.captions())
 
 
 def kit(root: Path) -> Source:
@@ -68,20 +66,20 @@ def kit(root: Path) -> Source:
 
     Raises FileNotFoundError or InputError if there is no folder, or none of what makes it KIT-ML.
     """
-    folder = survey(root, _BODY, "KIT-ML")
+    folder = scan_folder(root, _LAYOUT, "KIT-ML")
     entries = [KitEntry(files) for files in folder.clips]
     return Source(entries, mirrored=True, licence=LICENCE, files=folder.files, problems=folder.problems)
 
 
-def on_this_body(positions: Array) -> NDArray[np.float32]:
+def kit_to_body(positions: Array) -> NDArray[np.float32]:
     """Positions (F, 21, 3) as the data set's files have them → joints of a `Clip`. The lowest joint is on the floor."""
     positions = positions * [-1.0, 1.0, 1.0]
     root = positions[:, :1]
     positions = positions - root + root / person_height(positions)
     positions[..., 1] -= positions[..., 1].min()
-    positions = resampled(positions, KIT_FPS)
+    positions = resample(positions, KIT_FPS)
     body = retarget({name: positions[:, i] for i, name in enumerate(KIT_JOINTS) if name})
-    return from_origin(body)
+    return start_at_origin(body)
 
 
 def person_height(positions: Array) -> float:

@@ -17,19 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loaders.amass import read_amass_joints
-from data_loaders.amc_clip import read_amc_motion
 from data_loaders.body_model import NoBodyModel, usual_folder
-from data_loaders.bvh_clip import read_bvh_motion
-from data_loaders.formats.npy import read_npy
-from data_loaders.humanml3d.clip import agree, decoded
-from data_loaders.humanml3d.dataset import BODY
-from data_loaders.resampling import FASTEST, SLOWEST, check_length
+from data_loaders.humanml3d.clip_files import decode_joints, is_root_consistent
+from data_loaders.humanml3d.dataset import LAYOUT
+from data_loaders.skeleton_files import read_amc_motion, read_bvh_motion, to_motion
 from data_loaders.skeleton_mapping import Axis, load_mapping
-from data_loaders.skeleton_motion import motion_of
+from data_loaders.types import MAX_FPS, MIN_FPS, check_duration
 from motion_diffusion.body.motion import MAX_SECONDS, Motion
 from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.safe_npz import read_members
+from motion_diffusion.safe_numpy import read_members, read_npy
 
 ENDINGS = (".npz", ".bvh", ".amc", ".npy")
 
@@ -43,7 +40,7 @@ def read_motion(
     body_models: Path | None = None,
     from_origin: bool = False,
     own_rate: bool = False,
-    longest: float = MAX_SECONDS,
+    max_seconds: float = MAX_SECONDS,
 ) -> Motion:
     """Read a motion, on the floor and upright, and where the file has it.
 
@@ -64,14 +61,14 @@ def read_motion(
     if ending not in ENDINGS:
         raise InputError(f"{path}: motions are read from {', '.join(ENDINGS)}; give one of these")
     if ending == ".npz" and "trans" not in _members(path):
-        return _of_ours(path, own_rate=own_rate, longest=longest)
+        return _of_ours(path, own_rate=own_rate, max_seconds=max_seconds)
     if ending in (".bvh", ".amc"):
         read = read_bvh_motion if ending == ".bvh" else read_amc_motion
-        motion = read(path, load_mapping(mapping) if mapping else None, up=up, longest=longest)
+        motion = read(path, load_mapping(mapping) if mapping else None, up=up, max_seconds=max_seconds)
     elif ending == ".npz":
-        motion = motion_of(path, _amass(path, body_models or usual_folder(), longest))
+        motion = to_motion(path, _amass(path, body_models or usual_folder(), max_seconds))
     else:
-        motion = motion_of(path, _humanml3d(path, longest))
+        motion = to_motion(path, _humanml3d(path, max_seconds))
     return motion.from_origin if from_origin else motion
 
 
@@ -91,41 +88,47 @@ def _members(path: Path) -> set[str]:
         return set()
 
 
-def _of_ours(path: Path, *, own_rate: bool, longest: float) -> Motion:
-    if longest < MAX_SECONDS:
-        _check_unread(path, longest)
+def _of_ours(path: Path, *, own_rate: bool, max_seconds: float) -> Motion:
+    if max_seconds < MAX_SECONDS:
+        _check_unread(path, max_seconds)
     motion = Motion.load(path)
-    if not SLOWEST <= motion.fps <= FASTEST:
-        raise InputError(f"{path} has {motion.fps:g} frames a second; {SLOWEST:g} to {FASTEST:g} can be read")
+    if not MIN_FPS <= motion.fps <= MAX_FPS:
+        raise InputError(f"{path} has {motion.fps:g} frames a second; {MIN_FPS:g} to {MAX_FPS:g} can be read")
     if own_rate or motion.fps == FPS:
         return motion
     return Motion.of(motion.rig.at(FPS), text=motion.text, provenance=motion.provenance)
 
 
-def _check_unread(path: Path, longest: float) -> None:
+def _check_unread(path: Path, max_seconds: float) -> None:
     """InputError for joints that, few bytes each, would become a long motion; whatever else is wrong is said later."""
     arrays = read_members(path, ("joints", "fps"), "copy or make it again")
     if arrays.keys() == {"joints", "fps"} and arrays["fps"].size == 1:
         fps = arrays["fps"].item()
         if isinstance(fps, int | float) and fps > 0:
-            check_length(path, arrays["joints"].size // (3 * len(JOINTS)), fps, longest)
+            check_duration(path, arrays["joints"].size // (3 * len(JOINTS)), fps, max_seconds)
 
 
-def _amass(path: Path, body_models: Path, longest: float) -> NDArray[np.float64]:
+def _amass(path: Path, body_models: Path, max_seconds: float) -> NDArray[np.float64]:
     """Joints (F, 22, 3) of a recording of AMASS."""
     try:
-        return read_amass_joints(path, body_models, longest=longest)
+        return read_amass_joints(path, body_models, max_seconds=max_seconds)
     except NoBodyModel as error:
         raise InputError(f"{path}: {error}, or say with --body-models or $BODY_MODELS which folder has it") from None
 
 
-def _humanml3d(path: Path, longest: float) -> NDArray[np.float64]:
+def _humanml3d(path: Path, max_seconds: float) -> NDArray[np.float64]:
     """Joints (F, 22, 3) of a file of HumanML3D."""
     remedy = "give joints or features of HumanML3D, as its scripts leave them"
-    numbers = read_npy(path, (None, BODY.joints, 3), remedy, or_shape=(None, BODY.features), longest=longest)
+    numbers = read_npy(
+        path,
+        (None, LAYOUT.joints, 3),
+        remedy,
+        or_shape=(None, LAYOUT.features),
+        check=lambda shape: check_duration(path, shape[0], FPS, max_seconds),
+    )
     if numbers.ndim == 3:
         return numbers
     for relative in (True, False):
-        if agree(numbers, BODY, relative=relative):
-            return decoded(numbers, BODY, relative=relative)
+        if is_root_consistent(numbers, LAYOUT, relative=relative):
+            return decode_joints(numbers, LAYOUT, relative=relative)
     raise InputError(f"{path}: the root's first numbers and its velocities disagree; {remedy}")

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, OFFSETS
+from data_loaders.augment import with_bone_lengths
+from motion_diffusion.body.heading import to_origin
+from motion_diffusion.body.skeleton import BALL_HEIGHT, BONE_LENGTHS, FPS, JOINTS, OFFSETS, PARENTS
 from motion_diffusion.errors import InputError
 
 Array = NDArray[np.float64]
@@ -20,7 +23,9 @@ NEEDED = tuple(name for name in JOINTS if name not in OPTIONAL)
 """Joints that it must have."""
 
 _LENGTH = dict(zip(JOINTS, BONE_LENGTHS.tolist(), strict=True))
+
 _OFFSET = dict(zip(JOINTS, OFFSETS.numpy(), strict=True))
+
 _SPINE = ("pelvis", "spine1", "spine2", "spine3", "neck")
 
 
@@ -121,3 +126,61 @@ def _frame(left: Array, up: Array) -> Array:
 
 def _unit(vectors: Array) -> Array:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+_LEG = [JOINTS.index("right_knee"), JOINTS.index("right_ankle")]
+
+
+def bone_lengths(pose: Array) -> Array:
+    """(22,) length of the bone that ends in each joint of a pose (22, 3); 0 for the root."""
+    lengths: Array = np.linalg.norm(pose - pose[[0, *PARENTS[1:]]], axis=-1)
+    return lengths
+
+
+def uniform_skeleton(joints: Array, lengths: Array) -> Array:
+    """Joints (F, 22, 3) with other lengths of bones (22,), in the same unit.
+
+    Every bone keeps its direction; the pelvis' way is scaled, from the origin, by the ratio of the right legs in the
+    first frame.
+    """
+    scale = lengths[_LEG].sum() / bone_lengths(joints[0])[_LEG].sum()
+    return with_bone_lengths(scale * joints, lengths)
+
+
+def resample(values: NDArray[np.float64], fps: float) -> NDArray[np.float64]:
+    """Values (F, ...), fps frames a second, at 20 frames a second: cubic (Catmull-Rom) interpolation over time.
+
+    The first frame stays; the last is the last one that the values reach.
+    """
+    last, ratio = len(values) - 1, fps / FPS
+    place = np.arange(int(last / ratio + 1e-6) + 1) * ratio
+    index = np.minimum(place.astype(int), max(last - 1, 0))
+    u = (place - index).reshape(-1, *[1] * (values.ndim - 1))
+    before, a, b, after = (values[np.clip(index + k, 0, last)] for k in (-1, 0, 1, 2))
+    return a + 0.5 * u * (b - before + u * (2 * before - 5 * a + 4 * b - after + u * (3 * (a - b) + after - before)))
+
+
+_TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
+
+_STILL = 0.25  # metres a second, of feet that stand
+
+
+def align_to_floor(joints: Array) -> Array:
+    """Joints (F, 22, 3), 20 frames a second, lifted or lowered as a whole so that standing feet are on the floor."""
+    return joints + np.array([0.0, BALL_HEIGHT - standing_foot_height(joints), 0.0])
+
+
+def standing_foot_height(joints: Array) -> float:
+    """Height of the balls of the feet (F, 22, 3) where they stand lowest, 20 frames a second.
+
+    Robust: a tenth of the times that they stand still is lower; a tenth of all times, if they hardly ever do.
+    """
+    toes = joints[:, _TOES]
+    speeds = np.linalg.norm(np.diff(toes, axis=0), axis=-1) * FPS
+    still = ((toes[1:] + toes[:-1]) / 2)[speeds < _STILL][:, 1]
+    return float(np.quantile(still if len(still) >= 5 else toes[..., 1], 0.1))
+
+
+def start_at_origin(joints: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Joints (F, 22, 3) as a `Clip` has them: beginning at the origin and facing +z. Heights stay."""
+    return to_origin(torch.from_numpy(joints)).numpy().astype(np.float32)

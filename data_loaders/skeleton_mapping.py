@@ -32,7 +32,7 @@ _LISTED = 100
 """Joints that are listed of a file, at most."""
 
 
-class Mapping(BaseModel):
+class SkeletonMapping(BaseModel):
     """A mapping file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -83,12 +83,12 @@ class Mapping(BaseModel):
         return found
 
 
-def load_mapping(path: Path) -> Mapping:
+def load_mapping(path: Path) -> SkeletonMapping:
     """Read a mapping file. Raises FileNotFoundError, or InputError that names the field and what is wrong with it."""
     if not path.is_file():
         raise FileNotFoundError(f"no mapping file {path}; write one like those in {MAPPINGS}")
     try:
-        return Mapping.model_validate_json(path.read_bytes())
+        return SkeletonMapping.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = "".join(f"{part}: " for part in first["loc"])
@@ -96,12 +96,12 @@ def load_mapping(path: Path) -> Mapping:
 
 
 @cache
-def shipped() -> dict[str, Mapping]:
+def shipped() -> dict[str, SkeletonMapping]:
     """The mappings of assets/mappings by name."""
     return {path.stem: load_mapping(path) for path in sorted(MAPPINGS.glob("*.json"))}
 
 
-def fitting(names: Sequence[str]) -> str:
+def best_mapping(names: Sequence[str]) -> str:
     """Which shipped mapping fits a file with these joints: of those whose joints are all there, the one with the most.
 
     Raises InputError if none fits.
@@ -111,8 +111,10 @@ def fitting(names: Sequence[str]) -> str:
     if fit:
         return max(fit, key=lambda name: len(mappings[name].joints))
     nearest = max(mappings, key=lambda name: len(mappings[name].joints) - len(mappings[name].missing(names)))
-    lacking = mappings[nearest].missing(names)
-    some = ", ".join(mappings[nearest].joints[name] for name in lacking[:4]) + ", ..." * (len(lacking) > 4)
+    missing_annotations = mappings[nearest].missing(names)
+    some = ", ".join(mappings[nearest].joints[name] for name in missing_annotations[:4]) + ", ..." * (
+        len(missing_annotations) > 4
+    )
     raise InputError(
         f"no mapping in {MAPPINGS} fits its joints {_listed(names)}; write one for them and give it as mapping "
         f"(nearest is {nearest}.json, but there is no {some})"

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from data_loaders.bvh_clip import read_bvh_joints
-from data_loaders.cleaning.cutting import cut
-from data_loaders.clip import Caption, Clip, from_origin, split_of
+from data_loaders.cleaning.cutting import split_take
+from data_loaders.retarget import start_at_origin
+from data_loaders.skeleton_files import read_bvh_joints
 from data_loaders.skeleton_mapping import MAPPINGS
-from data_loaders.source import Source
+from data_loaders.types import Caption, Clip, Source, split_of
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
 
@@ -115,10 +115,12 @@ class SnuEntry:
     events: tuple[Event, ...] = ()
 
     def read(self) -> Clip:
-        joints = from_origin(read_bvh_joints(self.path, longest=MAX_SECONDS))
+        joints = start_at_origin(read_bvh_joints(self.path, max_seconds=MAX_SECONDS))
         captions = [Caption(self.label)] if self.label else []
         if self.events:
-            pieces = cut(joints, [round(time * FPS) for event in self.events for time in (event.start, event.end)])
+            pieces = split_take(
+                joints, [round(time * FPS) for event in self.events for time in (event.start, event.end)]
+            )
             captions = [self._caption(start / FPS, end / FPS) for start, end in pieces]
         return Clip(self.name, joints, split_of(recording(self.path.stem)), tuple(captions), self.label)
 

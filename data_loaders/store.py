@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
-from data_loaders.caption_writer import written_out
-from data_loaders.cleaning.clean import CleanedClip, CleaningTotal, clean_clip
-from data_loaders.clip import Caption, Clip, Split, from_origin
-from data_loaders.source import Entry, Source
+from data_loaders.captions.label_phrases import expand_labels
+from data_loaders.cleaning.clean import CleanedClip, CleaningSummary, clean_clip
+from data_loaders.retarget import start_at_origin
+from data_loaders.types import Caption, Clip, Entry, Source, Split
 from data_loaders.workers import is_importing_main, map_in_processes, usable_cores
 from motion_diffusion.atomic_io import atomic, read_json
 from motion_diffusion.body.body_fit import fit_frames, fit_motion
@@ -33,18 +33,18 @@ from motion_diffusion.errors import InputError
 
 T = TypeVar("T")
 
-SHOWN = 10
+MAX_LISTED = 10
 """How many of the clips that are broken an error names; `check` names all."""
 
-TRIAL = 2.0
+TRIAL_SECONDS = 2.0
 """CPU seconds of reading in one process before others are considered."""
 
-WORTH = 5.0
+SECONDS_PER_WORKER = 5.0
 """CPU seconds of reading that are worth a worker process, whose imports take two or three."""
 
 
 @dataclass(frozen=True)
-class Row:
+class ClipRow:
     """A clip's line in clips.json."""
 
     name: str
@@ -57,14 +57,14 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Index:
+class StoreIndex:
     """clips.json."""
 
     data: str
     """Name of the data set."""
     mirrored: bool
     licence: str
-    clips: tuple[Row, ...]
+    clips: tuple[ClipRow, ...]
     version: Literal[1] = 1
 
 
@@ -76,11 +76,11 @@ class StoredClip(Clip):
     start: int = 0
 
     def __reduce__(self) -> tuple:
-        row = Row(self.name, self.start, len(self.joints), self.split, self.captions, self.action, self.style)
+        row = ClipRow(self.name, self.start, len(self.joints), self.split, self.captions, self.action, self.style)
         return _stored, (self.file, row)
 
 
-def _stored(file: Path, row: Row) -> StoredClip:
+def _stored(file: Path, row: ClipRow) -> StoredClip:
     joints = _mapped(file)[row.start : row.start + row.frames]
     return StoredClip(row.name, joints, row.split, row.captions, row.action, row.style, file, row.start)
 
@@ -120,7 +120,7 @@ def open_store(folder: str | Path) -> Store:
         if not needed.is_file():
             raise FileNotFoundError(f"no file {needed}; make the store with python -m data_loaders prepare")
     again = "make it again with python -m data_loaders prepare"
-    index = read_json(path, Index, again)
+    index = read_json(path, StoreIndex, again)
     try:
         joints = _mapped(file)
     except Exception as error:  # what numpy raises on damaged bytes is open-ended
@@ -154,7 +154,7 @@ def prepare(
     if folder.exists():
         raise InputError(f"{folder} exists; give another --out, or remove it")
     if source.problems and not skip_broken:
-        raise InputError(told(list(source.problems)))
+        raise InputError(summarize_problems(list(source.problems)))
     with atomic(folder) as temporary:
         temporary.mkdir()
         with closing(
@@ -164,7 +164,7 @@ def prepare(
         for line in broken if skip_broken else ():
             tqdm.write(f"skipped: {line}", file=sys.stderr)
         if broken and not skip_broken:
-            raise InputError(told(broken))
+            raise InputError(summarize_problems(broken))
         if not rows:
             raise InputError(f"{name}: no clip could be read; see python -m data_loaders check")
         _write_index(temporary, name, source.mirrored, source.licence, rows)
@@ -217,8 +217,8 @@ def _read_each(read: Callable[[Entry], T], entries: Sequence[Entry], processes: 
     for index, entry in enumerate(entries):
         left = len(entries) - index
         workers = processes
-        if not processes and spent > TRIAL:
-            workers = min(usable_cores(), int(left * spent / index / WORTH))
+        if not processes and spent > TRIAL_SECONDS:
+            workers = min(usable_cores(), int(left * spent / index / SECONDS_PER_WORKER))
         if workers > 1 and left > 1:
             yield from map_in_processes(read, entries[index:], workers)
             return
@@ -234,7 +234,7 @@ def _read_each(read: Callable[[Entry], T], entries: Sequence[Entry], processes: 
 
 def _read_prepared(entry: Entry) -> Clip | str:
     clip = _read(entry)
-    return clip if isinstance(clip, str) else prepared(clip)
+    return clip if isinstance(clip, str) else prepare_clip(clip)
 
 
 def _read_cleaned(entry: Entry) -> CleanedClip | str:
@@ -243,20 +243,20 @@ def _read_cleaned(entry: Entry) -> CleanedClip | str:
     if isinstance(clip, str):
         return clip
     cleaned = clean_clip(clip)
-    return replace(cleaned, clips=tuple(prepared(piece) for piece in cleaned.clips))
+    return replace(cleaned, clips=tuple(prepare_clip(piece) for piece in cleaned.clips))
 
 
-def prepared(clip: Clip) -> Clip:
+def prepare_clip(clip: Clip) -> Clip:
     """A clip brought onto the body (see `motion_diffusion.body.body_fit`), which moves joints by some millimetres: what
     models learn from is then what they can be, joints that rotations lead to. Labels become sentences."""
     points = torch.from_numpy(np.array(clip.joints))
     body = fit_motion(points, fit_frames(points, FPS, rounds=3))
-    return written_out(replace(clip, joints=from_origin(body.joints.numpy())))
+    return expand_labels(replace(clip, joints=start_at_origin(body.joints.numpy())))
 
 
 def _pieces(read: Iterable[Clip | CleanedClip | str]) -> Iterator[Clip | str]:
     """Clips as they are, or what cleaning left of them; tells what it did not."""
-    total = CleaningTotal()
+    total = CleaningSummary()
     for clip in read:
         if not isinstance(clip, CleanedClip):
             yield clip
@@ -280,7 +280,7 @@ def _read(entry: Entry) -> Clip | str:
     return clip
 
 
-def _write(clips: Iterable[Clip | str], folder: Path) -> tuple[list[Row], list[str]]:
+def _write(clips: Iterable[Clip | str], folder: Path) -> tuple[list[ClipRow], list[str]]:
     """joints.npy from clips as they come; the rows of its index, and the lines on those that are broken."""
     rows, broken, total = [], [], 0
     with (folder / "joints.npy").open("wb") as file:
@@ -291,17 +291,17 @@ def _write(clips: Iterable[Clip | str], folder: Path) -> tuple[list[Row], list[s
                 continue
             file.write(np.ascontiguousarray(clip.joints, dtype=np.float32).tobytes())
             frames = len(clip.joints)
-            rows.append(Row(clip.name, total, frames, clip.split, clip.captions, clip.action, clip.style))
+            rows.append(ClipRow(clip.name, total, frames, clip.split, clip.captions, clip.action, clip.style))
             total += frames
         file.seek(0)
         _header(file, total)
     return rows, broken
 
 
-def _write_index(folder: Path, name: str, mirrored: bool, licence: str, rows: Iterable[Row]) -> None:
+def _write_index(folder: Path, name: str, mirrored: bool, licence: str, rows: Iterable[ClipRow]) -> None:
     """clips.json, its clips by name."""
-    index = Index(name, mirrored, licence, tuple(sorted(rows, key=lambda row: row.name)))
-    (folder / "clips.json").write_bytes(TypeAdapter(Index).dump_json(index, indent=1, exclude_defaults=True))
+    index = StoreIndex(name, mirrored, licence, tuple(sorted(rows, key=lambda row: row.name)))
+    (folder / "clips.json").write_bytes(TypeAdapter(StoreIndex).dump_json(index, indent=1, exclude_defaults=True))
 
 
 def _header(file: object, frames: int) -> None:
@@ -310,8 +310,8 @@ def _header(file: object, frames: int) -> None:
     np.lib.format.write_array_header_1_0(file, described)  # type: ignore[arg-type]
 
 
-def told(lines: list[str]) -> str:
+def summarize_problems(lines: list[str]) -> str:
     """Lines on what is broken as one, with the remedy."""
-    more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    more = f"; and {len(lines) - MAX_LISTED} more" if len(lines) > MAX_LISTED else ""
     remedy = "see python -m data_loaders check; python -m data_loaders prepare --skip-broken leaves them out"
-    return f"{len(lines)} broken: " + " | ".join(lines[:SHOWN]) + f"{more}; {remedy}"
+    return f"{len(lines)} broken: " + " | ".join(lines[:MAX_LISTED]) + f"{more}; {remedy}"

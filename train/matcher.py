@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from data_loaders.datasets import Data, DatasetName, load_examples
-from data_loaders.example import Example, Examples
+from data_loaders.types import Example, Examples
 from motion_diffusion.body.representation import Representation, encode
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.locks import locked

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loaders.cleaning.cutting import MIN_FRAMES, SHORTEST, cut, trim
+from data_loaders.cleaning.cutting import MIN_PIECE_FRAMES, MIN_TAKE_FRAMES, split_take, trim_t_poses
 from data_loaders.cleaning.defects import Defect, find_defects, runs
-from data_loaders.clip import Caption, Clip, from_origin
+from data_loaders.retarget import start_at_origin
+from data_loaders.types import Caption, Clip
 from motion_diffusion.body.skeleton import FPS
 
 MARGIN = 3
@@ -56,7 +57,7 @@ class CleanedClip:
 
 
 @dataclass
-class CleaningTotal:
+class CleaningSummary:
     """Counts over the takes of a data set; printed, hours in and kept, and a line for each reason."""
 
     takes: int = 0
@@ -83,7 +84,7 @@ class CleaningTotal:
         return "\n".join(lines)
 
 
-def clean(joints: NDArray[np.floating], events: Collection[int] = (), *, level: bool = True) -> Cleaning:
+def clean_take(joints: NDArray[np.floating], events: Collection[int] = (), *, level: bool = True) -> Cleaning:
     """Clean and cut a take (F, 22, 3) in metres, y up, 20 frames per second.
 
     T- and A-poses go from both ends, then every defect with a margin, then what is shorter than 2 s between them. What
@@ -91,7 +92,7 @@ def clean(joints: NDArray[np.floating], events: Collection[int] = (), *, level: 
     on the floor y = 0; on ladders, steps and stools they are not.
     """
     frames = len(joints)
-    start, end = trim(joints)
+    start, end = trim_t_poses(joints)
     dropped = [
         Defect("T-pose", first, last, (last - first) / FPS, "s")
         for first, last in ((0, start), (end, frames))
@@ -108,11 +109,11 @@ def clean(joints: NDArray[np.floating], events: Collection[int] = (), *, level: 
         good[max(defect.start - MARGIN, 0) : defect.end + MARGIN] = False
     pieces: list[tuple[int, int]] = []
     for first, last in runs(good):
-        if last - first < (SHORTEST if (first, last) == (start, end) else MIN_FRAMES):
+        if last - first < (MIN_TAKE_FRAMES if (first, last) == (start, end) else MIN_PIECE_FRAMES):
             dropped.append(Defect("too short to stay", first, last, (last - first) / FPS, "s"))
             continue
         inside = [event - first for event in events if first < event < last]
-        pieces += [(first + a, first + b) for a, b in cut(joints[first:last], inside)]
+        pieces += [(first + a, first + b) for a, b in split_take(joints[first:last], inside)]
     ordered = sorted([*dropped, *found], key=lambda defect: (defect.start, defect.end, defect.reason))
     return Cleaning(tuple(pieces), tuple(ordered))
 
@@ -125,14 +126,14 @@ def clean_clip(clip: Clip) -> CleanedClip:
     spans = [_span(caption, len(clip.joints)) for caption in clip.captions if caption.start or caption.end]
     events = sorted({round(time * FPS) for span in spans for time in span})
     level = not any(_RAISED.search(caption.text.lower()) for caption in clip.captions)
-    cleaning = clean(clip.joints, events, level=level)
+    cleaning = clean_take(clip.joints, events, level=level)
     if cleaning.pieces == ((0, len(clip.joints)),):
         return CleanedClip(clip.name, len(clip.joints), (clip,), cleaning.dropped)
     clips = tuple(
         replace(
             clip,
             name=f"{clip.name}_part{number}",
-            joints=from_origin(clip.joints[start:end]),
+            joints=start_at_origin(clip.joints[start:end]),
             captions=_captions(clip, start, end),
         )
         for number, (start, end) in enumerate(cleaning.pieces, 1)

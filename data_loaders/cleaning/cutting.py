@@ -21,10 +21,10 @@ from motion_diffusion.body.skeleton import FPS, JOINTS
 
 Array = NDArray[np.float64]
 
-SHORTEST, MIN_FRAMES, MAX_FRAMES = 20, 40, 200
+MIN_TAKE_FRAMES, MIN_PIECE_FRAMES, MAX_PIECE_FRAMES = 20, 40, 200
 """Of a take that stays whole, 1 s; of a piece of a longer one, 2 to 10 s."""
 
-SEARCHED = 40
+MAX_POSE_START = 40
 """Frames from either end within which a T-pose is one to be trimmed; then, from the new end, again."""
 T_ANGLE = 35.0
 """Degrees that an upper arm or forearm of a T-pose is off the line through the shoulders."""
@@ -32,13 +32,13 @@ A_ANGLE = 65.0
 """Degrees that it hangs below that line in an A-pose; arms of people who stand hang by 70 to 85."""
 LEG_ANGLE = 35.0
 """Degrees that a thigh or shank of a T- or A-pose is off the vertical."""
-HELD_T, HELD_A = 8, 10
+MIN_T_POSE_FRAMES, MIN_A_POSE_FRAMES = 8, 10
 """Frames that a T-pose or an A-pose is held, at least; a T-pose of a single frame counts as the first or last one."""
-HELD_SPEED = 0.2
+MAX_HELD_SPEED = 0.2
 """m/s, the mean over joints relative to the pelvis, up to which a pose is held."""
-MAX_BLEND = 30
+MAX_TRANSITION = 30
 """Frames of the way out of a T-pose, at most."""
-LOWERING = 1.0
+MIN_LOWERING_SPEED = 1.0
 """Degrees per frame by which arms go down on that way, at least."""
 
 CUT_COST = 0.5
@@ -47,7 +47,7 @@ MOVING_COST = 4.0
 """Of a cut, times the mean speed (m/s) of joints relative to the pelvis: 0.04 m/s standing, 0.6 walking."""
 STEPPING_COST, LEANING_COST = 1.0, 1.0
 """Of a cut where a foot does not stand; of one where the back is more than 45° off the vertical."""
-ELSEWHERE_COST = 100.0
+OFF_EVENT_COST = 100.0
 """Of a cut that is at no event, where there are events."""
 
 _TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
@@ -55,7 +55,7 @@ _STANDS = 0.25  # m/s, a toe that stands
 _NAMES = {name: index for index, name in enumerate(JOINTS)}
 
 
-def trim(joints: NDArray[np.floating]) -> tuple[int, int]:
+def trim_t_poses(joints: NDArray[np.floating]) -> tuple[int, int]:
     """Frames [start, end) of a take (F, 22, 3) without the T- and A-poses held at its ends, and the way out of them.
 
     Trimming what was trimmed changes nothing. start = end if nothing is left.
@@ -63,15 +63,15 @@ def trim(joints: NDArray[np.floating]) -> tuple[int, int]:
     body: Array = joints.astype(np.float64)
     start, end = 0, len(body)
     while start < end:
-        first = _skipped(body[start:end])
-        last = _skipped(body[start + first : end][::-1])
+        first = _pose_end(body[start:end])
+        last = _pose_end(body[start + first : end][::-1])
         if not (first or last):
             break
         start, end = start + first, end - last
     return start, end
 
 
-def cut(joints: NDArray[np.floating], events: Collection[int] = ()) -> list[tuple[int, int]]:
+def split_take(joints: NDArray[np.floating], events: Collection[int] = ()) -> list[tuple[int, int]]:
     """Pieces [start, end) of a take (F, 22, 3), one after the other without a gap.
 
     A take of 1 to 10 s is one piece, a longer one is cut into some of 2 to 10 s, a shorter one has none. events: frames
@@ -79,21 +79,21 @@ def cut(joints: NDArray[np.floating], events: Collection[int] = ()) -> list[tupl
     they do not.
     """
     frames = len(joints)
-    if frames < SHORTEST:
+    if frames < MIN_TAKE_FRAMES:
         return []
-    if frames <= MAX_FRAMES:
+    if frames <= MAX_PIECE_FRAMES:
         return [(0, frames)]
     cost = cut_cost(joints)
     if events:
         elsewhere = np.ones(frames, dtype=bool)
         elsewhere[[event for event in events if 0 <= event < frames]] = False
-        cost = np.where(elsewhere, cost + ELSEWHERE_COST, CUT_COST)
+        cost = np.where(elsewhere, cost + OFF_EVENT_COST, CUT_COST)
     least = np.full(frames + 1, np.inf)
     before = np.zeros(frames + 1, dtype=int)
     least[0], cost[0] = 0.0, 0.0
-    for end in range(MIN_FRAMES, frames + 1):
-        first = max(end - MAX_FRAMES, 0)
-        reached = least[first : end - MIN_FRAMES + 1] + cost[first : end - MIN_FRAMES + 1]
+    for end in range(MIN_PIECE_FRAMES, frames + 1):
+        first = max(end - MAX_PIECE_FRAMES, 0)
+        reached = least[first : end - MIN_PIECE_FRAMES + 1] + cost[first : end - MIN_PIECE_FRAMES + 1]
         before[end] = first + int(reached.argmin())
         least[end] = reached.min()
     ends = [frames]
@@ -139,26 +139,30 @@ def arm_angles(joints: Array) -> tuple[Array, Array]:
     return np.max(off, axis=0), np.max(out, axis=0)
 
 
-def _skipped(joints: Array) -> int:
+def _pose_end(joints: Array) -> int:
     """Frames from the beginning to the end of the way out of the T-pose that is within the first seconds; 0 if none."""
-    head = joints[: SEARCHED + MAX_BLEND]
+    head = joints[: MAX_POSE_START + MAX_TRANSITION]
     if not len(head):
         return 0
     off, out = arm_angles(head)
     segments = ((1, 4), (4, 7), (2, 5), (5, 8))
     legs = np.max([_degrees(_unit(head[:, a] - head[:, b])[:, 1]) for a, b in segments], axis=0)
-    still = (relative_speed(head) < HELD_SPEED) & (legs < LEG_ANGLE)
+    still = (relative_speed(head) < MAX_HELD_SPEED) & (legs < LEG_ANGLE)
     end = max(
-        (end for start, end in runs(still & (off < T_ANGLE)) if end - start >= HELD_T and start < SEARCHED),
+        (
+            end
+            for start, end in runs(still & (off < T_ANGLE))
+            if end - start >= MIN_T_POSE_FRAMES and start < MAX_POSE_START
+        ),
         default=1 if off[0] < T_ANGLE and legs[0] < LEG_ANGLE else 0,
     )
     if not end:
         a_pose = still & (off < A_ANGLE) & (out < T_ANGLE)
-        end = next((end for start, end in runs(a_pose) if start == 0 and end >= HELD_A), 0)
+        end = next((end for start, end in runs(a_pose) if start == 0 and end >= MIN_A_POSE_FRAMES), 0)
     if not end:
         return 0
-    way = off[end - 1 : end + MAX_BLEND]
-    slow = np.flatnonzero((np.diff(way) < LOWERING) & (way[:-1] > T_ANGLE))
+    way = off[end - 1 : end + MAX_TRANSITION]
+    slow = np.flatnonzero((np.diff(way) < MIN_LOWERING_SPEED) & (way[:-1] > T_ANGLE))
     down = slow[way[slow] > A_ANGLE]
     return min(end + int((*down, *slow, 0)[0]), len(joints))
 

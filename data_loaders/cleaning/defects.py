@@ -58,7 +58,7 @@ UNITS = (1.0, 0.1, 0.01, 0.001, 0.0254, 0.3048)
 """Metres in units that files are in: metric, inches, feet. One may be taken for another."""
 MIN_FRAMES = 20
 """Frames of a motion in which defects are looked for, at least."""
-MERGED = 10
+MAX_GAP = 10
 """Frames between two findings of the same kind, at most, that are told as one."""
 
 _TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
@@ -107,7 +107,7 @@ def find_defects(joints: NDArray[np.floating]) -> list[Defect]:
     found = []
     for check in CHECKS:
         values = check.measure(body)
-        for start, end in runs(values > check.limit, MERGED):
+        for start, end in runs(values > check.limit, MAX_GAP):
             found.append(Defect(check.reason, start, end, float(values[start:end].max()), check.unit))
     return sorted(found, key=lambda defect: (defect.start, defect.end))
 

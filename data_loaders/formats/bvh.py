@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_loaders.resampling import FASTEST, SLOWEST, check_length
+from data_loaders.types import MAX_FPS, MIN_FPS, check_duration
 from motion_diffusion.errors import InputError
 
 MAX_JOINTS = 2000
@@ -104,7 +104,7 @@ def with_ancestors(parents: Sequence[int], joints: Iterable[int]) -> list[int]:
     return sorted(found)
 
 
-def read_bvh(path: str | Path, *, scale: float = 0.01, longest: float | None = None) -> Bvh:
+def read_bvh(path: str | Path, *, scale: float = 0.01, max_seconds: float | None = None) -> Bvh:
     """Read a BVH file. scale: metres in one unit of the file, 0.01 for centimetres. longest: seconds it may last.
 
     Raises FileNotFoundError, or InputError with file and line for one that is cut, has wrong columns or broken numbers.
@@ -115,7 +115,7 @@ def read_bvh(path: str | Path, *, scale: float = 0.01, longest: float | None = N
     with path.open(encoding="utf-8-sig", errors=_latin_1.__name__) as file:
         reader = _Reader(path, file)
         reader.hierarchy()
-        frame_time, values = reader.motion(longest)
+        frame_time, values = reader.motion(max_seconds)
     offsets = np.array(reader.offsets) * scale
     lengths = np.array([name.endswith("position") for channels in reader.channels for name in channels], dtype=bool)
     values[:, lengths] *= scale
@@ -241,16 +241,16 @@ class _Reader:
         self.words = []
         return match[1]
 
-    def motion(self, longest: float | None) -> tuple[float, NDArray[np.float64]]:
+    def motion(self, max_seconds: float | None) -> tuple[float, NDArray[np.float64]]:
         self.keyword("MOTION")
         count = self.header("Frames")
         if not re.fullmatch("[0-9]{1,9}", count) or int(count) < 1:
             raise self.fail(f"'{count[:40]}' is not a number of frames", self.number)
         frames = int(count)
         (frame_time,) = self.numbers([self.header("Frame Time")], self.number)
-        if not 1 / FASTEST <= frame_time <= 1 / SLOWEST:
-            raise self.fail(f"the frame time must be {1 / FASTEST:g} to {1 / SLOWEST:g} s", self.number)
-        check_length(self.path, frames, 1 / frame_time, longest)
+        if not 1 / MAX_FPS <= frame_time <= 1 / MIN_FPS:
+            raise self.fail(f"the frame time must be {1 / MAX_FPS:g} to {1 / MIN_FPS:g} s", self.number)
+        check_duration(self.path, frames, 1 / frame_time, max_seconds)
         found, values = 0, array("d")
         for number, tokens in self.rows(sum(map(len, self.channels))):
             found += 1

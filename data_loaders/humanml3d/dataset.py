@@ -11,24 +11,29 @@ by more than a centimetre, it is broken.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-from data_loaders.clip import Clip, from_origin
-from data_loaders.humanml3d.clip import Body, ClipFiles
-from data_loaders.humanml3d.folder import survey
-from data_loaders.source import Source
+import numpy as np
+
+from data_loaders.humanml3d.clip_files import ClipFiles, FeatureLayout, MotionKind
+from data_loaders.retarget import start_at_origin
+from data_loaders.types import Clip, Source, Split
 from motion_diffusion.body.skeleton import JOINTS
+from motion_diffusion.errors import InputError
+from motion_diffusion.safe_numpy import read_npy
 
 LICENCE = (
     "non-commercial research only (AMASS); trained on HumanML3D, whose texts are MIT and whose motions come from AMASS "
     "and HumanAct12"
 )
 
-UNUSABLE = frozenset(f"{mirrored}{name}" for mirrored in ("", "M") for name in ("007975", "009707", "011059"))
+UNUSABLE_CLIPS = frozenset(f"{mirrored}{name}" for mirrored in ("", "M") for name in ("007975", "009707", "011059"))
 """Clips that HumanML3D's own scripts leave broken for everybody: 007975 has NaNs, of the others one frame is left."""
 
-BODY = Body(len(JOINTS), metre=1.0)
+LAYOUT = FeatureLayout(len(JOINTS), metre=1.0)
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class HumanML3DEntry:
         return self.files.name
 
     def read(self) -> Clip:
-        joints = from_origin(self.files.positions(BODY))
+        joints = start_at_origin(self.files.positions(LAYOUT))
         return Clip(self.name, joints, self.files.split, self.files.captions())
 
 
@@ -51,6 +56,148 @@ def humanml3d(root: Path) -> Source:
 
     Raises FileNotFoundError or InputError if there is no folder, or none of what makes it HumanML3D.
     """
-    folder = survey(root, BODY, "HumanML3D", unusable=UNUSABLE)
+    folder = scan_folder(root, LAYOUT, "HumanML3D", unusable=UNUSABLE_CLIPS)
     entries = [HumanML3DEntry(files) for files in folder.clips]
     return Source(entries, mirrored=True, licence=LICENCE, files=folder.files, problems=folder.problems)
+
+
+SAMPLED = 32
+"""Clips that the statistics are compared with."""
+
+
+@dataclass(frozen=True)
+class FolderContents:
+    """What a folder holds."""
+
+    clips: Sequence[ClipFiles]
+    """Those with a motion, captions and a place in a split, by name."""
+    files: Sequence[Path]
+    """What they are read from."""
+    problems: Sequence[str]
+
+
+def scan_folder(root: Path, body: FeatureLayout, title: str, *, unusable: Collection[str] = ()) -> FolderContents:
+    """Look what a folder holds; of the motions only a few are read.
+
+    title: what the data set is called. unusable: names that are left out and not missed. Clips that are in no split
+    file are left out too, as everywhere in the field. Raises FileNotFoundError if there is no folder, InputError if it
+    has no motions or no texts.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"no folder {root}; give --data-root the folder of {title}, with new_joint_vecs, texts and train.txt"
+        )
+    there = {kind: _names(root / kind, ".npy", unusable) for kind in get_args(MotionKind)}
+    kind = next((kind for kind, names in there.items() if names), None)
+    if kind is None:
+        raise InputError(
+            f"{root} has no motions in {', '.join(there)}; give --data-root the folder that {title}'s scripts make"
+        )
+    texts = _names(root / "texts", ".txt", unusable)
+    if not texts:
+        raise InputError(f"{root} has no captions in texts; unpack {title}'s texts.zip there")
+
+    problems: list[str] = []
+    splits = _splits(root, there[kind], kind, unusable, problems)
+    split_names = splits.keys()
+    problems += [
+        f"{root / kind / name}.npy has no captions; put {name}.txt into texts, or take {name} out of its split file"
+        for name in sorted((split_names & there[kind]) - texts)
+    ]
+    problems += [
+        f"{root / 'texts' / name}.txt has no motion; put {name}.npy into {kind}, or remove the captions"
+        for name in sorted(texts - there[kind] - split_names)
+    ]
+    clips = [
+        ClipFiles(root, name, splits[name], kind, compared=kind != "new_joints" and name in there["new_joints"])
+        for name in sorted(split_names & there[kind] & texts)
+    ]
+    if kind != "new_joints":
+        problems += _statistics(root, body, clips)
+    lists = [path for split in get_args(Split) if (path := _list(root, split)).is_file()]
+    return FolderContents(clips, [*lists, *(path for clip in clips for path in clip.paths)], problems)
+
+
+def _names(folder: Path, suffix: str, unusable: Collection[str]) -> set[str]:
+    """Of the files with an ending, without it; hidden ones (macOS packs such with others) do not count."""
+    if not folder.is_dir():
+        return set()
+    return {path.stem for path in folder.glob(f"[!.]*{suffix}")} - set(unusable)
+
+
+def _list(root: Path, split: Split) -> Path:
+    return root / f"{split}.txt"
+
+
+def _splits(
+    root: Path, there: Collection[str], kind: MotionKind, unusable: Collection[str], problems: list[str]
+) -> Mapping[str, Split]:
+    """Which part each name belongs to; adds what is wrong to the problems."""
+    splits: dict[str, Split] = {}
+    for split in get_args(Split):
+        path = _list(root, split)
+        try:
+            names = [name for name in path.read_text(encoding="utf-8").split() if name not in unusable]
+        except FileNotFoundError:
+            problems.append(
+                f"no file {path}; copy the data set's there, or write the names of its {split} clips into it"
+            )
+            continue
+        except UnicodeDecodeError:
+            problems.append(f"{path} is not text; copy the data set's there")
+            continue
+        if not any(name in there for name in names):
+            what = f"none of its {len(names)} names has a motion in {kind}" if names else "it is empty"
+            problems.append(f"{path}: {what}; the {split} part needs at least one clip")
+            names = []
+        for name in names:
+            if splits.setdefault(name, split) != split:
+                problems.append(f"{path}: {name} is in {splits[name]}.txt too; take it out of one of them")
+            elif name not in there:
+                problems.append(f"{path}: {name} has no motion in {kind}; make it, or take the name out")
+    return splits
+
+
+def _statistics(root: Path, body: FeatureLayout, clips: Sequence[ClipFiles]) -> list[str]:
+    """What is wrong with the mean and std that lie beside the features, if they do (here nothing is read by them).
+
+    The root's x and z tell representations apart: steps a frame are centimetres, places on the floor metres, and what
+    the field's evaluators call mean and std are 5 or 25 times smaller where they want weight.
+    """
+    absolute = bool(clips) and clips[0].kind == "new_joint_vecs_abs_3d"
+    problems, statistics = [], []
+    for name in ("Mean", "Std"):
+        path = root / f"{name}{'_abs_3d' if absolute else ''}.npy"
+        try:
+            if path.is_file():
+                statistics.append(
+                    (path, read_npy(path, (body.features,), "copy it from the same place as the features"))
+                )
+        except InputError as error:
+            problems.append(str(error))
+    remedy = f"copy those of {clips[0].kind}" if clips else ""
+    own = _own_std(body, clips)
+    for path, values in statistics:
+        size = float(np.abs(values[1:3]).max())
+        if not absolute and size > 0.15 * body.metre:
+            problems.append(
+                f"{path} is of another representation: {size:.2g} for the root's steps on the floor, which are a few "
+                f"centimetres a frame; {remedy}"
+            )
+        elif path.name.startswith("Std") and own > 10 * size:
+            problems.append(
+                f"{path} is of another representation: {size:.2g} for the root's x and z, where that of the clips is "
+                f"{own:.2g}; {remedy}"
+            )
+    return problems
+
+
+def _own_std(body: FeatureLayout, clips: Sequence[ClipFiles]) -> float:
+    """Of the root's x and z in some of the clips; what cannot be read is left to those who read all."""
+    values = []
+    for clip in clips[:: max(len(clips) // SAMPLED, 1)]:
+        try:
+            values.append(read_npy(clip.motion, (None, body.features), "")[:, 1:3])
+        except (InputError, OSError):
+            continue
+    return float(np.concatenate(values).std(axis=0).mean()) if values else 0.0

@@ -24,10 +24,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from data_loaders.clip import Clip, Split
-from data_loaders.formats.npy import read_npy
-from data_loaders.source import Entry, Source
-from data_loaders.store import read_all, told
+from data_loaders.store import read_all, summarize_problems
+from data_loaders.types import Clip, Entry, Source, Split
 from motion_diffusion.atomic_io import atomic, check_place
 from motion_diffusion.body.heading import heading
 from motion_diffusion.body.representation import (
@@ -40,6 +38,7 @@ from motion_diffusion.body.representation import (
 )
 from motion_diffusion.errors import InputError
 from motion_diffusion.locks import LOCK, locked
+from motion_diffusion.safe_numpy import read_npy
 
 JOURNAL = ".unfinished"
 """Of a folder that is being written: what is written, and which clips are."""
@@ -76,7 +75,7 @@ def write_humanml3d(source: Source, folder: str | Path, *, skip_broken: bool = F
     """
     folder = Path(folder)
     if source.problems and not skip_broken:
-        raise InputError(told(list(source.problems)))
+        raise InputError(summarize_problems(list(source.problems)))
     entries = [_Written(entry, folder) for entry in source.entries]
     twice = [name for name, count in Counter(entry.name for entry in entries).items() if count > 1]
     if twice:
@@ -104,7 +103,7 @@ def _write(entries: Sequence[_Written], folder: Path, *, skip_broken: bool, proc
             journal.write(f"{clip.split} {clip.name}\n")
             journal.flush()
     if broken and not skip_broken:
-        raise InputError(told(broken))
+        raise InputError(summarize_problems(broken))
     if not done:
         raise InputError("no clip could be read; see python -m data_loaders check")
     mean, std = _statistics(folder, list(done))

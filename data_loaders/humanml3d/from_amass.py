@@ -13,27 +13,27 @@ with M. To get the numbers that everybody has, all is done as there, also what `
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loaders.amass_recording import read_recording
+from data_loaders.amass import read_recording
 from data_loaders.augment import mirror
 from data_loaders.body_model import load_body_model, smplx_lbs
-from data_loaders.clip import Clip, Split, from_origin
-from data_loaders.formats.npy import read_npy
-from data_loaders.humanml3d.clip import read_captions
-from data_loaders.humanml3d.dataset import LICENCE, UNUSABLE
-from data_loaders.humanml3d.index import CLONE, Row, read_index, read_splits
-from data_loaders.source import Source
-from data_loaders.uniform_skeleton import bone_lengths, uniform_skeleton
+from data_loaders.humanml3d.clip_files import read_captions
+from data_loaders.humanml3d.dataset import LICENCE, UNUSABLE_CLIPS
+from data_loaders.retarget import bone_lengths, start_at_origin, uniform_skeleton
+from data_loaders.types import Clip, Source, Split
 from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
+from motion_diffusion.safe_numpy import read_npy
 
 Array = NDArray[np.float64]
 
@@ -64,7 +64,7 @@ RENAMED = {
 HUMANACT12 = "humanact12"
 """Not of AMASS: joints that HumanML3D's repository has itself, cut already."""
 
-_SHAPES = 10
+_MAX_BETAS = 10
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class HumanML3DFromAmass:
             raise InputError(f"{texts} has no captions; unpack HumanML3D/texts.zip of the repository there")
         named = {f"{m}{row.name}" for row in rows for m in ("", "M")}
         problems += [
-            f"{texts / name}.txt has no clip in {index}; remove it" for name in sorted(told - named - UNUSABLE)
+            f"{texts / name}.txt has no clip in {index}; remove it" for name in sorted(told - named - UNUSABLE_CLIPS)
         ]
         absent = Counter(row.laboratory for row in rows if not self._folder(row).is_dir())
         problems += [
@@ -115,7 +115,7 @@ class HumanML3DFromAmass:
         files = {index, *models, *(path for entry in entries for path in (entry.path, entry.texts) if path.is_file())}
         return Source(entries, mirrored=True, licence=LICENCE, files=sorted(files), problems=problems)
 
-    def _folder(self, row: Row) -> Path:
+    def _folder(self, row: IndexRow) -> Path:
         """Where a laboratory's recordings are."""
         if row.laboratory == HUMANACT12:
             unpacked = self.repository / "pose_data" / HUMANACT12
@@ -123,12 +123,12 @@ class HumanML3DFromAmass:
         there = self.data_root / row.laboratory
         return there if there.is_dir() else self.data_root / RENAMED.get(row.laboratory, row.laboratory)
 
-    def _path(self, row: Row) -> Path:
+    def _path(self, row: IndexRow) -> Path:
         if row.laboratory == HUMANACT12:
             return self._folder(row) / row.recording.name
         return self._folder(row).joinpath(*row.recording.parts[1:]).with_suffix(".npz")
 
-    def _lengths(self, rows: Sequence[Row]) -> tuple[float, ...]:
+    def _lengths(self, rows: Sequence[IndexRow]) -> tuple[float, ...]:
         """The reference's lengths of bones."""
         row = next((row for row in rows if row.name == REFERENCE), None)
         if row is None:
@@ -137,10 +137,10 @@ class HumanML3DFromAmass:
             joints = _joints(self._path(row), self.body_models)
         except FileNotFoundError as error:
             raise InputError(f"{error}; of it is clip {REFERENCE}, whose bones all get") from None
-        return tuple(bone_lengths(cut(joints, row)[0]).tolist())
+        return tuple(bone_lengths(clip_frames(joints, row)[0]).tolist())
 
 
-def cut(joints: Array, row: Row) -> Array:
+def clip_frames(joints: Array, row: IndexRow) -> Array:
     """The frames of a recording (F, 22, 3), about 20 a second, that are a clip."""
     if row.laboratory == HUMANACT12:
         return joints
@@ -163,7 +163,7 @@ def _joints(path: Path, body_models: Path) -> Array:
     male = recording.gender == "male" and not recording.gender_is_bytes
     model = load_body_model(body_models, "smplh", "male" if male else "female")
     kept = replace(
-        recording, pose=recording.pose[::step], trans=recording.trans[::step], betas=recording.betas[:_SHAPES]
+        recording, pose=recording.pose[::step], trans=recording.trans[::step], betas=recording.betas[:_MAX_BETAS]
     )
     return kept.joints(model)
 
@@ -174,7 +174,7 @@ class CutEntry:
 
     name: str
     path: Path
-    row: Row
+    row: IndexRow
     split: Split
     texts: Path
     body_models: Path
@@ -183,12 +183,12 @@ class CutEntry:
     def read(self) -> Clip:
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.name}: no file {self.path}; {_get(self.row.laboratory)}")
-        joints = cut(_joints(self.path, self.body_models), self.row)
+        joints = clip_frames(_joints(self.path, self.body_models), self.row)
         if len(joints) < 2:
             raise InputError(f"{self.path} ends before clip {self.name}, which begins at frame {self.row.start}")
         joints = uniform_skeleton(joints if self.name == self.row.name else mirror(joints), np.array(self.lengths))
         joints[..., 1] -= joints[..., 1].min()
-        return Clip(self.name, from_origin(joints), self.split, read_captions(self.texts))
+        return Clip(self.name, start_at_origin(joints), self.split, read_captions(self.texts))
 
 
 def _get(laboratory: str) -> str:
@@ -197,3 +197,75 @@ def _get(laboratory: str) -> str:
         return "unpack pose_data/humanact12.zip of HumanML3D's repository"
     today = f" (now called {RENAMED[laboratory]})" if laboratory in RENAMED else ""
     return f"download {laboratory}{today}, SMPL+H G, from amass.is.tue.mpg.de"
+
+
+CLONE = "clone EricGuo5513/HumanML3D"
+
+
+@dataclass(frozen=True)
+class IndexRow:
+    """A line of index.csv: a clip and where it comes from."""
+
+    name: str
+    recording: PurePosixPath
+    """In AMASS, with the ending .npy of what HumanML3D's notebooks make of it: KIT/3/kick_high_left02_poses.npy."""
+    start: int
+    end: int
+
+    @property
+    def laboratory(self) -> str:
+        """The folder of AMASS that it is in."""
+        return self.recording.parts[0]
+
+
+def read_index(path: Path) -> list[IndexRow]:
+    """The clips of index.csv. Raises FileNotFoundError, or InputError with the line for a file of another form."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}; {CLONE} and give its folder")
+    rows: dict[str, IndexRow] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        try:
+            for line in reader:
+                source = PurePosixPath(line["source_path"])
+                recording = source.relative_to("pose_data")
+                start, end = int(line["start_frame"]), int(line["end_frame"])
+                name = PurePosixPath(line["new_name"]).stem
+                if len(recording.parts) < 2 or ".." in recording.parts or name in rows:
+                    raise ValueError
+                rows[name] = IndexRow(name, recording, start, end)
+        except (KeyError, TypeError, ValueError, csv.Error):
+            where = f"{path}: line {reader.line_num}"
+            columns = "source_path,start_frame,end_frame,new_name"
+            raise InputError(f"{where} is not {columns} of a clip of its own; {CLONE} again") from None
+    if not rows:
+        raise InputError(f"{path} has no clip; {CLONE} again")
+    return list(rows.values())
+
+
+def read_splits(folder: Path, names: set[str]) -> tuple[dict[str, Split], list[str]]:
+    """Which part each clip is in, and what is wrong with the lists. names: the clips there are, without mirror images.
+
+    Raises FileNotFoundError or InputError for a list that is not there, or empty.
+    """
+    splits: dict[str, Split] = {}
+    problems = []
+    for split in get_args(Split):
+        path = folder / f"{split}.txt"
+        if not path.is_file():
+            raise FileNotFoundError(f"no file {path}; {CLONE} again")
+        listed = path.read_text(encoding="utf-8").split()
+        if not listed:
+            raise InputError(f"{path} is empty; {CLONE} again")
+        for name in listed:
+            if name.removeprefix("M") not in names:
+                problems.append(f"{path}: {name} is not in index.csv; take it out")
+            elif splits.setdefault(name, split) != split:
+                problems.append(f"{path}: {name} is in {splits[name]}.txt too; take it out of one of them")
+    problems += [
+        f"clip {name} is in none of {folder}'s split files; write it into one"
+        for row in sorted(names)
+        for name in (row, f"M{row}")
+        if name not in splits and name not in UNUSABLE_CLIPS
+    ]
+    return {name: split for name, split in splits.items() if name not in UNUSABLE_CLIPS}, problems

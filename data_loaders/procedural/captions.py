@@ -61,7 +61,7 @@ _NUMBERS = (
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Segment:
     """A part of a clip: frames, speed in metres a second (0: standing), turn in radians, positive to the left."""
 
     frames: int
@@ -74,7 +74,7 @@ def choose(rng: Generator, options: Sequence[str]) -> str:
     return options[int(rng.integers(len(options)))]
 
 
-def tell(rng: Generator, stretches: Sequence[Stretch], manner: str) -> str:
+def walk_caption(rng: Generator, stretches: Sequence[Segment], manner: str) -> str:
     """A sentence that is true of a plan: what is done in each stretch; the manner goes with the first walk."""
     clauses = []
     pace = kind = ""  # of the last walk

@@ -29,7 +29,7 @@ _REACH = 0.992 * (_THIGH + _SHIN)  # a leg is never quite straight
 
 
 @dataclass(frozen=True)
-class Style:
+class WalkStyle:
     """How a figure walks. Factors are 1 for an ordinary walk, lengths metres, angles radians."""
 
     stride: float = 1.0
@@ -51,13 +51,13 @@ class Style:
     """Phase at the first frame; an odd whole part swaps left and right."""
 
 
-def smooth(values: Array) -> Array:
+def smoothstep(values: Array) -> Array:
     """3x² − 2x³ of values clipped to 0…1."""
     x = np.clip(values, 0.0, 1.0)
     return x * x * (3 - 2 * x)
 
 
-def walk(speed: Array, turning: Array, style: Style) -> NDArray[np.float32]:
+def walk(speed: Array, turning: Array, style: WalkStyle) -> NDArray[np.float32]:
     """Joints (frames, 22, 3) in metres of a figure that walks at `speed` (frames,) metres a second.
 
     turning: (frames,) radians a second, positive to the left; it should be 0 wherever the speed is 0. Where the speed
@@ -129,7 +129,7 @@ def _integral(rate: Array) -> Array:
     return np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) / 2)]) / FPS
 
 
-def _phase(speed: Array, turning: Array, style: Style) -> tuple[Array, Array]:
+def _phase(speed: Array, turning: Array, style: WalkStyle) -> tuple[Array, Array]:
     """The phase (frames,), and (rests,) the phases at which the figure stands.
 
     A step is 0.59·√speed metres, so close on 2 a second at 1.3 m/s, as people do. They step off and come to a halt at
@@ -168,7 +168,7 @@ def _foot(
     place: Array,
     speed: Array,
     contact: Array,
-    style: Style,
+    style: WalkStyle,
 ) -> tuple[Array, Array, Array]:
     """Ankle (frames, 3), ball (frames, 3) and horizontal direction (frames, 3) of the foot with steps ≡ parity (2)."""
     # footholds, from the one before the first frame to the one after the last
@@ -195,10 +195,12 @@ def _foot(
 
     # the foot rolls: toes up when it lands, heel up before it is lifted
     strength = np.sqrt(np.clip(speed / 1.3, 0, 1.3))
-    heel_up = 0.95 * strength * smooth((since - 0.62) / (1.0 + contact - 0.62) * 0.85) * (1 - smooth(swing / 0.62))
-    toes_up = strike[now] * (1 - smooth(since / 0.22)) + strike[after] * smooth((swing - 0.45) / 0.5)
+    heel_up = (
+        0.95 * strength * smoothstep((since - 0.62) / (1.0 + contact - 0.62) * 0.85) * (1 - smoothstep(swing / 0.62))
+    )
+    toes_up = strike[now] * (1 - smoothstep(since / 0.22)) + strike[after] * smoothstep((swing - 0.45) / 0.5)
 
-    share = smooth((swing - 0.05) / 0.87)  # first up, then forward, then down
+    share = smoothstep((swing - 0.05) / 0.87)  # first up, then forward, then down
     direction = yaw[now] + share * (yaw[after] - yaw[now])
     toward = np.stack([np.sin(direction), np.zeros_like(direction), np.cos(direction)], axis=-1)
     ball = np.zeros((len(phase), 3))

@@ -13,9 +13,9 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from data_loaders.example import Example
-from data_loaders.procedural.captions import MANNERS, SPEEDS, Stretch, choose, tell
-from data_loaders.procedural.gait import Array, Style, walk
+from data_loaders.procedural.captions import MANNERS, SPEEDS, Segment, choose, walk_caption
+from data_loaders.procedural.gait import Array, WalkStyle, walk
+from data_loaders.types import Example
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.body.skeleton import FPS
 
@@ -39,15 +39,17 @@ _TURNS = ((0, 3), (16, 40), (60, 115), (145, 190), (300, 360))  # degrees
 
 @dataclass(frozen=True)
 class ProceduralWalks:
-    """Walks without end: `example(i)` is the same for the same seed and i. Lengths are min_frames…longest."""
+    """Walks without end: `example(i)` is the same for the same seed and i. Lengths are min_frames…max_frames."""
 
     seed: int
-    longest: int = 120
+    max_frames: int = 120
     min_frames: int = 40
 
     def __post_init__(self) -> None:
-        if not 30 <= self.min_frames <= self.longest:
-            raise ValueError(f"min_frames {self.min_frames} must be at least 30 and at most longest {self.longest}")
+        if not 30 <= self.min_frames <= self.max_frames:
+            raise ValueError(
+                f"min_frames {self.min_frames} must be at least 30 and at most max_frames {self.max_frames}"
+            )
 
     def example(self, index: int) -> Example:
         """Example number `index` (0 or more): joints (n, 22, 3) and a caption."""
@@ -61,7 +63,7 @@ class ProceduralWalks:
 
     def _start(self, index: int) -> tuple[Generator, int]:
         rng = np.random.default_rng((self.seed, index))
-        return rng, int(rng.integers(self.min_frames, self.longest + 1))
+        return rng, int(rng.integers(self.min_frames, self.max_frames + 1))
 
 
 def procedural_walk(rng: Generator, *, frames: int) -> tuple[NDArray[np.float32], str]:
@@ -73,28 +75,28 @@ def procedural_walk(rng: Generator, *, frames: int) -> tuple[NDArray[np.float32]
     style, manner = _style(rng, [stretch.speed for stretch in stretches])
     speed, turning = _profiles(stretches)
     joints = walk(speed, turning, style)[_MARGIN : _MARGIN + frames]
-    return to_origin(torch.from_numpy(joints)).numpy(), tell(rng, stretches, manner)
+    return to_origin(torch.from_numpy(joints)).numpy(), walk_caption(rng, stretches, manner)
 
 
-def _plan(rng: Generator, frames: int) -> list[Stretch]:
+def _plan(rng: Generator, frames: int) -> list[Segment]:
     """Stretches that fill the frames: walks of two to four seconds, with a stand before, between or after them."""
-    plan: list[Stretch] = []
+    plan: list[Segment] = []
     left = frames
     if frames >= 75 and rng.random() < 0.25:
-        plan.append(Stretch(int(rng.integers(18, 34)), 0.0, 0.0))
+        plan.append(Segment(int(rng.integers(18, 34)), 0.0, 0.0))
         left -= plan[-1].frames
     tier = choose(rng, tuple(SPEEDS))
     while left > 0:
         if plan and plan[-1].speed > 0 and left >= _STAND and rng.random() < 0.4:
             length = left if left < 60 else int(rng.integers(_STAND, 42))
-            plan.append(Stretch(length, 0.0, 0.0))
+            plan.append(Segment(length, 0.0, 0.0))
         else:
             length = int(rng.integers(38, 80))
             length = left if left - length < _STAND else length
             if plan and rng.random() < 0.35:
                 tier = choose(rng, tuple(SPEEDS))
             speed = float(rng.uniform(*SPEEDS[tier]))
-            plan.append(Stretch(length, speed, _turn(rng, length / FPS, speed)))
+            plan.append(Segment(length, speed, _turn(rng, length / FPS, speed)))
         left -= plan[-1].frames
     return plan
 
@@ -109,7 +111,7 @@ def _turn(rng: Generator, seconds: float, speed: float) -> float:
     return float(turn * rng.choice([-1, 1]))
 
 
-def _profiles(stretches: list[Stretch]) -> tuple[Array, Array]:
+def _profiles(stretches: list[Segment]) -> tuple[Array, Array]:
     """Speed and turning (frames + 2 margins,) a second, eased from stretch to stretch; both 0 in stands."""
     frames = [stretch.frames for stretch in stretches]
     frames[0] += _MARGIN
@@ -126,9 +128,9 @@ def _profiles(stretches: list[Stretch]) -> tuple[Array, Array]:
     return np.where(still, 0.0, speed), np.where(still, 0.0, turning)
 
 
-def _style(rng: Generator, speeds: list[float]) -> tuple[Style, str]:
+def _style(rng: Generator, speeds: list[float]) -> tuple[WalkStyle, str]:
     """A way of walking and words for it; the words are empty for an ordinary one."""
-    style = Style(
+    style = WalkStyle(
         stride=float(rng.uniform(0.94, 1.05)),
         arms=float(rng.uniform(0.75, 1.2)),
         lean=float(rng.uniform(-0.02, 0.04)),

@@ -1,6 +1,6 @@
 """The actions, styles and words that a model was trained on, in `known.json` beside its config.json.
 
-It is written from the training clips by the command that trains (`data_loaders.known_actions`). A model without the
+It is written from the training clips by the command that trains (`captions.vocabulary`). A model without the
 file works like any other, and nothing is said about its prompts.
 """
 

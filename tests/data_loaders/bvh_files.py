@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from data_loaders.augment import at_times
-from data_loaders.skeleton_mapping import Mapping, shipped
+from data_loaders.skeleton_mapping import SkeletonMapping, shipped
 from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
 
 PELVIS, NECK, HEAD, SPINE3 = (JOINTS.index(name) for name in ("pelvis", "neck", "head", "spine3"))
@@ -92,7 +92,7 @@ class Skeleton:
         for ours, theirs in names.items():
             if theirs in self.ends:
                 names[ours] = f"{self.names[JOINTS[PARENTS[JOINTS.index(ours)]]]}_end"
-        return Mapping(up=None if self.up == "y" else self.up, joints=names)
+        return SkeletonMapping(up=None if self.up == "y" else self.up, joints=names)
 
 
 PLAIN = {name: f"b{name.title().replace('_', '')}" for name in JOINTS}

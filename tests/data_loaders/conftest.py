@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from data_loaders.clip import Clip
 from data_loaders.procedural.walks import ProceduralWalks
+from data_loaders.types import Clip
 from tests.data_loaders.bvh_files import CHARACTER
 
 

@@ -9,11 +9,10 @@ import smplx
 import torch
 from scipy.spatial.transform import Rotation
 
-from data_loaders.amass import Amass
-from data_loaders.amass_recording import read_recording, y_up
+from data_loaders.amass import Amass, read_recording, y_up
 from data_loaders.body_model import load_body_model
+from data_loaders.retarget import bone_lengths, uniform_skeleton
 from data_loaders.store import prepare
-from data_loaders.uniform_skeleton import bone_lengths, uniform_skeleton
 from motion_diffusion.body.heading import heading
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError

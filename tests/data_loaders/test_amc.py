@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_loaders.formats.amc import MAX_BONES, find_asf, read_amc, read_asf
+from data_loaders.formats.amc import find_asf, read_amc
+from data_loaders.formats.asf import MAX_BONES, read_asf
 from motion_diffusion.errors import InputError
 from tests.data_loaders.amc_files import AMC, ASF, plain_positions
 
@@ -140,7 +141,7 @@ def test_many_frames_at_once_are_the_same_as_one_by_one(write, monkeypatch):
     )
     path = write(text)
     quick = read_amc(path)
-    monkeypatch.setattr("data_loaders.formats.amc._Motion.frames_at_once", lambda self, lines, place: 0)
+    monkeypatch.setattr("data_loaders.formats.amc._MotionReader.frames_at_once", lambda self, lines, place: 0)
     slow = read_amc(path)
     assert len(slow.values) == 3000
     np.testing.assert_array_equal(quick.values, slow.values)
@@ -347,12 +348,12 @@ def test_a_motion_that_lasts_too_long_is_refused_before_much_is_read(write):
     path = write(AMC + frame * 300_000)
     tracemalloc.start()
     began = time.process_time()
-    said = refused(path, longest=60.0)
+    said = refused(path, max_seconds=60.0)
     assert time.process_time() - began < 5
     assert tracemalloc.get_traced_memory()[1] < 40 * 2**20
     tracemalloc.stop()
     assert said == f"{path} lasts 2500 s; give one of up to 60 s, or cut it"
-    assert len(read_amc(write(), longest=2 / 120 + 1e-9).values) == 2
+    assert len(read_amc(write(), max_seconds=2 / 120 + 1e-9).values) == 2
     path = write(AMC)
     os.truncate(path, 2**32)
     tracemalloc.start()

@@ -3,8 +3,8 @@ import pytest
 from scipy.interpolate import CubicSpline
 
 from data_loaders.bandai import read_clip
-from data_loaders.clip import split_of
 from data_loaders.datasets import load_clips
+from data_loaders.types import split_of
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
 

@@ -83,8 +83,8 @@ def test_few_joints_of_many_take_little_memory(write, monkeypatch):
 def test_a_file_that_lasts_too_long_is_refused_before_its_frames_are_read(write):
     path = write(FILE.replace("Frames: 2", "Frames: 900000000"))
     with pytest.raises(InputError, match=r"a.bvh lasts 29999970 s; give one of up to 60 s, or cut it"):
-        read_bvh(path, longest=60.0)
-    assert len(read_bvh(write(FILE), longest=2 / 30 + 1e-6).values) == 2
+        read_bvh(path, max_seconds=60.0)
+    assert len(read_bvh(write(FILE), max_seconds=2 / 30 + 1e-6).values) == 2
 
 
 def test_metres(write):

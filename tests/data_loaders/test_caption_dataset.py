@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from data_loaders.caption_dataset import CaptionedClips, passages
-from data_loaders.clip import Caption
+from data_loaders.types import Caption
 from motion_diffusion.body.heading import heading
 from motion_diffusion.errors import InputError
 

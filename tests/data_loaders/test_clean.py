@@ -7,13 +7,12 @@ import pytest
 
 import data_loaders.__main__ as command
 from data_loaders.augment import mirror
-from data_loaders.cleaning.clean import CleaningTotal, clean, clean_clip
-from data_loaders.cleaning.cutting import MAX_FRAMES, MIN_FRAMES
+from data_loaders.cleaning.clean import CleaningSummary, clean_clip, clean_take
+from data_loaders.cleaning.cutting import MAX_PIECE_FRAMES, MIN_PIECE_FRAMES
 from data_loaders.cleaning.defects import find_defects
-from data_loaders.clip import Caption, Clip
 from data_loaders.procedural.walks import ProceduralWalks
-from data_loaders.source import Source
 from data_loaders.store import prepare
+from data_loaders.types import Caption, Clip, Source
 from motion_diffusion.body.skeleton import FPS
 from tests.data_loaders.test_cutting import bind_pose, with_pose
 from tests.data_loaders.test_defects import turned
@@ -46,10 +45,10 @@ class Taken:
 
 def test_all_frames_stay_or_are_dropped(bad_take):
     """But for the margins of defects; and pieces have none."""
-    cleaning = clean(bad_take)
+    cleaning = clean_take(bad_take)
     kept = np.zeros(len(bad_take), dtype=int)
     for start, end in cleaning.pieces:
-        assert MIN_FRAMES <= end - start <= MAX_FRAMES
+        assert MIN_PIECE_FRAMES <= end - start <= MAX_PIECE_FRAMES
         kept[start:end] += 1
         assert find_defects(bad_take[start:end]) == []
     gone = np.zeros(len(bad_take), dtype=bool)
@@ -69,12 +68,12 @@ def test_all_frames_stay_or_are_dropped(bad_take):
 
 def test_the_place_and_the_side_do_not_matter(bad_take):
     for other in (turned(bad_take), mirror(bad_take)):
-        assert clean(other).pieces == clean(bad_take).pieces
+        assert clean_take(other).pieces == clean_take(bad_take).pieces
 
 
 def test_a_short_take_stays_whole(walk):
-    assert clean(walk[:25]).pieces == ((0, 25),)
-    assert clean(walk[:15]).pieces == ()
+    assert clean_take(walk[:25]).pieces == ((0, 25),)
+    assert clean_take(walk[:15]).pieces == ()
 
 
 def test_who_climbs_may_leave_the_floor(walk):
@@ -88,7 +87,7 @@ def test_what_is_between_defects_goes_if_it_is_short(walk):
     joints = walk.copy()
     for frame in (30, 60, 90):
         joints[frame:] += [0.4, 0.0, 0.0]
-    cleaning = clean(joints)
+    cleaning = clean_take(joints)
     assert cleaning.pieces == ()
     short = [defect for defect in cleaning.dropped if defect.reason == "too short to stay"]
     assert len(short) == 4
@@ -108,7 +107,7 @@ def test_pieces_are_clips_with_their_captions(bad_take):
     clip = Clip("take", bad_take.astype(np.float32), "test", captions, "walk", "odd")
     cleaned = clean_clip(clip)
     assert [piece.name for piece in cleaned.clips] == [f"take_part{i + 1}" for i in range(len(cleaned.clips))]
-    spans = clean(clip.joints, [40, 180, 500, len(bad_take)]).pieces
+    spans = clean_take(clip.joints, [40, 180, 500, len(bad_take)]).pieces
     assert [len(piece.joints) for piece in cleaned.clips] == [end - start for start, end in spans]
     for piece, (start, end) in zip(cleaned.clips, spans, strict=True):
         assert (piece.split, piece.action, piece.style) == ("test", "walk", "odd")
@@ -141,7 +140,7 @@ def test_a_store_of_cleaned_clips(bad_take, walk, tmp_path, capsys):
     for each in cleaned:
         for line in each.report():
             assert said.count(f"thrown away: {line}\n") == 2
-    total = CleaningTotal()
+    total = CleaningSummary()
     for each in cleaned:
         total.add(each)
     assert total.takes == 4

@@ -5,10 +5,10 @@ import pickle
 import numpy as np
 import pytest
 
-from data_loaders.clip import Caption
 from data_loaders.cmu import Cmu, read_index
 from data_loaders.datasets import load_examples
 from data_loaders.store import prepare, read_all
+from data_loaders.types import Caption
 from motion_diffusion.errors import InputError
 from tests.data_loaders.amc_files import write_walk
 
@@ -70,7 +70,7 @@ def test_an_index_has_the_captions(root):
     assert Cmu(root).source().problems == []  # motions to look at, no more
     (root / "cmu-mocap-index-text.txt").write_text(INDEX)
     source = Cmu(root, fps=30).source()
-    assert {entry.name: entry.told.captions for entry in source.entries} == {
+    assert {entry.name: entry.annotation.captions for entry in source.entries} == {
         "02/02_01": (Caption("walk"),),
         "02/02_02": (Caption("Walk, turn Left"),),
         "05/05_01": (),

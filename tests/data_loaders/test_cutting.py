@@ -9,7 +9,14 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from data_loaders.augment import mirror, with_bone_lengths
-from data_loaders.cleaning.cutting import MAX_FRAMES, MIN_FRAMES, SHORTEST, cut, cut_cost, trim
+from data_loaders.cleaning.cutting import (
+    MAX_PIECE_FRAMES,
+    MIN_PIECE_FRAMES,
+    MIN_TAKE_FRAMES,
+    cut_cost,
+    split_take,
+    trim_t_poses,
+)
 from data_loaders.procedural.walks import ProceduralWalks
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.body.skeleton import JOINTS, OFFSETS, PARENTS, forward_kinematics
@@ -55,31 +62,31 @@ def test_poses_go_with_the_way_out_of_them(walks, lowered):
     """At either end; no more than some frames of the walk go with them."""
     for walk in [walk.double().numpy() for walk in walks[:12]]:
         joined = with_pose(walk, bind_pose(lowered))
-        start, end = trim(joined)
+        start, end = trim_t_poses(joined)
         assert HELD + BLEND - 4 <= start <= HELD + BLEND + 4
         assert end == len(joined)
-        assert trim(joined[::-1]) == (0, len(joined) - start)
-        assert trim(joined[start:]) == (0, len(joined) - start)
+        assert trim_t_poses(joined[::-1]) == (0, len(joined) - start)
+        assert trim_t_poses(joined[start:]) == (0, len(joined) - start)
 
 
 def test_a_single_frame_of_t_pose_goes(walks):
     """As in files whose first frame shows the skeleton."""
     walk = walks[0].double().numpy()
     joined = with_pose(walk, bind_pose(), held=1, blend=0)
-    assert 1 <= trim(joined)[0] <= 3
+    assert 1 <= trim_t_poses(joined)[0] <= 3
 
 
 def test_walks_are_not_trimmed_and_trimming_is_idempotent(walks, take):
     for walk in [*(walk.double().numpy() for walk in walks), take]:
-        assert trim(walk) == (0, len(walk))
+        assert trim_t_poses(walk) == (0, len(walk))
     twice = with_pose(with_pose(take, bind_pose()), bind_pose(), held=9, blend=3)
-    start, end = trim(twice)
+    start, end = trim_t_poses(twice)
     assert start >= 9 + 3 + HELD + BLEND - 4
-    assert trim(twice[start:end]) == (0, end - start)
+    assert trim_t_poses(twice[start:end]) == (0, end - start)
 
 
 def test_a_take_of_nothing_but_a_t_pose_is_trimmed_away():
-    start, end = trim(np.repeat(bind_pose()[None], 100, axis=0))
+    start, end = trim_t_poses(np.repeat(bind_pose()[None], 100, axis=0))
     assert start == end
 
 
@@ -87,12 +94,12 @@ def test_a_take_of_nothing_but_a_t_pose_is_trimmed_away():
 def test_pieces_cover_the_take_within_the_lengths(take, frames):
     rng = np.random.default_rng(frames)
     for events in ((), rng.integers(0, 900, 5).tolist(), [1], list(range(900))):
-        pieces = cut(take[:frames], events)
+        pieces = split_take(take[:frames], events)
         ends = [0, *(end for _, end in pieces)]
         assert pieces == list(pairwise(ends))
-        assert all(min(frames, MIN_FRAMES) <= end - start <= MAX_FRAMES for start, end in pieces)
-        assert ends[-1] == (frames if frames >= SHORTEST else 0)
-        if SHORTEST <= frames <= MAX_FRAMES:
+        assert all(min(frames, MIN_PIECE_FRAMES) <= end - start <= MAX_PIECE_FRAMES for start, end in pieces)
+        assert ends[-1] == (frames if frames >= MIN_TAKE_FRAMES else 0)
+        if MIN_TAKE_FRAMES <= frames <= MAX_PIECE_FRAMES:
             assert len(pieces) == 1
 
 
@@ -100,11 +107,11 @@ def test_no_other_cuts_cost_less(take):
     """The shortest path from the first frame to the last, by SciPy, is as long."""
     frames, cost = len(take), cut_cost(take)
     cost[0] = 1e-12  # a path of no length would be none
-    pairs = [(s, e) for s in range(frames) for e in range(s + MIN_FRAMES, min(s + MAX_FRAMES, frames) + 1)]
+    pairs = [(s, e) for s in range(frames) for e in range(s + MIN_PIECE_FRAMES, min(s + MAX_PIECE_FRAMES, frames) + 1)]
     starts, ends = np.array(pairs).T
     graph = csr_array((cost[starts], (starts, ends)), shape=(frames + 1, frames + 1))
     least = dijkstra(graph, indices=0)[frames]
-    assert sum(cost[start] for start, _ in cut(take)) == pytest.approx(least, abs=1e-9)
+    assert sum(cost[start] for start, _ in split_take(take)) == pytest.approx(least, abs=1e-9)
 
 
 def test_cuts_are_where_it_is_quiet(take):
@@ -112,14 +119,14 @@ def test_cuts_are_where_it_is_quiet(take):
     steps = np.linalg.norm(np.diff(take[130:190, [10, 11]], axis=0), axis=-1).max(-1)
     rest = 130 + int(steps.argmin())
     still = np.concatenate([take[:rest], np.repeat(take[rest : rest + 1], 20, axis=0), take[rest:300]])
-    (_, first), _ = cut(still)
+    (_, first), _ = split_take(still)
     assert rest < first <= rest + 20
 
 
 def test_cuts_are_at_events_where_these_allow_it(take):
-    starts = {start for start, _ in cut(take[:400], [120, 250, 330])}
+    starts = {start for start, _ in split_take(take[:400], [120, 250, 330])}
     assert starts < {0, 120, 250, 330}
-    starts = [start for start, _ in cut(take[:600], [150, 160, 500])]
+    starts = [start for start, _ in split_take(take[:600], [150, 160, 500])]
     assert {150, 160} & set(starts)
     assert 500 in starts
     assert len(starts) == 4  # one is between, since no piece is longer than 10 s
@@ -127,7 +134,7 @@ def test_cuts_are_at_events_where_these_allow_it(take):
 
 def test_the_place_and_the_side_do_not_matter(take):
     for other in (turned(take), mirror(take)):
-        assert cut(other) == cut(take)
+        assert split_take(other) == split_take(take)
     joined = with_pose(take[:200], bind_pose())
     for other in (turned(joined), mirror(joined)):
-        assert trim(other) == trim(joined)
+        assert trim_t_poses(other) == trim_t_poses(joined)

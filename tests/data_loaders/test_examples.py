@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from data_loaders.augment import facing
 from data_loaders.augmented_dataset import AugmentedClips, RealClips
-from data_loaders.captions import adjectives, adverbs
+from data_loaders.captions.templates import adjectives, adverbs
 from data_loaders.datasets import load_examples
 from data_loaders.procedural.walks import ProceduralWalks
 from motion_diffusion.body.heading import heading

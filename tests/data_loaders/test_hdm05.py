@@ -2,9 +2,9 @@
 
 import pytest
 
-from data_loaders.clip import Caption
 from data_loaders.hdm05 import _PHRASES, Hdm05, describe
 from data_loaders.store import prepare
+from data_loaders.types import Caption
 from motion_diffusion.errors import InputError
 from tests.data_loaders.amc_files import write_walk
 
@@ -47,7 +47,7 @@ def test_a_table_takes_the_place_of_the_name(root, tmp_path):
     (tmp_path / "c.csv").write_text("file,text,split\nHDM_mm_squat1Reps_001_120.amc,bends the knees,train\n")
     source = Hdm05(root, captions=tmp_path / "c.csv").source()
     (entry,) = (entry for entry in source.entries if "mm" in entry.name)
-    assert (entry.split, entry.told.captions, entry.told.action) == (
+    assert (entry.split, entry.annotation.captions, entry.annotation.action) == (
         "train",
         (Caption("bends the knees"),),
         "squat",
@@ -60,7 +60,7 @@ def test_uncut_recordings_have_no_class(root):
     path.write_bytes((root / "amc" / "squat" / "HDM_bd_squat1Reps_001_120.amc").read_bytes())
     source = Hdm05(root).source()
     (entry,) = (entry for entry in source.entries if entry.path == path)
-    assert (entry.told.captions, entry.told.action, entry.split) == ((), "", "train")
+    assert (entry.annotation.captions, entry.annotation.action, entry.split) == ((), "", "train")
     assert [line.partition(": ")[0] for line in source.problems] == [str(path)]
 
 

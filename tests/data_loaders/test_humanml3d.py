@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from data_loaders.caption_dataset import CaptionedClips
-from data_loaders.clip import Caption
 from data_loaders.datasets import load_clips
-from data_loaders.humanml3d.dataset import UNUSABLE, humanml3d
+from data_loaders.humanml3d.dataset import UNUSABLE_CLIPS, humanml3d
 from data_loaders.procedural.walks import ProceduralWalks
+from data_loaders.types import Caption
 from motion_diffusion.body.representation import LAYOUT, encode, to_relative
 from motion_diffusion.errors import InputError
-from tests.data_loaders.t2m_writer import HUMANML3D_FACE, TEXT, write_folder
+from tests.data_loaders.humanml3d_files import HUMANML3D_FACE, TEXT, write_folder
 
 NAMES = ("000001", "000002", "000003", "M000001", "M000002", "M000003")
 
@@ -34,7 +34,7 @@ def root(tmp_path, motions):
     return tmp_path / "data"
 
 
-def clips_of(root):
+def read_clips(root):
     source = humanml3d(root)
     assert list(source.problems) == []
     return {entry.name: entry.read() for entry in source.entries}
@@ -65,7 +65,7 @@ def test_motions_come_back(tmp_path, motions, kind):
     write_folder(root, motions, HUMANML3D_FACE, absolute=kind == "absolute")
     if kind == "joints alone":
         shutil.rmtree(root / "new_joint_vecs")
-    clips = clips_of(root)
+    clips = read_clips(root)
     assert list(clips) == list(NAMES)
     for name, joints in motions.items():
         assert clips[name].joints.dtype == np.float32
@@ -76,7 +76,7 @@ def test_motions_come_back(tmp_path, motions, kind):
 def test_relative_features_come_first_and_need_no_joints(root, motions):
     shutil.copytree(root / "new_joint_vecs", root / "new_joint_vecs_abs_3d")
     shutil.rmtree(root / "new_joints")
-    np.testing.assert_allclose(clips_of(root)["M000002"].joints, motions["M000002"][:-1], atol=2e-5)
+    np.testing.assert_allclose(read_clips(root)["M000002"].joints, motions["M000002"][:-1], atol=2e-5)
 
 
 def test_from_folder_to_examples(root, motions, tmp_path):
@@ -119,17 +119,17 @@ def test_files_are_all_that_is_read(root):
 )
 def test_captions(root, line, caption):
     (root / "texts" / "000001.txt").write_text(f"\n{line}\n#empty/ADJ#0.0#0.0\n")
-    assert clips_of(root)["000001"].captions == (caption,)
+    assert read_clips(root)["000001"].captions == (caption,)
 
 
 def test_clips_that_nobody_has_are_not_missed(root):
     """Those that the published scripts leave broken are in its lists and have texts."""
-    for name in UNUSABLE:
+    for name in UNUSABLE_CLIPS:
         (root / "texts" / f"{name}.txt").write_text(TEXT)
         (root / "new_joint_vecs" / f"{name}.npy").write_bytes(b"")
     with (root / "train.txt").open("a") as file:
-        file.writelines(f"{name}\n" for name in UNUSABLE)
-    assert list(clips_of(root)) == list(NAMES)
+        file.writelines(f"{name}\n" for name in UNUSABLE_CLIPS)
+    assert list(read_clips(root)) == list(NAMES)
 
 
 # ---- the published clip
@@ -159,7 +159,7 @@ def published(tmp_path):
 def test_the_published_clip(published):
     """Its joints are those of its new_joints; encoded again they are its features, but for the headings of the end,
     which HumanML3D smoothed with one frame more than it left."""
-    joints = clips_of(published)["012314"].joints
+    joints = read_clips(published)["012314"].joints
     np.testing.assert_allclose(joints, np.load(published / "new_joints" / "012314.npy"), atol=1e-5)
     features = to_relative(encode(torch.from_numpy(joints).double(), convention="humanml3d")).numpy()
     wanted = np.load(published / "new_joint_vecs" / "012314.npy")
@@ -332,7 +332,7 @@ def test_a_name_without_a_motion(root):
 def test_a_motion_that_no_split_names(root):
     """Left out as everywhere in the field."""
     (root / "train.txt").write_text("000001\n")
-    assert "M000001" not in clips_of(root)
+    assert "M000001" not in read_clips(root)
 
 
 @pytest.mark.parametrize(
@@ -387,4 +387,4 @@ def test_relative_statistics_beside_absolute_features_and_the_reverse(tmp_path, 
 def test_without_statistics_nothing_is_missed(root):
     (root / "Mean.npy").unlink()
     (root / "Std.npy").unlink()
-    assert len(clips_of(root)) == len(NAMES)
+    assert len(read_clips(root)) == len(NAMES)

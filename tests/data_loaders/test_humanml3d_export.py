@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from data_loaders.clip import Caption, Clip, Split
 from data_loaders.humanml3d.dataset import humanml3d
 from data_loaders.humanml3d.export import JOURNAL, humanml3d_features, write_humanml3d
 from data_loaders.procedural.walks import ProceduralWalks
-from data_loaders.source import Source
+from data_loaders.types import Caption, Clip, Source, Split
 from motion_diffusion.atomic_io import MARK
 from motion_diffusion.errors import InputError
 from motion_diffusion.locks import locked

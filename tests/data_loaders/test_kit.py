@@ -12,7 +12,7 @@ from data_loaders.kit import KIT_JOINTS, kit, person_height
 from data_loaders.procedural.walks import ProceduralWalks
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, MIRRORED, PARENTS
 from motion_diffusion.errors import InputError
-from tests.data_loaders.t2m_writer import write_folder
+from tests.data_loaders.humanml3d_files import write_folder
 
 FACE = (11, 16, 5, 8)
 """As the published scripts have it: right hip, left hip, right shoulder, left shoulder in the mirror."""

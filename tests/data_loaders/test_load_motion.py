@@ -12,8 +12,8 @@ import torch
 
 from data_loaders.amass import Amass
 from data_loaders.bandai import read_clip
-from data_loaders.ground_alignment import standing_height
 from data_loaders.load_motion import read_motion
+from data_loaders.retarget import standing_foot_height
 from motion_diffusion.body.body_fit import LIMITS
 from motion_diffusion.body.heading import heading, to_origin, turn
 from motion_diffusion.body.motion import Motion
@@ -89,7 +89,7 @@ def test_bvh_files_of_any_skeleton(tmp_path, elsewhere, name):
     motion = read_motion(path, mapping=chosen)
     assert motion.fps == FPS
     assert motion.provenance == {"file": path.name, "retargeted": True}
-    assert standing_height(motion.joints.double().numpy()) == pytest.approx(0.015, abs=0.002)
+    assert standing_foot_height(motion.joints.double().numpy()) == pytest.approx(0.015, abs=0.002)
     assert standing(motion.joints) == pytest.approx(standing(elsewhere), abs=0.1)
     moved = read_motion(path, mapping=chosen, from_origin=True)
     assert standing(moved.joints) == pytest.approx([0, 0, 0], abs=1e-5)
@@ -126,7 +126,7 @@ def test_what_lasts_too_long_is_refused_before_anything_is_made_of_it(tmp_path):
     for name, seconds in {"ours.npz": 40_000, "joints.npy": 2000, "recording.npz": 2000}.items():
         tracemalloc.start()
         with pytest.raises(InputError, match=f"{name} lasts {seconds} s; give one of up to 180 s"):
-            read_motion(tmp_path / name, longest=180.0)
+            read_motion(tmp_path / name, max_seconds=180.0)
         assert tracemalloc.get_traced_memory()[1] < 2 * poses.nbytes
         tracemalloc.stop()
 

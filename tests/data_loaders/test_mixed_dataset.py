@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from data_loaders.clip import Caption
-from data_loaders.mixed_dataset import TEMPERATURE, MixedClips, _then
+from data_loaders.mixed_dataset import TEMPERATURE, MixedClips, _join_sentences
+from data_loaders.types import Caption
 from motion_diffusion.body.heading import heading
 from motion_diffusion.body.motion_metrics import bone_length_errors
 from motion_diffusion.errors import InputError
@@ -62,10 +62,10 @@ def test_some_go_over_into_another_clip(told):
 def test_two_sentences_become_one():
     rng = np.random.default_rng(0)
     for second in ("a person sits down.", "someone sits down", "an old person sits down", "somebody sits down"):
-        assert _then("a person walks.", second, rng) in {
+        assert _join_sentences("a person walks.", second, rng) in {
             f"a person walks{between}sits down" for between in (", then ", " and then ", " and ")
         }
-    assert _then("a man bows", "hops twice", rng).endswith("hops twice")
+    assert _join_sentences("a man bows", "hops twice", rng).endswith("hops twice")
 
 
 def test_styled_actions_are_told_as_before(clips):

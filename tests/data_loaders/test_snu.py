@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_loaders.cleaning.cutting import MAX_FRAMES, MIN_FRAMES
+from data_loaders.cleaning.cutting import MAX_PIECE_FRAMES, MIN_PIECE_FRAMES
 from data_loaders.formats.bvh import read_bvh
 from data_loaders.procedural.walks import ProceduralWalks
-from data_loaders.skeleton_mapping import fitting, shipped
+from data_loaders.skeleton_mapping import best_mapping, shipped
 from data_loaders.snu import EVENTS, LICENCES, Snu, listed, read_lab, recording
 from data_loaders.store import read_all
 from motion_diffusion.body.skeleton import FPS
@@ -72,7 +72,7 @@ def test_clips_have_labels_and_events(root):
     ends = [0.0, *(caption.end for caption in one.captions)]
     assert [caption.start for caption in one.captions] == ends[:-1]
     assert ends[-1] == len(one.joints) / FPS
-    assert all(MIN_FRAMES / FPS <= c.end - c.start <= MAX_FRAMES / FPS for c in one.captions)
+    assert all(MIN_PIECE_FRAMES / FPS <= c.end - c.start <= MAX_PIECE_FRAMES / FPS for c in one.captions)
     assert set(ends[1:-1]) <= {2.0, 6.0, 6.65, 6.7, 7.5, 10.0, 14.0}
     for caption in one.captions:  # the middles of what happens: 4, 6.33, 7.08 and 12 s
         middles = ((4.0, "dribble"), (6.33, "dribble"), (7.08, "shoot"), (12.0, "run"))
@@ -148,7 +148,7 @@ def test_skeletons_of_the_folders_are_known():
         "69_14_1": "lafan1", "kick": "humanik_character1", "94_02_1": "cmu_motionbuilder",
     }  # fmt: skip
     for stem, mapping in kinds.items():
-        assert fitting(read_bvh(found[stem]).names) == mapping
+        assert best_mapping(read_bvh(found[stem]).names) == mapping
     (entry,) = [entry for entry in Snu(data).source().entries if entry.name == "vsports/s_003_1_1"]
     clip = entry.read()
     assert len(clip.captions) > 2

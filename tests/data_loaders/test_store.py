@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_loaders.clip import Caption, Clip
-from data_loaders.source import Source
 from data_loaders.store import is_store, merge, open_store, prepare, read_all
+from data_loaders.types import Caption, Clip, Source
 from motion_diffusion.body.skeleton import BONE_LENGTHS, PARENTS
 from motion_diffusion.errors import InputError
 
@@ -124,7 +123,7 @@ import sys, time
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_loaders.source import Source
+from data_loaders.types import Source
 from data_loaders.store import prepare
 
 @dataclass(frozen=True)
@@ -166,8 +165,8 @@ def test_a_script_without_a_guard_gets_one_line(tmp_path):
 @pytest.mark.parametrize("worth", [1e-9, 1e9])
 def test_workers_start_if_what_is_left_is_worth_it(source, monkeypatch, worth):
     """Clips tell by which process they were read."""
-    monkeypatch.setattr("data_loaders.store.TRIAL", 0.0)
-    monkeypatch.setattr("data_loaders.store.WORTH", worth)
+    monkeypatch.setattr("data_loaders.store.TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr("data_loaders.store.SECONDS_PER_WORKER", worth)
     monkeypatch.setattr("data_loaders.store.usable_cores", lambda: 2)
     with closing(read_all([Signed(entry.clip) for entry in source.entries])) as read:
         clips = list(read)

@@ -3,10 +3,10 @@ import pytest
 from numpy.random import default_rng
 
 from data_loaders.augment import bend, mirror
-from data_loaders.captions import (
+from data_loaders.captions.templates import (
     LOCOMOTION,
     VERBS,
-    Facts,
+    MotionFacts,
     adjectives,
     adverbs,
     caption,
@@ -32,9 +32,9 @@ def test_plain_captions():
     assert plain_caption("walk", "tired") == "a tired person walks"
     assert plain_caption("run", "angry") == "an angry person runs"
     assert plain_caption("bow", "normal") == "a person bows"
-    assert true_caption("walk", "tired", Facts(4.0, 0.1, 1.0)) == "a tired person walks straight ahead"
-    assert true_caption("walk", "tired", Facts(4.0, 0.5, 1.0)) == "a tired person walks"
-    assert true_caption("bow", "normal", Facts(0.1, 0.0, 0.0)) == "a person bows"
+    assert true_caption("walk", "tired", MotionFacts(4.0, 0.1, 1.0)) == "a tired person walks straight ahead"
+    assert true_caption("walk", "tired", MotionFacts(4.0, 0.5, 1.0)) == "a tired person walks"
+    assert true_caption("bow", "normal", MotionFacts(0.1, 0.0, 0.0)) == "a person bows"
 
 
 def test_left_and_right_change_places():
@@ -49,7 +49,7 @@ def test_left_and_right_change_places():
 
 def test_facts_of_a_bent_walk(walk):
     still = np.repeat(walk[:1], 40, axis=0)
-    assert motion_facts(still) == Facts(0, 0, 0)
+    assert motion_facts(still) == MotionFacts(0, 0, 0)
     before = motion_facts(walk)
     after = motion_facts(bend(walk, np.full(119, np.radians(90) / 119)))
     assert after.turn - before.turn == pytest.approx(np.radians(90), abs=1e-6)
@@ -59,7 +59,7 @@ def test_facts_of_a_bent_walk(walk):
 
 @pytest.mark.parametrize(("turn", "side", "other"), [(1.2, "left", "right"), (-1.2, "right", "left")])
 def test_captions_tell_the_side(turn, side, other):
-    told = [caption(["walk"], "tired", Facts(4.0, turn, 1.0), default_rng(seed)) for seed in range(300)]
+    told = [caption(["walk"], "tired", MotionFacts(4.0, turn, 1.0), default_rng(seed)) for seed in range(300)]
     assert any(side in text for text in told)
     assert not any(other in text for text in told)
     assert any("four metres" in text for text in told)
@@ -70,12 +70,12 @@ def test_captions_tell_the_side(turn, side, other):
 
 def test_captions_name_what_is_done_in_order():
     for seed in range(50):
-        text = caption(["run", "bow"], "normal", Facts(0, 0, 0), default_rng(seed))
+        text = caption(["run", "bow"], "normal", MotionFacts(0, 0, 0), default_rng(seed))
         first = min(text.find(v) for v in VERBS["run"] if v in text)
         assert max(text.find(v) for v in VERBS["bow"] if v in text) > first
 
 
 def test_only_locomotion_is_told_of_its_way():
     for seed in range(100):
-        assert "metres" not in caption(["bow"], "normal", Facts(4.0, 0, 1.0), default_rng(seed))
+        assert "metres" not in caption(["bow"], "normal", MotionFacts(4.0, 0, 1.0), default_rng(seed))
     assert set(LOCOMOTION) <= set(VERBS)

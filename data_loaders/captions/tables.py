@@ -15,11 +15,12 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
-from data_loaders.clip import Caption, Split
+from data_loaders.types import Caption, Split
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
 
 REQUIRED = ("file", "text")
+
 COLUMNS = (*REQUIRED, "start", "end", "split", "action", "style")
 
 GUESSES = 10
@@ -27,7 +28,7 @@ GUESSES = 10
 
 
 @dataclass(frozen=True)
-class Told:
+class Annotation:
     """What the captions' file says of one clip."""
 
     captions: tuple[Caption, ...] = ()
@@ -35,9 +36,9 @@ class Told:
     action: str = ""
     style: str = ""
 
-    def updated(self, other: Told) -> Told:
+    def updated(self, other: Annotation) -> Annotation:
         """These, with what the other says in place of what it does not leave out."""
-        return Told(
+        return Annotation(
             other.captions or self.captions,
             other.split or self.split,
             other.action or self.action,
@@ -58,7 +59,7 @@ class Told:
                 )
 
 
-def read_table(path: Path, names: Collection[str]) -> tuple[dict[str, Told], list[str]]:
+def read_caption_table(path: Path, names: Collection[str]) -> tuple[dict[str, Annotation], list[str]]:
     """What a CSV file says of the clips with these names, by name; and the lines that cannot be used, with the reason.
 
     names: relative paths without their ending, "walks/fast". The file may give the ending too, or the last part alone
@@ -69,7 +70,7 @@ def read_table(path: Path, names: Collection[str]) -> tuple[dict[str, Told], lis
     by_last: dict[str, list[str]] = {}
     for name in sorted(names):
         by_last.setdefault(PurePosixPath(name).name, []).append(name)
-    labels: dict[str, Told] = {}
+    labels: dict[str, Annotation] = {}
     captions: dict[str, list[Caption]] = {}
     problems: list[str] = []
     for line, header, fields in _lines(path):
@@ -77,14 +78,14 @@ def read_table(path: Path, names: Collection[str]) -> tuple[dict[str, Told], lis
             row = _row(header, fields)
             name = _clip(row["file"], names, by_last, guess=len(problems) < GUESSES)
             caption = _caption(row)
-            labels[name] = _labelled(labels.get(name, Told()), row)
+            labels[name] = _labelled(labels.get(name, Annotation()), row)
             captions.setdefault(name, []).append(caption)
         except InputError as error:
             problems.append(f"{path}: line {line}: {error}")
     return {name: replace(labels[name], captions=tuple(some)) for name, some in captions.items()}, problems
 
 
-def lacking(clips: Sequence[tuple[Path, Told, Split]], captions: str, where: str) -> list[str]:
+def missing_annotations(clips: Sequence[tuple[Path, Annotation, Split]], captions: str, where: str) -> list[str]:
     """Clips without captions, and parts without clips, as one problem a line.
 
     clips: the file, what is said of it, and its part. captions: the file or folder that says which clip is in which
@@ -101,7 +102,7 @@ def lacking(clips: Sequence[tuple[Path, Told, Split]], captions: str, where: str
     return lines
 
 
-def read_text(path: Path) -> Told:
+def read_caption_file(path: Path) -> Annotation:
     """The captions in a text file, one a line. Raises InputError for one without any."""
     try:
         lines = [" ".join(line.split()) for line in path.read_text(encoding="utf-8-sig").splitlines()]
@@ -110,7 +111,7 @@ def read_text(path: Path) -> Told:
     captions = tuple(Caption(line) for line in lines if line)
     if not captions:
         raise InputError(f"{path}: no caption in it; write one a line")
-    return Told(captions)
+    return Annotation(captions)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str], list[str]]]:
@@ -184,7 +185,7 @@ def _caption(row: Mapping[str, str]) -> Caption:
     return Caption(row["text"], start, end)
 
 
-def _labelled(told: Told, row: Mapping[str, str]) -> Told:
+def _labelled(told: Annotation, row: Mapping[str, str]) -> Annotation:
     """Labels of a clip with those of one more row."""
     split = row["split"] or None
     if split is not None and split not in get_args(Split):
@@ -192,7 +193,7 @@ def _labelled(told: Told, row: Mapping[str, str]) -> Told:
     for column, before in (("split", told.split), ("action", told.action), ("style", told.style)):
         if before and row[column] and before != row[column]:
             raise InputError(f"{column} {row[column]!r}, but {before!r} in a line before; a file has one")
-    return Told(
+    return Annotation(
         split=split or told.split,  # type: ignore[arg-type]
         action=row["action"] or told.action,
         style=row["style"] or told.style,

@@ -7,20 +7,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from data_loaders.captions import STYLES, VERBS, adjectives, adverbs, mirror_words
-from data_loaders.clip import Clip
+from data_loaders.captions.templates import STYLES, VERBS, adjectives, adverbs, mirror_words
+from data_loaders.types import Clip
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.prompts.known_actions import Known, KnownAction, KnownStyle
 from motion_diffusion.prompts.words import words_of
 
 MAX_ACTIONS, MAX_PHRASES, MAX_WORDS = 300, 12, 5000
 """Actions, phrases of each and words that are kept: the longest, and the commonest."""
+
 RARE = 2
 """Words of fewer captions are left out where there are more than `MAX_WORDS`: most are misspellings."""
 
 _SUBJECT = re.compile(
     r"^(?:(?:a|an|the|this|some)\s(?:\w+\s){0,2}?)?(?:person|human|figure|man|woman|someone|somebody)\s+", re.IGNORECASE
 )
+
 _BEFORE_VERB = re.compile(r"^(?:is|are|be|being|was|to|then|first|and|who|that|starts|begins|\w+ly)\s+", re.IGNORECASE)
 
 
@@ -34,7 +36,7 @@ class _Total:
     sentences: Counter[str] = field(default_factory=Counter)
 
 
-def known_of(clips: Sequence[Clip], *, mirrored: bool) -> Known:
+def collect_known(clips: Sequence[Clip], *, mirrored: bool) -> Known:
     """All that clips are about. mirrored: whether half of them are copies with left and right swapped."""
     totals: defaultdict[str, _Total] = defaultdict(_Total)
     words: Counter[str] = Counter()

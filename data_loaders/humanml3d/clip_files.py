@@ -18,20 +18,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_loaders.clip import Caption, Split
-from data_loaders.formats.npy import read_npy
+from data_loaders.types import Caption, Split
 from motion_diffusion.body.representation import FEATURES, decode_positions, from_relative
 from motion_diffusion.errors import InputError
+from motion_diffusion.safe_numpy import read_npy
 
 Array = NDArray[np.float64]
-Kind = Literal["new_joint_vecs", "new_joint_vecs_abs_3d", "new_joints"]
+
+MotionKind = Literal["new_joint_vecs", "new_joint_vecs_abs_3d", "new_joints"]
 """Folders that motions lie in: HumanML3D's features, those of GMD with an absolute root, and joints."""
 
 REMEDY = "make the clip again, or remove it from its split file"
 
 
 @dataclass(frozen=True)
-class Body:
+class FeatureLayout:
     """What a data set's arrays are about."""
 
     joints: int
@@ -52,7 +53,7 @@ class ClipFiles:
     """Folder of the data set."""
     name: str
     split: Split
-    kind: Kind
+    kind: MotionKind
     """Which folder its motion is read from."""
     compared: bool
     """Whether its file in new_joints is there too, and must say the same."""
@@ -77,7 +78,7 @@ class ClipFiles:
         """All of them."""
         return (self.motion, self.texts, *((self.joints,) if self.compared else ()))
 
-    def positions(self, body: Body) -> Array:
+    def positions(self, body: FeatureLayout) -> Array:
         """Joint positions (F, J, 3) in the data set's units.
 
         Raises InputError for a file that is damaged, is of another representation than its folder says, or moves
@@ -87,18 +88,18 @@ class ClipFiles:
             return read_npy(self.joints, (None, body.joints, 3), REMEDY)
         features = read_npy(self.motion, (None, body.features), REMEDY)
         relative = self.kind == "new_joint_vecs"
-        if not agree(features, body, relative=relative):
+        if not is_root_consistent(features, body, relative=relative):
             other = "absolute (GMD's)" if relative else "relative (HumanML3D's own)"
             raise InputError(
                 f"{self.motion}: the root's first numbers and its velocities disagree, as if its root were {other}; "
                 "put such files where they belong, new_joint_vecs or new_joint_vecs_abs_3d"
             )
-        positions = decoded(features, body, relative=relative)
+        positions = decode_joints(features, body, relative=relative)
         if self.compared:
             self._compare(positions, body)
         return positions
 
-    def _compare(self, positions: Array, body: Body) -> None:
+    def _compare(self, positions: Array, body: FeatureLayout) -> None:
         joints = read_npy(self.joints, (None, body.joints, 3), REMEDY)
         if len(joints) != len(positions):
             raise InputError(
@@ -113,7 +114,7 @@ class ClipFiles:
         return read_captions(self.texts)
 
 
-def agree(features: Array, body: Body, *, relative: bool) -> bool:
+def is_root_consistent(features: Array, body: FeatureLayout, *, relative: bool) -> bool:
     """Whether the root's first numbers and its velocities in features (F, D) say the same, within a centimetre a frame.
 
     relative: whether they are HumanML3D's own, or else GMD's with an absolute root.
@@ -127,7 +128,7 @@ def agree(features: Array, body: Body, *, relative: bool) -> bool:
     return bool(np.abs(apart).mean() <= 0.01 * body.metre)
 
 
-def decoded(features: Array, body: Body, *, relative: bool) -> Array:
+def decode_joints(features: Array, body: FeatureLayout, *, relative: bool) -> Array:
     """Features (F, D), relative or absolute (see `agree`), as joint positions (F, J, 3) in the data set's units."""
     padded = torch.zeros(len(features), FEATURES, dtype=torch.float64)
     padded[:, : 3 * body.joints + 1] = torch.from_numpy(features[:, : 3 * body.joints + 1])

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from data_loaders.amc_clip import frame_rate, read_amc_joints, read_amc_motion
-from data_loaders.clip import from_origin
-from data_loaders.ground_alignment import standing_height
 from data_loaders.load_motion import read_motion
-from data_loaders.skeleton_mapping import fitting
+from data_loaders.retarget import standing_foot_height, start_at_origin
+from data_loaders.skeleton_files import amc_frame_rate, read_amc_joints, read_amc_motion
+from data_loaders.skeleton_mapping import best_mapping
 from motion_diffusion.body.motion_metrics import foot_skating_ratio
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
@@ -24,7 +23,7 @@ TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
 def test_walks_come_back(tmp_path, short, fps, size):
     path = tmp_path / "02_01.amc"
     write_walk(path, tmp_path / "02.asf", short, fps=fps, size=size)
-    joints = from_origin(read_amc_joints(path, fps=fps))
+    joints = start_at_origin(read_amc_joints(path, fps=fps))
     wanted = short[: len(joints)]
     assert len(wanted) >= 40
     wanted = wanted + (joints - wanted)[:, TOES].mean((0, 1)) * [1, 0, 1]
@@ -46,9 +45,9 @@ def test_any_motion_file_may_be_one(tmp_path, short):
         assert motion.provenance == {"file": name, "retargeted": True}
         assert motion.fps == 20
         assert abs(motion.frames - len(short)) <= 1
-        assert standing_height(motion.joints.double().numpy()) == pytest.approx(0.015, abs=0.002)
+        assert standing_foot_height(motion.joints.double().numpy()) == pytest.approx(0.015, abs=0.002)
     with pytest.raises(InputError, match=r"7_30\.amc lasts 2 s; give one of up to 1 s"):
-        read_motion(tmp_path / "7_30.amc", longest=1.0)
+        read_motion(tmp_path / "7_30.amc", max_seconds=1.0)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +55,7 @@ def test_any_motion_file_may_be_one(tmp_path, short):
     [("02_01", 120), ("13_60", 120), ("HDM_bd_squat1Reps_001_120", 120), ("HDM_bd_01-01_02_60", 60), ("walk_30", 120)],
 )
 def test_frame_rates_are_those_of_the_names(name, fps):
-    assert frame_rate(Path(f"a/{name}.amc")) == fps
+    assert amc_frame_rate(Path(f"a/{name}.amc")) == fps
 
 
 def test_other_skeletons_are_refused(tmp_path):
@@ -70,7 +69,7 @@ def test_a_body_that_lies_down_is_not_taken_for_one_along_another_axis(tmp_path,
     """Which axis points up is known of this skeleton."""
     lying = short[:10, :, [0, 2, 1]] * [1, 1, -1]
     write_walk(tmp_path / "a.amc", tmp_path / "a.asf", lying, fps=20)
-    assert fitting(list(BONES.values())) == "cmu_acclaim"
+    assert best_mapping(list(BONES.values())) == "cmu_acclaim"
     joints = read_amc_joints(tmp_path / "a.amc", fps=20)
     assert np.ptp(joints[0, :, 1]) < 0.8
 
@@ -86,12 +85,12 @@ def real(name):
 
 def test_a_real_walk():
     """CMU's 02_01, at 120 frames per second: forward, upright, on the floor, knees and elbows bent as they can be."""
-    joints = from_origin(read_amc_joints(real("02_01.amc"))).astype(np.float64)
+    joints = start_at_origin(read_amc_joints(real("02_01.amc"))).astype(np.float64)
     at = {name: joints[:, i] for i, name in enumerate(JOINTS)}
     seconds = len(joints) / 20
     assert 0.8 < np.linalg.norm(at["pelvis"][-1] - at["pelvis"][0]) / seconds < 2
     assert at["pelvis"][-1, 2] > 2  # it begins facing +z
-    assert standing_height(joints) == pytest.approx(0.015, abs=0.001)
+    assert standing_foot_height(joints) == pytest.approx(0.015, abs=0.001)
     up = at["head"] - at["pelvis"]
     assert (up[:, 1] / np.linalg.norm(up, axis=-1)).min() > 0.9
     forward = np.cross(at["left_hip"] - at["right_hip"], up)
@@ -105,14 +104,14 @@ def test_a_real_walk():
 
 def test_a_trial_is_near_its_conversion_to_bvh():
     """CMU's 16_12 as ASF/AMC and as BVH of somebody else (30 frames per second); its skeleton differs a little."""
-    amc, bvh = (from_origin(read(real(name))) for name, read in CONVERSIONS.items())
+    amc, bvh = (start_at_origin(read(real(name))) for name, read in CONVERSIONS.items())
     frames = min(len(amc), len(bvh))
     assert frames > 60
     assert np.linalg.norm(amc[:frames] - bvh[:frames], axis=-1).mean() < 0.08
 
 
 def _bvh(path):
-    from data_loaders.bvh_clip import read_bvh_joints
+    from data_loaders.skeleton_files import read_bvh_joints
 
     return read_bvh_joints(path)
 

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from data_loaders.bvh_clip import read_bvh_joints
-from data_loaders.clip import from_origin
-from data_loaders.ground_alignment import standing_height
-from data_loaders.skeleton_mapping import Mapping, shipped
+from data_loaders.retarget import standing_foot_height, start_at_origin
+from data_loaders.skeleton_files import read_bvh_joints
+from data_loaders.skeleton_mapping import SkeletonMapping, shipped
 from motion_diffusion.body.motion_metrics import foot_skating_ratio
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
@@ -39,7 +38,7 @@ def refused(tmp_path):
 def test_walks_of_other_bodies_come_back(tmp_path, short, name):
     skeleton, path = SKELETONS[name], tmp_path / "a.bvh"
     skeleton.write(path, short)
-    joints = from_origin(read_bvh_joints(path, skeleton.mapping(), scale=skeleton.unit))
+    joints = start_at_origin(read_bvh_joints(path, skeleton.mapping(), scale=skeleton.unit))
     wanted = short[: len(joints)]
     assert len(wanted) >= 40
     assert joints.shape == wanted.shape
@@ -84,7 +83,7 @@ def test_this_very_body_comes_back_as_it_was(tmp_path, short, unit):
     np.testing.assert_allclose(write(joints), joints, atol=1e-5)
     longer = joints.copy()
     longer[:, JOINTS.index("head")] += 0.1 * (longer[:, JOINTS.index("head")] - longer[:, JOINTS.index("neck")])
-    assert standing_height(write(longer)) == pytest.approx(0.015, abs=0.002)
+    assert standing_foot_height(write(longer)) == pytest.approx(0.015, abs=0.002)
 
 
 def test_any_unit_gives_the_same(tmp_path, short):
@@ -103,7 +102,7 @@ def test_bandai_clips_stand_on_the_captures_floor():
     if not paths:
         pytest.skip("no Bandai-Namco clip in MOTION_DATA")
     for path in paths:
-        assert standing_height(read_bvh_joints(path)) == pytest.approx(0.05, abs=0.01)
+        assert standing_foot_height(read_bvh_joints(path)) == pytest.approx(0.05, abs=0.01)
 
 
 def test_joints_that_a_file_does_not_have(refused, file):
@@ -126,7 +125,7 @@ def test_files_that_cannot_be_right(refused, file, tmp_path, short):
     assert "its feet point backwards; left and right are swapped" in refused(swapped)
     path = tmp_path / "a.bvh"
     CAPTURE.write(path, short[:3])
-    mapping = Mapping(joints=CAPTURE.mapping().joints)
+    mapping = SkeletonMapping(joints=CAPTURE.mapping().joints)
     assert "it stands along z; set up to z, or to y if it does lie" in refused(
         path.read_text(), mapping, scale=CAPTURE.unit
     )

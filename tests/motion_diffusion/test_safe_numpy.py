@@ -12,7 +12,7 @@ import torch
 
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from motion_diffusion.safe_npz import MAX_UNPACKED, read_members
+from motion_diffusion.safe_numpy import MAX_UNPACKED, read_members
 
 
 @pytest.fixture

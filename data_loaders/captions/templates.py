@@ -122,10 +122,12 @@ STYLES = frozenset(_MANNERS)
 """The styles that there are words for."""
 
 _SUBJECTS = ("a person", "a person", "someone", "a figure", "the person", "a human", "somebody")
+
 _NUMBERS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
     "fourteen", "fifteen",
 )  # fmt: skip
+
 _SIDES = {"left": "right", "right": "left", "counterclockwise": "clockwise", "clockwise": "counterclockwise"}
 
 
@@ -140,7 +142,7 @@ def adverbs(style: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Facts:
+class MotionFacts:
     """What a clip itself shows: way in metres, turn in radians (positive to the left), speed in metres a second."""
 
     distance: float
@@ -148,12 +150,12 @@ class Facts:
     speed: float
 
 
-def motion_facts(joints: NDArray[np.floating]) -> Facts:
+def motion_facts(joints: NDArray[np.floating]) -> MotionFacts:
     """Measure joints (F, 22, 3): the way along the floor, the whole turn of the body, the mean speed."""
     path = joints[:, 0, [0, 2]]
     distance = float(np.linalg.norm(np.diff(path, axis=0), axis=-1).sum())
     angle = np.unwrap(facing(joints))
-    return Facts(distance, float(angle[-1] - angle[0]), distance * FPS / max(len(joints) - 1, 1))
+    return MotionFacts(distance, float(angle[-1] - angle[0]), distance * FPS / max(len(joints) - 1, 1))
 
 
 def plain_caption(action: str, style: str) -> str:
@@ -167,13 +169,13 @@ def is_labelled(action: str, style: str) -> bool:
     return action in VERBS and bool(style)
 
 
-def true_caption(action: str, style: str, facts: Facts) -> str:
+def true_caption(action: str, style: str, facts: MotionFacts) -> str:
     """The plainest sentence that leaves nothing open: one who walks without a turn "walks straight ahead"."""
     plain = plain_caption(action, style)
     return f"{plain} straight ahead" if _is_straight([action], facts) else plain
 
 
-def caption(actions: Sequence[str], style: str, facts: Facts, rng: Generator) -> str:
+def caption(actions: Sequence[str], style: str, facts: MotionFacts, rng: Generator) -> str:
     """A sentence about a clip of one or more actions, done one after the other in a style, true to the facts."""
     verbs = [str(rng.choice(VERBS[action])) if rng.random() < 0.7 else VERBS[action][0] for action in actions]
     does = verbs[0]
@@ -191,7 +193,7 @@ def caption(actions: Sequence[str], style: str, facts: Facts, rng: Generator) ->
     return " ".join(part for part in (subject, does, manner, extra) if part)
 
 
-def _tell(actions: Sequence[str], facts: Facts, rng: Generator) -> str:
+def _tell(actions: Sequence[str], facts: MotionFacts, rng: Generator) -> str:
     """Words for one or two of the facts; empty if there is nothing to say."""
     said: list[str] = []
     degrees = float(np.degrees(facts.turn))
@@ -216,7 +218,7 @@ def _tell(actions: Sequence[str], facts: Facts, rng: Generator) -> str:
     return str(rng.choice(said)) if said else ""
 
 
-def _is_straight(actions: Sequence[str], facts: Facts) -> bool:
+def _is_straight(actions: Sequence[str], facts: MotionFacts) -> bool:
     """Whether it is worth saying that somebody goes straight on: there was a way to turn on, and none was made."""
     turned = abs(float(np.degrees(facts.turn)))
     return turned < 12 and facts.distance > 2 and set(actions) <= {"walk", "run", "dash"}

@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from data_loaders.bvh_folder import BvhFolder
-from data_loaders.caption_table import GUESSES
-from data_loaders.clip import Caption, split_of
+from data_loaders.captions.tables import GUESSES
 from data_loaders.retarget import NEEDED
-from data_loaders.skeleton_mapping import Mapping, fitting, load_mapping, shipped
+from data_loaders.skeleton_folders import BvhFolder
+from data_loaders.skeleton_mapping import SkeletonMapping, best_mapping, load_mapping, shipped
 from data_loaders.store import prepare, read_all
+from data_loaders.types import Caption, split_of
 from motion_diffusion.errors import InputError
 
 
@@ -41,9 +41,9 @@ def test_shipped_mappings_fit_what_they_are_made_for():
         assert set(NEEDED) <= set(mapping.joints)
         assert mapping.about
         theirs = list(mapping.joints.values())
-        assert fitting(theirs) == name
+        assert best_mapping(theirs) == name
         spaced = [f"rig:{joint}" for joint in ["Extra", *theirs]]
-        assert fitting(spaced) == name
+        assert best_mapping(spaced) == name
         assert mapping.indices(spaced) == {ours: i + 1 for i, ours in enumerate(mapping.joints)}
 
 
@@ -87,11 +87,14 @@ def test_without_a_table_text_files_have_the_captions(root):
     (root / "walk.txt").write_text("a person walks\n\n  somebody  strolls \n")
     source = BvhFolder(root).source()
     assert root / "walk.txt" in source.files
-    assert [entry.told.captions for entry in source.entries] == [
+    assert [entry.annotation.captions for entry in source.entries] == [
         (), (), (Caption("a person walks"), Caption("somebody strolls")),
     ]  # fmt: skip
-    lacking = [line for line in source.problems if "no caption" in line]
-    assert [line.partition(": ")[0] for line in lacking] == [str(root / "far/away.bvh"), str(root / "run.bvh")]
+    missing_annotations = [line for line in source.problems if "no caption" in line]
+    assert [line.partition(": ")[0] for line in missing_annotations] == [
+        str(root / "far/away.bvh"),
+        str(root / "run.bvh"),
+    ]
     (root / "run.txt").write_text("\n")
     assert f"{root / 'run.txt'}: no caption in it; write one a line" in BvhFolder(root).source().problems
 
@@ -162,7 +165,7 @@ def test_many_captions_take_no_longer_than_their_number(told):
     began = time.process_time()
     source = told(text)
     assert time.process_time() - began < 4
-    assert next(len(entry.told.captions) for entry in source.entries if entry.name == "walk") == 40_000
+    assert next(len(entry.annotation.captions) for entry in source.entries if entry.name == "walk") == 40_000
 
 
 def test_what_was_meant_is_guessed_for_some_lines_only(told):
@@ -228,5 +231,5 @@ def test_two_bodies_in_one_file():
     names = [f"{body}:{joint}" for body in ("one", "two") for joint in mixamo.joints.values()]
     with pytest.raises(InputError, match="one:Hips and two:Hips could both be 'Hips' for pelvis"):
         mixamo.indices(names)
-    second = Mapping(joints={ours: f"two:{theirs}" for ours, theirs in mixamo.joints.items()})
+    second = SkeletonMapping(joints={ours: f"two:{theirs}" for ours, theirs in mixamo.joints.items()})
     assert list(second.indices(names).values()) == [i + len(mixamo.joints) for i in range(len(mixamo.joints))]

@@ -15,8 +15,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from data_loaders.augment import facing
-from data_loaders.captions import mirror_words
-from data_loaders.clip import Caption, Clip
+from data_loaders.captions.templates import mirror_words
+from data_loaders.types import Caption, Clip
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
@@ -28,16 +28,20 @@ SENTENCES = 4
 """About each clip, at most."""
 
 _TOES, _ANKLES = ([JOINTS.index(f"{side}_{name}") for side in ("left", "right")] for name in ("foot", "ankle"))
+
 _SUBJECTS = ("a person", "a person", "someone", "the person", "a human", "somebody")
+
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
 _STANDING_PELVIS = 0.93
 """m: height of the pelvis of this body when it stands."""
 
-
 _LOW, _HIGH = 0.75, 0.85
 """Shares of its height when it stands below which a pelvis is down, and above which it is up."""
+
 _CLIMB = 0.3
 """m that a pelvis rises and falls by who climbs."""
+
 _DOWN_AND_UP = {
     "sit-down-and-stand-up": ("sit down on a chair", "stand up from a chair", "sit"),
     "get-up": ("lie down on the floor", "stand up from lying on the floor", "lie"),
@@ -55,7 +59,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Shown:
+class DetailedFacts:
     """What a clip shows: metres of its way, radians that it turns (to the left), m/s, steps, and the lowest and the
     highest that its pelvis gets, as shares of how high it stands."""
 
@@ -68,7 +72,7 @@ class Shown:
 
 
 @cache
-def labels(path: Path = PHRASES) -> dict[str, Label]:
+def label_table(path: Path = PHRASES) -> dict[str, Label]:
     """The table, and labels that it has for one side only for the other too. Raises InputError for a row without an
     action or phrases."""
     with path.open(encoding="utf-8", newline="") as file:
@@ -86,12 +90,12 @@ def labels(path: Path = PHRASES) -> dict[str, Label]:
     return swapped | result
 
 
-def shown(joints: NDArray[np.floating]) -> Shown:
+def detailed_facts(joints: NDArray[np.floating]) -> DetailedFacts:
     """Measure joints (F, 22, 3), 20 frames a second, the floor at 0."""
     path, angle = joints[:, 0, [0, 2]], np.unwrap(facing(joints))
     distance = float(np.linalg.norm(np.diff(path, axis=0), axis=-1).sum())
     heights = joints[:, 0, 1] / _STANDING_PELVIS
-    return Shown(
+    return DetailedFacts(
         distance,
         float(angle[-1] - angle[0]),
         distance * FPS / max(len(joints) - 1, 1),
@@ -113,16 +117,16 @@ def count_steps(joints: NDArray[np.floating]) -> int:
     return steps
 
 
-def sentences(label: str, joints: NDArray[np.floating], *, times: int = 0, seed: str = "") -> list[str]:
+def label_captions(label: str, joints: NDArray[np.floating], *, times: int = 0, seed: str = "") -> list[str]:
     """Two to `SENTENCES` different sentences about joints (F, 22, 3). times: how often it is done, if that is known.
 
     The same for the same seed. Raises InputError for a label that the table does not have.
     """
-    known = labels()
+    known = label_table()
     if label not in known:
         raise InputError(f"no phrases for the label {label!r}; write some into {PHRASES.name}")
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed} {label}".encode()).digest()[:8], "big"))
-    phrases, facts = known[label].phrases, told(known[label].action, shown(joints))
+    phrases, facts = known[label].phrases, fact_phrases(known[label].action, detailed_facts(joints))
     often = f" {_NUMBERS[times]} times" if 1 < times < len(_NUMBERS) else ""
     result = [f"a person {phrases[0]}{often}"]
     for phrase in rng.permutation(phrases[1:])[: SENTENCES - 2]:
@@ -135,7 +139,7 @@ def sentences(label: str, joints: NDArray[np.floating], *, times: int = 0, seed:
 def label_of_part(label: str, joints: NDArray[np.floating]) -> str:
     """A label of the table for joints (F, 22, 3) that may be a part of what has that label: who sits down and stands up
     may only sit down in it, and who climbs may stand before the ladder."""
-    action, heights = labels()[label].action, joints[:, 0, 1] / _STANDING_PELVIS
+    action, heights = label_table()[label].action, joints[:, 0, 1] / _STANDING_PELVIS
     if action in _DOWN_AND_UP:
         down, up, low = _DOWN_AND_UP[action]
         if heights.min() > _LOW:
@@ -144,21 +148,21 @@ def label_of_part(label: str, joints: NDArray[np.floating]) -> str:
             return low
         return label if heights[0] > _HIGH and heights[-1] > _HIGH else down if heights[0] > heights[-1] else up
     if action.startswith("climb") and np.ptp(joints[:, 0, 1]) < _CLIMB:
-        return "walk" if shown(joints).distance > 1 else "stand simple"
+        return "walk" if detailed_facts(joints).distance > 1 else "stand simple"
     return label
 
 
-def written_out(clip: Clip) -> Clip:
+def expand_labels(clip: Clip) -> Clip:
     """A clip whose captions are labels of the table with sentences in their place, and the action of its label.
 
     Events that follow a label after a colon are told one after the other: "play basketball: dribble, shoot". Captions
     that are sentences already stay, and so does an action that comes with a style.
     """
     captions: list[Caption] = []
-    named = {clip.action.lower()} & labels().keys()
+    named = {clip.action.lower()} & label_table().keys()
     for number, caption in enumerate(clip.captions):
         label, _, events = caption.text.lower().partition(": ")
-        if label not in labels():
+        if label not in label_table():
             captions.append(caption)
             continue
         end = round(caption.end * FPS) if caption.end else len(clip.joints)
@@ -167,12 +171,12 @@ def written_out(clip: Clip) -> Clip:
         named.discard(label)
         label = label_of_part(label, part)
         named.add(label)
-        some = sentences(label, part, seed=f"{clip.name} {number}")
+        some = label_captions(label, part, seed=f"{clip.name} {number}")
         if events:
             verbs = [third_person(event) for event in events.split(", ")]
             some.insert(0, f"a person {_listed(list(dict.fromkeys(verbs)))}, playing {label.removeprefix('play ')}")
         captions += [replace(caption, text=text) for text in some]
-    actions = {labels()[name].action for name in named}
+    actions = {label_table()[name].action for name in named}
     action = actions.pop() if len(actions) == 1 and not clip.style else clip.action
     return replace(clip, captions=tuple(dict.fromkeys(captions)), action=action)
 
@@ -191,7 +195,7 @@ def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def told(action: str, seen: Shown) -> list[str]:
+def fact_phrases(action: str, seen: DetailedFacts) -> list[str]:
     """Words for what the clip shows beside its action, each true of it."""
     words = []
     degrees, goes = float(np.degrees(seen.turn)), action.split("-")[0] in ("walk", "run", "sneak", "march", "low")
