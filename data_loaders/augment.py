@@ -11,12 +11,18 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from motion_diffusion.body.skeleton import BONE_LENGTHS, MIRRORED, PARENTS
+from motion_diffusion.body.skeleton import BONE_LENGTHS, FEET, MIRRORED, PARENTS
 
 Array = NDArray[np.float64]
 
-_TOES = (10, 11)
+TOES = FEET[1::2]
 _LENGTHS = BONE_LENGTHS.numpy()
+
+
+def smoothstep(x: Array) -> Array:
+    """Cubic ease 3x² − 2x³ of x clipped to [0, 1]."""
+    x = np.clip(x, 0.0, 1.0)
+    return x * x * (3 - 2 * x)
 
 
 def facing(joints: NDArray[np.floating]) -> Array:
@@ -47,7 +53,7 @@ def random_crop(joints: NDArray[np.floating], frames: int, rng: Generator) -> Ar
 
 def support_point(joints: Array) -> Array:
     """(F - 1, 3) the point that rests on the floor from each frame to the next: the toes, the stiller one first."""
-    toes = joints[:, _TOES]
+    toes = joints[:, TOES]
     step = np.linalg.norm(np.diff(toes, axis=0), axis=-1)
     height = (toes[:-1, :, 1] + toes[1:, :, 1]) / 2
     stillness = np.exp(-(step / 0.012 + (height - height.min(axis=0)) / 0.01))
@@ -144,11 +150,11 @@ def stitch(a: Array, b: Array, *, overlap: int = OVERLAP) -> Array:
     turn = facing(a[end + middle : end + middle + 1]) - facing(b[start + middle : start + middle + 1])
     b = b[start:].copy()
     b[..., [0, 2]] = _rotate(b[..., [0, 2]], turn[:, None])
-    foot = int(np.linalg.norm(np.diff(a[end + middle : end + middle + 2, _TOES], axis=0), axis=-1)[0].argmin())
-    anchor = _TOES[foot]
+    foot = int(np.linalg.norm(np.diff(a[end + middle : end + middle + 2, TOES], axis=0), axis=-1)[0].argmin())
+    anchor = TOES[foot]
     b[..., [0, 2]] += a[end + middle, anchor, [0, 2]] - b[middle, anchor, [0, 2]]
     share = (np.arange(1, overlap + 1) / (overlap + 1))[:, None, None]
-    share = share**2 * (3 - 2 * share)
+    share = smoothstep(share)
     between = with_bone_lengths((1 - share) * a[end : end + overlap] + share * b[:overlap])
     return np.concatenate([a[:end], between, b[overlap:]])
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_loaders.captions.tables import Annotation
-from data_loaders.skeleton_files import DEFAULT_FPS
+from data_loaders.skeleton_files import DEFAULT_AMC_FPS
 from data_loaders.skeleton_folders import amc_source
 from data_loaders.skeleton_mapping import Floor
 from data_loaders.types import Caption, Source, files_by_name, split_of
@@ -49,7 +49,7 @@ class Cmu:
     captions: Path | None = None
     """CSV file with the columns file,text and, as wanted, start,end (seconds),split,action,style; several lines a file
     are several captions, in place of the index's; a split in it is in place of that of the subject."""
-    fps: float = DEFAULT_FPS
+    fps: float = DEFAULT_AMC_FPS
     """Frames per second of the files, which these do not say."""
     floor: Floor | None = None
     """Where the floor is: under the feet that stand lowest, clip by clip, or at height 0 of the file; feet if not

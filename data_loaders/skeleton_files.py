@@ -1,4 +1,9 @@
-"""A BVH file of any skeleton on this project's body. One that has this very body is taken as it stands."""
+"""Motions of BVH and ASF/AMC files on this project's body.
+
+`read_bvh_joints` and `read_amc_joints` return joints, `read_bvh_motion` and `read_amc_motion` a `Motion`. Positions of
+the file's joints are resampled, turned so that y is up, checked for wrong units, axes and mappings, retargeted
+(`retarget.retarget`) and aligned to the floor. A skeleton with this body's bone lengths is not retargeted, only scaled.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +28,39 @@ from motion_diffusion.errors import InputError
 
 Array = NDArray[np.float64]
 
+DEFAULT_AMC_FPS = 120.0
+"""Frames per second of the CMU and HDM05 recordings. AMC files do not specify their frame rate."""
+
+LEG_LENGTHS = (0.4, 1.4)
+"""Range of plausible leg lengths, hip to ankle, in metres."""
+
+BONE_TOLERANCE = 2e-3
+"""Maximum difference in metres between bones that count as equally long."""
+
+_UNITS = (1.0, 0.1, 0.01, 0.001, 0.0254, 0.3048, 0.056444)
+"""Common units of length in metres: metric ones, inch, foot, and the unit of the CMU database."""
+_OWN_LEG_LENGTH = 0.82
+"""Leg length of this body in metres."""
+_HDM05 = re.compile(r"HDM_.*_([0-9]{2,3})", re.IGNORECASE)
+
+
+class SkeletonMotion(Protocol):
+    """Motion of any skeleton as stored in a file; implemented by `Bvh` and `Amc`."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the joints."""
+        ...
+
+    @property
+    def frame_time(self) -> float:
+        """Seconds per frame."""
+        ...
+
+    def world(self, joints: Sequence[int] | None = None) -> Array:
+        """Global positions (F, J, 3) of all joints, or of those with the given indices."""
+        ...
+
 
 def read_bvh_joints(
     path: Path,
@@ -33,12 +71,22 @@ def read_bvh_joints(
     floor: Floor | None = None,
     max_seconds: float | None = None,
 ) -> Array:
-    """A BVH file as joints (F, 22, 3) of this body at 20 frames a second, y up, where the file has them.
+    """Read a BVH file as joints (F, 22, 3) of this body in metres, at 20 frames per second, y up, in the file's
+    position.
 
-    mapping: by default the shipped one that fits. scale: metres in one unit, if the legs shall be refused that are no
-    person's by it; joints come out the same in any unit, as large as this body. up, floor: by default what the mapping
-    says, else y, and under the feet (of this very body at height 0). Raises FileNotFoundError, or InputError that names
-    the file. longest: seconds that it may last.
+    Args:
+        path: The file.
+        mapping: Correspondence of joints; by default the shipped mapping that fits.
+        scale: Metres per unit of the file, used only to refuse implausible leg lengths. The result does not depend on
+            it.
+        up: Vertical axis of the file; by default that of the mapping, else y.
+        floor: Position of the floor; by default that of the mapping, else under the feet (at height 0 for a skeleton
+            with this body's bone lengths).
+        max_seconds: Maximum duration.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: With the file's name, if it is damaged or cannot be mapped.
     """
     bvh = read_bvh(path, scale=scale or 1.0, max_seconds=max_seconds)
     return to_body(path, bvh, mapping, scale=scale, up=up, floor=floor)[0]
@@ -47,43 +95,16 @@ def read_bvh_joints(
 def read_bvh_motion(
     path: Path, mapping: SkeletonMapping | None = None, *, up: Axis | None = None, max_seconds: float | None = None
 ) -> Motion:
-    """The same as a motion, in which files of this very skeleton keep their rotations, to the last digits.
+    """Read a BVH file as a motion at 20 frames per second.
 
-    Of another body, whose motion is put on this one, its provenance says {"retargeted": true}.
+    Files of this project's own skeleton keep their rotations exactly. For other skeletons the provenance contains
+    `{"retargeted": true}`. Arguments and errors are those of `read_bvh_joints`.
     """
     bvh = read_bvh(path, scale=1.0, max_seconds=max_seconds)
     if mapping is None and up in (None, "y") and (rig := _own_rig(bvh)) is not None:
         return Motion.of(rig, provenance={"file": path.name})
     joints, own = to_body(path, bvh, mapping, up=up)
     return to_motion(path, joints, retargeted=not own)
-
-
-def _own_rig(bvh: Bvh) -> Rig | None:
-    """The motion in a file of this very skeleton in any unit, as this project writes them; None of any other."""
-    if any(name not in bvh.names for name in JOINTS):
-        return None
-    places = [bvh.names.index(name) for name in JOINTS]
-    above = [bvh.parents[place] for place in places[1:]]
-    bones, wanted = bvh.offsets[places[1:]], OFFSETS[1:].numpy()
-    metres = (bones * wanted).sum() / max(np.square(bones).sum(), 1e-12)
-    if above != [places[parent] for parent in PARENTS[1:]] or np.abs(metres * bones - wanted).max() > BONE_TOLERANCE:
-        return None
-    world = torch.from_numpy(bvh.orientations(places))
-    root = torch.from_numpy(metres * bvh.world(places[:1])[:, 0])
-    return Rig(relative_to_parents(world), root, 1 / bvh.frame_time).at(FPS)
-
-
-DEFAULT_FPS = 120.0
-"""Frames per second of CMU's and HDM05's recordings."""
-
-_HDM05 = re.compile(r"HDM_.*_([0-9]{2,3})", re.IGNORECASE)
-
-
-def amc_frame_rate(path: Path) -> float:
-    """Frames per second by the name of a file: HDM05's say them in the end (`HDM_bd_squat1Reps_001_120`), others have
-    `DEFAULT_FPS`."""
-    match = _HDM05.fullmatch(path.stem)
-    return float(match[1]) if match else DEFAULT_FPS
 
 
 def read_amc_joints(
@@ -96,20 +117,21 @@ def read_amc_joints(
     floor: Floor | None = None,
     max_seconds: float | None = None,
 ) -> NDArray[np.float64]:
-    """An AMC file as joints (F, 22, 3) of this body at 20 frames a second, y up, where the file has them.
+    """Read an AMC file as joints (F, 22, 3) of this body in metres, at 20 frames per second, y up, in the file's
+    position.
 
     Args:
-        path: the motion.
-        mapping: which bones' ends stand for this body's joints; by default the shipped one that fits.
-        asf: its skeleton; by default the one that `formats.amc.find_asf` finds.
-        fps: frames per second of the file; by default those of `frame_rate`.
-        up: which axis points up; by default what the mapping says, else y.
-        floor: where the floor is; by default what the mapping says, else under the feet.
-        longest: seconds that it may last.
+        path: The motion file.
+        mapping: Correspondence of bones' ends and joints; by default the shipped mapping that fits.
+        asf: The skeleton file; by default the result of `formats.amc.find_asf`.
+        fps: Frames per second of the file; by default `amc_frame_rate`.
+        up: Vertical axis of the file; by default that of the mapping, else y.
+        floor: Position of the floor; by default that of the mapping, else under the feet.
+        max_seconds: Maximum duration.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        InputError: that names the file.
+        FileNotFoundError: If there is no such file.
+        InputError: With the file's name, if it is damaged or cannot be mapped.
     """
     amc = read_amc(path, asf, fps=fps or amc_frame_rate(path), max_seconds=max_seconds)
     return to_body(path, amc, mapping, up=up, floor=floor)[0]
@@ -118,48 +140,22 @@ def read_amc_joints(
 def read_amc_motion(
     path: Path, mapping: SkeletonMapping | None = None, *, up: Axis | None = None, max_seconds: float | None = None
 ) -> Motion:
-    """The same as a motion; its provenance says {"retargeted": true}, unless the skeleton is this very body."""
+    """Read an AMC file as a motion at 20 frames per second.
+
+    The provenance contains `{"retargeted": true}` unless the skeleton has this body's bone lengths. Arguments and
+    errors are those of `read_amc_joints`.
+    """
     joints, own = to_body(path, read_amc(path, fps=amc_frame_rate(path), max_seconds=max_seconds), mapping, up=up)
     return to_motion(path, joints, retargeted=not own)
 
 
-LEG_LENGTHS = (0.4, 1.4)
-"""Lengths from hip to ankle in metres that are taken for a person's."""
+def amc_frame_rate(path: Path) -> float:
+    """Frames per second of an AMC file according to its name.
 
-BONE_TOLERANCE = 2e-3
-"""Metres by which bones of the same length may differ."""
-
-_UNITS = (1.0, 0.1, 0.01, 0.001, 0.0254, 0.3048, 0.056444)  # metric, inches, feet, and those of the CMU database
-
-_AVERAGE = 0.82  # metres, this body's legs
-
-
-class SkeletonMotion(Protocol):
-    """A motion as its file has it, such as `Bvh` and `Amc`."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Of its joints."""
-        ...
-
-    @property
-    def frame_time(self) -> float:
-        """Seconds between frames."""
-        ...
-
-    def world(self, joints: Sequence[int] | None = None) -> Array:
-        """Positions (F, J, 3) in the world of all joints or of those with these indices."""
-        ...
-
-
-def to_motion(path: Path, joints: Array, **provenance: bool) -> Motion:
-    """Joints (F, 22, 3) that a file has, as a motion. InputError, with its name, if they are in other units."""
-    placed = torch.from_numpy(joints).float()
-    try:
-        check_metres(placed)
-        return Motion(placed, provenance={"file": path.name, **provenance})
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    Names of HDM05 end with the frame rate, such as `HDM_bd_squat1Reps_001_120`; other files have `DEFAULT_AMC_FPS`.
+    """
+    match = _HDM05.fullmatch(path.stem)
+    return float(match[1]) if match else DEFAULT_AMC_FPS
 
 
 def to_body(
@@ -171,20 +167,24 @@ def to_body(
     up: Axis | None = None,
     floor: Floor | None = None,
 ) -> tuple[Array, bool]:
-    """Joints (F, 22, 3) of this body at 20 frames a second, y up, where the file has them, and whether the skeleton is
-    this very body.
+    """Convert the motion of any skeleton to this body.
 
     Args:
-        path: the file of the motion, for errors.
-        motion: what the file has.
-        mapping: which of its joints stand for this body's; by default the shipped one that fits.
-        scale: metres in one unit of the file, if legs shall be refused that are no person's by it; joints come out the
-            same in any unit, as large as this body.
-        up: which axis points up; by default what the mapping says, else y.
-        floor: where the floor is; by default what the mapping says, else under the feet (of this very body at 0).
+        path: File of the motion, for error messages.
+        motion: The motion as stored in the file.
+        mapping: Correspondence of joints; by default the shipped mapping that fits.
+        scale: Metres per unit of the file, used only to refuse implausible leg lengths. The result does not depend on
+            it.
+        up: Vertical axis of the file; by default that of the mapping, else y.
+        floor: Position of the floor; by default that of the mapping, else under the feet (at height 0 for a skeleton
+            with this body's bone lengths).
+
+    Returns:
+        Joints (F, 22, 3) in metres at 20 frames per second, y up, in the file's position; and whether the skeleton has
+        this body's bone lengths, so that it was not retargeted.
 
     Raises:
-        InputError: that names the file.
+        InputError: With the file's name, if the mapping does not fit or unit, axis or sides are implausible.
     """
     try:
         mapping = mapping or shipped()[best_mapping(motion.names)]
@@ -203,8 +203,37 @@ def to_body(
     return (align_to_floor(joints) if floor == "feet" else joints), ours is not None
 
 
+def to_motion(path: Path, joints: Array, **provenance: bool) -> Motion:
+    """Convert joints (F, 22, 3) read from a file to a `Motion`.
+
+    Raises:
+        InputError: With the file's name, if the joints are not in metres.
+    """
+    placed = torch.from_numpy(joints).float()
+    try:
+        check_metres(placed)
+        return Motion(placed, provenance={"file": path.name, **provenance})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _own_rig(bvh: Bvh) -> Rig | None:
+    """Rotations and root of a BVH file with this project's skeleton in any unit of length; None for other skeletons."""
+    if any(name not in bvh.names for name in JOINTS):
+        return None
+    places = [bvh.names.index(name) for name in JOINTS]
+    above = [bvh.parents[place] for place in places[1:]]
+    bones, wanted = bvh.offsets[places[1:]], OFFSETS[1:].numpy()
+    metres = (bones * wanted).sum() / max(np.square(bones).sum(), 1e-12)
+    if above != [places[parent] for parent in PARENTS[1:]] or np.abs(metres * bones - wanted).max() > BONE_TOLERANCE:
+        return None
+    world = torch.from_numpy(bvh.orientations(places))
+    root = torch.from_numpy(metres * bvh.world(places[:1])[:, 0])
+    return Rig(relative_to_parents(world), root, 1 / bvh.frame_time).at(FPS)
+
+
 def _own_body(source: Mapping[str, Array]) -> Array | None:
-    """Joints (F, 22, 3) in metres of a skeleton whose bones are all as long as this body's, times some unit."""
+    """Joints (F, 22, 3) in metres of a skeleton with this body's bone lengths in any unit; None for other skeletons."""
     if any(name not in source for name in JOINTS):
         return None
     joints = np.stack([source[name] for name in JOINTS], axis=1)
@@ -215,7 +244,7 @@ def _own_body(source: Mapping[str, Array]) -> Array | None:
 
 
 def _check_legs(source: Mapping[str, Array], scale: float | None) -> None:
-    """Refuse legs that have no length, and a unit that cannot be right; say which could."""
+    """Refuse legs without length, and a unit of length that makes them implausible; suggest the unit."""
     bones = [
         np.linalg.norm(source[f"{side}_{a}"] - source[f"{side}_{b}"], axis=-1).mean()
         for side in ("left", "right")
@@ -225,14 +254,14 @@ def _check_legs(source: Mapping[str, Array], scale: float | None) -> None:
     if legs < 1e-9:
         raise InputError("hips, knees and ankles are in one place; give a mapping that fits")
     if scale and not LEG_LENGTHS[0] <= legs <= LEG_LENGTHS[1]:
-        wanted = _AVERAGE / legs * scale
+        wanted = _OWN_LEG_LENGTH / legs * scale
         unit = min(_UNITS, key=lambda unit: abs(np.log(unit / wanted)))
         fit = unit if abs(np.log(unit / wanted)) < 0.25 else float(f"{wanted:.2g}")
         raise InputError(f"its legs are {legs:.3g} m long; give --scale {fit:g}")
 
 
 def _upright(source: Mapping[str, Array], up: Axis, *, check: bool) -> dict[str, Array]:
-    """Axes turned so that y is up. check: refuse a body that stands along another axis of the file."""
+    """Permute the axes so that y is up. With `check`, refuse a body that stands along another axis."""
     if check:
         body = source["head"] - (source["left_ankle"] + source["right_ankle"]) / 2
         along = (body / np.maximum(np.linalg.norm(body, axis=-1, keepdims=True), 1e-12)).mean(axis=0)

@@ -1,4 +1,8 @@
-"""A folder of BVH files of any skeleton, with captions, on this project's body."""
+"""Folders of BVH or AMC files as data sets.
+
+`BvhFolder` is the data set of BVH files of any skeleton; `amc_source` is shared by the AMC data sets CMU and HDM05.
+Files are converted to this body by `skeleton_files`.
+"""
 
 from __future__ import annotations
 
@@ -25,33 +29,40 @@ class BvhFolder:
     """BVH files of any skeleton, with captions."""
 
     data_root: Path
-    """Folder with the .bvh files; those in its subfolders count too."""
+    """Folder with the .bvh files, which may be in subfolders."""
     captions: Path | None = None
-    """CSV file with the columns file,text and, as wanted, start,end (seconds),split,action,style; several lines a file
-    are several captions. Without it, NAME.txt beside NAME.bvh has its captions, one a line."""
+    """CSV file with the columns file,text and optionally start,end (seconds),split,action,style; a file with several
+    captions has several lines. Without a table, captions are read from NAME.txt beside NAME.bvh, one per line.
+    """
     mapping: Path | None = None
-    """JSON file that says which joints stand for this body's; by default that of assets/mappings which fits."""
+    """JSON file that maps the joints of the files to those of this body; by default the one of assets/mappings that
+    fits.
+    """
     scale: float = 0.01
-    """Metres in one unit of the files."""
+    """Metres per unit of the files."""
     up: Axis | None = None
-    """Which axis of the files points up; by default what the mapping says, or y."""
+    """Vertical axis of the files; by default that of the mapping, or y."""
     floor: Floor | None = None
-    """Where the floor is: under the feet that stand lowest, clip by clip, or at height 0 of the file; by default what
-    the mapping says, or feet."""
+    """Position of the floor: below the lowest standing feet of each clip, or at height 0 of the file; by default that
+    of the mapping, or feet.
+    """
     licence: str = "BVH files, licence not stated"
-    """Whose data it is and its licence, in one line; stands in the models that are trained on it."""
+    """Origin and licence of the data in one line; recorded in models trained on it."""
 
     def source(self) -> Source:
-        """All clips under the folder; says which mapping is used. A clip is called by its path without the ending.
+        """List all clips of the folder and print the mapping that is used. A clip's name is its path without suffix.
 
-        Without captions, motions can be looked at, but no model can be trained on them. Raises FileNotFoundError or
-        InputError if there is no folder, no BVH file in it, or something wrong with the options' files.
+        Clips without captions can be displayed, but not used for training.
+
+        Raises:
+            FileNotFoundError: If there is no such folder, captions file or mapping file.
+            InputError: If there is no BVH file, or an option's value or file is invalid.
         """
         named = files_by_name(self.data_root, "bvh", "the BVH files")
         if not 0 < self.scale < np.inf:
             raise InputError(f"--scale {self.scale:g}: give the metres in one unit of the files, 0.01 for centimetres")
         mapping, paths = load_mapping(self.mapping) if self.mapping else None, list(named.values())
-        annotations, files, problems = self._captions(named)
+        annotations, files, problems = self._annotations(named)
         entries = [
             BvhEntry(path, name, annotations.get(name, Annotation()), mapping, self.scale, self.up, self.floor)
             for name, path in named.items()
@@ -60,12 +71,12 @@ class BvhFolder:
             where = f"in {self.captions or 'a .txt file beside it'}"
             clips = [(entry.path, entry.annotation, entry.split) for entry in entries]
             problems += missing_annotations(clips, str(self.captions or self.data_root), where)
-        self._tell(paths[0])
+        self._report_mapping(paths[0])
         given = [path for path in (self.captions, self.mapping) if path]
         return Source(entries, mirrored=False, licence=self.licence, files=[*paths, *files, *given], problems=problems)
 
-    def _captions(self, named: Mapping[str, Path]) -> tuple[dict[str, Annotation], list[Path], list[str]]:
-        """What is said about each clip, the text files that it comes from, and what is wrong with it."""
+    def _annotations(self, named: Mapping[str, Path]) -> tuple[dict[str, Annotation], list[Path], list[str]]:
+        """Annotations by clip name, the text files that they were read from, and problems, one line each."""
         if self.captions:
             annotations, problems = read_caption_table(self.captions, named.keys())
             return annotations, [], problems
@@ -79,8 +90,8 @@ class BvhFolder:
                 problems.append(str(error))
         return annotations, list(texts.values()), problems
 
-    def _tell(self, path: Path) -> None:
-        """Say which joints are taken, if none were annotations; a file that cannot be read says so itself later."""
+    def _report_mapping(self, path: Path) -> None:
+        """Print the automatically selected mapping. Unreadable files are reported when they are read."""
         if not self.mapping:
             try:
                 name = best_mapping(read_bvh(path).names)
@@ -91,7 +102,7 @@ class BvhFolder:
 
 @dataclass(frozen=True)
 class BvhEntry:
-    """A file of the folder."""
+    """File of a `BvhFolder`."""
 
     path: Path
     name: str
@@ -103,7 +114,7 @@ class BvhEntry:
 
     @property
     def split(self) -> Split:
-        """The part that it belongs to."""
+        """Part of the data set that the clip belongs to."""
         return self.annotation.split or split_of(self.name)
 
     def read(self) -> Clip:
@@ -117,15 +128,14 @@ class BvhEntry:
 
 @dataclass(frozen=True)
 class AmcEntry:
-    """A file of the folder."""
+    """File of a folder of AMC files."""
 
     path: Path
     name: str
     annotation: Annotation
     split: Split
-    """The part that it belongs to."""
     fps: float | None
-    """Frames per second; None for those that its name says, see `amc_clip.frame_rate`."""
+    """Frames per second; None for the rate given by the file's name, see `skeleton_files.amc_frame_rate`."""
     floor: Floor | None
 
     def read(self) -> Clip:
@@ -149,22 +159,22 @@ def amc_source(
     licence: str,
     files: list[Path],
 ) -> Source:
-    """A data set of AMC files, each one clip.
+    """Describe a data set of AMC files, one clip per file.
 
     Args:
-        root: its folder.
-        named: its files, see `source.files_by_name`.
-        annotations: captions and labels by the name of the clip.
-        splits: the part that each clip belongs to, by its name.
-        captions: CSV file whose rows take the place of `annotations`, for the clips and columns that it has.
-        fps: frames per second of all files; None for those that their names say.
-        floor: where the floor is; by default under the feet.
-        licence: in one line.
-        files: what else the clips come from.
+        root: Folder of the data set.
+        named: Its files by clip name, see `types.files_by_name`.
+        annotations: Captions and labels by clip name.
+        splits: Part of the data set by clip name.
+        captions: CSV file that overrides `annotations` for the clips and columns that it contains.
+        fps: Frames per second of all files; None for the rates given by their names.
+        floor: Position of the floor; by default under the feet.
+        licence: Name and licence of the data set in one line.
+        files: Further files that the clips depend on.
 
     Raises:
-        FileNotFoundError: if there is no captions file.
-        InputError: for a captions file that is no table, and for frames per second that cannot be.
+        FileNotFoundError: If there is no captions file.
+        InputError: If the captions file is no table, or the frame rate is out of range.
     """
     if fps is not None and not MIN_FPS <= fps <= MAX_FPS:
         raise InputError(f"--fps {fps:g}: give the frames per second of the files, {MIN_FPS:g} to {MAX_FPS:g}")
@@ -173,7 +183,7 @@ def amc_source(
     for name, path in named.items():
         clip = annotations.get(name, Annotation()).updated(table.get(name, Annotation()))
         entries.append(AmcEntry(path, name, clip, clip.split or splits[name], fps, floor))
-        with suppress(InputError):  # which reading the clip says
+        with suppress(InputError):  # reported when the clip is read
             skeletons.add(find_asf(path))
     if annotations or captions:
         clips = [(entry.path, entry.annotation, entry.split) for entry in entries]

@@ -1,10 +1,10 @@
-"""Which joints of another skeleton stand for this body's: a small JSON file.
+"""Mappings from the joints of another skeleton to those of this body, stored as small JSON files.
 
     {"version": 1, "up": "z", "joints": {"pelvis": "Hips", "left_hip": "LeftUpLeg", "left_knee": "LeftLeg", ...}}
 
-On the left are this body's joints: all of `retarget.NEEDED`, and what the skeleton has of `retarget.OPTIONAL`. On the
-right is what a file calls them; namespaces need not be given, so "Hips" is "mixamorig:Hips" too, and the end site of a
-joint is "LeftFoot_end". Skeletons that many people have are in assets/mappings.
+Keys of `joints` are joints of this body: all of `retarget.NEEDED`, and those of `retarget.OPTIONAL` that the skeleton
+has. Values are names in the file. Namespaces may be omitted, so "Hips" matches "mixamorig:Hips", and the end site of a
+joint is "LeftFoot_end". Mappings of common skeletons are in assets/mappings.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ MAPPINGS = ASSETS / "mappings"
 
 Axis = Literal["x", "y", "z"]
 Floor = Literal["feet", "file"]
-"""Where the floor is: under the feet that stand lowest, clip by clip, or at height 0 of the file."""
+"""Position of the floor: below the lowest standing feet of each clip, or at height 0 of the file."""
 
-_LISTED = 100
-"""Joints that are listed of a file, at most."""
+_MAX_LISTED = 100
+"""Maximum number of joints listed in an error message."""
 
 
 class SkeletonMapping(BaseModel):
-    """A mapping file."""
+    """Contents of a mapping file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     version: Literal[1] = 1
-    """Of the format."""
+    """Version of the file format."""
     about: str = ""
-    """Whose skeleton it is, for people."""
+    """Description of the skeleton."""
     up: Axis | None = None
-    """Which axis of the files points up; y if nothing says another."""
+    """Vertical axis of the files; y by default."""
     floor: Floor | None = None
-    """Where the floor is; under the feet if nothing says otherwise."""
+    """Position of the floor; under the feet by default."""
     joints: dict[str, str]
-    """This body's joints, and what the files call those that stand for them."""
+    """Names of the file's joints by this body's joints."""
 
     @field_validator("joints")
     @classmethod
@@ -62,11 +62,15 @@ class SkeletonMapping(BaseModel):
         return joints
 
     def missing(self, names: Sequence[str]) -> list[str]:
-        """This body's joints whose counterpart is not among the names of a file."""
+        """This body's joints whose counterparts are not among the names of a file."""
         return [ours for ours, theirs in self.joints.items() if not _called(theirs, names)]
 
     def indices(self, names: Sequence[str]) -> dict[str, int]:
-        """Where this body's joints are among the names of a file. Raises InputError for any that is not there."""
+        """Indices of the mapped joints among the names of a file.
+
+        Raises:
+            InputError: If a name is missing or ambiguous.
+        """
         found = {}
         for ours, theirs in self.joints.items():
             called = _called(theirs, names)
@@ -84,7 +88,12 @@ class SkeletonMapping(BaseModel):
 
 
 def load_mapping(path: Path) -> SkeletonMapping:
-    """Read a mapping file. Raises FileNotFoundError, or InputError that names the field and what is wrong with it."""
+    """Read a mapping file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: With the field and the problem.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no mapping file {path}; write one like those in {MAPPINGS}")
     try:
@@ -97,14 +106,18 @@ def load_mapping(path: Path) -> SkeletonMapping:
 
 @cache
 def shipped() -> dict[str, SkeletonMapping]:
-    """The mappings of assets/mappings by name."""
+    """Mappings of assets/mappings by name."""
     return {path.stem: load_mapping(path) for path in sorted(MAPPINGS.glob("*.json"))}
 
 
 def best_mapping(names: Sequence[str]) -> str:
-    """Which shipped mapping fits a file with these joints: of those whose joints are all there, the one with the most.
+    """Name of the shipped mapping with the most joints among those whose joints are all in a file.
 
-    Raises InputError if none fits.
+    Args:
+        names: Names of the file's joints.
+
+    Raises:
+        InputError: If no mapping fits.
     """
     mappings = shipped()
     fit = [name for name, mapping in mappings.items() if not mapping.missing(names)]
@@ -122,22 +135,22 @@ def best_mapping(names: Sequence[str]) -> str:
 
 
 def _bare(name: str) -> str:
-    """Without its namespace."""
+    """Name without namespace."""
     return name.rpartition(":")[2]
 
 
 def _called(wanted: str, names: Sequence[str]) -> list[str]:
-    """The names of a file that a mapping's name means: that name itself, or those that differ in the namespace."""
+    """Names of a file that match a mapping's name: the same name, or else those that differ only in the namespace."""
     return [wanted] if wanted in names else [name for name in names if _bare(name) == _bare(wanted)]
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
-    """A guess at what was meant, as a remark."""
+    """Suggestion of a similar name for an error message, or an empty string."""
     close = get_close_matches(_bare(name), [_bare(other) for other in names], n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The joints of a file without its end sites, as many as a line can hold."""
+    """Names of a file's joints without end sites, shortened to `_MAX_LISTED`."""
     joints = [name for name in names if not name.endswith("_end")]
-    return ", ".join(joints[:_LISTED]) + ", ..." * (len(joints) > _LISTED)
+    return ", ".join(joints[:_MAX_LISTED]) + ", ..." * (len(joints) > _MAX_LISTED)

@@ -1,4 +1,9 @@
-"""A clip of a data set: where the joints are, what is said about it, and to which part of the data it belongs."""
+"""Data types shared by all data sets: clips, training examples, and sources of clips that have not been read yet.
+
+A data set is a dataclass with options and a method `source()`, which lists the clips of a folder without reading them
+(`DataSet`, `Source`). `store.prepare` reads a source into clips (`Clip`), and the data sets for training turn clips
+into examples of a bounded length (`Examples`).
+"""
 
 from __future__ import annotations
 
@@ -19,21 +24,28 @@ Split = Literal["train", "val", "test"]
 
 @dataclass(frozen=True)
 class Caption:
-    """A sentence about a clip, or about a part of it."""
+    """Sentence that describes a clip or a part of it."""
 
     text: str
     start: float = 0.0
     end: float = 0.0
-    """Seconds of the clip that it is about; both 0: the whole of it (as in HumanML3D's files)."""
+    """Time span in seconds that the sentence describes; both 0 for the whole clip, as in HumanML3D's files."""
     tokens: tuple[str, ...] = ()
-    """Its words with their part of speech, such as "walk/VERB", where the data set has them."""
+    """Words with part-of-speech tags, such as "walk/VERB", if the data set provides them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """One clip.
+    """Captured motion with its captions and labels.
 
-    joints: (F, 22, 3) float32 metres, y up, 20 frames a second, from the origin, facing +z; the floor is y = 0.
+    Attributes:
+        name: Unique name within the data set.
+        joints: (F, 22, 3) float32 joint positions in metres, y up, 20 frames per second. The first frame is at the
+            origin and faces +z; the floor is at y = 0.
+        split: Part of the data set that the clip belongs to.
+        captions: Descriptions of the clip.
+        action: Action label such as "walk-turn-left", empty if unknown.
+        style: Style label such as "elderly", empty if unknown.
     """
 
     name: str
@@ -42,77 +54,91 @@ class Clip:
     captions: tuple[Caption, ...] = ()
     action: str = ""
     style: str = ""
-    """Labels, where the data set has them: "walk-turn-left", "elderly"."""
 
 
 def split_of(name: str) -> Split:
-    """Which part a clip belongs to where the data set does not say, by a hash of its name: 90 %, 5 %, 5 %."""
+    """Assign a clip to train, val or test (90 %, 5 %, 5 %) by a hash of its name, for data sets without official
+    splits.
+    """
     share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
     return "train" if share < 0.9 else "val" if share < 0.95 else "test"
 
 
 @dataclass(frozen=True)
 class Example:
-    """One clip. joints: (frames, 22, 3) float32, metres, y up, 20 frames a second; text: its caption."""
+    """Training example: joints (F, 22, 3) float32 in metres, y up, 20 frames per second, and a caption."""
 
     joints: NDArray[np.float32]
     text: str
 
 
 class Examples(Protocol):
-    """A data set: any index from 0 on gives an example, always the same one."""
+    """Endless, deterministic sequence of training examples: an index of 0 or more always yields the same example."""
 
     def example(self, index: int) -> Example: ...
 
     def frames(self, index: int) -> int:
-        """The length of `example(index)`; made, if there is no cheaper way to tell."""
+        """Number of frames of `example(index)`. May generate the example if there is no cheaper way."""
         ...
 
 
 class CachedExamples:
-    """A data set whose last examples are kept, so that those asked for their length are not made twice."""
+    """Examples with an LRU cache, so that `frames` and `example` do not generate the same example twice."""
 
     def __init__(self, examples: Examples, count: int = 4096):
         self.examples, self.example = examples, lru_cache(count)(examples.example)
 
     def frames(self, index: int) -> int:
-        """The length of `example(index)`."""
+        """Number of frames of `example(index)`."""
         return len(self.example(index).joints)
 
 
 class Entry(Protocol):
-    """One clip that can be read. Goes to other processes, so it is small and can be pickled."""
+    """Clip that has not been read yet. Entries are sent to worker processes, so they are small and can be pickled."""
 
     @property
     def name(self) -> str:
-        """The clip's name; no other entry of the source has it."""
+        """Name of the clip, unique within its source."""
         ...
 
     def read(self) -> Clip:
-        """Read it. Raises InputError, in one line that names the file, what is wrong with it and what to do."""
+        """Read the clip.
+
+        Raises:
+            InputError: In one line with the file, the problem and the remedy.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Source:
-    """The clips of a folder."""
+    """Clips of a data set's folder, before they are read."""
 
     entries: Sequence[Entry]
     mirrored: bool
-    """Whether the data set has left and right swapped copies itself, so that nothing need be mirrored."""
+    """Whether the data set contains mirrored copies of its clips, so that mirroring is no augmentation."""
     licence: str
-    """In one line, with what it is called; stands in the models that are trained on it."""
+    """Name of the data set and its licence in one line; recorded in models trained on it."""
     files: Sequence[Path]
-    """What the clips come from: if one changes its size or time, they are read anew."""
+    """Files that the clips are read from. A change of their size or modification time invalidates the cache."""
     problems: Sequence[str] = field(default=())
-    """What is wrong with the folder beyond single clips, a line each: captions without a clip, missing splits."""
+    """One line per problem that concerns the whole folder, such as captions without a clip or missing splits."""
 
 
 def files_by_name(root: Path, ending: str, what: str) -> dict[str, Path]:
-    """The files under a folder with this ending, in any case, by their paths without it; hidden ones are left out.
+    """Find all files with a suffix below a folder.
 
-    what: of the data set, for errors. Raises FileNotFoundError or InputError if there is no folder, no such file in
-    it, or two that differ in the ending only.
+    Args:
+        root: The folder.
+        ending: Suffix without dot, in lower case; files match regardless of case. Hidden files are ignored.
+        what: Description of the data set for error messages.
+
+    Returns:
+        The files by their relative path without suffix, in order.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        InputError: If it has no such file, or two files that differ only in the case of their suffix.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}; give --data-root the folder of {what}")
@@ -128,17 +154,27 @@ def files_by_name(root: Path, ending: str, what: str) -> dict[str, Path]:
 
 
 def stamp(name: str, files: Iterable[Path], version: int) -> str:
-    """A digest of which files there are, their sizes and times: the name of what was read from them."""
+    """Cache key of a data set: a digest of its files' paths, sizes and modification times, and of a version."""
     listing = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in sorted(files)]
     digest = hashlib.sha256("\n".join([str(version), *listing]).encode())
     return f"{name}-{digest.hexdigest()[:16]}"
 
 
 MIN_FPS, MAX_FPS = 1.0, 1000.0
-"""Frames a second that motions from elsewhere may have; beyond, their files are damaged."""
+"""Range of frame rates in frames per second that are accepted in files; others indicate damage."""
 
 
 def check_duration(path: Path, frames: int, fps: float, max_seconds: float | None) -> None:
-    """InputError for a file that lasts longer than so many seconds, if these are given."""
+    """Refuse a motion that is longer than the limit.
+
+    Args:
+        path: File of the motion, for the error message.
+        frames: Number of frames.
+        fps: Frames per second.
+        max_seconds: Maximum duration; None for no limit.
+
+    Raises:
+        InputError: If the motion is longer.
+    """
     if max_seconds is not None and frames > max_seconds * fps * (1 + 1e-6):
         raise InputError(f"{path} lasts {frames / fps:.0f} s; give one of up to {max_seconds:g} s, or cut it")

@@ -18,7 +18,7 @@ from data_loaders.augment import facing
 from data_loaders.captions.templates import mirror_words
 from data_loaders.types import Caption, Clip
 from motion_diffusion.assets import ASSETS
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.skeleton import FEET, FPS
 from motion_diffusion.errors import InputError
 
 PHRASES = ASSETS / "captions" / "phrases.csv"
@@ -27,7 +27,7 @@ PHRASES = ASSETS / "captions" / "phrases.csv"
 SENTENCES = 4
 """About each clip, at most."""
 
-_TOES, _ANKLES = ([JOINTS.index(f"{side}_{name}") for side in ("left", "right")] for name in ("foot", "ankle"))
+_ANKLES = FEET[::2]
 
 _SUBJECTS = ("a person", "a person", "someone", "the person", "a human", "somebody")
 

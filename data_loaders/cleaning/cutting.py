@@ -16,6 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from data_loaders.augment import TOES
 from data_loaders.cleaning.defects import runs
 from motion_diffusion.body.skeleton import FPS, JOINTS
 
@@ -50,7 +51,6 @@ STEPPING_COST, LEANING_COST = 1.0, 1.0
 OFF_EVENT_COST = 100.0
 """Of a cut that is at no event, where there are events."""
 
-_TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
 _STANDS = 0.25  # m/s, a toe that stands
 _NAMES = {name: index for index, name in enumerate(JOINTS)}
 
@@ -105,8 +105,8 @@ def split_take(joints: NDArray[np.floating], events: Collection[int] = ()) -> li
 def cut_cost(joints: NDArray[np.floating]) -> Array:
     """(F,) cost of a cut before each frame of a take (F, 22, 3): the lower, the quieter."""
     body: Array = joints.astype(np.float64)
-    toes = np.linalg.norm(np.diff(body[:, _TOES], axis=0), axis=-1).max(axis=1) * FPS
-    low = np.ptp(body[:, _TOES, 1], axis=1) < 0.1
+    toes = np.linalg.norm(np.diff(body[:, TOES], axis=0), axis=-1).max(axis=1) * FPS
+    low = np.ptp(body[:, TOES, 1], axis=1) < 0.1
     back = body[:, _NAMES["neck"]] - body[:, 0]
     upright = back[:, 1] > np.sqrt(0.5) * np.linalg.norm(back, axis=-1)
     stands = (np.concatenate([toes[:1], toes]) < _STANDS) & low

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from data_loaders.augment import TOES
 from motion_diffusion.body.skeleton import BONE_LENGTHS, FEET, FPS, JOINTS, PARENTS
 
 Array = NDArray[np.float64]
@@ -61,7 +62,6 @@ MIN_FRAMES = 20
 MAX_GAP = 10
 """Frames between two findings of the same kind, at most, that are told as one."""
 
-_TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
 _LEGS = [JOINTS.index(f"{side}_{name}") for side in ("left", "right") for name in ("knee", "ankle")]
 _LEG = float(BONE_LENGTHS[_LEGS].sum()) / 2
 _LOW = 0.06  # metres above the lowest, of feet that are down
@@ -149,7 +149,7 @@ def slide(joints: Array) -> Array:
     A foot is on the floor while its toe is within 6 cm of the lowest that toes are in these 2 s, and the pelvis half a
     metre above it: who lies may slide. Toes rest for a quarter of the time that they are so low, even in a sprint.
     """
-    toes = joints[:, _TOES]
+    toes = joints[:, TOES]
     floor = _windowed(toes[..., 1].min(axis=1), 40, _least)[:, None]
     low = (toes[..., 1] - floor < _LOW) & (joints[:, :1, 1] - floor > _UPRIGHT)
     speed = np.linalg.norm(np.diff(toes[..., [0, 2]], axis=0), axis=-1) * FPS

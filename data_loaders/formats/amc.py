@@ -1,15 +1,16 @@
-"""ASF and AMC files (Acclaim): a skeleton, and its motion in a file of its own.
+"""Reader for AMC motion files (Acclaim), whose skeletons are in separate ASF files.
 
-A bone begins at the end of its parent. With C the rotation of its `axis`, M that of its channels in a frame, W the
-rotation of the bone in the world and d = length · direction its vector at rest,
+A bone begins at the end of its parent. Let C be the rotation of its `axis`, M that of its channels in a frame, W its
+global orientation and d = length · direction its vector at rest. Then
 
     L = C · M · C⁻¹,   W = W_parent · L,   end = end_parent + W · d.
 
 The root has no length: its end is `position` plus its translation channels, and its C is that of `orientation`. Euler
-angles, of axes as of channels, are about fixed axes, the first one first: for XYZ, M = R_z · R_y · R_x. A bone that a
-frame does not name has M = 1. The `length` unit u of the skeleton means that 1 in the files is 0.0254 / u metres.
+angles of channels are about fixed axes, the first one applied first: for XYZ, M = R_z · R_y · R_x. M = 1 for bones
+that a frame does not list.
 
-Schafer 1994, "Acclaim Skeleton File Definition V1.10".
+References:
+    Schafer 1994, "Acclaim Skeleton File Definition V1.10".
 """
 
 from __future__ import annotations
@@ -40,35 +41,38 @@ from motion_diffusion.errors import InputError
 Array = NDArray[np.float64]
 
 _BLOCK = 2**16
-"""Bones times frames whose positions are computed at once, since the rotations take more memory than the result."""
+"""Bones times frames evaluated at once, which bounds the memory for intermediate rotations."""
 
 _CHUNK = 2**20
-"""Bytes of a motion that are read at once; a line is shorter."""
+"""Bytes of a motion file read at once; lines are shorter."""
 
 
 @dataclass(frozen=True, eq=False)
 class Amc:
-    """A motion and its skeleton, in metres and radians."""
+    """Motion and skeleton in metres and radians."""
 
     skeleton: Asf
     frame_time: float
     values: Array
-    """(F, C) one column a channel, bones in the order of the skeleton; 0 where a frame does not name the bone."""
+    """(F, C) values, one column per channel, bones in the order of the skeleton; 0 for bones that a frame does not
+    list.
+    """
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The root and the bones, parents first."""
+        """Names of the root and the bones, parents first."""
         return self.skeleton.names
 
     @property
     def parents(self) -> tuple[int, ...]:
-        """-1 for the root."""
+        """Parent of each bone, -1 for the root."""
         return self.skeleton.parents
 
     def world(self, joints: Sequence[int] | None = None) -> Array:
-        """Positions (F, J, 3) in metres in the world of the ends of all bones or of those with these indices.
+        """Forward kinematics: global positions (F, J, 3) in metres of bones' ends. The root's end is the root itself.
 
-        The root's end is the root itself.
+        Args:
+            joints: Indices of bones; None for all.
         """
         wanted = range(len(self.names)) if joints is None else joints
         chain = with_ancestors(self.parents, wanted)
@@ -77,7 +81,7 @@ class Amc:
         return np.concatenate(blocks)
 
     def _ends(self, values: Array, bones: list[int]) -> Array:
-        """Ends (f, j, 3) of bones that come with all their ancestors, in some frames, values (f, C)."""
+        """Ends (f, j, 3) for channel values (f, C) of bones listed with all their ancestors."""
         first = np.cumsum([0, *map(len, self.skeleton.channels)])
         ends: dict[int, Array] = {}
         rotations: dict[int, Array] = {}
@@ -98,11 +102,14 @@ class Amc:
 
 
 def find_asf(path: Path) -> Path:
-    """The skeleton of a motion: what its name begins with, `02.asf` for `02_01.amc` and `HDM_bd.asf` for
-    `HDM_bd_squat1Reps_001_120.amc`, in its folder or one or two above, or in a folder `asf` there; else the only .asf
-    beside it.
+    """Find the skeleton file of a motion file.
 
-    Raises InputError, naming the motion, if there is none.
+    The skeleton's name is a prefix of the motion's: `02.asf` for `02_01.amc`, `HDM_bd.asf` for
+    `HDM_bd_squat1Reps_001_120.amc`. It is searched for in the folder of the motion, in the two folders above, and in
+    subfolders `asf` of these. Otherwise, the only .asf file beside the motion is used.
+
+    Raises:
+        InputError: With the motion's name, if there is none.
     """
     parts = path.stem.split("_")
     names = ["_".join(parts[:count]) for count in range(len(parts), 0, -1)]
@@ -126,14 +133,14 @@ def read_amc(
     """Read an AMC file and its skeleton.
 
     Args:
-        path: the motion.
-        asf: its skeleton; by default the one that `find_asf` finds.
-        fps: frames per second of the motion, which the file does not say.
-        longest: seconds that it may last; a longer one is refused before the rest is read.
+        path: The motion file.
+        asf: The skeleton file; by default the result of `find_asf`.
+        fps: Frames per second of the motion, which the file does not specify.
+        max_seconds: Maximum duration; longer files are refused before the rest is read.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        InputError: with file and line, for a skeleton or a motion that is cut, damaged, or does not fit the other.
+        FileNotFoundError: If there is no such file.
+        InputError: With file and line, if a file is truncated or malformed, or the skeleton does not fit the motion.
     """
     path = Path(path)
     if not path.is_file():
@@ -151,10 +158,11 @@ def read_amc(
 
 
 class _MotionReader(LineReader):
-    """Reads a motion once, in chunks.
+    """Parser of a motion file, in chunks.
 
-    Frames are read line by line; as long as frames name the same bones in the same order as the one before, which they
-    mostly do, as many as a chunk has are converted at once. That path accepts nothing that the other would refuse.
+    Frames are parsed line by line. As long as frames list the same bones in the same order as the previous one, which
+    is the usual case, all frames of a chunk are converted at once. This fast path accepts nothing that the other one
+    refuses.
     """
 
     def __init__(self, path: Path, skeleton: Asf, fps: float, max_seconds: float | None):
@@ -167,19 +175,19 @@ class _MotionReader(LineReader):
         self.blocks: list[Array] = []
         self.frames = 0
         self.bytes, self.size = 0, path.stat().st_size
-        """Read so far, and of all."""
+        """Bytes read so far; size of the file."""
         self.row: list[float] = []
-        """Values of the frame that is being read; empty before the first one."""
+        """Values of the current frame; empty before the first one."""
         self.named: list[str] = []
-        """The bones that it has named so far."""
+        """Bones listed so far in the current frame."""
         self.frame_line = 0
         self.cut = False
-        """Whether the line that is being read is the last one and has no end."""
+        """Whether the current line is the last one and is not terminated."""
         self.layout: list[str] = []
-        """The bones of the frame before, in order."""
+        """Bones of the previous frame in order."""
 
     def read(self, file: BinaryIO) -> None:
-        """Read all frames into `blocks`."""
+        """Parse all frames into `blocks`."""
         for lines in self.chunks(file):
             place, bulk = 0, True
             while place < len(lines):
@@ -198,7 +206,7 @@ class _MotionReader(LineReader):
         self.close()
 
     def chunks(self, file: BinaryIO) -> Iterator[list[bytes]]:
-        """The lines of the file, many at a time, the last one perhaps without its end."""
+        """Lines of the file, many at a time; the last one may be unterminated."""
         rest = b""
         while block := file.read(_CHUNK):
             self.bytes += len(block)
@@ -212,7 +220,7 @@ class _MotionReader(LineReader):
             yield [rest]
 
     def line(self, line: bytes) -> None:
-        """Read one line: a comment, a keyword, the number of a frame, or a bone and its values."""
+        """Parse a line: a comment, a keyword, the number of a frame, or a bone and its values."""
         tokens = line.split()
         if not tokens or tokens[0].startswith(b"#"):
             return
@@ -246,14 +254,14 @@ class _MotionReader(LineReader):
         self.named.append(name)
 
     def keyword(self, word: bytes) -> None:
-        """A keyword before the first frame; others than the unit of angles are ignored."""
+        """Parse a keyword before the first frame; all but the unit of angles are ignored."""
         if word.upper() == b":DEGREES":
             self.radians = math.radians(1)
         elif word.upper() == b":RADIANS":
             self.radians = 1.0
 
     def close(self) -> None:
-        """Take the frame that has been read, if there is one."""
+        """Store the current frame, if any."""
         if not self.row:
             return
         if "root" not in self.named:
@@ -262,7 +270,7 @@ class _MotionReader(LineReader):
         self.row, self.layout = [], self.named
 
     def take(self, values: Array) -> None:
-        """Take values (f, C) of frames. InputError if there are more than may be."""
+        """Store values (f, C) of frames. Raises InputError if the motion becomes too long."""
         self.blocks.append(values)
         self.frames += len(values)
         if self.longest is not None and self.frames > self.longest * self.fps * (1 + 1e-6):
@@ -270,9 +278,11 @@ class _MotionReader(LineReader):
             check_duration(self.path, all_of_it, self.fps, self.longest)
 
     def frames_at_once(self, lines: list[bytes], place: int) -> int:
-        """Read all whole frames in lines[place:] but the last, if they are like the frame before.
+        """Convert all complete frames in lines[place:] except the last one, if they are laid out like the previous
+        frame.
 
-        Returns how many lines were read, of all of these frames or none.
+        Returns:
+            Number of lines converted: those of all these frames, or 0.
         """
         count = (len(lines) - place - 1) // (len(self.layout) + 1)
         taken = count * (len(self.layout) + 1)

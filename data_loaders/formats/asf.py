@@ -1,15 +1,10 @@
-"""ASF and AMC files (Acclaim): a skeleton, and its motion in a file of its own.
+"""Reader for ASF skeleton files (Acclaim) and line parsing shared with AMC motion files.
 
-A bone begins at the end of its parent. With C the rotation of its `axis`, M that of its channels in a frame, W the
-rotation of the bone in the world and d = length · direction its vector at rest,
+Euler angles of axes are about fixed axes, the first one applied first: XYZ means R_z · R_y · R_x. The unit of length u
+of a skeleton means that 1 in the files is 0.0254 / u metres. See `formats.amc` for the kinematics.
 
-    L = C · M · C⁻¹,   W = W_parent · L,   end = end_parent + W · d.
-
-The root has no length: its end is `position` plus its translation channels, and its C is that of `orientation`. Euler
-angles, of axes as of channels, are about fixed axes, the first one first: for XYZ, M = R_z · R_y · R_x. A bone that a
-frame does not name has M = 1. The `length` unit u of the skeleton means that 1 in the files is 0.0254 / u metres.
-
-Schafer 1994, "Acclaim Skeleton File Definition V1.10".
+References:
+    Schafer 1994, "Acclaim Skeleton File Definition V1.10".
 """
 
 from __future__ import annotations
@@ -27,10 +22,10 @@ from motion_diffusion.errors import InputError
 Array = NDArray[np.float64]
 
 MAX_BONES = 2000
-"""Of a skeleton, the root included."""
+"""Maximum number of bones of a skeleton, including the root."""
 
 MAX_ASF_BYTES = 2**22
-"""Size of a skeleton file; those of CMU and HDM05 have 7 kB."""
+"""Maximum size of a skeleton file in bytes; those of CMU and HDM05 have 7 kB."""
 
 REMEDY = "copy or export the file again"
 
@@ -43,31 +38,31 @@ TRANSLATIONS = ("tx", "ty", "tz")
 
 @dataclass(frozen=True, eq=False)
 class Asf:
-    """A skeleton: the root and the bones, parents first."""
+    """Skeleton in metres and radians: the root and the bones, parents first."""
 
     path: Path
     names: tuple[str, ...]
-    """The root is called "root"."""
+    """Names; the root's is "root"."""
     parents: tuple[int, ...]
-    """-1 for the root."""
+    """Parent of each bone, -1 for the root."""
     offsets: Array
-    """(J, 3) metres from the end of the parent to the end of the bone, at rest; of the root, its `position`."""
+    """(J, 3) metres from the end of the parent to the end of the bone at rest; the `position` of the root."""
     axes: Array
-    """(J, 3, 3) the rotation C of each bone's axis; of the root, its `orientation`."""
+    """(J, 3, 3) rotation C of each bone's `axis`; of the root's `orientation`."""
     channels: tuple[tuple[str, ...], ...]
-    """Of each bone, in the order of the values: "tx", "ry" ...; none for bones that do not move on their parent."""
+    """Channels of each bone in the order of their values, such as "tx", "ry"; empty for bones fixed to their parent."""
     metres: float
-    """In one unit of length of the files."""
+    """Metres per unit of length of the files."""
     radians: float
-    """In one unit of angle of the files."""
+    """Radians per unit of angle of the files."""
 
 
 def read_asf(path: str | Path) -> Asf:
-    """Read a skeleton.
+    """Read a skeleton file.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        InputError: with file and line, for a file that is cut or damaged, or whose bones are no tree from the root.
+        FileNotFoundError: If there is no such file.
+        InputError: With file and line, if the file is truncated or malformed, or its bones are no tree below the root.
     """
     path = Path(path)
     if not path.is_file():
@@ -78,7 +73,16 @@ def read_asf(path: str | Path) -> Asf:
 
 
 def fixed_axis_rotation(axes: str, angles: Iterable[Array], frames: int) -> Array:
-    """(frames, 3, 3) rotations about fixed axes "x", "y", "z", the first first, by as many angles in radians."""
+    """Compose rotations about fixed coordinate axes.
+
+    Args:
+        axes: Axes such as "xyz", the first one applied first.
+        angles: Angles in radians for each axis, each (frames,).
+        frames: Number of frames.
+
+    Returns:
+        Rotation matrices (frames, 3, 3).
+    """
     result = np.broadcast_to(np.eye(3), (frames, 3, 3)).copy()
     for axis, angle in zip(axes, angles, strict=True):
         place = "xyz".index(axis)
@@ -90,17 +94,19 @@ def fixed_axis_rotation(axes: str, angles: Iterable[Array], frames: int) -> Arra
 
 
 class LineReader:
-    """What the readers of both files have in common: the path, the line, errors, and numbers."""
+    """Common base of the parsers of ASF and AMC files: path, current line, errors and numbers."""
 
     def __init__(self, path: Path):
         self.path = path
         self.number = 0
-        """Of the line that is being read, from 1."""
+        """Current line, from 1."""
 
     def fail(self, what: str, remedy: str = REMEDY) -> InputError:
+        """Error with file, line, problem and remedy."""
         return InputError(f"{self.path}: line {self.number}: {_printable(what)}; {remedy}")
 
     def numbers(self, tokens: Sequence[str | bytes]) -> list[float]:
+        """Parse tokens as finite numbers."""
         try:
             values = list(map(float, tokens))
         except ValueError:
@@ -111,6 +117,7 @@ class LineReader:
 
 
 def joined(tokens: Sequence[str | bytes]) -> str:
+    """Tokens as text for an error message, at most 40 characters."""
     return " ".join(token.decode("latin-1") if isinstance(token, bytes) else token for token in tokens)[:40]
 
 
@@ -120,7 +127,7 @@ def _printable(what: str) -> str:
 
 @dataclass
 class _Bone:
-    """A bone as its file has it, angles in the file's unit."""
+    """Bone as stored in the file, angles in the file's unit."""
 
     line: int
     name: str = ""
@@ -131,7 +138,7 @@ class _Bone:
 
 
 class _SkeletonReader(LineReader):
-    """Reads a skeleton file line by line, section by section."""
+    """Parser of a skeleton file, line by line and section by section."""
 
     def __init__(self, path: Path):
         super().__init__(path)
@@ -140,7 +147,7 @@ class _SkeletonReader(LineReader):
         self.root_lines: dict[str, int] = {}
         self.bones: dict[str, _Bone] = {}
         self.open: _Bone | None = None
-        """The bone whose block is being read."""
+        """Bone whose block is being parsed."""
         self.parent_of: dict[str, str] = {}
 
     def read(self) -> Asf:
@@ -177,7 +184,7 @@ class _SkeletonReader(LineReader):
             raise self.fail(f"angle '{words[-1][:40]}', where deg or rad should stand")
 
     def bone_line(self, words: list[str]) -> None:
-        """A line of the section :bonedata. Limits and other keywords are ignored."""
+        """Parse a line of the section :bonedata. Limits and other keywords are ignored."""
         key = words[0].lower()
         if key == "begin":
             if self.open:
@@ -203,7 +210,7 @@ class _SkeletonReader(LineReader):
             bone.channels = self.channel_names(words[1:], ROTATIONS)
 
     def bone_end(self, bone: _Bone) -> None:
-        """Check the bone whose block has been read."""
+        """Check and store the bone at the end of its block."""
         if not bone.name or bone.direction is None or bone.length is None:
             raise self.fail(f"bone '{bone.name}' from line {bone.line} needs a name, a direction and a length")
         if bone.name in self.bones or bone.name == "root":
@@ -212,7 +219,7 @@ class _SkeletonReader(LineReader):
         self.open = None
 
     def hierarchy_line(self, words: list[str]) -> None:
-        """A line of the section :hierarchy: a parent and its children."""
+        """Parse a line of the section :hierarchy: a parent and its children."""
         if len(words) == 1 and words[0].lower() in ("begin", "end"):
             return
         for name in words:
@@ -226,7 +233,7 @@ class _SkeletonReader(LineReader):
             self.parent_of[child] = words[0]
 
     def skeleton(self) -> Asf:
-        """The skeleton, parents first."""
+        """Build the skeleton, parents first."""
         children: dict[str, list[str]] = {}
         for child, parent in self.parent_of.items():
             children.setdefault(parent, []).append(child)
@@ -258,7 +265,7 @@ class _SkeletonReader(LineReader):
         )
 
     def root_lines_read(self) -> tuple[tuple[str, ...], list[float], tuple[list[float], str]]:
-        """The root's channels, position, and orientation with its order of axes."""
+        """Channels, position, and orientation with the order of its axes of the root."""
         if "order" not in self.root:
             raise InputError(f"{self.path}: the root has no order, such as TX TY TZ RX RY RZ; {REMEDY}")
         read: dict[str, list[str]] = {"position": ["0"] * 3, "orientation": ["0"] * 3, "axis": ["XYZ"]} | self.root
@@ -275,13 +282,13 @@ class _SkeletonReader(LineReader):
         return self.numbers(self.count(words, 3))
 
     def count(self, words: list[str], count: int) -> list[str]:
-        """The words after a keyword. InputError if they are not as many."""
+        """Arguments of a keyword. Raises InputError if their number is wrong."""
         if len(words) != count + 1:
             raise self.fail(f"'{joined(words)}' has {len(words) - 1} values, {words[0]} needs {count}")
         return words[1:]
 
     def order(self, word: str) -> str:
-        """An order of axes, in lower case."""
+        """Order of axes in lower case."""
         if sorted(word.lower()) != ["x", "y", "z"]:
             raise self.fail(f"axis '{word[:40]}' where an order such as XYZ should stand")
         return word.lower()

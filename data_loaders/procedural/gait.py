@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve1d, maximum_filter1d, minimum_filter1d, uniform_filter1d
 
+from data_loaders.augment import smoothstep
 from motion_diffusion.body.skeleton import BALL_HEIGHT, BONE_LENGTHS, FPS, JOINTS, OFFSETS, PARENTS
 
 Array = NDArray[np.float64]
@@ -49,12 +50,6 @@ class WalkStyle:
     """How high the ball of the foot is lifted in a swing."""
     phase: float = 0.0
     """Phase at the first frame; an odd whole part swaps left and right."""
-
-
-def smoothstep(values: Array) -> Array:
-    """3x² − 2x³ of values clipped to 0…1."""
-    x = np.clip(values, 0.0, 1.0)
-    return x * x * (3 - 2 * x)
 
 
 def walk(speed: Array, turning: Array, style: WalkStyle) -> NDArray[np.float32]:
