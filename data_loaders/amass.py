@@ -1,7 +1,11 @@
-"""AMASS: motion capture of many laboratories as SMPL-H and SMPL-X bodies, in .npz files.
+"""AMASS: motion capture of many laboratories as parameters of SMPL-H and SMPL-X bodies, in .npz files.
 
-Mahmood et al. 2019, "AMASS: Archive of Motion Capture as Surface Shapes", amass.is.tue.mpg.de. Each file is one clip,
-whole; loaders cut it. HumanML3D is cut from these files in a way of its own, see `humanml3d_from_amass`.
+Each file is one clip; loaders for training cut it. `humanml3d.from_amass` cuts the same files as HumanML3D does. Files
+of SMPL-H (156 pose parameters) and SMPL-X (165) bodies differ in the names of their members. Members that are not
+needed are not read; one member of SMPL-X files is pickled.
+
+References:
+    Mahmood et al. 2019, "AMASS: Archive of Motion Capture as Surface Shapes", amass.is.tue.mpg.de.
 """
 
 from __future__ import annotations
@@ -23,9 +27,17 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.safe_numpy import read_members
 
 LICENCE = "AMASS's licence, for non-commercial scientific research; trained on AMASS (Mahmood et al. 2019)"
+_REMEDY = "download it from AMASS again"
+_POSE_WIDTHS: dict[int, BodyKind] = {156: "smplh", 165: "smplx"}
+
+_MAX_BETAS = 1000
+"""Maximum number of shape parameters."""
+
+_BODY_POSE = 66
+"""Pose parameters of the pelvis and the 21 joints of the body, which precede those of the face and the hands."""
 
 _SUBJECT = re.compile(r"^shape\.npz$|_stagei\.npz$")
-"""Files of AMASS about a person, not a recording."""
+"""Files that describe a subject and contain no recording."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +49,18 @@ class Amass:
     body_models: Path
     """Folder with body models of your own: smplh/male/model.npz, smplx/SMPLX_NEUTRAL.npz …"""
     captions: Path | None = None
-    """CSV file with the columns file,text and, as wanted, start,end (seconds),split,action,style; file is the path in
-    --data-root without .npz. AMASS has no captions of its own, and clips without any can be looked at, not learned."""
+    """CSV file with the columns file,text and optionally start,end (seconds),split,action,style; file is the path in
+    --data-root without .npz. AMASS has no captions of its own; clips without captions can be displayed, but not used
+    for training.
+    """
 
     def source(self) -> Source:
-        """All recordings under the folder. A clip is called by its path without the ending.
+        """List all recordings of the folder. A clip's name is its path without suffix.
 
-        Raises FileNotFoundError or InputError if there is no folder, no recording in it, no body models, no library
-        smplx, or a captions file that is none.
+        Raises:
+            FileNotFoundError: If there is no such folder or captions file.
+            InputError: If there are no recordings or no body models, if the library smplx is missing, or if the
+                captions file is no table.
         """
         root = self.data_root
         if not root.is_dir():
@@ -66,7 +82,7 @@ class Amass:
 
 @dataclass(frozen=True)
 class AmassEntry:
-    """A recording as one clip."""
+    """Recording as one clip."""
 
     path: Path
     name: str
@@ -82,10 +98,16 @@ class AmassEntry:
 
 
 def read_amass_joints(path: Path, body_models: Path, *, max_seconds: float | None = None) -> NDArray[np.float64]:
-    """A recording as joints (F, 22, 3) of this body at 20 frames a second, y up, on the floor, where the file has them.
+    """Read a recording as joints (F, 22, 3) of this body in metres, at 20 frames per second, y up, on the floor.
 
-    body_models: the folder with them, see `body_model.places`. longest: seconds that it may last. Raises
-    FileNotFoundError, or InputError that names the file, or says which body model to get.
+    Args:
+        path: The recording.
+        body_models: Folder with body models, see `body_model.model_paths`.
+        max_seconds: Maximum duration.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: With the file's name, or with the body model that is missing.
     """
     recording = read_recording(path, max_seconds=max_seconds)
     model = load_body_model(body_models, recording.kind, recording.gender)
@@ -93,36 +115,30 @@ def read_amass_joints(path: Path, body_models: Path, *, max_seconds: float | Non
     return align_to_floor(uniform_skeleton(joints, BONE_LENGTHS.numpy()))
 
 
-_REMEDY = "download it from AMASS again"
-
-_POSE_WIDTHS: dict[int, BodyKind] = {156: "smplh", 165: "smplx"}
-
-_MAX_BETAS = 1000
-"""Numbers of a body's shape, at most."""
-
-_BODY_POSE = 66
-"""Numbers of a pose for the pelvis and the 21 joints of the body; the face's and the hands' come after."""
-
-
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A file as it stands. z is up."""
+    """Contents of a recording, z up."""
 
     path: Path
     kind: BodyKind
     gender: str
-    """Of the body: "male", "female" or "neutral"."""
+    """Gender of the body model: "male", "female" or "neutral"."""
     gender_is_bytes: bool
-    """Whether the file has it as bytes, which HumanML3D's scripts do not understand."""
+    """Whether the file stores the gender as bytes, which HumanML3D's scripts do not recognise."""
     fps: float
     pose: NDArray[np.float64]
-    """(F, 66)"""
+    """(F, 66) axis-angle rotations of 22 joints relative to their parents."""
     trans: NDArray[np.float64]
-    """(F, 3)"""
+    """(F, 3) translation in metres."""
     betas: NDArray[np.float64]
+    """(B,) shape parameters."""
 
     def joints(self, model: BodyModel) -> NDArray[np.float64]:
-        """Joints (F, 22, 3), y up. InputError, with the file's name, if the model has not shapes enough."""
+        """Joints (F, 22, 3) in metres, y up.
+
+        Raises:
+            InputError: With the file's name, if the model has too few shape parameters.
+        """
         try:
             joints = model.joints(self.pose, self.betas, self.trans)
         except InputError as error:
@@ -131,17 +147,23 @@ class Recording:
 
 
 def y_up(joints: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From z up to y up by two turns, (x, y, z) → (-x, z, y): left stays left.
+    """Rotate joints from z up to y up: (x, y, z) → (-x, z, y). Left and right are preserved.
 
-    HumanML3D's scripts first swap y and z, a mirror, and later negate x, another; together they do the same.
+    HumanML3D's scripts obtain the same by two reflections: they swap y and z, and later negate x.
     """
     return joints[..., [0, 2, 1]] * np.array([-1.0, 1.0, 1.0])
 
 
 def read_recording(path: Path, *, max_seconds: float | None = None) -> Recording:
-    """Read a file of AMASS. longest: seconds that it may last.
+    """Read a recording.
 
-    Raises FileNotFoundError, or InputError for one that is damaged, longer, or something else.
+    Args:
+        path: The file.
+        max_seconds: Maximum duration.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: If the file is damaged, too long, or no recording of SMPL-H or SMPL-X.
     """
     arrays = read_members(
         path,
@@ -169,6 +191,7 @@ def read_recording(path: Path, *, max_seconds: float | None = None) -> Recording
 
 
 def _kind_and_pose(path: Path, arrays: dict[str, NDArray[Any]]) -> tuple[BodyKind, NDArray[np.float64]]:
+    """Kind of body and pose (F, 66)."""
     if "poses" in arrays:
         poses = arrays["poses"]
         width = poses.shape[-1] if poses.ndim == 2 else 0
@@ -193,7 +216,7 @@ def _kind_and_pose(path: Path, arrays: dict[str, NDArray[Any]]) -> tuple[BodyKin
 
 
 def _numbers(path: Path, name: str, array: NDArray[Any], *shape: int) -> NDArray[np.float64]:
-    """An array of finite numbers as float64; one of another shape but as many numbers in it only if it is flat."""
+    """Finite numbers of the given shape as float64; one-dimensional shapes accept any array of the same size."""
     if array.dtype.kind not in "fiu" or (array.shape != shape and not (len(shape) == 1 and array.size == shape[0])):
         raise InputError(f"{path}: {name}, {array.dtype} of shape {array.shape}, should be numbers {shape}; {_REMEDY}")
     array = array.reshape(shape)
@@ -204,7 +227,7 @@ def _numbers(path: Path, name: str, array: NDArray[Any], *shape: int) -> NDArray
 
 
 def _text(path: Path, name: str, array: NDArray[Any]) -> tuple[str, bool]:
-    """A single text, and whether it stands there as bytes."""
+    """Single string, and whether it is stored as bytes."""
     if array.size != 1 or array.dtype.kind not in "US":
         raise InputError(f"{path}: {name} is not a text; {_REMEDY}")
     text = array.item()

@@ -1,6 +1,7 @@
-"""New motions from real ones: mirrored, bent, faster and slower, stitched. Joints are (F, 22, 3) in metres, 20 fps.
+"""Augmentation of motions: mirroring, bending of paths, changes of pace, and stitching.
 
-All keep the bones' lengths and leave standing feet standing, as far as the floor is concerned.
+Joints are (F, 22, 3) in metres, y up, at 20 frames per second. All operations keep bone lengths and leave planted feet
+in place horizontally.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from motion_diffusion.body.skeleton import BONE_LENGTHS, FEET, MIRRORED, PARENTS
 Array = NDArray[np.float64]
 
 TOES = FEET[1::2]
+"""Indices of the balls of the left and the right foot."""
 _LENGTHS = BONE_LENGTHS.numpy()
 
 
@@ -26,18 +28,27 @@ def smoothstep(x: Array) -> Array:
 
 
 def facing(joints: NDArray[np.floating]) -> Array:
-    """(F,) where the body faces: the angle from +z towards +x in radians, from hips and shoulders."""
+    """Direction (F,) that the body faces: the angle from +z towards +x in radians, from the line across hips and
+    shoulders.
+
+    This is the NumPy counterpart of `motion_diffusion.body.heading.heading` without smoothing and with opposite sign.
+    """
     across = joints[:, 1] - joints[:, 2] + joints[:, 16] - joints[:, 17]
     return np.arctan2(-across[:, 2], across[:, 0])
 
 
 def mirror(joints: Array) -> Array:
-    """Left and right swapped, about the plane x = 0."""
+    """Mirror a motion about the plane x = 0, exchanging left and right."""
     return joints[:, list(MIRRORED)] * np.array([-1.0, 1.0, 1.0])
 
 
 def with_bone_lengths(joints: Array, lengths: Array = _LENGTHS) -> Array:
-    """The same pelvis and directions of bones, with other lengths (22,), those of this body by default."""
+    """Change bone lengths while keeping the pelvis and the directions of all bones.
+
+    Args:
+        joints: (F, 22, 3).
+        lengths: (22,) length of the bone that ends in each joint; this body's by default.
+    """
     result = joints.copy()
     for joint, parent in enumerate(PARENTS[1:], 1):
         bone = joints[:, joint] - joints[:, parent]
@@ -46,13 +57,15 @@ def with_bone_lengths(joints: Array, lengths: Array = _LENGTHS) -> Array:
 
 
 def random_crop(joints: NDArray[np.floating], frames: int, rng: Generator) -> Array:
-    """At most `frames` frames from anywhere in a motion, float64."""
+    """Random part of a motion of at most `frames` frames, as float64."""
     start = int(rng.integers(max(len(joints) - frames, 0) + 1))
     return joints[start : start + frames].astype(np.float64)
 
 
 def support_point(joints: Array) -> Array:
-    """(F - 1, 3) the point that rests on the floor from each frame to the next: the toes, the stiller one first."""
+    """Point (F - 1, 3) that rests on the floor from each frame to the next: a mean of the toes, weighted by their
+    stillness.
+    """
     toes = joints[:, TOES]
     step = np.linalg.norm(np.diff(toes, axis=0), axis=-1)
     height = (toes[:-1, :, 1] + toes[1:, :, 1]) / 2
@@ -62,9 +75,13 @@ def support_point(joints: Array) -> Array:
 
 
 def bend(joints: Array, turn: Array) -> Array:
-    """Turn the way: from each frame to the next, the rest of the motion turns by turn (F - 1,) radians (left positive).
+    """Bend the path of a motion: after each frame, rotate the rest about the supporting point.
 
-    Each turn is about the point that stands on the floor, so a standing foot swivels on its toes and stays.
+    A planted foot swivels on its toes and stays in place.
+
+    Args:
+        joints: (F, 22, 3).
+        turn: (F - 1,) angles in radians, positive to the left.
     """
     pivot = support_point(joints)[:, [0, 2]]
     angle = np.concatenate([[0.0], np.cumsum(turn)])
@@ -76,41 +93,57 @@ def bend(joints: Array, turn: Array) -> Array:
 
 
 def _rotate(xz: Array, angle: Array) -> Array:
-    """(..., 2) x and z turned by angles, from +z towards +x."""
+    """Rotate horizontal vectors (..., 2), x and z, by angles in radians from +z towards +x."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.stack([xz[..., 0] * cos + xz[..., 1] * sin, xz[..., 1] * cos - xz[..., 0] * sin], axis=-1)
 
 
 def at_times(joints: Array, times: Array) -> Array:
-    """The motion at times (N,) in frames, between frames by linear interpolation with the bones' lengths restored."""
+    """Sample a motion by linear interpolation, restoring bone lengths.
+
+    Args:
+        joints: (F, 22, 3).
+        times: (N,) times in frames.
+    """
     index = np.minimum(times.astype(int), len(joints) - 2)
     share = (times - index)[:, None, None]
     return with_bone_lengths((1 - share) * joints[index] + share * joints[index + 1])
 
 
 def change_pace(joints: Array, pace: Array) -> Array:
-    """Play it faster or slower: pace (N,) is how many frames of the motion pass in each new one, about 0.8 to 1.25.
+    """Change the speed of a motion over time.
 
-    The result ends where the motion or the paces do.
+    Args:
+        joints: (F, 22, 3).
+        pace: (N,) frames of the motion per new frame, about 0.8 to 1.25.
+
+    Returns:
+        A motion that ends with `joints` or with `pace`, whichever comes first.
     """
     times = np.concatenate([[0.0], np.cumsum(pace)])
     return at_times(joints, times[times <= len(joints) - 1])
 
 
 OVERLAP = 8
-"""Frames over which one motion fades into the next."""
+"""Frames over which stitched motions are blended."""
 
 
 class SeamCandidates(NamedTuple):
-    """Frames of a motion at which it may be left or entered, and its poses and speeds there (N, 132)."""
+    """Frames at which a motion may be left or entered, and its pose features (N, 132) there."""
 
     frames: NDArray[np.intp]
     poses: Array
 
 
 class Seam(NamedTuple):
-    """Where one motion goes over into another: the first frames of the overlap in both, and how much they differ there,
-    the root of summed squares over the joints, metres and fifths of a metre a frame."""
+    """Transition between two motions.
+
+    Attributes:
+        end: First frame of the overlap in the first motion.
+        start: First frame of the overlap in the second motion.
+        gap: Distance of pose features at the middle of the overlap: the root of summed squares over joints of positions
+            in metres and velocities in fifths of a metre per frame.
+    """
 
     end: int
     start: int
@@ -118,31 +151,31 @@ class Seam(NamedTuple):
 
 
 def exit_candidates(joints: Array, overlap: int = OVERLAP) -> SeamCandidates:
-    """Where a motion of more than overlap + 2 frames may be left: in its last second."""
+    """Frames in the last second at which a motion of more than overlap + 2 frames may be left."""
     frames = np.arange(max(1, len(joints) - overlap - 20), len(joints) - overlap)
     middle = overlap // 2
     return SeamCandidates(frames, _seam_features(joints[frames[0] + middle :])[frames - frames[0]])
 
 
 def entry_candidates(joints: Array, overlap: int = OVERLAP) -> SeamCandidates:
-    """Where it may be entered: in its first second."""
+    """Frames in the first second at which a motion may be entered."""
     frames = np.arange(1, max(2, min(21, len(joints) - overlap)))
     middle = overlap // 2
     return SeamCandidates(frames, _seam_features(joints[: frames[-1] + middle + 1])[frames + middle - 1])
 
 
 def find_seam(out: SeamCandidates, into: SeamCandidates) -> Seam:
-    """Where poses and speeds are most alike."""
+    """Transition with the smallest distance of pose features."""
     distance = np.linalg.norm(out.poses[:, None] - into.poses[None], axis=-1)
     row, column = np.unravel_index(int(distance.argmin()), distance.shape)
     return Seam(int(out.frames[row]), int(into.frames[column]), float(distance.min()))
 
 
 def stitch(a: Array, b: Array, *, overlap: int = OVERLAP) -> Array:
-    """One motion that begins as a and goes over into b, where their poses and speeds are most alike.
+    """Concatenate two motions at the transition with the smallest distance of poses and velocities.
 
-    The way from a's last second into b's first second is searched; b is turned and moved to go on from there, and over
-    `overlap` frames one fades into the other. Both need more frames than overlap.
+    The transition is searched between the last second of a and the first second of b. b is turned and moved to continue
+    a with the slower foot in place, and the motions are blended over `overlap` frames. Both need more frames than that.
     """
     overlap = min(overlap, len(a) - 2, len(b) - 2)
     end, start, _ = find_seam(exit_candidates(a, overlap), entry_candidates(b, overlap))
@@ -160,7 +193,7 @@ def stitch(a: Array, b: Array, *, overlap: int = OVERLAP) -> Array:
 
 
 def _seam_features(joints: Array) -> Array:
-    """(F, 132) the body's shape and its motion to the next frame, seen from its own heading."""
+    """Pose and step to the next frame in the body's own heading (F, 132); steps are weighted by 5."""
     angle = facing(joints)
     body = joints - joints[:, :1] * np.array([1.0, 0.0, 1.0])
     steps = np.diff(joints, axis=0, append=joints[-1:])

@@ -1,4 +1,4 @@
-"""Examples to train and to validate on, from clips."""
+"""Examples for training and validation from clips with action and style labels, as those of Bandai-Namco."""
 
 from __future__ import annotations
 
@@ -15,17 +15,28 @@ from data_loaders.types import Clip, Example
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.errors import InputError
 
-_LOCOMOTION_SHARE = 0.65  # of the examples, at least, go somewhere
-_LARGEST_TURN = np.radians(150)
-_SHARPEST = np.radians(4.5)  # a frame: 90 degrees a second
+_LOCOMOTION_SHARE = 0.65
+"""Minimum share of examples with locomotion."""
+_MAX_TURN = np.radians(150)
+"""Maximum turn of one bend in radians."""
+_MAX_TURN_RATE = np.radians(4.5)
+"""Maximum turn in radians per frame, 90 degrees per second."""
 
 
 class AugmentedClips:
-    """Clips cut, stitched, mirrored, bent, sped up and slowed down, without end. `example(i)` is the same for the same
-    seed and i. Lengths are min_frames … frames.
+    """Endless training examples: clips cropped, stitched, mirrored, bent, and played faster or slower.
 
-    An action is drawn with a probability that grows as the square root of its length in the data, so that rare ones
-    are seen and common ones do not fill everything.
+    Examples depend only on seed and index and have min_frames to frames frames. The probability of an action is
+    proportional to the square root of its duration in the data, which balances rare and frequent actions.
+
+    Args:
+        clips: Clips with labels; those shorter than `min_frames` are ignored.
+        frames: Maximum number of frames of an example.
+        min_frames: Minimum number of frames.
+        seed: Seed of the random draws.
+
+    Raises:
+        InputError: If no clip is long enough.
     """
 
     def __init__(self, clips: Sequence[Clip], frames: int = 120, min_frames: int = 40, seed: int = 0):
@@ -47,7 +58,7 @@ class AugmentedClips:
         self.chance = chance / chance.sum()
 
     def example(self, index: int) -> Example:
-        """Example number `index` (0 or more): joints (n, 22, 3) from the origin, facing +z, and a caption."""
+        """Example with an index of 0 or more: joints (n, 22, 3) starting at the origin and facing +z, and a caption."""
         rng = np.random.default_rng((self.seed, index))
         first = self._pick(self.by_action[self.actions[rng.choice(len(self.actions), p=self.chance)]], rng)
         parts, joints = [first], random_crop(first.joints, self.max_frames, rng)
@@ -70,7 +81,7 @@ class AugmentedClips:
         return Example(joints.astype(np.float32), text)
 
     def frames(self, index: int) -> int:
-        """The length of `example(index)`, which has to be made: how clips are stitched says how long they become."""
+        """Number of frames of `example(index)`, which is generated, since stitching determines its length."""
         return len(self.example(index).joints)
 
     def _pick(self, clips: Sequence[Clip], rng: Generator) -> Clip:
@@ -78,7 +89,7 @@ class AugmentedClips:
         return clips[rng.choice(len(clips), p=lengths / lengths.sum())]
 
     def _next(self, clip: Clip, rng: Generator) -> Clip:
-        """What may follow a clip, in its style: mostly the same action; walks may go over into other ways of going."""
+        """Clip to continue with, in the same style: mostly of the same action; walks may change to other locomotion."""
         if clip.action in LOCOMOTION and clip.action.startswith("walk-") is (rng.random() < 0.6):
             return self._pick(self.by_style[clip.style], rng)
         same = [other for other in self.by_action[clip.action] if other.style == clip.style]
@@ -86,25 +97,34 @@ class AugmentedClips:
 
 
 def random_pace(frames: int, rng: Generator) -> NDArray[np.float64]:
-    """Frames a new frame: one factor from 0.8 to 1.25 that drifts to another one."""
+    """Frames per new frame: a random factor from 0.8 to 1.25, constant or changing gradually."""
     low, high = np.log(0.8), np.log(1.25)
     start, end = rng.uniform(low, high, size=2)
     return np.exp(np.linspace(start, end if rng.random() < 0.5 else start, int(frames * 1.3)))
 
 
 def random_turns(joints: NDArray[np.float64], rng: Generator) -> NDArray[np.float64]:
-    """Radians to turn from each frame to the next: one to three smooth bends, only as fast as the body goes."""
+    """Random turns in radians per frame: one to three smooth bends, reduced where the body is slow."""
     step = np.linalg.norm(np.diff(joints[:, 0, [0, 2]], axis=0), axis=-1)
     turns = np.zeros(len(step))
     for _ in range(int(rng.choice([1, 1, 2, 3]))):
         middle, width = rng.uniform(0, len(step)), rng.uniform(8, 40)
         bump = np.exp(-0.5 * ((np.arange(len(step)) - middle) / width) ** 2) * np.minimum(step / 0.03, 1.0)
-        turns += rng.uniform(-1, 1) * _LARGEST_TURN * bump / max(bump.sum(), 10.0)
-    return np.clip(turns, -_SHARPEST, _SHARPEST)
+        turns += rng.uniform(-1, 1) * _MAX_TURN * bump / max(bump.sum(), 10.0)
+    return np.clip(turns, -_MAX_TURN_RATE, _MAX_TURN_RATE)
 
 
 class RealClips:
-    """Clips as they are, cut to at most `frames` frames, with their plain captions: for validation."""
+    """Validation examples: clips without augmentation, cropped, with plain captions.
+
+    Args:
+        clips: Clips with labels; those shorter than `min_frames` are ignored.
+        frames: Maximum number of frames of an example.
+        min_frames: Minimum number of frames.
+
+    Raises:
+        InputError: If no clip is long enough.
+    """
 
     def __init__(self, clips: Sequence[Clip], frames: int = 120, min_frames: int = 40):
         self.clips = [clip for clip in clips if len(clip.joints) >= min_frames]
@@ -113,11 +133,11 @@ class RealClips:
             raise InputError(f"no held-out clip has {min_frames} frames or more; give more data")
 
     def example(self, index: int) -> Example:
-        """Example number `index`: the clips in order, again and again, cut at another place each time."""
+        """Example with an index of 0 or more: the clips in order, repeatedly, each time with another random crop."""
         clip = self.clips[index % len(self.clips)]
         joints = to_origin(torch.from_numpy(random_crop(clip.joints, self.max_frames, np.random.default_rng(index))))
         return Example(joints.numpy().astype(np.float32), plain_caption(clip.action, clip.style))
 
     def frames(self, index: int) -> int:
-        """The length of `example(index)`, without making it."""
+        """Number of frames of `example(index)`, without generating it."""
         return min(len(self.clips[index % len(self.clips)].joints), self.max_frames)

@@ -1,9 +1,12 @@
-"""The joints of SMPL-H and SMPL-X bodies, from body model files of the user's own.
+"""Joints of SMPL-H and SMPL-X bodies from the user's own body model files, whose licences do not allow distribution.
 
-Romero, Tzionas, Black 2017, "Embodied Hands"; Pavlakos et al. 2019, "Expressive Body Capture". The files are under
-licences that let nobody pass them on. Joints need four of their arrays and no skin: shape moves the joints at rest
-(blend shapes through the joint regressor), pose turns them (`smplx.lbs`). The first 22 joints of both bodies, which no
-finger or face moves, are this project's. smplx's own loaders are not used, since they unpickle.
+Computing joints needs four arrays of a model and no skin: shape parameters move the joints at rest (blend shapes
+through the joint regressor), and pose parameters rotate them (`smplx.lbs`). The first 22 joints of both bodies, which
+are independent of fingers and face, are this project's. smplx's own loaders are not used because they unpickle files.
+
+References:
+    Romero, Tzionas, Black 2017, "Embodied Hands".
+    Pavlakos et al. 2019, "Expressive Body Capture".
 """
 
 from __future__ import annotations
@@ -32,28 +35,36 @@ _DOWNLOADS: dict[BodyKind, str] = {
     "smplh": 'the "extended SMPL+H model" that AMASS uses, from mano.is.tue.mpg.de',
     "smplx": "SMPL-X, from smpl-x.is.tue.mpg.de",
 }
-_BATCH = 4096
-"""Frames at once."""
+_BATCH_FRAMES = 4096
+"""Frames evaluated at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class BodyModel:
-    """Joints at rest, and how each number of the shape moves them, in metres."""
+    """Joints at rest and their dependence on shape parameters, in metres."""
 
     path: Path
     rest: NDArray[np.float64]
-    """(22, 3)"""
+    """(22, 3) joints at rest of the mean shape."""
     shapes: NDArray[np.float64]
-    """(22, 3, B)"""
+    """(22, 3, B) derivatives of the joints by the shape parameters."""
 
     @torch.no_grad()
     def joints(
         self, pose: NDArray[np.float64], betas: NDArray[np.float64], trans: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Joints (F, 22, 3) of a body of shape betas (b,) that stands at trans (F, 3), with the axes of trans.
+        """Forward kinematics of a body.
 
-        pose: (F, 66), the turn of each joint against its parent as axis times angle. Raises InputError if the model
-        has fewer shapes than betas.
+        Args:
+            pose: (F, 66) rotation of each joint relative to its parent as axis times angle.
+            betas: (B,) shape parameters.
+            trans: (F, 3) translation in metres.
+
+        Returns:
+            Joints (F, 22, 3) in metres, with the axes of `trans`.
+
+        Raises:
+            InputError: If the model has fewer shape parameters than `betas`.
         """
         if len(betas) > self.shapes.shape[-1]:
             raise InputError(
@@ -64,7 +75,7 @@ class BodyModel:
         rest = torch.from_numpy(self.rest + self.shapes[..., : len(betas)] @ betas)
         parents, turns = torch.tensor(PARENTS), torch.from_numpy(pose)
         parts = []
-        for part in turns.split(_BATCH):
+        for part in turns.split(_BATCH_FRAMES):
             rotations = lbs.batch_rodrigues(part.reshape(-1, 3)).view(-1, len(JOINTS), 3, 3)
             at = rest.expand(len(part), -1, -1)
             parts.append(lbs.batch_rigid_transform(rotations, at, parents, dtype=torch.float64)[0])
@@ -72,7 +83,11 @@ class BodyModel:
 
 
 def smplx_lbs() -> ModuleType:
-    """The part of the library smplx that poses bodies. Raises InputError if the library is not there."""
+    """Import the module of the library smplx for linear blend skinning.
+
+    Raises:
+        InputError: If the library is not installed.
+    """
     try:
         from smplx import lbs
     except ImportError as error:
@@ -84,17 +99,21 @@ def smplx_lbs() -> ModuleType:
 
 
 def usual_folder() -> Path:
-    """Where body models are looked for if nothing says where: $BODY_MODELS, else `body_models` in the cache folder."""
+    """Default folder of body models: $BODY_MODELS, else `body_models` in the cache folder."""
     return Path(os.environ.get("BODY_MODELS") or cache_folder() / "body_models")
 
 
 def model_paths(folder: Path, kind: BodyKind, gender: str) -> tuple[Path, Path]:
-    """Where a body model may lie: as AMASS's authors pack it, and as smplx calls it."""
+    """Possible paths of a body model: as AMASS's authors distribute it, and as smplx names it."""
     return folder / kind / gender / "model.npz", folder / kind / f"{kind.upper()}_{gender.upper()}.npz"
 
 
 def model_files(folder: Path) -> list[Path]:
-    """All body models in a folder. Raises InputError, with what to get and where to put it, if there is none."""
+    """All body models of a folder.
+
+    Raises:
+        InputError: With what to download and where to put it, if there is none.
+    """
     kinds, genders = get_args(BodyKind), ("male", "female", "neutral")
     found = [
         path for kind in kinds for gender in genders for path in model_paths(folder, kind, gender) if path.is_file()
@@ -108,15 +127,16 @@ def model_files(folder: Path) -> list[Path]:
 
 
 class NoBodyModel(InputError):
-    """A body model is not where it is looked for."""
+    """A body model is missing."""
 
 
 @lru_cache(maxsize=6)
 def load_body_model(folder: Path, kind: BodyKind, gender: str) -> BodyModel:
-    """The body model of a kind and a gender in a folder (see `places`).
+    """Load a body model from a folder, see `model_paths`.
 
-    Raises NoBodyModel, with what to get and where to put it, if it is missing or a pickle, and InputError if it is
-    damaged or of another kind.
+    Raises:
+        NoBodyModel: With what to download and where to put it, if it is missing or pickled.
+        InputError: If the file is damaged or of another kind.
     """
     here, or_here = model_paths(folder, kind, gender)
     path = here if here.is_file() else or_here
@@ -151,7 +171,7 @@ def load_body_model(folder: Path, kind: BodyKind, gender: str) -> BodyModel:
 
 
 def _shape_count(kind: BodyKind, directions: int) -> int:
-    """How many of a model's directions are the body's shape: SMPL-X has those of the face after its 300, or 10."""
+    """Number of a model's blend shapes that are body shape; SMPL-X appends those of the face after 300, or 10."""
     if kind == "smplh":
         return directions
     return 300 if directions >= 400 else min(directions, 10)

@@ -1,9 +1,11 @@
-"""HDM05: 130 classes of short motions by five actors as ASF/AMC, on this project's body.
+"""HDM05: 130 classes of short motions by five actors as ASF/AMC.
 
-Müller, Röder, Clausen, Eberhardt, Krüger, Weber 2007, "Documentation Mocap Database HDM05", CG-2007-2, Univ. Bonn;
 resources.mpi-inf.mpg.de/HDM05. A clip is `HDM_bd_depositFloorR_001_120.amc`: actor, class, number, and frames per
-second; `HDM_bd.asf` is the skeleton of its actor. The caption is made from the name of the class, in the words of
-`describe`. Uncut recordings (`HDM_bd_01-01_01_120.amc`) have no class and no caption.
+second; `HDM_bd.asf` is the actor's skeleton. The caption is derived from the name of the class by `describe`. Uncut
+recordings (`HDM_bd_01-01_01_120.amc`) have no class and no caption.
+
+References:
+    Müller, Röder, Clausen, Eberhardt, Krüger, Weber 2007, "Documentation Mocap Database HDM05", CG-2007-2, Univ. Bonn.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from motion_diffusion.errors import InputError
 LICENCE = "CC BY-SA 3.0; HDM05, Müller et al. 2007"
 
 ACTOR_SPLITS: dict[str, Split] = {"bd": "train", "bk": "train", "dg": "train", "mm": "val", "tr": "test"}
-"""Of the five actors, each in one part; a hash would leave parts of so few people empty."""
+"""Split of each actor. A hash would leave splits empty with so few actors."""
 
 _NAME = re.compile(r"HDM_([A-Za-z]+)_(.+?)(?:_\d+)*", re.IGNORECASE)
 _FIRST = re.compile(r"([LR])([Ee]lbow|[Hh]and)?[Ss]tart")
@@ -85,7 +87,9 @@ _PHRASES = {
     "walkCircle": "walk in a circle to the {side}",
     "walkOnPlace": "walk on the spot",
 }
-"""Of classes without sides, counts and first feet. Others are described by the words of their names."""
+"""Phrases for class names without sides, counts and starting feet. Other classes are described by the words of their
+name.
+"""
 
 
 @dataclass(frozen=True)
@@ -93,22 +97,25 @@ class Hdm05:
     """HDM05 as ASF/AMC, all of it or a part, cut into classes or not."""
 
     data_root: Path
-    """Folder with the .amc files, in any subfolders, and with the actors' skeletons such as HDM_bd.asf beside them, in
-    a folder above, or in one called asf there."""
+    """Folder with the .amc files, in any subfolders. The actors' skeletons, such as HDM_bd.asf, are beside them, in a
+    folder above, or in a folder asf there.
+    """
     captions: Path | None = None
-    """CSV file with the columns file,text and, as wanted, start,end (seconds),split,action,style; several lines a file
-    are several captions, in place of the one that is made from its class."""
+    """CSV file with the columns file,text and optionally start,end (seconds),split,action,style; a file with several
+    captions has several lines. They replace those derived from the class.
+    """
     fps: float | None = None
-    """Frames per second of the files, if their names do not say it, such as 30 for copies with every fourth frame."""
+    """Frames per second of the files, if their names do not specify it, e.g. 30 for copies with every fourth frame."""
     floor: Floor | None = None
-    """Where the floor is: under the feet that stand lowest, clip by clip, or at height 0 of the file; feet if not
-    given."""
+    """Position of the floor: below the lowest standing feet of each clip (the default), or at height 0 of the file."""
 
     def source(self) -> Source:
-        """All clips under the folder. A clip is called by its path without the ending, and an actor is in one part.
+        """List all clips of the folder. A clip's name is its path without suffix; all clips of an actor are in one
+        split.
 
-        Raises FileNotFoundError or InputError if there is no folder, no clip of HDM05 in it, or something wrong with
-        the options' files.
+        Raises:
+            FileNotFoundError: If there is no such folder or captions file.
+            InputError: If there are no clips of HDM05, or an option's value or file is invalid.
         """
         named = files_by_name(self.data_root, "amc", "HDM05, with files such as HDM_bd_squat1Reps_001_120.amc")
         annotations: dict[str, Annotation] = {}
@@ -137,19 +144,19 @@ class Hdm05:
 
 
 def class_stem(action: str) -> str:
-    """A class without its sides, counts and first feet: "kickLFront2Reps" is a "kickFront"."""
+    """Class without sides, counts and starting feet: "kickLFront2Reps" becomes "kickFront"."""
     words = _WORD.findall(_COUNT.sub("", _FIRST.sub("", action)))
     return "".join(word for word in words if word not in _SIDES)
 
 
 def captions_of(action: str) -> tuple[Caption, ...]:
-    """A sentence with all that the name of a class says, and its label, if that can be written out."""
+    """Caption with all information of the class name, and its label if `label_phrases` has sentences for it."""
     sentence, label = Caption(f"a person {third_person(describe(action))}"), class_label(action)
     return (sentence, Caption(label)) if label in label_table() else (sentence,)
 
 
 def class_label(action: str) -> str:
-    """A class in words, without how often and with which foot first."""
+    """Class in words, without repetitions and starting foot."""
     words = _WORD.findall(_COUNT.sub("", _FIRST.sub("", action)))
     sides = [_SIDES[word] for word in words if word in _SIDES]
     phrase = _PHRASES.get(class_stem(action), "")
@@ -159,7 +166,7 @@ def class_label(action: str) -> str:
 
 
 def describe(action: str) -> str:
-    """A class in words: "kickLFront2Reps" is "kick forward with the left foot twice"."""
+    """Class in words: "kickLFront2Reps" becomes "kick forward with the left foot twice"."""
     first, count = _FIRST.search(action), _COUNT.search(action)
     parts = [class_label(action)]
     if count:

@@ -1,4 +1,4 @@
-"""Examples from clips of several data sets: rare actions seen often enough, and some clips after each other."""
+"""Examples from clips of several data sets: balanced actions, repeated short clips, and transitions between clips."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from motion_diffusion.body.heading import to_origin
 from motion_diffusion.errors import InputError
 
 TEMPERATURE = 0.5
-"""An action is drawn with a probability that grows as its length in the data to this power: 1 is as they are, 0 is all
-alike."""
+"""Exponent of the total duration of an action in its probability: 1 keeps the data's distribution, 0 is uniform."""
 STITCH_SHARE, CANDIDATES = 0.3, 8
-"""Share of the examples that go over into another clip, and clips that are tried for that."""
+"""Share of examples that continue with another clip, and number of clips compared for the best transition."""
 REPEAT_CANDIDATES, REPEAT_PROBABILITY = 2, 0.8
-"""Clips of the same action that are tried to go on with, and how often it is tried while a motion is too short."""
+"""Clips of the same action compared for a repetition, and probability of repeating while a motion is too short."""
 BEND_SHARE = 0.75
-"""Share of the walks and runs that are bent into curves."""
+"""Share of walks and runs whose path is bent."""
 MAX_SEAM_GAP = 0.8
-"""Largest difference of poses and speeds at a seam, as `augment.seam` measures it: three quarters of pairs of clips of
-the same action are below, and a quarter of other pairs."""
+"""Maximum pose distance at a transition, see `augment.Seam`. Three quarters of pairs of clips of the same action are
+below, and one quarter of other pairs.
+"""
 
 _SUBJECT = re.compile(r"^(?:a|an|the|some)\b.*?\b(?:person|human|figure|man|woman)\s+|^some(?:one|body)\s+")
 
@@ -49,24 +49,33 @@ _COUNTED = re.compile(
     r"\b(once|twice|times|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|steps?|metres?|then|and|turns?|"
     r"turning|stops?|again)\b"
 )
-"""Words that are no longer true of what is done again."""
+"""Words that make a caption false if its motion is repeated."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Part of an example, before left and right are swapped."""
+    """Part of an example before mirroring."""
 
     passage: Passage
     joints: NDArray[np.float64]
     text: str
-    """One of the sentences about it."""
+    """One of the passage's captions."""
 
 
 class MixedClips:
-    """Passages of clips of many actions, cut, stitched, mirrored, faster and slower, without end.
+    """Endless examples from clips of many actions: cropped, repeated, stitched, mirrored, and played faster or slower.
 
-    `example(i)` is the same for the same seed and i. Lengths are min_frames … frames. Raises InputError if no captioned
-    passage is long enough.
+    Examples depend only on seed and index and have min_frames to frames frames.
+
+    Args:
+        clips: Captioned clips.
+        frames: Maximum number of frames of an example.
+        min_frames: Minimum number of frames.
+        seed: Seed of the random draws.
+        mirrored: Whether the clips contain mirrored copies; if not, half of the examples are mirrored.
+
+    Raises:
+        InputError: If no captioned passage is long enough.
     """
 
     def __init__(
@@ -78,7 +87,6 @@ class MixedClips:
         *,
         mirrored: bool = False,
     ):
-        """mirrored: whether there are copies with left and right swapped already; if not, half are swapped here."""
         self.max_frames, self.min_frames, self.seed, self.mirrored = frames, min_frames, seed, mirrored
         self.by_action: dict[str, list[Passage]] = {}
         self._entries: dict[Passage, SeamCandidates] = {}
@@ -92,7 +100,7 @@ class MixedClips:
         self.chance = chance / chance.sum()
 
     def example(self, index: int) -> Example:
-        """Example number `index` (0 or more): joints (n, 22, 3) from the origin, facing +z, and a caption."""
+        """Example with an index of 0 or more: joints (n, 22, 3) starting at the origin and facing +z, and a caption."""
         rng = np.random.default_rng((self.seed, index))
         first = self._part(self._action(rng), rng)
         wanted = int(rng.integers(self.min_frames, self.max_frames + 1))
@@ -110,14 +118,14 @@ class MixedClips:
         return Example(to_origin(torch.from_numpy(joints)).numpy().astype(np.float32), text)
 
     def frames(self, index: int) -> int:
-        """The length of `example(index)`, which has to be made: how clips are stitched says how long they become."""
+        """Number of frames of `example(index)`, which is generated, since stitching determines its length."""
         return len(self.example(index).joints)
 
     def _action(self, rng: Generator) -> str:
         return self.actions[rng.choice(len(self.actions), p=self.chance)]
 
     def _part(self, action: str, rng: Generator, style: str | None = None) -> _Part:
-        """A passage of an action (in a style), cut, with one of the sentences about it."""
+        """Random passage of an action, and of a style if given, cropped, with one of its captions."""
         some = [each for each in self.by_action[action] if style is None or each.clip.style == style]
         lengths = np.array([min(passage.frames, self.max_frames) for passage in some], dtype=np.float64)
         passage = some[rng.choice(len(some), p=lengths / lengths.sum())]
@@ -127,13 +135,15 @@ class MixedClips:
     def _best_continuation(
         self, joints: NDArray[np.float64], actions: Sequence[str], rng: Generator, style: str | None = None
     ) -> _Part | None:
-        """Of a part of each of these actions the one that goes on best; None if none does well."""
+        """Part with the best transition among random parts of the given actions; None if its pose distance is too
+        large.
+        """
         parts, out = [self._part(action, rng, style) for action in actions], exit_candidates(joints)
         gaps = [find_seam(out, self._entry(part)).gap for part in parts]
         return parts[int(np.argmin(gaps))] if min(gaps) < MAX_SEAM_GAP else None
 
     def _entry(self, part: _Part) -> SeamCandidates:
-        """Of whole passages it is kept."""
+        """Entry candidates of a part; cached for uncropped passages."""
         if part.passage.frames > self.max_frames:
             return entry_candidates(part.joints)
         if part.passage not in self._entries:
@@ -141,9 +151,8 @@ class MixedClips:
         return self._entries[part.passage]
 
     def _repeat(self, part: _Part, wanted: int, rng: Generator) -> NDArray[np.float64]:
-        """The same done again, where poses agree, up to about so many frames; as it is if its words are then untrue.
-
-        Who goes somewhere may go in a curve, if words for that are written afterwards.
+        """Repeat a part up to about `wanted` frames, unless its caption would become false; labelled locomotion may be
+        bent.
         """
         joints, clip = part.joints, part.passage.clip
         if not is_labelled(clip.action, clip.style) and _COUNTED.search(part.text):
@@ -165,7 +174,7 @@ class MixedClips:
         return joints
 
     def _text(self, part: _Part, joints: NDArray[np.float64], rng: Generator) -> str:
-        """Words for a part that became joints."""
+        """Caption of a part for its final joints."""
         clip = part.passage.clip
         return (
             caption([clip.action], clip.style, motion_facts(joints), rng)
@@ -175,6 +184,6 @@ class MixedClips:
 
 
 def _join_sentences(first: str, second: str, rng: Generator) -> str:
-    """One sentence of two: the second without its subject."""
+    """Join two captions, omitting the subject of the second one."""
     does = _SUBJECT.sub("", second.rstrip("."), count=1)
     return first.rstrip(".") + str(rng.choice([", then ", " and then ", " and "])) + does

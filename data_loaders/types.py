@@ -125,6 +125,15 @@ class Source:
     """One line per problem that concerns the whole folder, such as captions without a clip or missing splits."""
 
 
+class DataSet(Protocol):
+    """Options of a data set; the fields of implementations are options of the command line."""
+
+    @property
+    def data_root(self) -> Path: ...
+
+    def source(self) -> Source: ...
+
+
 def files_by_name(root: Path, ending: str, what: str) -> dict[str, Path]:
     """Find all files with a suffix below a folder.
 

@@ -51,14 +51,23 @@ class HumanML3DEntry:
         return Clip(self.name, joints, self.files.split, self.files.captions())
 
 
-def humanml3d(root: Path) -> Source:
-    """All clips under a folder that its split files name, but for those that are `UNUSABLE`.
+@dataclass(frozen=True)
+class HumanML3D:
+    """HumanML3D as its scripts leave it, or with GMD's absolute features."""
 
-    Raises FileNotFoundError or InputError if there is no folder, or none of what makes it HumanML3D.
-    """
-    folder = scan_folder(root, LAYOUT, "HumanML3D", unusable=UNUSABLE_CLIPS)
-    entries = [HumanML3DEntry(files) for files in folder.clips]
-    return Source(entries, mirrored=True, licence=LICENCE, files=folder.files, problems=folder.problems)
+    data_root: Path
+    """Folder with new_joint_vecs, texts, train.txt …"""
+
+    def source(self) -> Source:
+        """List all clips that the split files name, except `UNUSABLE_CLIPS`.
+
+        Raises:
+            FileNotFoundError: If there is no such folder.
+            InputError: If it has no motions or no captions.
+        """
+        folder = scan_folder(self.data_root, LAYOUT, "HumanML3D", unusable=UNUSABLE_CLIPS)
+        entries = [HumanML3DEntry(files) for files in folder.clips]
+        return Source(entries, mirrored=True, licence=LICENCE, files=folder.files, problems=folder.problems)
 
 
 SAMPLED = 32

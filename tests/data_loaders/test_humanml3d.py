@@ -11,7 +11,7 @@ import torch
 
 from data_loaders.caption_dataset import CaptionedClips
 from data_loaders.datasets import load_clips
-from data_loaders.humanml3d.dataset import UNUSABLE_CLIPS, humanml3d
+from data_loaders.humanml3d.dataset import UNUSABLE_CLIPS, HumanML3D
 from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.types import Caption
 from motion_diffusion.body.representation import LAYOUT, encode, to_relative
@@ -35,14 +35,14 @@ def root(tmp_path, motions):
 
 
 def read_clips(root):
-    source = humanml3d(root)
+    source = HumanML3D(root).source()
     assert list(source.problems) == []
     return {entry.name: entry.read() for entry in source.entries}
 
 
 def told(root, name="000001"):
     """What reading a clip says."""
-    (entry,) = [entry for entry in humanml3d(root).entries if entry.name == name]
+    (entry,) = [entry for entry in HumanML3D(root).source().entries if entry.name == name]
     with pytest.raises((InputError, OSError)) as caught:
         entry.read()
     assert "\n" not in str(caught.value)
@@ -51,7 +51,7 @@ def told(root, name="000001"):
 
 def problem(root):
     """The only thing that is wrong with a folder."""
-    (line,) = humanml3d(root).problems
+    (line,) = HumanML3D(root).source().problems
     assert "\n" not in line
     return line
 
@@ -93,7 +93,7 @@ def test_from_folder_to_examples(root, motions, tmp_path):
 
 
 def test_entries_go_to_other_processes(root):
-    entry = humanml3d(root).entries[0]
+    entry = HumanML3D(root).source().entries[0]
     sent = pickle.dumps(entry)
     assert len(sent) < 1000
     np.testing.assert_array_equal(pickle.loads(sent).read().joints, entry.read().joints)
@@ -101,7 +101,7 @@ def test_entries_go_to_other_processes(root):
 
 def test_files_are_all_that_is_read(root):
     """A change of any of them must be noticed."""
-    kinds = [path.parent.name for path in humanml3d(root).files]
+    kinds = [path.parent.name for path in HumanML3D(root).source().files]
     assert {kind: kinds.count(kind) for kind in kinds} == {"data": 3, "new_joint_vecs": 6, "new_joints": 6, "texts": 6}
 
 
@@ -294,19 +294,19 @@ def test_broken_clips_stop_loading_and_nothing_stays(root, tmp_path):
 
 def test_no_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="--data-root.*HumanML3D.*new_joint_vecs"):
-        humanml3d(tmp_path / "nowhere")
+        HumanML3D(tmp_path / "nowhere").source()
 
 
 def test_a_folder_of_something_else(tmp_path):
     (tmp_path / "a.bvh").write_text("")
     with pytest.raises(InputError, match="no motions in new_joint_vecs, new_joint_vecs_abs_3d, new_joints"):
-        humanml3d(tmp_path)
+        HumanML3D(tmp_path).source()
 
 
 def test_texts_that_were_not_unpacked(root):
     shutil.rmtree(root / "texts")
     with pytest.raises(InputError, match=r"unpack HumanML3D's texts\.zip"):
-        humanml3d(root)
+        HumanML3D(root).source()
 
 
 def test_captions_without_a_motion(root):
@@ -314,13 +314,13 @@ def test_captions_without_a_motion(root):
     (root / "texts" / "._000001.txt").write_bytes(b"what macOS packs with it")
     line = problem(root)
     assert line.startswith(f"{root / 'texts' / '000009.txt'} has no motion")
-    assert len(humanml3d(root).entries) == len(NAMES)
+    assert len(HumanML3D(root).source().entries) == len(NAMES)
 
 
 def test_a_motion_without_captions(root):
     (root / "texts" / "000002.txt").unlink()
     assert problem(root).startswith(f"{root / 'new_joint_vecs' / '000002.npy'} has no captions")
-    assert "000002" not in [entry.name for entry in humanml3d(root).entries]
+    assert "000002" not in [entry.name for entry in HumanML3D(root).source().entries]
 
 
 def test_a_name_without_a_motion(root):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from data_loaders.humanml3d.dataset import humanml3d
+from data_loaders.humanml3d.dataset import HumanML3D
 from data_loaders.humanml3d.export import JOURNAL, humanml3d_features, write_humanml3d
 from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.types import Caption, Clip, Source, Split
@@ -121,7 +121,7 @@ def test_features_follow_the_published_formulas(walk, turns):
 def test_what_is_written_is_read_again(tmp_path):
     folder = tmp_path / "HumanML3D"
     write_humanml3d(walks(), folder, processes=1)
-    source = humanml3d(folder)
+    source = HumanML3D(folder).source()
     assert not source.problems
     for entry in source.entries:
         read, number = entry.read(), int(entry.name[-2:])

@@ -8,7 +8,7 @@ from scipy.interpolate import CubicSpline
 
 from data_loaders.caption_dataset import CaptionedClips
 from data_loaders.datasets import load_clips
-from data_loaders.kit import KIT_JOINTS, kit, person_height
+from data_loaders.kit import KIT_JOINTS, Kit, person_height
 from data_loaders.procedural.walks import ProceduralWalks
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, MIRRORED, PARENTS
 from motion_diffusion.errors import InputError
@@ -60,7 +60,7 @@ def root(tmp_path, walks):
 
 
 def joints_of(root):
-    source = kit(root)
+    source = Kit(root).source()
     assert list(source.problems) == []
     return {entry.name: entry.read().joints for entry in source.entries}
 
@@ -141,7 +141,7 @@ def test_the_shortest_clips(root, frames):
 
 def test_a_folder_of_humanml3d(tmp_path, walks):
     write_folder(tmp_path / "data", walks, (2, 1, 17, 16))
-    source = kit(tmp_path / "data")
+    source = Kit(tmp_path / "data").source()
     assert len(source.problems) == 2
     assert all("shape (263,) where (251)" in line for line in source.problems)
     with pytest.raises(InputError, match=r"263\) where \(frames, 251\) should be"):
@@ -152,4 +152,4 @@ def test_joints_that_disagree(root):
     path = root / "new_joints" / "00001.npy"
     np.save(path, np.load(path) + [0, 11, 0])
     with pytest.raises(InputError, match=r"is 0\.011 m away from"):
-        kit(root).entries[0].read()
+        Kit(root).source().entries[0].read()

@@ -12,7 +12,7 @@ from data_loaders.cleaning.cutting import MAX_PIECE_FRAMES, MIN_PIECE_FRAMES
 from data_loaders.formats.bvh import read_bvh
 from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.skeleton_mapping import best_mapping, shipped
-from data_loaders.snu import EVENTS, LICENCES, Snu, listed, read_lab, recording
+from data_loaders.snu import EVENTS, LICENCES, Snu, listed_clips, read_lab, recording_of
 from data_loaders.store import read_all
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
@@ -81,15 +81,15 @@ def test_clips_have_labels_and_events(root):
 
 
 def test_what_was_recorded_at_once_is_in_one_part():
-    assert len({recording(f"s_003_1_{player}") for player in range(1, 5)}) == 1
-    assert len({recording(f"s_003_{take}_1") for take in range(1, 8)}) == 7
-    assert recording("16_26_1") == recording("16_57_1") == "CMU subject 16"
-    assert recording("walk_simple") == recording("walk")
-    assert recording("wd2_PushStep00") != recording("wd2_PushStep01")
+    assert len({recording_of(f"s_003_1_{player}") for player in range(1, 5)}) == 1
+    assert len({recording_of(f"s_003_{take}_1") for take in range(1, 8)}) == 7
+    assert recording_of("16_26_1") == recording_of("16_57_1") == "CMU subject 16"
+    assert recording_of("walk_simple") == recording_of("walk")
+    assert recording_of("wd2_PushStep00") != recording_of("wd2_PushStep01")
 
 
 def test_the_list_is_complete():
-    names = listed()
+    names = listed_clips()
     assert len(names) == 551
     assert {name.partition("/")[0] for name in names} == set(LICENCES)
     assert sum(not label for label in names.values()) == 3
