@@ -16,6 +16,7 @@ from pathlib import Path
 
 from data_loaders.captions.label_phrases import label_table, third_person
 from data_loaders.captions.tables import Annotation
+from data_loaders.captions.templates import NUMBER_WORDS
 from data_loaders.skeleton_folders import amc_source
 from data_loaders.skeleton_mapping import Floor
 from data_loaders.types import Caption, Source, Split, files_by_name, split_of
@@ -31,7 +32,7 @@ _FIRST = re.compile(r"([LR])([Ee]lbow|[Hh]and)?[Ss]tart")
 _COUNT = re.compile(r"(\d+)(Reps|Steps|[Hh]ops)?")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z](?![a-z])")
 _SIDES = {"L": "left", "R": "right", "Left": "left", "Right": "right"}
-_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NUMBERS = NUMBER_WORDS[:10]
 
 _PHRASES = {
     "cartwheel": "do a cartwheel",

@@ -1,12 +1,21 @@
-"""HumanML3D as its scripts leave it, or with GMD's absolute features: 14,616 captioned motions and as many mirrored.
+"""HumanML3D as its scripts make it, or with GMD's absolute features: 14,616 captioned motions and their mirrored
+copies.
 
-Guo et al. 2022, "Generating Diverse and Natural 3D Human Motions From Text". What is needed is what the scripts of
-its public repository (EricGuo5513/HumanML3D) make; see `t2m_folder` for the files.
+The scripts are in the public repository EricGuo5513/HumanML3D. A folder in this format, which KIT-ML also uses, has
 
-Joints are read from new_joint_vecs if it is there, since it is what everybody trains and is judged on; else from
-GMD's new_joint_vecs_abs_3d, else from new_joints. All say the same: new_joints are the joints recovered from the
-features, and GMD's features are these with the root's steps added up. Where features and new_joints of a clip disagree
-by more than a centimetre, it is broken.
+    new_joint_vecs/NAME.npy   features, frame by frame        Mean.npy, Std.npy            their statistics
+    new_joints/NAME.npy       joints                          texts/NAME.txt               captions
+    train.txt, val.txt, test.txt                              names of the clips of each split
+
+and GMD adds new_joint_vecs_abs_3d, with Mean_abs_3d.npy and Std_abs_3d.npy.
+
+Joints are read from new_joint_vecs if it exists, since it is what models are commonly trained and evaluated on, else
+from new_joint_vecs_abs_3d, else from new_joints. All are equivalent: new_joints are recovered from the features, and
+GMD's features contain the cumulative sum of the root's steps. A clip whose features and new_joints differ by more than
+a centimetre is broken.
+
+References:
+    Guo et al. 2022, "Generating Diverse and Natural 3D Human Motions From Text".
 """
 
 from __future__ import annotations
@@ -31,24 +40,12 @@ LICENCE = (
 )
 
 UNUSABLE_CLIPS = frozenset(f"{mirrored}{name}" for mirrored in ("", "M") for name in ("007975", "009707", "011059"))
-"""Clips that HumanML3D's own scripts leave broken for everybody: 007975 has NaNs, of the others one frame is left."""
+"""Clips that HumanML3D's own scripts produce broken: 007975 contains NaNs, and the others have a single frame."""
 
 LAYOUT = FeatureLayout(len(JOINTS), metre=1.0)
 
-
-@dataclass(frozen=True)
-class HumanML3DEntry:
-    """A clip of the data set."""
-
-    files: ClipFiles
-
-    @property
-    def name(self) -> str:
-        return self.files.name
-
-    def read(self) -> Clip:
-        joints = start_at_origin(self.files.positions(LAYOUT))
-        return Clip(self.name, joints, self.files.split, self.files.captions())
+SAMPLED_CLIPS = 32
+"""Number of clips that the statistics are compared with."""
 
 
 @dataclass(frozen=True)
@@ -70,56 +67,75 @@ class HumanML3D:
         return Source(entries, mirrored=True, licence=LICENCE, files=folder.files, problems=folder.problems)
 
 
-SAMPLED = 32
-"""Clips that the statistics are compared with."""
+@dataclass(frozen=True)
+class HumanML3DEntry:
+    """Clip of the data set."""
+
+    files: ClipFiles
+
+    @property
+    def name(self) -> str:
+        return self.files.name
+
+    def read(self) -> Clip:
+        joints = start_at_origin(self.files.positions(LAYOUT))
+        return Clip(self.name, joints, self.files.split, self.files.captions())
 
 
 @dataclass(frozen=True)
 class FolderContents:
-    """What a folder holds."""
+    """Contents of a folder in HumanML3D's format."""
 
     clips: Sequence[ClipFiles]
-    """Those with a motion, captions and a place in a split, by name."""
+    """Clips with a motion, captions and a split, by name."""
     files: Sequence[Path]
-    """What they are read from."""
+    """Files that they are read from."""
     problems: Sequence[str]
 
 
 def scan_folder(root: Path, body: FeatureLayout, title: str, *, unusable: Collection[str] = ()) -> FolderContents:
-    """Look what a folder holds; of the motions only a few are read.
+    """Find the clips and the inconsistencies of a folder; only a few motions are read.
 
-    title: what the data set is called. unusable: names that are left out and not missed. Clips that are in no split
-    file are left out too, as everywhere in the field. Raises FileNotFoundError if there is no folder, InputError if it
-    has no motions or no texts.
+    Clips that are in no split file are ignored, as in other loaders of this format.
+
+    Args:
+        root: The folder.
+        layout: Skeleton and unit of the arrays.
+        title: Name of the data set for messages.
+        unusable: Names of clips to ignore.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        InputError: If it has no motions or no captions.
     """
     if not root.is_dir():
         raise FileNotFoundError(
             f"no folder {root}; give --data-root the folder of {title}, with new_joint_vecs, texts and train.txt"
         )
-    there = {kind: _names(root / kind, ".npy", unusable) for kind in get_args(MotionKind)}
-    kind = next((kind for kind, names in there.items() if names), None)
+    found = {kind: _names(root / kind, ".npy", unusable) for kind in get_args(MotionKind)}
+    kind = next((kind for kind, names in found.items() if names), None)
     if kind is None:
         raise InputError(
-            f"{root} has no motions in {', '.join(there)}; give --data-root the folder that {title}'s scripts make"
+            f"{root} has no motions in {', '.join(found)}; give --data-root the folder that {title}'s scripts make"
         )
     texts = _names(root / "texts", ".txt", unusable)
     if not texts:
         raise InputError(f"{root} has no captions in texts; unpack {title}'s texts.zip there")
 
     problems: list[str] = []
-    splits = _splits(root, there[kind], kind, unusable, problems)
+    splits = _splits(root, found[kind], kind, unusable, problems)
     split_names = splits.keys()
     problems += [
         f"{root / kind / name}.npy has no captions; put {name}.txt into texts, or take {name} out of its split file"
-        for name in sorted((split_names & there[kind]) - texts)
+        for name in sorted((split_names & found[kind]) - texts)
     ]
     problems += [
         f"{root / 'texts' / name}.txt has no motion; put {name}.npy into {kind}, or remove the captions"
-        for name in sorted(texts - there[kind] - split_names)
+        for name in sorted(texts - found[kind] - split_names)
     ]
     clips = [
-        ClipFiles(root, name, splits[name], kind, compared=kind != "new_joints" and name in there["new_joints"])
-        for name in sorted(split_names & there[kind] & texts)
+        ClipFiles(root, name, splits[name], kind, compared=kind != "new_joints" and name in found["new_joints"])
+        for name in sorted(split_names & found[kind] & texts)
     ]
     if kind != "new_joints":
         problems += _statistics(root, body, clips)
@@ -128,7 +144,7 @@ def scan_folder(root: Path, body: FeatureLayout, title: str, *, unusable: Collec
 
 
 def _names(folder: Path, suffix: str, unusable: Collection[str]) -> set[str]:
-    """Of the files with an ending, without it; hidden ones (macOS packs such with others) do not count."""
+    """Names of a folder's files with a suffix; hidden files, such as those that macOS adds to archives, are ignored."""
     if not folder.is_dir():
         return set()
     return {path.stem for path in folder.glob(f"[!.]*{suffix}")} - set(unusable)
@@ -139,9 +155,9 @@ def _list(root: Path, split: Split) -> Path:
 
 
 def _splits(
-    root: Path, there: Collection[str], kind: MotionKind, unusable: Collection[str], problems: list[str]
+    root: Path, existing: Collection[str], kind: MotionKind, unusable: Collection[str], problems: list[str]
 ) -> Mapping[str, Split]:
-    """Which part each name belongs to; adds what is wrong to the problems."""
+    """Split of each name. Appends inconsistencies to `problems`."""
     splits: dict[str, Split] = {}
     for split in get_args(Split):
         path = _list(root, split)
@@ -155,23 +171,23 @@ def _splits(
         except UnicodeDecodeError:
             problems.append(f"{path} is not text; copy the data set's there")
             continue
-        if not any(name in there for name in names):
+        if not any(name in existing for name in names):
             what = f"none of its {len(names)} names has a motion in {kind}" if names else "it is empty"
             problems.append(f"{path}: {what}; the {split} part needs at least one clip")
             names = []
         for name in names:
             if splits.setdefault(name, split) != split:
                 problems.append(f"{path}: {name} is in {splits[name]}.txt too; take it out of one of them")
-            elif name not in there:
+            elif name not in existing:
                 problems.append(f"{path}: {name} has no motion in {kind}; make it, or take the name out")
     return splits
 
 
 def _statistics(root: Path, body: FeatureLayout, clips: Sequence[ClipFiles]) -> list[str]:
-    """What is wrong with the mean and std that lie beside the features, if they do (here nothing is read by them).
+    """Problems of the mean and std beside the features, if any. They are used for this check only.
 
-    The root's x and z tell representations apart: steps a frame are centimetres, places on the floor metres, and what
-    the field's evaluators call mean and std are 5 or 25 times smaller where they want weight.
+    The root's x and z distinguish representations: relative steps are centimetres per frame, absolute positions metres.
+    The evaluators' own statistics are 5 or 25 times smaller for weighted features.
     """
     absolute = bool(clips) and clips[0].kind == "new_joint_vecs_abs_3d"
     problems, statistics = [], []
@@ -202,9 +218,9 @@ def _statistics(root: Path, body: FeatureLayout, clips: Sequence[ClipFiles]) -> 
 
 
 def _own_std(body: FeatureLayout, clips: Sequence[ClipFiles]) -> float:
-    """Of the root's x and z in some of the clips; what cannot be read is left to those who read all."""
+    """Standard deviation of the root's x and z in some clips; unreadable files are reported elsewhere."""
     values = []
-    for clip in clips[:: max(len(clips) // SAMPLED, 1)]:
+    for clip in clips[:: max(len(clips) // SAMPLED_CLIPS, 1)]:
         try:
             values.append(read_npy(clip.motion, (None, body.features), "")[:, 1:3])
         except (InputError, OSError):
