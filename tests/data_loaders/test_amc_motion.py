@@ -1,4 +1,4 @@
-"""Walks written as ASF/AMC come back on this body, whatever the frame rate; CMU's own trials are people."""
+"""Walks written as ASF/AMC are recovered on this body at all frame rates; CMU's trials are plausible."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
 
 
 @pytest.mark.parametrize(("fps", "size"), [(120, 1.0), (30, 1.13), (60, 0.8)])
-def test_walks_come_back(tmp_path, short, fps, size):
+def test_walks_are_recovered(tmp_path, short, fps, size):
     path = tmp_path / "02_01.amc"
     write_walk(path, tmp_path / "02.asf", short, fps=fps, size=size)
     joints = start_at_origin(read_amc_joints(path, fps=fps))
@@ -36,8 +36,8 @@ def test_walks_come_back(tmp_path, short, fps, size):
     )
 
 
-def test_any_motion_file_may_be_one(tmp_path, short):
-    """At 120 frames per second, unless its name is one of HDM05's, which say it."""
+def test_read_motion_reads_amc_files(tmp_path, short):
+    """At 120 frames per second, except for names of HDM05 that specify the rate."""
     write_walk(tmp_path / "7_30.amc", tmp_path / "7.asf", short, fps=120)
     write_walk(tmp_path / "HDM_ab_walk2StepsLstart_001_60.amc", tmp_path / "asf" / "HDM_ab.asf", short, fps=60)
     for name in ("7_30.amc", "HDM_ab_walk2StepsLstart_001_60.amc"):
@@ -54,19 +54,19 @@ def test_any_motion_file_may_be_one(tmp_path, short):
     ("name", "fps"),
     [("02_01", 120), ("13_60", 120), ("HDM_bd_squat1Reps_001_120", 120), ("HDM_bd_01-01_02_60", 60), ("walk_30", 120)],
 )
-def test_frame_rates_are_those_of_the_names(name, fps):
+def test_amc_frame_rate_is_read_from_name(name, fps):
     assert amc_frame_rate(Path(f"a/{name}.amc")) == fps
 
 
-def test_other_skeletons_are_refused(tmp_path):
+def test_unmapped_skeletons_are_refused(tmp_path):
     (tmp_path / "a.asf").write_text(ASF)
     (tmp_path / "a.amc").write_text(AMC)
     with pytest.raises(InputError, match=r"a\.amc: no mapping in .* fits its joints root, thigh, shin; write one"):
         read_amc_motion(tmp_path / "a.amc")
 
 
-def test_a_body_that_lies_down_is_not_taken_for_one_along_another_axis(tmp_path, short):
-    """Which axis points up is known of this skeleton."""
+def test_lying_body_is_not_mistaken_for_another_axis(tmp_path, short):
+    """The mapping specifies the vertical axis."""
     lying = short[:10, :, [0, 2, 1]] * [1, 1, -1]
     write_walk(tmp_path / "a.amc", tmp_path / "a.asf", lying, fps=20)
     assert best_mapping(list(BONES.values())) == "cmu_acclaim"
@@ -75,7 +75,7 @@ def test_a_body_that_lies_down_is_not_taken_for_one_along_another_axis(tmp_path,
 
 
 def real(name):
-    """A file of the data in MOTION_DATA, to skip without."""
+    """Path of a file in MOTION_DATA; skips the test if it is missing."""
     root = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
     path = next(root.rglob(name), None)
     if path is None:
@@ -83,8 +83,10 @@ def real(name):
     return path
 
 
-def test_a_real_walk():
-    """CMU's 02_01, at 120 frames per second: forward, upright, on the floor, knees and elbows bent as they can be."""
+def test_real_walk_is_plausible():
+    """CMU's 02_01 at 120 frames per second: forward, upright, on the floor, knees and elbows bent in the right
+    direction.
+    """
     joints = start_at_origin(read_amc_joints(real("02_01.amc"))).astype(np.float64)
     at = {name: joints[:, i] for i, name in enumerate(JOINTS)}
     seconds = len(joints) / 20
@@ -102,8 +104,8 @@ def test_a_real_walk():
         assert ((at[f"{side}_foot"] - ankle) * forward).sum(-1).mean() > 0
 
 
-def test_a_trial_is_near_its_conversion_to_bvh():
-    """CMU's 16_12 as ASF/AMC and as BVH of somebody else (30 frames per second); its skeleton differs a little."""
+def test_amc_trial_is_close_to_its_bvh_conversion():
+    """CMU's 16_12 as ASF/AMC and as a third-party BVH file at 30 frames per second, whose skeleton differs slightly."""
     amc, bvh = (start_at_origin(read(real(name))) for name, read in CONVERSIONS.items())
     frames = min(len(amc), len(bvh))
     assert frames > 60

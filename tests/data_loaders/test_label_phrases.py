@@ -1,4 +1,4 @@
-"""Sentences from labels: true of what the clip shows."""
+"""Sentences for labels agree with the label and with measurements of the motion."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from data_loaders.types import Caption, Clip
 from motion_diffusion.errors import InputError
 
 
-def test_every_label_has_an_action_and_phrases_of_its_own():
+def test_labels_have_actions_and_distinct_phrases():
     table = label_table()
     assert len(table) > 200
     for label in table.values():
@@ -33,7 +33,7 @@ def test_every_label_has_an_action_and_phrases_of_its_own():
 
 def test_sides_in_phrases_agree_with_the_label():
     for name, label in label_table().items():
-        if name.startswith("stop "):  # where 245 degrees to the right are 115 to the left
+        if name.startswith("stop "):  # 245 degrees to the right are 115 to the left
             continue
         for side, other in (("left", "right"), ("right", "left")):
             if side in name.split() and other not in name.split():
@@ -41,7 +41,7 @@ def test_sides_in_phrases_agree_with_the_label():
 
 
 def test_steps_are_counted(walk):
-    """A walk of n steps has n; standing has none; a mirror and another place change nothing."""
+    """A walk of n steps has n, standing has none; invariant to mirroring and position."""
     steps = count_steps(walk)
     assert 6 <= steps <= 14
     assert count_steps(mirror(walk)) == steps
@@ -50,7 +50,7 @@ def test_steps_are_counted(walk):
     assert abs(count_steps(walk[:60]) + count_steps(walk[60:]) - steps) <= 2
 
 
-def test_what_is_shown_is_measured(walk):
+def test_detailed_facts_are_measured(walk):
     still = detailed_facts(np.repeat(walk[:1], 60, axis=0))
     assert (still.distance, still.turn, still.speed, still.steps) == (0, 0, 0, 0)
     seen, turned = detailed_facts(walk), detailed_facts(mirror(walk))
@@ -60,7 +60,7 @@ def test_what_is_shown_is_measured(walk):
     assert detailed_facts(low).lowest == pytest.approx(0.4 * seen.lowest)
 
 
-def test_facts_are_told_only_where_they_are_true(walk):
+def test_fact_phrases_are_true(walk):
     seen = detailed_facts(walk)
     words = " ".join(fact_phrases("walk", seen))
     assert ("left" in words) <= (np.degrees(seen.turn) > 40)
@@ -70,7 +70,7 @@ def test_facts_are_told_only_where_they_are_true(walk):
     assert not [word for word in fact_phrases("walk-turn-left", seen) if word.startswith("turning")]
 
 
-def test_sentences_differ_and_are_the_same_each_time(walk):
+def test_label_captions_are_distinct_and_deterministic(walk):
     for label in ("walk", "cartwheel", "sit on high stool, stand up"):
         some = label_captions(label, walk, seed="02_01")
         assert some == label_captions(label, walk, seed="02_01")
@@ -81,13 +81,13 @@ def test_sentences_differ_and_are_the_same_each_time(walk):
         label_captions("yodel", walk)
 
 
-def test_a_mirrored_sentence_is_about_a_mirrored_clip(walk):
+def test_label_captions_commute_with_mirroring(walk):
     for label in ("walk, veer left", "run turn right"):
         swapped = {mirror_words(phrase) for phrase in label_table()[label].phrases}
         assert swapped == set(label_table()[mirror_words(label)].phrases)
 
 
-def test_a_broken_table_is_refused(tmp_path):
+def test_malformed_table_is_refused(tmp_path):
     path = tmp_path / "phrases.csv"
     path.write_text("label,action,phrases\nwalk,walk,walks; strolls\nrun,,runs\n")
     with pytest.raises(InputError, match="line 3: give label, action and phrases"):
@@ -98,7 +98,7 @@ def test_a_broken_table_is_refused(tmp_path):
     label_table.cache_clear()
 
 
-def test_labels_are_written_out(walk):
+def test_expand_labels(walk):
     captions = (Caption("Cartwheel"), Caption("play basketball: dribble, shoot", 1.0, 4.0), Caption("an old man rests"))
     clip = expand_labels(Clip("a", walk, captions=captions[:1]))
     assert [caption.text for caption in clip.captions] == label_captions("cartwheel", walk, seed="a 0")
@@ -114,14 +114,14 @@ def test_labels_are_written_out(walk):
     assert expand_labels(kept) == kept or expand_labels(kept).action == "walk"
 
 
-def test_what_to_do_becomes_what_is_done():
+def test_third_person():
     assert third_person("kick forward twice") == "kicks forward twice"
     assert third_person("carry") == "carries"
     assert [third_person(word) for word in ("pass", "catch", "go", "play")] == ["passes", "catches", "goes", "plays"]
 
 
-def test_parts_are_told_by_what_they_show(walk):
-    """A pelvis that goes down sits down, one that comes up stands up, and nobody climbs who stays on the ground."""
+def test_label_of_part_follows_the_motion(walk):
+    """A pelvis that goes down sits down, one that rises stands up, and climbing requires a change of height."""
     label = "sit on high stool, stand up"
     height = np.interp(np.arange(60), [0, 20, 40, 59], [1.0, 0.5, 0.5, 1.0])[:, None]
     sits = np.repeat(walk[:1], 60, axis=0) * np.stack([np.ones_like(height), height, np.ones_like(height)], axis=-1)

@@ -1,4 +1,4 @@
-"""What training clips are about, in words."""
+"""Actions, styles and words of training clips."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ def clip(name, seconds, *captions, action="", style=""):
     return Clip(name, np.zeros((20 * seconds, 22, 3), np.float32), "train", told, action, style)
 
 
-def test_hours_styles_and_examples_of_each_action():
+def test_collect_known_sums_hours_styles_and_phrases():
     clips = [
         clip("a", 36, action="walk", style="chimpira"),
         clip("b", 72, action="walk", style="normal"),
@@ -29,11 +29,11 @@ def test_hours_styles_and_examples_of_each_action():
     assert collect_known(clips, mirrored=True).hours == known.hours / 2
 
 
-def test_words_of_mirrored_copies_are_known_too():
+def test_collect_known_includes_mirrored_words():
     assert "right" in collect_known([clip("a", 2, "a person hops to the left", action="hop")], mirrored=False).words
 
 
-def test_without_actions_clips_go_by_the_verb_of_their_caption():
+def test_collect_known_uses_verbs_of_unlabelled_clips():
     tokens = ("a/DET", "man/NOUN", "be/VERB", "slowly/ADV", "crawl/VERB")
     clips = [
         clip("a", 4, Caption("a man is slowly crawling", tokens=tokens)),
