@@ -88,8 +88,7 @@ class Prepare(WriteOptions):
 
     clean: bool = False
     """Remove T-poses and defects such as jumps and sliding feet, cut takes of more than 10 s into clips, and report
-    what was removed.
-    """
+    what was removed."""
 
     def run(self) -> None:
         """Execute the verb."""

@@ -51,8 +51,7 @@ class Amass:
     captions: Path | None = None
     """CSV file with the columns file,text and optionally start,end (seconds),split,action,style; file is the path in
     --data-root without .npz. AMASS has no captions of its own; clips without captions can be displayed, but not used
-    for training.
-    """
+    for training."""
 
     def source(self) -> Source:
         """List all recordings of the folder. A clip's name is its path without suffix.

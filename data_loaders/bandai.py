@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from data_loaders.captions.templates import motion_facts, true_caption
 from data_loaders.retarget import start_at_origin
 from data_loaders.skeleton_files import read_bvh_joints
-from data_loaders.skeleton_mapping import shipped
+from data_loaders.skeleton_mapping import shipped_mappings
 from data_loaders.types import Caption, Clip, Source, split_of
 from motion_diffusion.errors import InputError
 
@@ -75,4 +75,4 @@ def read_clip(path: Path) -> NDArray[np.float32]:
 
     The floor is that of the recording, y = 0, where the balls of standing feet are 4 to 5 cm above it.
     """
-    return start_at_origin(read_bvh_joints(path, shipped()["bandai_namco"], scale=0.01))
+    return start_at_origin(read_bvh_joints(path, shipped_mappings()["bandai_namco"], scale=0.01))

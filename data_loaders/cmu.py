@@ -45,12 +45,10 @@ class Cmu:
 
     data_root: Path
     """Folder with the .amc files and their skeletons, such as 02/02_01.amc and 02/02.asf, in any subfolders. Captions
-    are read from an index of the trials in it, such as cmu-mocap-index-text.txt.
-    """
+    are read from an index of the trials in it, such as cmu-mocap-index-text.txt."""
     captions: Path | None = None
     """CSV file with the columns file,text and optionally start,end (seconds),split,action,style; a file with several
-    captions has several lines. They replace those of the index, and a split replaces that of the subject.
-    """
+    captions has several lines. They replace those of the index, and a split replaces that of the subject."""
     fps: float = DEFAULT_AMC_FPS
     """Frames per second of the files, which do not specify it."""
     floor: Floor | None = None

@@ -89,8 +89,7 @@ _PHRASES = {
     "walkOnPlace": "walk on the spot",
 }
 """Phrases for class names without sides, counts and starting feet. Other classes are described by the words of their
-name.
-"""
+name."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +98,10 @@ class Hdm05:
 
     data_root: Path
     """Folder with the .amc files, in any subfolders. The actors' skeletons, such as HDM_bd.asf, are beside them, in a
-    folder above, or in a folder asf there.
-    """
+    folder above, or in a folder asf there."""
     captions: Path | None = None
     """CSV file with the columns file,text and optionally start,end (seconds),split,action,style; a file with several
-    captions has several lines. They replace those derived from the class.
-    """
+    captions has several lines. They replace those derived from the class."""
     fps: float | None = None
     """Frames per second of the files, if their names do not specify it, e.g. 30 for copies with every fourth frame."""
     floor: Floor | None = None

@@ -40,8 +40,7 @@ KIT_JOINTS = (
     "right_ankle", None, "right_foot",
 )  # fmt: skip
 """Corresponding joints of this body for the 21 joints of KIT-ML, None for those without. In the Master Motor Map they
-are named root, BP, BT, BLN, BUN, LS, LE, LW, RS, RE, RW, LH, LK, LA, LMrot, LF, RH, RK, RA, RMrot, RF.
-"""
+are named root, BP, BT, BLN, BUN, LS, LE, LW, RS, RE, RW, LH, LK, LA, LMrot, LF, RH, RK, RA, RMrot, RF."""
 
 _LAYOUT = FeatureLayout(len(KIT_JOINTS), metre=1000.0)
 _HEIGHTS = np.arange(1.4, 2.11, 0.01)

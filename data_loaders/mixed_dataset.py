@@ -39,8 +39,7 @@ BEND_SHARE = 0.75
 """Share of walks and runs whose path is bent."""
 MAX_SEAM_GAP = 0.8
 """Maximum pose distance at a transition, see `augment.Seam`. Three quarters of pairs of clips of the same action are
-below, and one quarter of other pairs.
-"""
+below, and one quarter of other pairs."""
 
 _SUBJECT = re.compile(r"^(?:a|an|the|some)\b.*?\b(?:person|human|figure|man|woman)\s+|^some(?:one|body)\s+")
 

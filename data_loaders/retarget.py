@@ -21,10 +21,10 @@ from motion_diffusion.errors import InputError
 
 Array = NDArray[np.float64]
 
-OPTIONAL = ("pelvis", "spine1", "spine2", "spine3", "left_collar", "right_collar")
+OPTIONAL_JOINTS = ("pelvis", "spine1", "spine2", "spine3", "left_collar", "right_collar")
 """Joints that a source skeleton may lack. At least one joint between hips and neck is needed for a spine that bends."""
 
-NEEDED = tuple(name for name in JOINTS if name not in OPTIONAL)
+REQUIRED_JOINTS = tuple(name for name in JOINTS if name not in OPTIONAL_JOINTS)
 """Joints that a source skeleton must have."""
 
 _LENGTH = dict(zip(JOINTS, BONE_LENGTHS.tolist(), strict=True))
@@ -47,7 +47,7 @@ def retarget(source: Mapping[str, Array]) -> Array:
 
     Args:
         source: Positions (F, 3) of the source's joints by the names of the corresponding joints of this body, y up, the
-            floor at y = 0, in any unit. Contains all of `NEEDED` and any of `OPTIONAL`. The names spine1 to spine3
+            floor at y = 0, in any unit. Contains all of `REQUIRED_JOINTS` and any of `OPTIONAL_JOINTS`. The names spine1 to spine3
             specify only the order along the spine, except that the neck is attached to spine3.
 
     Returns:
@@ -56,7 +56,7 @@ def retarget(source: Mapping[str, Array]) -> Array:
     Raises:
         InputError: If a needed joint is missing.
     """
-    if missing := [name for name in NEEDED if name not in source]:
+    if missing := [name for name in REQUIRED_JOINTS if name not in source]:
         raise InputError(f"no joint for {', '.join(missing)}; say which joints of the other body these are")
     source = _scaled(source)
     back = [source[name] for name in _SPINE if name in source]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from data_loaders.formats.amc import read_amc
 from data_loaders.formats.bvh import Bvh, read_bvh
 from data_loaders.retarget import align_to_floor, resample, retarget
-from data_loaders.skeleton_mapping import Axis, Floor, SkeletonMapping, best_mapping, shipped
+from data_loaders.skeleton_mapping import Axis, Floor, SkeletonMapping, best_mapping, shipped_mappings
 from motion_diffusion.body.motion import Motion, check_metres
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import relative_to_parents
@@ -187,7 +187,7 @@ def to_body(
         InputError: With the file's name, if the mapping does not fit or unit, axis or sides are implausible.
     """
     try:
-        mapping = mapping or shipped()[best_mapping(motion.names)]
+        mapping = mapping or shipped_mappings()[best_mapping(motion.names)]
         found = mapping.indices(motion.names)
         positions = resample(motion.world(list(found.values())), 1 / motion.frame_time)
         source = dict(zip(found, positions.transpose(1, 0, 2), strict=True))

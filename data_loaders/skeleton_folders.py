@@ -19,7 +19,15 @@ from data_loaders.formats.amc import find_asf
 from data_loaders.formats.bvh import read_bvh
 from data_loaders.retarget import start_at_origin
 from data_loaders.skeleton_files import read_amc_joints, read_bvh_joints
-from data_loaders.skeleton_mapping import MAPPINGS, Axis, Floor, SkeletonMapping, best_mapping, load_mapping, shipped
+from data_loaders.skeleton_mapping import (
+    MAPPINGS,
+    Axis,
+    Floor,
+    SkeletonMapping,
+    best_mapping,
+    load_mapping,
+    shipped_mappings,
+)
 from data_loaders.types import MAX_FPS, MIN_FPS, Clip, Source, Split, files_by_name, split_of
 from motion_diffusion.errors import InputError
 
@@ -32,20 +40,17 @@ class BvhFolder:
     """Folder with the .bvh files, which may be in subfolders."""
     captions: Path | None = None
     """CSV file with the columns file,text and optionally start,end (seconds),split,action,style; a file with several
-    captions has several lines. Without a table, captions are read from NAME.txt beside NAME.bvh, one per line.
-    """
+    captions has several lines. Without a table, captions are read from NAME.txt beside NAME.bvh, one per line."""
     mapping: Path | None = None
     """JSON file that maps the joints of the files to those of this body; by default the one of assets/mappings that
-    fits.
-    """
+    fits."""
     scale: float = 0.01
     """Metres per unit of the files."""
     up: Axis | None = None
     """Vertical axis of the files; by default that of the mapping, or y."""
     floor: Floor | None = None
     """Position of the floor: below the lowest standing feet of each clip, or at height 0 of the file; by default that
-    of the mapping, or feet.
-    """
+    of the mapping, or feet."""
     licence: str = "BVH files, licence not stated"
     """Origin and licence of the data in one line; recorded in models trained on it."""
 
@@ -139,7 +144,7 @@ class AmcEntry:
     floor: Floor | None
 
     def read(self) -> Clip:
-        joints = read_amc_joints(self.path, shipped()["cmu_acclaim"], fps=self.fps, floor=self.floor)
+        joints = read_amc_joints(self.path, shipped_mappings()["cmu_acclaim"], fps=self.fps, floor=self.floor)
         annotation = self.annotation
         annotation.check(self.path, len(joints))
         return Clip(

@@ -2,7 +2,7 @@
 
     {"version": 1, "up": "z", "joints": {"pelvis": "Hips", "left_hip": "LeftUpLeg", "left_knee": "LeftLeg", ...}}
 
-Keys of `joints` are joints of this body: all of `retarget.NEEDED`, and those of `retarget.OPTIONAL` that the skeleton
+Keys of `joints` are joints of this body: all of `retarget.REQUIRED_JOINTS`, and those of `retarget.OPTIONAL_JOINTS` that the skeleton
 has. Values are names in the file. Namespaces may be omitted, so "Hips" matches "mixamorig:Hips", and the end site of a
 joint is "LeftFoot_end". Mappings of common skeletons are in assets/mappings.
 """
@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from data_loaders.retarget import NEEDED
+from data_loaders.retarget import REQUIRED_JOINTS
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
@@ -54,7 +54,7 @@ class SkeletonMapping(BaseModel):
         for name in joints:
             if name not in JOINTS:
                 raise ValueError(f"this body has no {name!r}{_nearest(name, JOINTS)}; it has {', '.join(JOINTS)}")
-        if missing := [name for name in NEEDED if name not in joints]:
+        if missing := [name for name in REQUIRED_JOINTS if name not in joints]:
             raise ValueError(f"{', '.join(missing)} missing; add the joints that stand for them")
         theirs = list(joints.values())
         if twice := [name for name in joints if theirs.count(joints[name]) > 1]:
@@ -105,7 +105,7 @@ def load_mapping(path: Path) -> SkeletonMapping:
 
 
 @cache
-def shipped() -> dict[str, SkeletonMapping]:
+def shipped_mappings() -> dict[str, SkeletonMapping]:
     """Mappings of assets/mappings by name."""
     return {path.stem: load_mapping(path) for path in sorted(MAPPINGS.glob("*.json"))}
 
@@ -119,7 +119,7 @@ def best_mapping(names: Sequence[str]) -> str:
     Raises:
         InputError: If no mapping fits.
     """
-    mappings = shipped()
+    mappings = shipped_mappings()
     fit = [name for name, mapping in mappings.items() if not mapping.missing(names)]
     if fit:
         return max(fit, key=lambda name: len(mappings[name].joints))

@@ -73,8 +73,7 @@ class Snu:
 
     data_root: Path
     """Folder with clones of one or more of snumrl's repositories: ys2010, VSports, InteractiveAnimation,
-    TimeCriticalResponse, DeepPushRecovery.
-    """
+    TimeCriticalResponse, DeepPushRecovery."""
 
     def source(self) -> Source:
         """List the files of the folder that are in `CLIP_LIST`, under names such as "vsports/s_003_1_1".

@@ -24,32 +24,26 @@ Array = NDArray[np.float64]
 
 MAX_JUMP = 0.20
 """Metres between a joint and the cubic interpolation of the two frames before and after it. A body displaced in a
-single frame deviates by half of the displacement. Clean: 0.003, 0.056, 0.131.
-"""
+single frame deviates by half of the displacement. Clean: 0.003, 0.056, 0.131."""
 MAX_PELVIS_JUMP = 0.05
 """Same for the pelvis, which cannot be accelerated like a hand. Clean: 0.0001, 0.010, 0.019."""
 MAX_TURN = 60.0
 """Degrees of rotation of the pelvis per frame about any axis, 1200 degrees per second; a pirouette reaches two thirds
-of that. Clean: 0.8, 13.7, 32.3.
-"""
+of that. Clean: 0.8, 13.7, 32.3."""
 MAX_SLIDE = 0.16
 """Horizontal speed in m/s of the slower foot on the floor, the lower quartile over 2 s. Clean: 0.001, 0.088, 0.237 (the
-start of a sprint and a pivot on one foot exceed the limit).
-"""
+start of a sprint and a pivot on one foot exceed the limit)."""
 MAX_TREMBLING = 0.25
 """Ratio of fourth to first differences of a joint, medians over 1 s; alternation from frame to frame yields 0.5, white
-noise on a joint at rest 0.37. Clean: 0, 0.082, 0.327 (very fast waving exceeds the limit).
-"""
+noise on a joint at rest 0.37. Clean: 0, 0.082, 0.327 (very fast waving exceeds the limit)."""
 MIN_TREMBLING = 0.004
 """Amplitude in metres below which trembling is ignored."""
 MAX_HEIGHT = 0.12
 """Height in metres of the lowest joint above the floor, the 10 % quantile over 2 s. Clean: 0.044, 0.058, 0.059; the
-balls of the feet in these clips are 3 cm higher than in others.
-"""
+balls of the feet in these clips are 3 cm higher than in others."""
 MAX_FOOT_DEPTH, MAX_DEPTH = 0.05, 0.15
 """Depth in metres below the floor of feet, and of any joint, likewise. Hands of differently proportioned bodies sink in
-when people push themselves up. Clean: -0.044, -0.042, -0.030, both.
-"""
+when people push themselves up. Clean: -0.044, -0.042, -0.030, both."""
 MAX_UNEVENNESS = 0.10
 """Range in metres of the height of the lowest joint within 3 s. Clean: 0.0003, 0.009, 0.021."""
 MAX_FREEZE = 0.25

@@ -55,8 +55,7 @@ class Amc:
     frame_time: float
     values: Array
     """(F, C) values, one column per channel, bones in the order of the skeleton; 0 for bones that a frame does not
-    list.
-    """
+    list."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -286,7 +285,9 @@ class _MotionReader(LineReader):
         """
         count = (len(lines) - place - 1) // (len(self.layout) + 1)
         taken = count * (len(self.layout) + 1)
-        if not self.layout or not count or not lines[place + taken].strip().isdigit():  # the last might go on
+        if (
+            not self.layout or not count or not lines[place + taken].strip().isdigit()
+        ):  # the last frame may be incomplete
             return 0
         tokens = b" ".join(lines[place : place + taken]).split()
         widths = [1 + len(self.columns[name]) for name in self.layout]

@@ -81,7 +81,7 @@ class ClipFiles:
         """All files that are read."""
         return (self.motion, self.texts, *((self.joints,) if self.compared else ()))
 
-    def positions(self, body: FeatureLayout) -> Array:
+    def positions(self, layout: FeatureLayout) -> Array:
         """Read joint positions (F, J, 3) in the data set's unit.
 
         Raises:
@@ -89,27 +89,27 @@ class ClipFiles:
                 from new_joints by more than a centimetre in the first or the last frame.
         """
         if self.kind == "new_joints":
-            return read_npy(self.joints, (None, body.joints, 3), REMEDY)
-        features = read_npy(self.motion, (None, body.features), REMEDY)
+            return read_npy(self.joints, (None, layout.joints, 3), REMEDY)
+        features = read_npy(self.motion, (None, layout.features), REMEDY)
         relative = self.kind == "new_joint_vecs"
-        if not is_root_consistent(features, body, relative=relative):
+        if not is_root_consistent(features, layout, relative=relative):
             other = "absolute (GMD's)" if relative else "relative (HumanML3D's own)"
             raise InputError(
                 f"{self.motion}: the root's first numbers and its velocities disagree, as if its root were {other}; "
                 "put such files where they belong, new_joint_vecs or new_joint_vecs_abs_3d"
             )
-        positions = decode_joints(features, body, relative=relative)
+        positions = decode_joints(features, layout, relative=relative)
         if self.compared:
-            self._compare(positions, body)
+            self._compare(positions, layout)
         return positions
 
-    def _compare(self, positions: Array, body: FeatureLayout) -> None:
-        joints = read_npy(self.joints, (None, body.joints, 3), REMEDY)
+    def _compare(self, positions: Array, layout: FeatureLayout) -> None:
+        joints = read_npy(self.joints, (None, layout.joints, 3), REMEDY)
         if len(joints) != len(positions):
             raise InputError(
                 f"{self.joints} has {len(joints)} frames where {self.motion} has {len(positions)}; {REMEDY}"
             )
-        apart = float(np.abs(joints[[0, -1]] - positions[[0, -1]]).max()) / body.metre
+        apart = float(np.abs(joints[[0, -1]] - positions[[0, -1]]).max()) / layout.metre
         if apart > 0.01:
             raise InputError(f"{self.joints} is {apart:.2g} m away from what {self.motion} says; {REMEDY}")
 
@@ -118,7 +118,7 @@ class ClipFiles:
         return read_captions(self.texts)
 
 
-def is_root_consistent(features: Array, body: FeatureLayout, *, relative: bool) -> bool:
+def is_root_consistent(features: Array, layout: FeatureLayout, *, relative: bool) -> bool:
     """Whether the root's position and velocity in features (F, D) agree, within a centimetre per frame on average.
 
     Args:
@@ -127,19 +127,19 @@ def is_root_consistent(features: Array, body: FeatureLayout, *, relative: bool) 
         relative: Whether the root is HumanML3D's relative one, or GMD's absolute one.
     """
     steps = features[:, 1:3] if relative else np.diff(features[:, 1:3], axis=0)
-    start = 9 * body.joints - 5
+    start = 9 * layout.joints - 5
     velocities = features[: len(steps), [start, start + 2]]
     if not len(steps):
         return True
     apart = np.linalg.norm(steps, axis=-1) - np.linalg.norm(velocities, axis=-1)
-    return bool(np.abs(apart).mean() <= 0.01 * body.metre)
+    return bool(np.abs(apart).mean() <= 0.01 * layout.metre)
 
 
-def decode_joints(features: Array, body: FeatureLayout, *, relative: bool) -> Array:
+def decode_joints(features: Array, layout: FeatureLayout, *, relative: bool) -> Array:
     """Joint positions (F, J, 3) in the data set's unit from features (F, D) with a relative or an absolute root."""
     padded = torch.zeros(len(features), FEATURES, dtype=torch.float64)
-    padded[:, : 3 * body.joints + 1] = torch.from_numpy(features[:, : 3 * body.joints + 1])
-    return decode_positions(from_relative(padded) if relative else padded)[:, : body.joints].numpy()
+    padded[:, : 3 * layout.joints + 1] = torch.from_numpy(features[:, : 3 * layout.joints + 1])
+    return decode_positions(from_relative(padded) if relative else padded)[:, : layout.joints].numpy()
 
 
 def read_captions(path: Path) -> tuple[Caption, ...]:

@@ -93,7 +93,7 @@ class FolderContents:
     problems: Sequence[str]
 
 
-def scan_folder(root: Path, body: FeatureLayout, title: str, *, unusable: Collection[str] = ()) -> FolderContents:
+def scan_folder(root: Path, layout: FeatureLayout, title: str, *, unusable: Collection[str] = ()) -> FolderContents:
     """Find the clips and the inconsistencies of a folder; only a few motions are read.
 
     Clips that are in no split file are ignored, as in other loaders of this format.
@@ -138,7 +138,7 @@ def scan_folder(root: Path, body: FeatureLayout, title: str, *, unusable: Collec
         for name in sorted(split_names & found[kind] & texts)
     ]
     if kind != "new_joints":
-        problems += _statistics(root, body, clips)
+        problems += _statistics(root, layout, clips)
     lists = [path for split in get_args(Split) if (path := _list(root, split)).is_file()]
     return FolderContents(clips, [*lists, *(path for clip in clips for path in clip.paths)], problems)
 
@@ -183,7 +183,7 @@ def _splits(
     return splits
 
 
-def _statistics(root: Path, body: FeatureLayout, clips: Sequence[ClipFiles]) -> list[str]:
+def _statistics(root: Path, layout: FeatureLayout, clips: Sequence[ClipFiles]) -> list[str]:
     """Problems of the mean and std beside the features, if any. They are used for this check only.
 
     The root's x and z distinguish representations: relative steps are centimetres per frame, absolute positions metres.
@@ -196,15 +196,15 @@ def _statistics(root: Path, body: FeatureLayout, clips: Sequence[ClipFiles]) -> 
         try:
             if path.is_file():
                 statistics.append(
-                    (path, read_npy(path, (body.features,), "copy it from the same place as the features"))
+                    (path, read_npy(path, (layout.features,), "copy it from the same place as the features"))
                 )
         except InputError as error:
             problems.append(str(error))
     remedy = f"copy those of {clips[0].kind}" if clips else ""
-    own = _own_std(body, clips)
+    own = _own_std(layout, clips)
     for path, values in statistics:
         size = float(np.abs(values[1:3]).max())
-        if not absolute and size > 0.15 * body.metre:
+        if not absolute and size > 0.15 * layout.metre:
             problems.append(
                 f"{path} is of another representation: {size:.2g} for the root's steps on the floor, which are a few "
                 f"centimetres a frame; {remedy}"
@@ -217,12 +217,12 @@ def _statistics(root: Path, body: FeatureLayout, clips: Sequence[ClipFiles]) -> 
     return problems
 
 
-def _own_std(body: FeatureLayout, clips: Sequence[ClipFiles]) -> float:
+def _own_std(layout: FeatureLayout, clips: Sequence[ClipFiles]) -> float:
     """Standard deviation of the root's x and z in some clips; unreadable files are reported elsewhere."""
     values = []
     for clip in clips[:: max(len(clips) // SAMPLED_CLIPS, 1)]:
         try:
-            values.append(read_npy(clip.motion, (None, body.features), "")[:, 1:3])
+            values.append(read_npy(clip.motion, (None, layout.features), "")[:, 1:3])
         except (InputError, OSError):
             continue
     return float(np.concatenate(values).std(axis=0).mean()) if values else 0.0

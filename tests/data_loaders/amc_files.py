@@ -4,7 +4,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from data_loaders.augment import at_times
-from data_loaders.skeleton_mapping import shipped
+from data_loaders.skeleton_mapping import shipped_mappings
 from motion_diffusion.body.skeleton import FPS, JOINTS, PARENTS
 
 ASF = """# comment
@@ -120,7 +120,7 @@ def plain_positions(asf, amc):
     return {name: np.array(positions) for name, positions in ends.items()}
 
 
-BONES = {ours: shipped()["cmu_acclaim"].joints.get(ours, f"x{ours}") for ours in JOINTS}
+BONES = {ours: shipped_mappings()["cmu_acclaim"].joints.get(ours, f"x{ours}") for ours in JOINTS}
 """Names of CMU's bones by this body's joints; collar bones and spine2 are extra bones without counterpart."""
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from data_loaders.augment import at_times
-from data_loaders.skeleton_mapping import SkeletonMapping, shipped
+from data_loaders.skeleton_mapping import SkeletonMapping, shipped_mappings
 from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
 
 PELVIS, NECK, HEAD, SPINE3 = (JOINTS.index(name) for name in ("pelvis", "neck", "head", "spine3"))
@@ -97,7 +97,7 @@ class Skeleton:
 
 PLAIN = {name: f"b{name.title().replace('_', '')}" for name in JOINTS}
 CHARACTER = Skeleton(
-    {ours: f"mixamorig7:{theirs}" for ours, theirs in shipped()["mixamo"].joints.items()},
+    {ours: f"mixamorig7:{theirs}" for ours, theirs in shipped_mappings()["mixamo"].joints.items()},
     size=1.13, neck=0.7, order="XYZ", fps=60,
 )  # fmt: skip
 CAPTURE = Skeleton(

@@ -9,7 +9,7 @@ import torch
 
 from data_loaders.retarget import standing_foot_height, start_at_origin
 from data_loaders.skeleton_files import read_bvh_joints
-from data_loaders.skeleton_mapping import SkeletonMapping, shipped
+from data_loaders.skeleton_mapping import SkeletonMapping, shipped_mappings
 from motion_diffusion.body.motion_metrics import foot_skating_ratio
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
@@ -107,7 +107,7 @@ def test_bandai_clips_stand_on_recorded_floor():
 
 def test_missing_joints_are_named(refused, file):
     other = file.replace("mixamorig7:LeftToeBase", "mixamorig7:LeftToe")
-    said = refused(other, shipped()["mixamo"])
+    said = refused(other, shipped_mappings()["mixamo"])
     assert "no joint 'LeftToeBase' for left_foot (did you mean 'LeftToe'?); there are mixamorig7:Hips, " in said
     said = refused(file.replace("LeftShoulder", "LeftCollar"))
     assert "no mapping in" in said

@@ -5,7 +5,14 @@ import pytest
 from scipy.interpolate import CubicHermiteSpline
 
 from data_loaders.procedural.walks import ProceduralWalks
-from data_loaders.retarget import NEEDED, OPTIONAL, align_to_floor, resample, retarget, standing_foot_height
+from data_loaders.retarget import (
+    OPTIONAL_JOINTS,
+    REQUIRED_JOINTS,
+    align_to_floor,
+    resample,
+    retarget,
+    standing_foot_height,
+)
 from motion_diffusion.body.skeleton import BALL_HEIGHT, BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
 
@@ -29,7 +36,7 @@ def by_name(joints, without=()):
         (("spine1", "spine2"), 0.03),
         (("spine3",), 0.03),
         (("left_collar", "right_collar"), 0.03),
-        (OPTIONAL, 0.1),
+        (OPTIONAL_JOINTS, 0.1),
     ],
 )
 @pytest.mark.parametrize("unit", [1.0, 39.37])
@@ -50,7 +57,7 @@ def test_retarget_keeps_feet_planted(walk):
     np.testing.assert_allclose(retarget(by_name(longer))[:, TOES], walk[:, TOES], atol=1e-3)
 
 
-@pytest.mark.parametrize("name", NEEDED)
+@pytest.mark.parametrize("name", REQUIRED_JOINTS)
 def test_retarget_requires_needed_joints(walk, name):
     with pytest.raises(InputError, match=f"no joint for {name}; say which"):
         retarget(by_name(walk, (name,)))

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from data_loaders.captions.tables import MAX_GUESSES
-from data_loaders.retarget import NEEDED
+from data_loaders.retarget import REQUIRED_JOINTS
 from data_loaders.skeleton_folders import BvhFolder
-from data_loaders.skeleton_mapping import SkeletonMapping, best_mapping, load_mapping, shipped
+from data_loaders.skeleton_mapping import SkeletonMapping, best_mapping, load_mapping, shipped_mappings
 from data_loaders.store import prepare, read_all
 from data_loaders.types import Caption, split_of
 from motion_diffusion.errors import InputError
@@ -37,8 +37,8 @@ def told(root):
 
 def test_shipped_mappings_fit_their_skeletons():
     """Each is complete, and is selected for a file with its names, with or without namespace."""
-    for name, mapping in shipped().items():
-        assert set(NEEDED) <= set(mapping.joints)
+    for name, mapping in shipped_mappings().items():
+        assert set(REQUIRED_JOINTS) <= set(mapping.joints)
         assert mapping.about
         theirs = list(mapping.joints.values())
         assert best_mapping(theirs) == name
@@ -213,7 +213,7 @@ def test_invalid_folders_and_options_are_refused(root, tmp_path):
     ],
 )
 def test_malformed_mapping_files_are_refused(tmp_path, change, said):
-    good = {"version": 1, "joints": shipped()["mixamo"].joints}
+    good = {"version": 1, "joints": shipped_mappings()["mixamo"].joints}
     bad = change(good)
     path = tmp_path / "mapping.json"
     path.write_text(bad if isinstance(bad, str) else json.dumps(bad))
@@ -227,7 +227,7 @@ def test_malformed_mapping_files_are_refused(tmp_path, change, said):
 
 
 def test_files_with_two_bodies():
-    mixamo = shipped()["mixamo"]
+    mixamo = shipped_mappings()["mixamo"]
     names = [f"{body}:{joint}" for body in ("one", "two") for joint in mixamo.joints.values()]
     with pytest.raises(InputError, match="one:Hips and two:Hips could both be 'Hips' for pelvis"):
         mixamo.indices(names)

@@ -11,14 +11,14 @@ import pytest
 from data_loaders.cleaning.cutting import MAX_PIECE_FRAMES, MIN_PIECE_FRAMES
 from data_loaders.formats.bvh import read_bvh
 from data_loaders.procedural.walks import ProceduralWalks
-from data_loaders.skeleton_mapping import best_mapping, shipped
+from data_loaders.skeleton_mapping import best_mapping, shipped_mappings
 from data_loaders.snu import EVENTS, LICENCES, Snu, listed_clips, read_lab, recording_of
 from data_loaders.store import read_all
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
 from tests.data_loaders.bvh_files import Skeleton
 
-BODY = Skeleton(dict(shipped()["lafan1"].joints), fps=20)
+BODY = Skeleton(dict(shipped_mappings()["lafan1"].joints), fps=20)
 
 LAB = """{{
 \tfile:s_003_1_1.bvh
