@@ -47,8 +47,8 @@ def retarget(source: Mapping[str, Array]) -> Array:
 
     Args:
         source: Positions (F, 3) of the source's joints by the names of the corresponding joints of this body, y up, the
-            floor at y = 0, in any unit. Contains all of `REQUIRED_JOINTS` and any of `OPTIONAL_JOINTS`. The names spine1 to spine3
-            specify only the order along the spine, except that the neck is attached to spine3.
+            floor at y = 0, in any unit. Contains all of `REQUIRED_JOINTS` and any of `OPTIONAL_JOINTS`. The names
+            spine1 to spine3 specify only the order along the spine, except that the neck is attached to spine3.
 
     Returns:
         Joints (F, 22, 3) in metres.

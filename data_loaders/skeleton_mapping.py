@@ -2,9 +2,9 @@
 
     {"version": 1, "up": "z", "joints": {"pelvis": "Hips", "left_hip": "LeftUpLeg", "left_knee": "LeftLeg", ...}}
 
-Keys of `joints` are joints of this body: all of `retarget.REQUIRED_JOINTS`, and those of `retarget.OPTIONAL_JOINTS` that the skeleton
-has. Values are names in the file. Namespaces may be omitted, so "Hips" matches "mixamorig:Hips", and the end site of a
-joint is "LeftFoot_end". Mappings of common skeletons are in assets/mappings.
+Keys of `joints` are joints of this body: all of `retarget.REQUIRED_JOINTS`, and those of `retarget.OPTIONAL_JOINTS`
+that the skeleton has. Values are names in the file. Namespaces may be omitted, so "Hips" matches "mixamorig:Hips", and
+the end site of a joint is "LeftFoot_end". Mappings of common skeletons are in assets/mappings.
 """
 
 from __future__ import annotations

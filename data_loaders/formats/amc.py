@@ -285,9 +285,7 @@ class _MotionReader(LineReader):
         """
         count = (len(lines) - place - 1) // (len(self.layout) + 1)
         taken = count * (len(self.layout) + 1)
-        if (
-            not self.layout or not count or not lines[place + taken].strip().isdigit()
-        ):  # the last frame may be incomplete
+        if not self.layout or not count or not lines[place + taken].strip().isdigit():  # it may be incomplete
             return 0
         tokens = b" ".join(lines[place : place + taken]).split()
         widths = [1 + len(self.columns[name]) for name in self.layout]
