@@ -2,16 +2,15 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
+from data_loaders.augment import TOES
 from data_loaders.bandai import read_clip
 from data_loaders.datasets import load_clips
 from data_loaders.types import split_of
-from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
+from motion_diffusion.body.skeleton import BONE_LENGTHS, PARENTS
 from motion_diffusion.errors import InputError
 
 TEST_CLIPS = [1, 46, 48, 52]
 """Indices of test clips among the first sixty names. Must never change: models must not be tested on training clips."""
-
-TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
 
 
 @pytest.fixture

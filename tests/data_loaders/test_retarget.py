@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicHermiteSpline
 
+from data_loaders.augment import TOES
 from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.retarget import (
     OPTIONAL_JOINTS,
@@ -15,8 +16,6 @@ from data_loaders.retarget import (
 )
 from motion_diffusion.body.skeleton import BALL_HEIGHT, BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
-
-TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from data_loaders.augment import TOES
 from data_loaders.retarget import standing_foot_height, start_at_origin
 from data_loaders.skeleton_files import read_bvh_joints
 from data_loaders.skeleton_mapping import SkeletonMapping, shipped_mappings
@@ -14,8 +15,6 @@ from motion_diffusion.body.motion_metrics import foot_skating_ratio
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
 from tests.data_loaders.bvh_files import CAPTURE, CHARACTER, PELVIS, ROBOT, SKELETONS
-
-TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
 
 
 @pytest.fixture

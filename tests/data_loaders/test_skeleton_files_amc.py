@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from data_loaders.augment import TOES
 from data_loaders.load_motion import read_motion
 from data_loaders.retarget import standing_foot_height, start_at_origin
 from data_loaders.skeleton_files import amc_frame_rate, read_amc_joints, read_amc_motion
@@ -15,8 +16,6 @@ from motion_diffusion.body.motion_metrics import foot_skating_ratio
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
 from tests.data_loaders.amc_files import AMC, ASF, BONES, write_walk
-
-TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
 
 
 @pytest.mark.parametrize(("fps", "size"), [(120, 1.0), (30, 1.13), (60, 0.8)])
