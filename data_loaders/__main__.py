@@ -1,4 +1,4 @@
-"""python -m data_loaders prepare | check | export | merge | known | show: read somebody's motions, judge them, look."""
+"""Command `python -m data_loaders`: read, check, clean, convert and display motion capture data."""
 
 from __future__ import annotations
 
@@ -11,78 +11,31 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import numpy as np
 import torch
 import tyro
 
 from data_loaders.amass import Amass
-from data_loaders.bandai import bandai
-from data_loaders.bvh_folder import BvhFolder
-from data_loaders.cleaning.clean import CleaningTotal, clean_clip
-from data_loaders.clip import Clip
+from data_loaders.bandai import Bandai
+from data_loaders.captions.vocabulary import collect_known
+from data_loaders.cleaning.clean import CleaningSummary, clean_clip
 from data_loaders.cmu import Cmu
 from data_loaders.hdm05 import Hdm05
-from data_loaders.humanml3d.dataset import humanml3d
+from data_loaders.humanml3d.dataset import HumanML3D
 from data_loaders.humanml3d.export import write_humanml3d
 from data_loaders.humanml3d.from_amass import HumanML3DFromAmass
-from data_loaders.kit import kit
-from data_loaders.known_actions import known_of
+from data_loaders.kit import Kit
+from data_loaders.skeleton_folders import BvhFolder
 from data_loaders.snu import Snu
-from data_loaders.source import Source
 from data_loaders.store import is_store, merge, open_store, prepare, read_all
+from data_loaders.types import Clip, DataSet
 from motion_diffusion import pretrained
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.prompts.known_actions import KNOWN
-
-
-class DataSet(Protocol):
-    """What every data set's options have."""
-
-    @property
-    def data_root(self) -> Path: ...
-
-    def source(self) -> Source: ...
-
-
-@dataclass(frozen=True)
-class Bandai:
-    """The Bandai-Namco Research Motiondataset."""
-
-    data_root: Path
-    """Clone of its repository."""
-
-    def source(self) -> Source:
-        """Its clips."""
-        return bandai(self.data_root)
-
-
-@dataclass(frozen=True)
-class HumanML3D:
-    """HumanML3D as its scripts leave it, or with GMD's absolute features."""
-
-    data_root: Path
-    """Folder with new_joint_vecs, texts, train.txt …"""
-
-    def source(self) -> Source:
-        """Its clips."""
-        return humanml3d(self.data_root)
-
-
-@dataclass(frozen=True)
-class Kit:
-    """KIT-ML as HumanML3D's authors distribute it."""
-
-    data_root: Path
-    """Folder with new_joint_vecs, texts, train.txt …"""
-
-    def source(self) -> Source:
-        """Its clips."""
-        return kit(self.data_root)
-
 
 AnyDataSet = (
     Annotated[Bandai, tyro.conf.subcommand("bandai")]
@@ -107,38 +60,38 @@ NAMES: dict[type, str] = {
     Hdm05: "hdm05",
     Snu: "snu",
 }
-"""Of the store that is made of each."""
+"""Name of the data set that is recorded in its store."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What reads all of a data set."""
+class ReadOptions:
+    """Options of verbs that read a whole data set."""
 
     data: AnyDataSet
     processes: int = 0
-    """How many read; 0 for as many as pay off, up to one a core."""
+    """Number of worker processes for reading; 0 chooses automatically, up to one per core."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Writing(Reading):
-    """What makes something new of it."""
+class WriteOptions(ReadOptions):
+    """Options of verbs that write a folder."""
 
     out: Path
-    """Folder to make."""
+    """Folder to create."""
     skip_broken: bool = False
-    """Leave out what is broken, and say so, instead of refusing."""
+    """Leave out broken clips with a message instead of stopping."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepare(Writing):
+class Prepare(WriteOptions):
     """Read all clips of a data set into one memory-mapped store, to train on with --data-root STORE."""
 
     clean: bool = False
-    """Throw away T-poses and defects such as jumps and sliding feet, cut takes of more than 10 s into clips, and report
-    what was thrown away."""
+    """Remove T-poses and defects such as jumps and sliding feet, cut takes of more than 10 s into clips, and report
+    what was removed."""
 
     def run(self) -> None:
-        """Do it."""
+        """Execute the verb."""
         store = prepare(
             NAMES[type(self.data)],
             self.data.source(),
@@ -152,17 +105,17 @@ class Prepare(Writing):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check(Reading):
-    """Read everything, keep nothing, and say what is missing or broken, file by file, and why."""
+class Check(ReadOptions):
+    """Read a whole data set without writing anything, and report what is missing or broken, file by file, and why."""
 
     clean: bool = False
-    """List what prepare --clean would throw away, too."""
+    """Also list what prepare --clean would remove."""
 
     def run(self) -> None:
-        """Do it."""
-        clips, lines = clips_of(self.data, self.processes)
+        """Execute the verb."""
+        clips, lines = read_clips(self.data, self.processes)
         if self.clean:
-            total = CleaningTotal()
+            total = CleaningSummary()
             for cleaned in map(clean_clip, clips):
                 total.add(cleaned)
                 for line in cleaned.report():
@@ -176,29 +129,29 @@ class Check(Reading):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(Writing):
-    """Write a data set as HumanML3D's own files, for other programs; goes on where it was stopped.
+class Export(WriteOptions):
+    """Write a data set in HumanML3D's file format, for other programs. An interrupted export is continued.
 
-    These are new_joints, new_joint_vecs, texts, Mean.npy, Std.npy and the splits.
+    The files are new_joints, new_joint_vecs, texts, Mean.npy, Std.npy and the splits.
     """
 
     def run(self) -> None:
-        """Do it."""
+        """Execute the verb."""
         write_humanml3d(self.data.source(), self.out, skip_broken=self.skip_broken, processes=self.processes)
         print(f"{self.out}: HumanML3D's files")
 
 
 @dataclass(frozen=True)
 class Merge:
-    """Put several stores together, to train on them with --data mixed --data-root STORE."""
+    """Merge several stores into one, to train on with --data mixed --data-root STORE."""
 
     stores: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders that prepare made."""
+    """Folders made by prepare."""
     out: Path
-    """Folder to make."""
+    """Folder to create."""
 
     def run(self) -> None:
-        """Do it."""
+        """Execute the verb."""
         if len(self.stores) < 2:
             raise InputError("one store alone is nothing to merge; give two or more")
         print(summary(merge(self.stores, self.out).clips))
@@ -207,23 +160,23 @@ class Merge:
 
 @dataclass(frozen=True)
 class WriteKnown:
-    """Write known.json, what a store's training clips are about, for models that were trained on them.
+    """Write known.json, the actions and words of a store's training clips, beside models that were trained on them.
 
-    Training writes it by itself; this is for models from before, and for stores whose captions have changed.
+    Training writes it automatically; this is for older models, and for stores whose captions have changed.
     """
 
     store: Annotated[Path, tyro.conf.Positional]
-    """Folder that prepare made."""
+    """Folder made by prepare."""
     out: tuple[Path, ...]
     """Directories of models."""
 
     def run(self) -> None:
-        """Do it."""
+        """Execute the verb."""
         for folder in self.out:
             if not (folder / pretrained.CONFIG).is_file():
                 raise InputError(f"{folder} is no model, it has no {pretrained.CONFIG}; give directories of models")
         store = open_store(self.store)
-        known = known_of(store.of_split("train"), mirrored=store.mirrored)
+        known = collect_known(store.of_split("train"), mirrored=store.mirrored)
         for folder in self.out:
             known.write(folder)
             print(f"{folder / KNOWN}: {len(known.actions)} actions, {known.hours:.2f} h, {len(known.words)} words")
@@ -235,21 +188,22 @@ class Show:
 
     data: AnyDataSet
     out: Path
-    """What to write: .png or .mp4."""
+    """File to write: .png or .mp4."""
     clip: str | None = None
-    """Name of the clip; by default the first one."""
+    """Name of the clip; the first one by default."""
     overwrite: bool = False
+    """Replace an existing file."""
 
     def run(self) -> None:
-        """Do it."""
+        """Execute the verb."""
         if self.out.suffix not in (".png", ".mp4"):
             raise InputError(f"{self.out}: key poses end in .png, a film in .mp4; choose another --out")
         if self.out.exists() and not self.overwrite:
             raise InputError(f"{self.out} exists; give another --out, or --overwrite to replace it")
-        from visualize.film import write_film  # here, since the other verbs need not wait a second for it
+        from visualize.film import write_film  # imported lazily: takes a second
         from visualize.pose_strip import draw_strip
 
-        clip = chosen(self.data, self.clip)
+        clip = select_clip(self.data, self.clip)
         text = clip.captions[0].text if clip.captions else clip.name
         motion = Motion(torch.from_numpy(np.array(clip.joints)), text=text)
         draw_strip(motion, self.out) if self.out.suffix == ".png" else write_film(motion, self.out)
@@ -259,8 +213,8 @@ class Show:
             print(f"  {caption.text}{part}")
 
 
-def clips_of(data: DataSet, processes: int) -> tuple[list[Clip], list[str]]:
-    """All clips that can be read, and a line on everything that is broken or missing."""
+def read_clips(data: DataSet, processes: int) -> tuple[list[Clip], list[str]]:
+    """All readable clips of a data set or store, and a line for each problem."""
     if is_store(data.data_root):
         return list(open_store(data.data_root).clips), []
     source = data.source()
@@ -270,8 +224,12 @@ def clips_of(data: DataSet, processes: int) -> tuple[list[Clip], list[str]]:
     return [clip for clip in read if isinstance(clip, Clip)], lines
 
 
-def chosen(data: DataSet, name: str | None) -> Clip:
-    """The clip of that name, or the first; nothing else is read. Raises InputError if there is none."""
+def select_clip(data: DataSet, name: str | None) -> Clip:
+    """Read the clip with the given name, or the first one.
+
+    Raises:
+        InputError: If there is no such clip.
+    """
     if is_store(data.data_root):
         clips = {clip.name: clip for clip in open_store(data.data_root).clips}
         if found := clips.get(name or next(iter(clips), "")):
@@ -284,7 +242,7 @@ def chosen(data: DataSet, name: str | None) -> Clip:
 
 
 def summary(clips: Sequence[Clip]) -> str:
-    """How much there is of each part: clips, captions, hours, and the lengths."""
+    """Table of clips, captions, hours and lengths for each part of the data set."""
     lines = [f"{'':6}{'clips':>8}{'captions':>10}{'hours':>8}{'shortest':>10}{'longest, s':>12}"]
     for split in ("train", "val", "test"):
         seconds = [len(clip.joints) / FPS for clip in clips if clip.split == split]
@@ -296,7 +254,7 @@ def summary(clips: Sequence[Clip]) -> str:
 
 @command
 def main() -> None:
-    """The command."""
+    """Entry point of the command."""
     verbs = (
         Annotated[Prepare, tyro.conf.subcommand("prepare")]
         | Annotated[Check, tyro.conf.subcommand("check")]

@@ -1,6 +1,7 @@
-"""New motions from real ones: mirrored, bent, faster and slower, stitched. Joints are (F, 22, 3) in metres, 20 fps.
+"""Augmentation of motions: mirroring, bending of paths, changes of pace, and stitching.
 
-All keep the bones' lengths and leave standing feet standing, as far as the floor is concerned.
+Joints are (F, 22, 3) in metres, y up, at 20 frames per second. All operations keep bone lengths and leave planted feet
+in place horizontally.
 """
 
 from __future__ import annotations
@@ -11,27 +12,43 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from motion_diffusion.body.skeleton import BONE_LENGTHS, MIRRORED, PARENTS
+from motion_diffusion.body.skeleton import BONE_LENGTHS, FEET, MIRRORED, PARENTS
 
 Array = NDArray[np.float64]
 
-_TOES = (10, 11)
+TOES = FEET[1::2]
+"""Indices of the balls of the left and the right foot."""
 _LENGTHS = BONE_LENGTHS.numpy()
 
 
+def smoothstep(x: Array) -> Array:
+    """Cubic ease 3x² − 2x³ of x clipped to [0, 1]."""
+    x = np.clip(x, 0.0, 1.0)
+    return x * x * (3 - 2 * x)
+
+
 def facing(joints: NDArray[np.floating]) -> Array:
-    """(F,) where the body faces: the angle from +z towards +x in radians, from hips and shoulders."""
+    """Direction (F,) that the body faces: the angle from +z towards +x in radians, from the line across hips and
+    shoulders.
+
+    This is the NumPy counterpart of `motion_diffusion.body.heading.heading` without smoothing and with opposite sign.
+    """
     across = joints[:, 1] - joints[:, 2] + joints[:, 16] - joints[:, 17]
     return np.arctan2(-across[:, 2], across[:, 0])
 
 
 def mirror(joints: Array) -> Array:
-    """Left and right swapped, about the plane x = 0."""
+    """Mirror a motion about the plane x = 0, exchanging left and right."""
     return joints[:, list(MIRRORED)] * np.array([-1.0, 1.0, 1.0])
 
 
 def with_bone_lengths(joints: Array, lengths: Array = _LENGTHS) -> Array:
-    """The same pelvis and directions of bones, with other lengths (22,), those of this body by default."""
+    """Change bone lengths while keeping the pelvis and the directions of all bones.
+
+    Args:
+        joints: (F, 22, 3).
+        lengths: (22,) length of the bone that ends in each joint; this body's by default.
+    """
     result = joints.copy()
     for joint, parent in enumerate(PARENTS[1:], 1):
         bone = joints[:, joint] - joints[:, parent]
@@ -39,15 +56,17 @@ def with_bone_lengths(joints: Array, lengths: Array = _LENGTHS) -> Array:
     return result
 
 
-def cut(joints: NDArray[np.floating], frames: int, rng: Generator) -> Array:
-    """At most `frames` frames from anywhere in a motion, float64."""
+def random_crop(joints: NDArray[np.floating], frames: int, rng: Generator) -> Array:
+    """Random part of a motion of at most `frames` frames, as float64."""
     start = int(rng.integers(max(len(joints) - frames, 0) + 1))
     return joints[start : start + frames].astype(np.float64)
 
 
-def standing_point(joints: Array) -> Array:
-    """(F - 1, 3) the point that rests on the floor from each frame to the next: the toes, the stiller one first."""
-    toes = joints[:, _TOES]
+def support_point(joints: Array) -> Array:
+    """Point (F - 1, 3) that rests on the floor from each frame to the next: a mean of the toes, weighted by their
+    stillness.
+    """
+    toes = joints[:, TOES]
     step = np.linalg.norm(np.diff(toes, axis=0), axis=-1)
     height = (toes[:-1, :, 1] + toes[1:, :, 1]) / 2
     stillness = np.exp(-(step / 0.012 + (height - height.min(axis=0)) / 0.01))
@@ -56,109 +75,129 @@ def standing_point(joints: Array) -> Array:
 
 
 def bend(joints: Array, turn: Array) -> Array:
-    """Turn the way: from each frame to the next, the rest of the motion turns by turn (F - 1,) radians (left positive).
+    """Bend the path of a motion: after each frame, rotate the rest about the supporting point.
 
-    Each turn is about the point that stands on the floor, so a standing foot swivels on its toes and stays.
+    A planted foot swivels on its toes and stays in place.
+
+    Args:
+        joints: (F, 22, 3).
+        turn: (F - 1,) angles in radians, positive to the left.
     """
-    pivot = standing_point(joints)[:, [0, 2]]
+    pivot = support_point(joints)[:, [0, 2]]
     angle = np.concatenate([[0.0], np.cumsum(turn)])
     shift = np.zeros((len(joints), 2))
-    shift[1:] = np.cumsum(_turned(pivot, angle[:-1]) - _turned(pivot, angle[1:]), axis=0)
+    shift[1:] = np.cumsum(_rotate(pivot, angle[:-1]) - _rotate(pivot, angle[1:]), axis=0)
     result = joints.copy()
-    result[..., [0, 2]] = _turned(joints[..., [0, 2]], angle[:, None]) + shift[:, None]
+    result[..., [0, 2]] = _rotate(joints[..., [0, 2]], angle[:, None]) + shift[:, None]
     return result
 
 
-def _turned(xz: Array, angle: Array) -> Array:
-    """(..., 2) x and z turned by angles, from +z towards +x."""
+def _rotate(xz: Array, angle: Array) -> Array:
+    """Rotate horizontal vectors (..., 2), x and z, by angles in radians from +z towards +x."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.stack([xz[..., 0] * cos + xz[..., 1] * sin, xz[..., 1] * cos - xz[..., 0] * sin], axis=-1)
 
 
 def at_times(joints: Array, times: Array) -> Array:
-    """The motion at times (N,) in frames, between frames by linear interpolation with the bones' lengths restored."""
+    """Sample a motion by linear interpolation, restoring bone lengths.
+
+    Args:
+        joints: (F, 22, 3).
+        times: (N,) times in frames.
+    """
     index = np.minimum(times.astype(int), len(joints) - 2)
     share = (times - index)[:, None, None]
     return with_bone_lengths((1 - share) * joints[index] + share * joints[index + 1])
 
 
 def change_pace(joints: Array, pace: Array) -> Array:
-    """Play it faster or slower: pace (N,) is how many frames of the motion pass in each new one, about 0.8 to 1.25.
+    """Change the speed of a motion over time.
 
-    The result ends where the motion or the paces do.
+    Args:
+        joints: (F, 22, 3).
+        pace: (N,) frames of the motion per new frame, about 0.8 to 1.25.
+
+    Returns:
+        A motion that ends with `joints` or with `pace`, whichever comes first.
     """
     times = np.concatenate([[0.0], np.cumsum(pace)])
     return at_times(joints, times[times <= len(joints) - 1])
 
 
 OVERLAP = 8
-"""Frames over which one motion fades into the next."""
+"""Frames over which stitched motions are blended."""
 
 
-class Way(NamedTuple):
-    """Frames of a motion at which it may be left or entered, and its poses and speeds there (N, 132)."""
+class SeamCandidates(NamedTuple):
+    """Frames at which a motion may be left or entered, and its pose features (N, 132) there."""
 
     frames: NDArray[np.intp]
     poses: Array
 
 
 class Seam(NamedTuple):
-    """Where one motion goes over into another: the first frames of the overlap in both, and how much they differ there,
-    the root of summed squares over the joints, metres and fifths of a metre a frame."""
+    """Transition between two motions.
+
+    Attributes:
+        end: First frame of the overlap in the first motion.
+        start: First frame of the overlap in the second motion.
+        gap: Distance of pose features at the middle of the overlap: the root of summed squares over joints of positions
+            in metres and velocities in fifths of a metre per frame.
+    """
 
     end: int
     start: int
     gap: float
 
 
-def way_out(joints: Array, overlap: int = OVERLAP) -> Way:
-    """Where a motion of more than overlap + 2 frames may be left: in its last second."""
+def exit_candidates(joints: Array, overlap: int = OVERLAP) -> SeamCandidates:
+    """Frames in the last second at which a motion of more than overlap + 2 frames may be left."""
     frames = np.arange(max(1, len(joints) - overlap - 20), len(joints) - overlap)
     middle = overlap // 2
-    return Way(frames, _pose(joints[frames[0] + middle :])[frames - frames[0]])
+    return SeamCandidates(frames, _seam_features(joints[frames[0] + middle :])[frames - frames[0]])
 
 
-def way_in(joints: Array, overlap: int = OVERLAP) -> Way:
-    """Where it may be entered: in its first second."""
+def entry_candidates(joints: Array, overlap: int = OVERLAP) -> SeamCandidates:
+    """Frames in the first second at which a motion may be entered."""
     frames = np.arange(1, max(2, min(21, len(joints) - overlap)))
     middle = overlap // 2
-    return Way(frames, _pose(joints[: frames[-1] + middle + 1])[frames + middle - 1])
+    return SeamCandidates(frames, _seam_features(joints[: frames[-1] + middle + 1])[frames + middle - 1])
 
 
-def seam(out: Way, into: Way) -> Seam:
-    """Where poses and speeds are most alike."""
+def find_seam(out: SeamCandidates, into: SeamCandidates) -> Seam:
+    """Transition with the smallest distance of pose features."""
     distance = np.linalg.norm(out.poses[:, None] - into.poses[None], axis=-1)
     row, column = np.unravel_index(int(distance.argmin()), distance.shape)
     return Seam(int(out.frames[row]), int(into.frames[column]), float(distance.min()))
 
 
 def stitch(a: Array, b: Array, *, overlap: int = OVERLAP) -> Array:
-    """One motion that begins as a and goes over into b, where their poses and speeds are most alike.
+    """Concatenate two motions at the transition with the smallest distance of poses and velocities.
 
-    The way from a's last second into b's first second is searched; b is turned and moved to go on from there, and over
-    `overlap` frames one fades into the other. Both need more frames than overlap.
+    The transition is searched between the last second of a and the first second of b. b is turned and moved to continue
+    a with the slower foot in place, and the motions are blended over `overlap` frames. Both need more frames than that.
     """
     overlap = min(overlap, len(a) - 2, len(b) - 2)
-    end, start, _ = seam(way_out(a, overlap), way_in(b, overlap))
+    end, start, _ = find_seam(exit_candidates(a, overlap), entry_candidates(b, overlap))
     middle = overlap // 2
     turn = facing(a[end + middle : end + middle + 1]) - facing(b[start + middle : start + middle + 1])
     b = b[start:].copy()
-    b[..., [0, 2]] = _turned(b[..., [0, 2]], turn[:, None])
-    foot = int(np.linalg.norm(np.diff(a[end + middle : end + middle + 2, _TOES], axis=0), axis=-1)[0].argmin())
-    anchor = _TOES[foot]
+    b[..., [0, 2]] = _rotate(b[..., [0, 2]], turn[:, None])
+    foot = int(np.linalg.norm(np.diff(a[end + middle : end + middle + 2, TOES], axis=0), axis=-1)[0].argmin())
+    anchor = TOES[foot]
     b[..., [0, 2]] += a[end + middle, anchor, [0, 2]] - b[middle, anchor, [0, 2]]
     share = (np.arange(1, overlap + 1) / (overlap + 1))[:, None, None]
-    share = share**2 * (3 - 2 * share)
+    share = smoothstep(share)
     between = with_bone_lengths((1 - share) * a[end : end + overlap] + share * b[:overlap])
     return np.concatenate([a[:end], between, b[overlap:]])
 
 
-def _pose(joints: Array) -> Array:
-    """(F, 132) the body's shape and its motion to the next frame, seen from its own heading."""
+def _seam_features(joints: Array) -> Array:
+    """Pose and step to the next frame in the body's own heading (F, 132); steps are weighted by 5."""
     angle = facing(joints)
     body = joints - joints[:, :1] * np.array([1.0, 0.0, 1.0])
     steps = np.diff(joints, axis=0, append=joints[-1:])
     seen = [values.copy() for values in (body, steps)]
     for values in seen:
-        values[..., [0, 2]] = _turned(values[..., [0, 2]], -angle[:, None])
+        values[..., [0, 2]] = _rotate(values[..., [0, 2]], -angle[:, None])
     return np.concatenate([seen[0].reshape(len(joints), -1), 5.0 * seen[1].reshape(len(joints), -1)], axis=-1)

@@ -1,4 +1,4 @@
-"""Examples from clips with captions: each clip once an epoch, cut, with one of its captions."""
+"""Examples from captioned clips: each clip once per epoch, cropped, with one of its captions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_loaders.augment import cut, mirror
-from data_loaders.captions import mirror_words
-from data_loaders.clip import Caption, Clip
-from data_loaders.example import Example
+from data_loaders.augment import mirror, random_crop
+from data_loaders.captions.templates import mirror_words
+from data_loaders.types import Caption, Clip, Example
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
@@ -20,7 +19,7 @@ from motion_diffusion.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """A part of a clip, and the captions that are about it."""
+    """Part of a clip and the captions that describe it."""
 
     clip: Clip
     start: int
@@ -29,14 +28,18 @@ class Passage:
 
     @property
     def joints(self) -> NDArray[np.float32]:
-        """(frames, 22, 3)"""
+        """Joints (frames, 22, 3) of the part."""
         return self.clip.joints[self.start : self.start + self.frames]
 
 
 def passages(clips: Sequence[Clip], min_frames: int) -> list[Passage]:
-    """All parts of clips that captions are about, of min_frames frames at least: mostly the whole clip.
+    """All captioned parts of clips, usually whole clips.
 
-    As in HumanML3D's own loader, captions that are about a part of their clip make a passage of that part each.
+    As in HumanML3D's own loader, captions with a time span yield a passage for each distinct span.
+
+    Args:
+        clips: The clips.
+        min_frames: Minimum number of frames of a passage.
     """
     result = []
     for clip in clips:
@@ -52,11 +55,21 @@ def passages(clips: Sequence[Clip], min_frames: int) -> list[Passage]:
 
 
 class CaptionedClips:
-    """Passages of clips without end, each once an epoch in an order of its own. `example(i)` is the same for the same
-    seed and i. Lengths are min_frames … frames; longer passages are cut at random.
+    """Endless examples from captioned clips: each passage once per epoch, in random order.
 
-    mirrored: whether left and right are swapped already in half of the clips; if not, they are here, with the words.
-    Raises InputError if no passage is long enough.
+    Examples depend only on seed and index and have min_frames to frames frames; longer passages are cropped at random.
+
+    Args:
+        clips: Captioned clips.
+        frames: Maximum number of frames of an example.
+        min_frames: Minimum number of frames.
+        seed: Seed of the random draws.
+        mirrored: Whether the clips contain mirrored copies; if not, half of the examples are mirrored with their
+            captions.
+        part: Name of the part of the data set for error messages.
+
+    Raises:
+        InputError: If no passage is long enough.
     """
 
     def __init__(
@@ -70,7 +83,7 @@ class CaptionedClips:
         part: str = "training",
     ):
         self.passages = passages(clips, min_frames)
-        self.longest, self.seed, self.mirrored = frames, seed, mirrored
+        self.max_frames, self.seed, self.mirrored = frames, seed, mirrored
         if not self.passages:
             raise InputError(
                 f"the {part} part has no captioned clip of {min_frames} frames or more; give more data, or another "
@@ -79,14 +92,14 @@ class CaptionedClips:
         self._epoch = (-1, np.zeros(0, dtype=np.int64))
 
     def frames(self, index: int) -> int:
-        """The length of `example(index)`, without making it."""
-        return min(self._passage(index).frames, self.longest)
+        """Number of frames of `example(index)`, without generating it."""
+        return min(self._passage(index).frames, self.max_frames)
 
     def example(self, index: int) -> Example:
-        """Example number `index` (0 or more): joints (n, 22, 3) from the origin, facing +z, and a caption."""
+        """Example with an index of 0 or more: joints (n, 22, 3) starting at the origin and facing +z, and a caption."""
         passage, rng = self._passage(index), np.random.default_rng((self.seed, index))
         text = passage.captions[int(rng.integers(len(passage.captions)))].text
-        joints = cut(passage.joints, self.longest, rng)
+        joints = random_crop(passage.joints, self.max_frames, rng)
         if not self.mirrored and rng.random() < 0.5:
             joints, text = mirror(joints), mirror_words(text)
         return Example(to_origin(torch.from_numpy(joints)).numpy().astype(np.float32), text)

@@ -1,16 +1,16 @@
-"""The CMU Graphics Lab Motion Capture Database: 2,605 trials of 144 subjects as ASF/AMC, on this project's body.
+"""The CMU Graphics Lab Motion Capture Database: 2,605 trials of 144 subjects as ASF/AMC.
 
 mocap.cs.cmu.edu; the database was created with funding from NSF EIA-0196217. A trial is `02/02_01.amc`, subject 02 and
-trial 01, and the skeleton of the subject `02/02.asf`, at 120 frames per second. Any part of the database will do, and
+trial 01, with the subject's skeleton `02/02.asf`, at 120 frames per second. Any part of the database can be used, and
 other frame rates are an option.
 
-Descriptions come from an index in the folder: a file with "index" in its name that ends in .txt, .csv or .html, such as
-cmu-mocap-index-text.txt. Its lines are a trial and its description, and may stand under headings of their subjects:
+Captions are read from an index in the folder: a file with "index" in its name that ends in .txt, .csv or .html, such as
+cmu-mocap-index-text.txt. Its lines consist of a trial and its description, optionally below headings of subjects:
 
     Subject #2 (various expressions and human behaviors)
     02_01   walk
 
-A trial whose description is missing or "Unknown" has that of its subject.
+A trial whose description is missing or "Unknown" gets that of its subject.
 """
 
 from __future__ import annotations
@@ -22,18 +22,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_loaders.amc_clip import DEFAULT_FPS
-from data_loaders.amc_folder import amc_source
-from data_loaders.caption_table import Told
-from data_loaders.clip import Caption, split_of
+from data_loaders.captions.tables import Annotation
+from data_loaders.skeleton_files import DEFAULT_AMC_FPS
+from data_loaders.skeleton_folders import amc_source
 from data_loaders.skeleton_mapping import Floor
-from data_loaders.source import Source, files_by_name
+from data_loaders.types import Caption, Source, files_by_name, split_of
 from motion_diffusion.errors import InputError
 
 LICENCE = "CMU Graphics Lab Motion Capture Database: free for all uses; the data itself may not be resold"
 
 MAX_INDEX_BYTES = 2**24
-"""Size of an index; that of all trials has 70 kB."""
+"""Maximum size of an index in bytes; that of all trials has 70 kB."""
 
 _TRIAL = re.compile(r"(\d{1,3})_(\d{1,3})")
 _SUBJECT = re.compile(r"subject\s*#?\s*(\d{1,3})\W*\((.*)\)", re.IGNORECASE)
@@ -45,22 +44,23 @@ class Cmu:
     """The CMU motion capture database as ASF/AMC, all of it or a part."""
 
     data_root: Path
-    """Folder with the .amc files and their skeletons, such as 02/02_01.amc and 02/02.asf, in any subfolders. An index
-    of the trials in it, such as cmu-mocap-index-text.txt, gives their captions."""
+    """Folder with the .amc files and their skeletons, such as 02/02_01.amc and 02/02.asf, in any subfolders. Captions
+    are read from an index of the trials in it, such as cmu-mocap-index-text.txt."""
     captions: Path | None = None
-    """CSV file with the columns file,text and, as wanted, start,end (seconds),split,action,style; several lines a file
-    are several captions, in place of the index's; a split in it is in place of that of the subject."""
-    fps: float = DEFAULT_FPS
-    """Frames per second of the files, which these do not say."""
+    """CSV file with the columns file,text and optionally start,end (seconds),split,action,style; a file with several
+    captions has several lines. They replace those of the index, and a split replaces that of the subject."""
+    fps: float = DEFAULT_AMC_FPS
+    """Frames per second of the files, which do not specify it."""
     floor: Floor | None = None
-    """Where the floor is: under the feet that stand lowest, clip by clip, or at height 0 of the file; feet if not
-    given."""
+    """Position of the floor: below the lowest standing feet of each clip (the default), or at height 0 of the file."""
 
     def source(self) -> Source:
-        """All trials under the folder. A clip is called by its path without the ending, and a subject is in one part.
+        """List all trials of the folder. A clip's name is its path without suffix; all trials of a subject are in one
+        split.
 
-        Raises FileNotFoundError or InputError if there is no folder, no trial in it, or something wrong with the
-        options' files.
+        Raises:
+            FileNotFoundError: If there is no such folder or captions file.
+            InputError: If there are no trials, or an option's value or file is invalid.
         """
         named = files_by_name(self.data_root, "amc", "the CMU database, with files such as 02/02_01.amc")
         indices = sorted(
@@ -71,17 +71,17 @@ class Cmu:
         described: dict[tuple[int, int], str] = {}
         for path in indices:
             described = read_index(path) | described
-        told, splits = {}, {}
+        annotations, splits = {}, {}
         for name, path in named.items():
             trial = _TRIAL.fullmatch(path.stem)
             if trial and (text := described.get((int(trial[1]), int(trial[2])))):
-                told[name] = Told((Caption(text),))
+                annotations[name] = Annotation((Caption(text),))
             subject = str(int(trial[1])) if trial else path.stem.partition("_")[0]
             splits[name] = split_of(f"CMU {subject}")
         return amc_source(
             self.data_root,
             named,
-            told,
+            annotations,
             splits,
             captions=self.captions,
             fps=self.fps,
@@ -92,7 +92,11 @@ class Cmu:
 
 
 def read_index(path: Path) -> dict[tuple[int, int], str]:
-    """Descriptions of trials in an index, by subject and trial. InputError for a file that is too large or no table."""
+    """Read descriptions of trials by subject and trial number.
+
+    Raises:
+        InputError: If the file is too large or no table.
+    """
     if path.stat().st_size > MAX_INDEX_BYTES:
         raise InputError(f"{path}: {path.stat().st_size / 2**20:.0f} MB is no index of trials; move it elsewhere")
     content = path.read_bytes()
@@ -121,7 +125,7 @@ def read_index(path: Path) -> dict[tuple[int, int], str]:
 
 
 def _rows(text: str, ending: str) -> Iterator[list[str]]:
-    """The rows of an index, each with its first column and the others as far as they matter."""
+    """Rows of an index as their first column and as many further columns as needed."""
     if ending == ".csv":
         rows = csv.reader(text.splitlines())
         yield from ([word.strip() for word in row] for row in rows if row and row[0].strip())
@@ -135,6 +139,6 @@ def _rows(text: str, ending: str) -> Iterator[list[str]]:
 
 
 def _sentence(text: str) -> str:
-    """A description without what stands for blanks in names of files, and without their numbers."""
+    """Description without file-name separators and trailing take numbers."""
     words = re.sub(r"[_\s]+", " ", text).strip()
     return re.sub(r"(?<=[A-Za-z])0\d\d$", "", words)

@@ -1,4 +1,4 @@
-"""The data sets by name, each split into examples to train on and examples held out."""
+"""Data sets by name, as training and held-out examples."""
 
 from __future__ import annotations
 
@@ -7,39 +7,46 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from data_loaders.augmented_dataset import AugmentedClips, RealClips
-from data_loaders.bandai import bandai
+from data_loaders.bandai import Bandai
 from data_loaders.caption_dataset import CaptionedClips
-from data_loaders.cleaning.cutting import SHORTEST
-from data_loaders.example import Examples, Remembered
-from data_loaders.humanml3d.dataset import humanml3d
-from data_loaders.kit import kit
-from data_loaders.known_actions import known_of
+from data_loaders.captions.vocabulary import collect_known
+from data_loaders.cleaning.cutting import MIN_TAKE_FRAMES
+from data_loaders.humanml3d.dataset import HumanML3D
+from data_loaders.kit import Kit
 from data_loaders.mixed_dataset import MixedClips
 from data_loaders.procedural.walks import ProceduralWalks
-from data_loaders.source import Source, stamp
 from data_loaders.store import Store, is_store, open_store, prepare
+from data_loaders.types import CachedExamples, DataSet, Examples, stamp
 from motion_diffusion.atomic_io import cache_folder
 from motion_diffusion.errors import InputError
 from motion_diffusion.prompts.known_actions import Known
 
 DatasetName = Literal["procedural", "bandai", "humanml3d", "kit", "amass", "bvh", "cmu", "hdm05", "snu", "mixed"]
 
-FORMATS: dict[str, Callable[[Path], Source]] = {"bandai": bandai, "humanml3d": humanml3d, "kit": kit}
-"""Those whose folders say all there is to know; others need more, and are read by `python -m data_loaders prepare`."""
+FORMATS: dict[str, Callable[[Path], DataSet]] = {"bandai": Bandai, "humanml3d": HumanML3D, "kit": Kit}
+"""Data sets that are completely specified by their folder. Others are read by `python -m data_loaders prepare`."""
 
 VERSION = 4
-"""Of how clips are read; older stores in the cache are not used any more."""
+"""Version of the readers; stores of other versions in the cache are ignored."""
 
 MIN_FRAMES = 40
-"""Shortest clip that is trained on, two seconds; in mixed data, where short ones are done again, one."""
+"""Minimum length of a training clip, two seconds; in mixed data, where short clips are repeated, one second."""
 
 
 def load_clips(name: DatasetName, root: Path | None, *, cache: Path | None = None) -> Store:
-    """All clips of a data set. root: its folder, or a store made of it by `python -m data_loaders prepare`.
+    """Load all clips of a data set.
 
-    A folder is read once, in a minute or two, into a store in `cache` (by default `motion-diffusion` in the user's
-    cache folder) and comes from there until its files change. Raises InputError or FileNotFoundError if there is none,
-    or something in it is broken.
+    A folder is read once, within a minute or two, into a store in the cache, which is used until the folder's files
+    change.
+
+    Args:
+        name: The data set.
+        root: Its folder, or a store made of it by `python -m data_loaders prepare`.
+        cache: Folder for the store; by default `motion-diffusion` in the user's cache folder.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        InputError: If no folder is given, or the data is of another data set or damaged.
     """
     if root is None:
         raise InputError(
@@ -52,26 +59,34 @@ def load_clips(name: DatasetName, root: Path | None, *, cache: Path | None = Non
         return store
     if name not in FORMATS:
         raise InputError(f"{root} is no prepared store; make one with python -m data_loaders prepare {name} --help")
-    source = FORMATS[name](root)
+    source = FORMATS[name](root).source()
     stored = (cache_folder() if cache is None else cache) / stamp(name, source.files, VERSION)
     return open_store(stored) if is_store(stored) else prepare(name, source, stored)
 
 
 class Data(NamedTuple):
-    """What to train on."""
+    """Examples for training and validation."""
 
     train: Examples
     held_out: Examples
     licence: str
-    """What may be done with models that are trained on it, in one line."""
+    """Licence of the data in one line; it applies to models trained on it."""
     known: Known | None = None
-    """What the training clips are about; None for walks that are made up."""
+    """Actions and words of the training clips; None for generated walks."""
 
 
 def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: int = 0) -> Data:
-    """Examples of at most so many frames.
+    """Load a data set for training.
 
-    root: where a data set lies that has to be downloaded. InputError if it needs one and has none, or has no clips.
+    Args:
+        name: The data set.
+        root: Its folder or store; None for data sets that are generated.
+        frames: Maximum number of frames of an example.
+        seed: Seed of the random draws.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        InputError: If the data set is unknown, needs a folder and has none, or has no suitable clips.
     """
     if name not in get_args(DatasetName):
         raise InputError(f"unknown data set {name!r}; choose from {', '.join(get_args(DatasetName))}")
@@ -80,18 +95,18 @@ def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: in
         return Data(walks, others, "MIT")
     store = load_clips(name, root)
     train, held_out = store.of_split("train"), store.of_split("val")
-    known = known_of(train, mirrored=store.mirrored)
+    known = collect_known(train, mirrored=store.mirrored)
     if name == "bandai":
         return Data(
-            Remembered(AugmentedClips(train, frames, MIN_FRAMES, seed)),
+            CachedExamples(AugmentedClips(train, frames, MIN_FRAMES, seed)),
             RealClips(held_out, frames, MIN_FRAMES),
             store.licence,
             known,
         )
     if name == "mixed":
         return Data(
-            Remembered(MixedClips(train, frames, SHORTEST, seed, mirrored=store.mirrored)),
-            CaptionedClips(held_out, frames, SHORTEST, part="held-out"),
+            CachedExamples(MixedClips(train, frames, MIN_TAKE_FRAMES, seed, mirrored=store.mirrored)),
+            CaptionedClips(held_out, frames, MIN_TAKE_FRAMES, part="held-out"),
             store.licence,
             known,
         )

@@ -1,9 +1,11 @@
-"""HDM05: 130 classes of short motions by five actors as ASF/AMC, on this project's body.
+"""HDM05: 130 classes of short motions by five actors as ASF/AMC.
 
-Müller, Röder, Clausen, Eberhardt, Krüger, Weber 2007, "Documentation Mocap Database HDM05", CG-2007-2, Univ. Bonn;
 resources.mpi-inf.mpg.de/HDM05. A clip is `HDM_bd_depositFloorR_001_120.amc`: actor, class, number, and frames per
-second; `HDM_bd.asf` is the skeleton of its actor. The caption is made from the name of the class, in the words of
-`describe`. Uncut recordings (`HDM_bd_01-01_01_120.amc`) have no class and no caption.
+second; `HDM_bd.asf` is the actor's skeleton. The caption is derived from the name of the class by `describe`. Uncut
+recordings (`HDM_bd_01-01_01_120.amc`) have no class and no caption.
+
+References:
+    Müller, Röder, Clausen, Eberhardt, Krüger, Weber 2007, "Documentation Mocap Database HDM05", CG-2007-2, Univ. Bonn.
 """
 
 from __future__ import annotations
@@ -12,25 +14,25 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_loaders.amc_folder import amc_source
-from data_loaders.caption_table import Told
-from data_loaders.caption_writer import labels, third_person
-from data_loaders.clip import Caption, Split, split_of
+from data_loaders.captions.label_phrases import label_table, third_person
+from data_loaders.captions.tables import Annotation
+from data_loaders.captions.templates import NUMBER_WORDS
+from data_loaders.skeleton_folders import amc_source
 from data_loaders.skeleton_mapping import Floor
-from data_loaders.source import Source, files_by_name
+from data_loaders.types import Caption, Source, Split, files_by_name, split_of
 from motion_diffusion.errors import InputError
 
 LICENCE = "CC BY-SA 3.0; HDM05, Müller et al. 2007"
 
-SPLITS: dict[str, Split] = {"bd": "train", "bk": "train", "dg": "train", "mm": "val", "tr": "test"}
-"""Of the five actors, each in one part; a hash would leave parts of so few people empty."""
+ACTOR_SPLITS: dict[str, Split] = {"bd": "train", "bk": "train", "dg": "train", "mm": "val", "tr": "test"}
+"""Split of each actor. A hash would leave splits empty with so few actors."""
 
 _NAME = re.compile(r"HDM_([A-Za-z]+)_(.+?)(?:_\d+)*", re.IGNORECASE)
 _FIRST = re.compile(r"([LR])([Ee]lbow|[Hh]and)?[Ss]tart")
 _COUNT = re.compile(r"(\d+)(Reps|Steps|[Hh]ops)?")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z](?![a-z])")
 _SIDES = {"L": "left", "R": "right", "Left": "left", "Right": "right"}
-_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NUMBERS = NUMBER_WORDS[:10]
 
 _PHRASES = {
     "cartwheel": "do a cartwheel",
@@ -86,7 +88,8 @@ _PHRASES = {
     "walkCircle": "walk in a circle to the {side}",
     "walkOnPlace": "walk on the spot",
 }
-"""Of classes without sides, counts and first feet. Others are described by the words of their names."""
+"""Phrases for class names without sides, counts and starting feet. Other classes are described by the words of their
+name."""
 
 
 @dataclass(frozen=True)
@@ -94,25 +97,26 @@ class Hdm05:
     """HDM05 as ASF/AMC, all of it or a part, cut into classes or not."""
 
     data_root: Path
-    """Folder with the .amc files, in any subfolders, and with the actors' skeletons such as HDM_bd.asf beside them, in
-    a folder above, or in one called asf there."""
+    """Folder with the .amc files, in any subfolders. The actors' skeletons, such as HDM_bd.asf, are beside them, in a
+    folder above, or in a folder asf there."""
     captions: Path | None = None
-    """CSV file with the columns file,text and, as wanted, start,end (seconds),split,action,style; several lines a file
-    are several captions, in place of the one that is made from its class."""
+    """CSV file with the columns file,text and optionally start,end (seconds),split,action,style; a file with several
+    captions has several lines. They replace those derived from the class."""
     fps: float | None = None
-    """Frames per second of the files, if their names do not say it, such as 30 for copies with every fourth frame."""
+    """Frames per second of the files, if their names do not specify it, e.g. 30 for copies with every fourth frame."""
     floor: Floor | None = None
-    """Where the floor is: under the feet that stand lowest, clip by clip, or at height 0 of the file; feet if not
-    given."""
+    """Position of the floor: below the lowest standing feet of each clip (the default), or at height 0 of the file."""
 
     def source(self) -> Source:
-        """All clips under the folder. A clip is called by its path without the ending, and an actor is in one part.
+        """List all clips of the folder. A clip's name is its path without suffix; all clips of an actor are in one
+        split.
 
-        Raises FileNotFoundError or InputError if there is no folder, no clip of HDM05 in it, or something wrong with
-        the options' files.
+        Raises:
+            FileNotFoundError: If there is no such folder or captions file.
+            InputError: If there are no clips of HDM05, or an option's value or file is invalid.
         """
         named = files_by_name(self.data_root, "amc", "HDM05, with files such as HDM_bd_squat1Reps_001_120.amc")
-        told: dict[str, Told] = {}
+        annotations: dict[str, Annotation] = {}
         splits: dict[str, Split] = {}
         for name, path in named.items():
             match = _NAME.fullmatch(path.stem)
@@ -121,13 +125,13 @@ class Hdm05:
                     f"{path} has no name of HDM05, such as HDM_bd_squat1Reps_001_120.amc; move it elsewhere"
                 )
             actor, action = match[1].lower(), match[2]
-            splits[name] = SPLITS.get(actor) or split_of(f"HDM05 actor {actor}")
+            splits[name] = ACTOR_SPLITS.get(actor) or split_of(f"HDM05 actor {actor}")
             if not action[0].isdigit():
-                told[name] = Told(captions_of(action), action=stem(action))
+                annotations[name] = Annotation(captions_of(action), action=class_stem(action))
         return amc_source(
             self.data_root,
             named,
-            told,
+            annotations,
             splits,
             captions=self.captions,
             fps=self.fps,
@@ -137,32 +141,32 @@ class Hdm05:
         )
 
 
-def stem(action: str) -> str:
-    """A class without its sides, counts and first feet: "kickLFront2Reps" is a "kickFront"."""
+def class_stem(action: str) -> str:
+    """Class without sides, counts and starting feet: "kickLFront2Reps" becomes "kickFront"."""
     words = _WORD.findall(_COUNT.sub("", _FIRST.sub("", action)))
     return "".join(word for word in words if word not in _SIDES)
 
 
 def captions_of(action: str) -> tuple[Caption, ...]:
-    """A sentence with all that the name of a class says, and its label, if that can be written out."""
-    sentence, label = Caption(f"a person {third_person(describe(action))}"), label_of(action)
-    return (sentence, Caption(label)) if label in labels() else (sentence,)
+    """Caption with all information of the class name, and its label if `label_phrases` has sentences for it."""
+    sentence, label = Caption(f"a person {third_person(describe(action))}"), class_label(action)
+    return (sentence, Caption(label)) if label in label_table() else (sentence,)
 
 
-def label_of(action: str) -> str:
-    """A class in words, without how often and with which foot first."""
+def class_label(action: str) -> str:
+    """Class in words, without repetitions and starting foot."""
     words = _WORD.findall(_COUNT.sub("", _FIRST.sub("", action)))
     sides = [_SIDES[word] for word in words if word in _SIDES]
-    phrase = _PHRASES.get(stem(action), "")
+    phrase = _PHRASES.get(class_stem(action), "")
     if not phrase or ("{side}" in phrase) != (len(sides) == 1):
         phrase = " ".join(_SIDES.get(word, word.lower()) for word in words)
     return phrase.format(side="".join(sides[:1]))
 
 
 def describe(action: str) -> str:
-    """A class in words: "kickLFront2Reps" is "kick forward with the left foot twice"."""
+    """Class in words: "kickLFront2Reps" becomes "kick forward with the left foot twice"."""
     first, count = _FIRST.search(action), _COUNT.search(action)
-    parts = [label_of(action)]
+    parts = [class_label(action)]
     if count:
         number = int(count[1])
         word = _NUMBERS[number] if number < len(_NUMBERS) else count[1]

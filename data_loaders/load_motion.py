@@ -1,11 +1,11 @@
-"""Any file of a motion, from here or from elsewhere, as a `Motion` of this body, at 20 frames a second unless asked.
+"""Reader for motion files of any kind as a `Motion` of this body, at 20 frames per second by default.
 
-| file | is |
+| suffix | contents |
 |---|---|
-| .npz | a motion of this project, at any frame rate; or a recording of AMASS, by what is in it |
-| .bvh | a motion of any skeleton, see `bvh_clip` |
-| .amc | a motion of any skeleton in ASF/AMC, whose .asf lies beside it, see `formats.amc.find_asf` |
-| .npy | HumanML3D's joints (F, 22, 3), or its features (F, 263), also with GMD's absolute root |
+| .npz | a motion of this project, at any frame rate, or a recording of AMASS, distinguished by its members |
+| .bvh | a motion of any skeleton, see `skeleton_files` |
+| .amc | a motion of any skeleton in ASF/AMC; its .asf file is found by `formats.amc.find_asf` |
+| .npy | HumanML3D's joints (F, 22, 3) or features (F, 263), also with GMD's absolute root |
 """
 
 from __future__ import annotations
@@ -17,24 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loaders.amass import read_amass_joints
-from data_loaders.amc_clip import read_amc_motion
 from data_loaders.body_model import NoBodyModel, usual_folder
-from data_loaders.bvh_clip import read_bvh_motion
-from data_loaders.formats.npy import read_npy
-from data_loaders.humanml3d.clip import agree, decoded
-from data_loaders.humanml3d.dataset import BODY
-from data_loaders.resampling import FASTEST, SLOWEST, check_length
+from data_loaders.humanml3d.clip_files import decode_joints, is_root_consistent
+from data_loaders.humanml3d.dataset import LAYOUT
+from data_loaders.skeleton_files import read_amc_motion, read_bvh_motion, to_motion
 from data_loaders.skeleton_mapping import Axis, load_mapping
-from data_loaders.skeleton_motion import motion_of
+from data_loaders.types import MAX_FPS, MIN_FPS, check_duration
 from motion_diffusion.body.motion import MAX_SECONDS, Motion
 from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.safe_npz import read_members
+from motion_diffusion.safe_numpy import read_members, read_npy
 
 ENDINGS = (".npz", ".bvh", ".amc", ".npy")
+"""Supported suffixes."""
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what comes to no finite number is refused in the end
+@np.errstate(over="ignore", invalid="ignore")  # non-finite results are refused at the end
 def read_motion(
     path: str | Path,
     *,
@@ -43,47 +41,50 @@ def read_motion(
     body_models: Path | None = None,
     from_origin: bool = False,
     own_rate: bool = False,
-    longest: float = MAX_SECONDS,
+    max_seconds: float = MAX_SECONDS,
 ) -> Motion:
-    """Read a motion, on the floor and upright, and where the file has it.
+    """Read a motion file.
 
-    mapping, up: of a .bvh or .amc, which joints stand for this body's (a JSON file, see `mapping`) and which axis is
-    up, where that cannot be told. body_models: the folder with those that a recording of AMASS needs; by default
-    `body_model.usual_folder`. from_origin: whether a motion from elsewhere, whose place says nothing here, is moved to
-    begin at the origin and face +z; one of this project stays where it is. own_rate: whether a motion of this project
-    keeps its frame rate, to be shown or taken away, for models know 20 frames a second only. longest: seconds that it
-    may last, by default as long as any, which is looked at before much is made of it.
+    Args:
+        path: The file.
+        mapping: JSON file with the correspondence of joints for a .bvh or .amc file, see `skeleton_mapping`.
+        up: Vertical axis of a .bvh or .amc file.
+        body_models: Folder with body models for a recording of AMASS; by default `body_model.usual_folder`.
+        from_origin: Move a foreign motion to begin at the origin and face +z. Motions of this project keep their place.
+        own_rate: Keep the frame rate of a motion of this project, for display and conversion.
+        max_seconds: Maximum duration, checked before the motion is expanded in memory.
 
-    Raises FileNotFoundError, or InputError with the file's name for one that is damaged, cannot be told what it is, or
-    has joints in other units than metres.
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: With the file's name, if it is damaged, of unknown kind, too long, or not in metres.
     """
     path = Path(path)
-    if not _is_there(path):
+    if not _is_file(path):
         raise FileNotFoundError(f"no file {path}; give the path of a motion ({', '.join(ENDINGS)})")
     ending = path.suffix.lower()
     if ending not in ENDINGS:
         raise InputError(f"{path}: motions are read from {', '.join(ENDINGS)}; give one of these")
     if ending == ".npz" and "trans" not in _members(path):
-        return _of_ours(path, own_rate=own_rate, longest=longest)
+        return _own_motion(path, own_rate=own_rate, max_seconds=max_seconds)
     if ending in (".bvh", ".amc"):
         read = read_bvh_motion if ending == ".bvh" else read_amc_motion
-        motion = read(path, load_mapping(mapping) if mapping else None, up=up, longest=longest)
+        motion = read(path, load_mapping(mapping) if mapping else None, up=up, max_seconds=max_seconds)
     elif ending == ".npz":
-        motion = motion_of(path, _amass(path, body_models or usual_folder(), longest))
+        motion = to_motion(path, _amass(path, body_models or usual_folder(), max_seconds))
     else:
-        motion = motion_of(path, _humanml3d(path, longest))
+        motion = to_motion(path, _humanml3d(path, max_seconds))
     return motion.from_origin if from_origin else motion
 
 
-def _is_there(path: Path) -> bool:
+def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that is too long
+    except OSError:  # e.g. a name that is too long
         return False
 
 
 def _members(path: Path) -> set[str]:
-    """What an .npz file holds, by name; nothing if it is none, which whoever reads it says."""
+    """Names of an .npz file's members; empty for other files, which are reported when they are read."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist()}
@@ -91,41 +92,47 @@ def _members(path: Path) -> set[str]:
         return set()
 
 
-def _of_ours(path: Path, *, own_rate: bool, longest: float) -> Motion:
-    if longest < MAX_SECONDS:
-        _check_unread(path, longest)
+def _own_motion(path: Path, *, own_rate: bool, max_seconds: float) -> Motion:
+    if max_seconds < MAX_SECONDS:
+        _check_stored_duration(path, max_seconds)
     motion = Motion.load(path)
-    if not SLOWEST <= motion.fps <= FASTEST:
-        raise InputError(f"{path} has {motion.fps:g} frames a second; {SLOWEST:g} to {FASTEST:g} can be read")
+    if not MIN_FPS <= motion.fps <= MAX_FPS:
+        raise InputError(f"{path} has {motion.fps:g} frames a second; {MIN_FPS:g} to {MAX_FPS:g} can be read")
     if own_rate or motion.fps == FPS:
         return motion
     return Motion.of(motion.rig.at(FPS), text=motion.text, provenance=motion.provenance)
 
 
-def _check_unread(path: Path, longest: float) -> None:
-    """InputError for joints that, few bytes each, would become a long motion; whatever else is wrong is said later."""
+def _check_stored_duration(path: Path, max_seconds: float) -> None:
+    """Check the duration of compressed joints before they are expanded. Other errors are reported by loading."""
     arrays = read_members(path, ("joints", "fps"), "copy or make it again")
     if arrays.keys() == {"joints", "fps"} and arrays["fps"].size == 1:
         fps = arrays["fps"].item()
         if isinstance(fps, int | float) and fps > 0:
-            check_length(path, arrays["joints"].size // (3 * len(JOINTS)), fps, longest)
+            check_duration(path, arrays["joints"].size // (3 * len(JOINTS)), fps, max_seconds)
 
 
-def _amass(path: Path, body_models: Path, longest: float) -> NDArray[np.float64]:
+def _amass(path: Path, body_models: Path, max_seconds: float) -> NDArray[np.float64]:
     """Joints (F, 22, 3) of a recording of AMASS."""
     try:
-        return read_amass_joints(path, body_models, longest=longest)
+        return read_amass_joints(path, body_models, max_seconds=max_seconds)
     except NoBodyModel as error:
         raise InputError(f"{path}: {error}, or say with --body-models or $BODY_MODELS which folder has it") from None
 
 
-def _humanml3d(path: Path, longest: float) -> NDArray[np.float64]:
+def _humanml3d(path: Path, max_seconds: float) -> NDArray[np.float64]:
     """Joints (F, 22, 3) of a file of HumanML3D."""
     remedy = "give joints or features of HumanML3D, as its scripts leave them"
-    numbers = read_npy(path, (None, BODY.joints, 3), remedy, or_shape=(None, BODY.features), longest=longest)
+    numbers = read_npy(
+        path,
+        (None, LAYOUT.joints, 3),
+        remedy,
+        or_shape=(None, LAYOUT.features),
+        check=lambda shape: check_duration(path, shape[0], FPS, max_seconds),
+    )
     if numbers.ndim == 3:
         return numbers
     for relative in (True, False):
-        if agree(numbers, BODY, relative=relative):
-            return decoded(numbers, BODY, relative=relative)
+        if is_root_consistent(numbers, LAYOUT, relative=relative):
+            return decode_joints(numbers, LAYOUT, relative=relative)
     raise InputError(f"{path}: the root's first numbers and its velocities disagree; {remedy}")

@@ -1,4 +1,9 @@
-"""Motions of other bodies on this one."""
+"""Conversion of foreign motions to this project's body, frame rate, floor and origin.
+
+`retarget` maps positions of another skeleton's joints to this body's 22 joints, and `uniform_skeleton` changes bone
+lengths of a skeleton that has the same joints. `resample` converts the frame rate, `align_to_floor` finds the floor
+below standing feet, and `start_at_origin` moves the first frame to the origin.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +11,52 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, OFFSETS
+from data_loaders.augment import TOES, with_bone_lengths
+from motion_diffusion.body.heading import to_origin
+from motion_diffusion.body.skeleton import BALL_HEIGHT, BONE_LENGTHS, FPS, JOINTS, OFFSETS, PARENTS
 from motion_diffusion.errors import InputError
 
 Array = NDArray[np.float64]
 
-OPTIONAL = ("pelvis", "spine1", "spine2", "spine3", "left_collar", "right_collar")
-"""Joints that the other body may lack; at least one between its hips and its neck makes a back that bends."""
+OPTIONAL_JOINTS = ("pelvis", "spine1", "spine2", "spine3", "left_collar", "right_collar")
+"""Joints that a source skeleton may lack. At least one joint between hips and neck is needed for a spine that bends."""
 
-NEEDED = tuple(name for name in JOINTS if name not in OPTIONAL)
-"""Joints that it must have."""
+REQUIRED_JOINTS = tuple(name for name in JOINTS if name not in OPTIONAL_JOINTS)
+"""Joints that a source skeleton must have."""
 
 _LENGTH = dict(zip(JOINTS, BONE_LENGTHS.tolist(), strict=True))
 _OFFSET = dict(zip(JOINTS, OFFSETS.numpy(), strict=True))
 _SPINE = ("pelvis", "spine1", "spine2", "spine3", "neck")
+_RIGHT_LEG = [JOINTS.index("right_knee"), JOINTS.index("right_ankle")]
+_STILL_SPEED = 0.25
+"""Maximum speed in m/s of the ball of a standing foot."""
 
 
 def retarget(source: Mapping[str, Array]) -> Array:
-    """Another body's positions (F, 3) by the names of this one's joints that they stand for → joints (F, 22, 3).
+    """Retarget joint positions of another skeleton to this body.
 
-    source: y up, from the floor y = 0, in any unit; all of `NEEDED`, and what there is of `OPTIONAL`. A name from
-    spine1 to spine3 says no more than the order, but spine3 is where the neck begins. Raises InputError for joints
-    that are needed and missing.
+    The middle of the hips and the balls of the feet follow the source, scaled by the ratio of leg lengths, so that
+    planted and rolling feet keep their place; if this body's feet are longer than the source's, the balls are moved
+    forward by the difference. Knees bend in the source's plane. The pelvis and the collar bones are rigid, and so are
+    the shoulders if the source has no collar bones. The spine's joints are placed on the source's polyline from the
+    pelvis to spine3 (or to the neck) in this body's proportions. All other bones keep the direction that they have in
+    the source.
 
-    The hips' middle and the toes are the source's, scaled by the ratio of the legs (toes a little further ahead if
-    this foot is longer), so that feet that stand or roll keep their place; knees bend in the source's plane. Pelvis
-    and collars are rigid with this body's shape, and so are shoulders if the source has no collars; every other bone
-    keeps its direction. The spine's joints lie on the source's way from pelvis to spine3, or to the neck.
+    Args:
+        source: Positions (F, 3) of the source's joints by the names of the corresponding joints of this body, y up, the
+            floor at y = 0, in any unit. Contains all of `REQUIRED_JOINTS` and any of `OPTIONAL_JOINTS`. The names
+            spine1 to spine3 specify only the order along the spine, except that the neck is attached to spine3.
+
+    Returns:
+        Joints (F, 22, 3) in metres.
+
+    Raises:
+        InputError: If a needed joint is missing.
     """
-    if missing := [name for name in NEEDED if name not in source]:
+    if missing := [name for name in REQUIRED_JOINTS if name not in source]:
         raise InputError(f"no joint for {', '.join(missing)}; say which joints of the other body these are")
     source = _scaled(source)
     back = [source[name] for name in _SPINE if name in source]
@@ -75,7 +95,7 @@ def retarget(source: Mapping[str, Array]) -> Array:
 
 
 def _scaled(source: Mapping[str, Array]) -> dict[str, Array]:
-    """To this body's legs; with a pelvis, the hips' middle if there is none."""
+    """The source scaled to this body's leg length, with the middle of the hips as pelvis if it has none."""
     thigh = np.linalg.norm(source["left_knee"] - source["left_hip"], axis=-1).mean()
     shin = np.linalg.norm(source["left_ankle"] - source["left_knee"], axis=-1).mean()
     scale = (_LENGTH["left_knee"] + _LENGTH["left_ankle"]) / max(thigh + shin, 1e-12)
@@ -84,12 +104,12 @@ def _scaled(source: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _extend(body: dict[str, Array], parent: str, joint: str, direction: Array) -> None:
-    """Put a joint at its bone's length from its parent."""
+    """Place a joint at its bone length from its parent."""
     body[joint] = body[parent] + _LENGTH[joint] * _unit(direction)
 
 
 def _spine(source: Mapping[str, Array], back: Sequence[Array]) -> list[Array]:
-    """Where pelvis, spine1, spine2 and spine3 are on the source's way along its back, by this body's proportions."""
+    """Positions of pelvis and spine1 to spine3 on the source's spine, at this body's proportions of arc length."""
     names = _SPINE[:4] if "spine3" in source else _SPINE
     way = back[:-1] if "spine3" in source else back
     ends = np.cumsum([0.0, *(_LENGTH[name] for name in names[1:])])
@@ -102,18 +122,18 @@ def _spine(source: Mapping[str, Array], back: Sequence[Array]) -> list[Array]:
 
 
 def _leg(hip: Array, ankle: Array, bend: Array, side: str) -> tuple[Array, Array]:
-    """Knee and ankle: the ankle where it is wanted or as near as the leg reaches, the knee towards `bend`."""
+    """Two-bone inverse kinematics: the knee, bent towards `bend`, and the ankle, at most as far as the leg reaches."""
     thigh, shin = _LENGTH[f"{side}_knee"], _LENGTH[f"{side}_ankle"]
     along = _unit(ankle - hip)
     reach = np.clip(np.linalg.norm(ankle - hip, axis=-1, keepdims=True), abs(thigh - shin) + 1e-3, thigh + shin - 1e-4)
     forward = _unit(bend - (bend * along).sum(axis=-1, keepdims=True) * along)
-    foot = (thigh**2 - shin**2 + reach**2) / (2 * reach)  # where the knee's plumb meets the line, by the law of cosines
+    foot = (thigh**2 - shin**2 + reach**2) / (2 * reach)  # law of cosines: the knee projected onto hip to ankle
     height = np.sqrt(np.maximum(thigh**2 - foot**2, 0.0))
     return hip + foot * along + height * forward, hip + reach * along
 
 
 def _frame(left: Array, up: Array) -> Array:
-    """(F, 3, 3) rotations whose columns are left, up (made square to left) and forward."""
+    """Rotations (F, 3, 3) whose columns are left, up (orthogonalised to left) and forward."""
     left = _unit(left)
     up = _unit(up - (up * left).sum(axis=-1, keepdims=True) * left)
     return np.stack([left, up, np.cross(left, up)], axis=-1)
@@ -121,3 +141,68 @@ def _frame(left: Array, up: Array) -> Array:
 
 def _unit(vectors: Array) -> Array:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def bone_lengths(pose: Array) -> Array:
+    """Lengths (22,) of the bones that end in each joint of a pose (22, 3); 0 for the root."""
+    lengths: Array = np.linalg.norm(pose - pose[[0, *PARENTS[1:]]], axis=-1)
+    return lengths
+
+
+def uniform_skeleton(joints: Array, lengths: Array) -> Array:
+    """Change the bone lengths of a motion, as HumanML3D does to obtain a uniform skeleton.
+
+    All bones keep their direction. The pelvis' trajectory is scaled about the origin by the ratio of the lengths of the
+    right leg in the first frame.
+
+    Args:
+        joints: (F, 22, 3), in the unit of `lengths`.
+        lengths: (22,) new length of the bone that ends in each joint.
+
+    References:
+        Guo et al. 2022, "Generating Diverse and Natural 3D Human Motions From Text".
+    """
+    scale = lengths[_RIGHT_LEG].sum() / bone_lengths(joints[0])[_RIGHT_LEG].sum()
+    return with_bone_lengths(scale * joints, lengths)
+
+
+def resample(values: NDArray[np.float64], fps: float) -> NDArray[np.float64]:
+    """Resample a sequence to 20 frames per second by cubic Catmull-Rom interpolation.
+
+    Args:
+        values: (F, ...) samples.
+        fps: Frames per second of the samples.
+
+    Returns:
+        Samples that begin with the first one and end with the last time that is covered.
+    """
+    last, ratio = len(values) - 1, fps / FPS
+    place = np.arange(int(last / ratio + 1e-6) + 1) * ratio
+    index = np.minimum(place.astype(int), max(last - 1, 0))
+    u = (place - index).reshape(-1, *[1] * (values.ndim - 1))
+    before, a, b, after = (values[np.clip(index + k, 0, last)] for k in (-1, 0, 1, 2))
+    return a + 0.5 * u * (b - before + u * (2 * before - 5 * a + 4 * b - after + u * (3 * (a - b) + after - before)))
+
+
+def align_to_floor(joints: Array) -> Array:
+    """Shift joints (F, 22, 3) at 20 frames per second vertically so that standing feet are on the floor y = 0."""
+    return joints + np.array([0.0, BALL_HEIGHT - standing_foot_height(joints), 0.0])
+
+
+def standing_foot_height(joints: Array) -> float:
+    """Height of the balls of standing feet in joints (F, 22, 3) at 20 frames per second.
+
+    This is the 10 % quantile of the heights at which the balls are still, or of all heights if there are fewer than
+    five such moments.
+    """
+    toes = joints[:, TOES]
+    speeds = np.linalg.norm(np.diff(toes, axis=0), axis=-1) * FPS
+    still = ((toes[1:] + toes[:-1]) / 2)[speeds < _STILL_SPEED][:, 1]
+    return float(np.quantile(still if len(still) >= 5 else toes[..., 1], 0.1))
+
+
+def start_at_origin(joints: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Move and turn joints (F, 22, 3) such that the first frame is at the origin and faces +z, as in `Clip`. Heights
+    stay.
+    """
+    return to_origin(torch.from_numpy(joints)).numpy().astype(np.float32)

@@ -1,10 +1,10 @@
-"""Which joints of another skeleton stand for this body's: a small JSON file.
+"""Mappings from the joints of another skeleton to those of this body, stored as small JSON files.
 
     {"version": 1, "up": "z", "joints": {"pelvis": "Hips", "left_hip": "LeftUpLeg", "left_knee": "LeftLeg", ...}}
 
-On the left are this body's joints: all of `retarget.NEEDED`, and what the skeleton has of `retarget.OPTIONAL`. On the
-right is what a file calls them; namespaces need not be given, so "Hips" is "mixamorig:Hips" too, and the end site of a
-joint is "LeftFoot_end". Skeletons that many people have are in assets/mappings.
+Keys of `joints` are joints of this body: all of `retarget.REQUIRED_JOINTS`, and those of `retarget.OPTIONAL_JOINTS`
+that the skeleton has. Values are names in the file. Namespaces may be omitted, so "Hips" matches "mixamorig:Hips", and
+the end site of a joint is "LeftFoot_end". Mappings of common skeletons are in assets/mappings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from data_loaders.retarget import NEEDED
+from data_loaders.retarget import REQUIRED_JOINTS
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
@@ -26,27 +26,27 @@ MAPPINGS = ASSETS / "mappings"
 
 Axis = Literal["x", "y", "z"]
 Floor = Literal["feet", "file"]
-"""Where the floor is: under the feet that stand lowest, clip by clip, or at height 0 of the file."""
+"""Position of the floor: below the lowest standing feet of each clip, or at height 0 of the file."""
 
-_LISTED = 100
-"""Joints that are listed of a file, at most."""
+_MAX_LISTED = 100
+"""Maximum number of joints listed in an error message."""
 
 
-class Mapping(BaseModel):
-    """A mapping file."""
+class SkeletonMapping(BaseModel):
+    """Contents of a mapping file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     version: Literal[1] = 1
-    """Of the format."""
+    """Version of the file format."""
     about: str = ""
-    """Whose skeleton it is, for people."""
+    """Description of the skeleton."""
     up: Axis | None = None
-    """Which axis of the files points up; y if nothing says another."""
+    """Vertical axis of the files; y by default."""
     floor: Floor | None = None
-    """Where the floor is; under the feet if nothing says otherwise."""
+    """Position of the floor; under the feet by default."""
     joints: dict[str, str]
-    """This body's joints, and what the files call those that stand for them."""
+    """Names of the file's joints by this body's joints."""
 
     @field_validator("joints")
     @classmethod
@@ -54,7 +54,7 @@ class Mapping(BaseModel):
         for name in joints:
             if name not in JOINTS:
                 raise ValueError(f"this body has no {name!r}{_nearest(name, JOINTS)}; it has {', '.join(JOINTS)}")
-        if missing := [name for name in NEEDED if name not in joints]:
+        if missing := [name for name in REQUIRED_JOINTS if name not in joints]:
             raise ValueError(f"{', '.join(missing)} missing; add the joints that stand for them")
         theirs = list(joints.values())
         if twice := [name for name in joints if theirs.count(joints[name]) > 1]:
@@ -62,11 +62,15 @@ class Mapping(BaseModel):
         return joints
 
     def missing(self, names: Sequence[str]) -> list[str]:
-        """This body's joints whose counterpart is not among the names of a file."""
+        """This body's joints whose counterparts are not among the names of a file."""
         return [ours for ours, theirs in self.joints.items() if not _called(theirs, names)]
 
     def indices(self, names: Sequence[str]) -> dict[str, int]:
-        """Where this body's joints are among the names of a file. Raises InputError for any that is not there."""
+        """Indices of the mapped joints among the names of a file.
+
+        Raises:
+            InputError: If a name is missing or ambiguous.
+        """
         found = {}
         for ours, theirs in self.joints.items():
             called = _called(theirs, names)
@@ -83,12 +87,17 @@ class Mapping(BaseModel):
         return found
 
 
-def load_mapping(path: Path) -> Mapping:
-    """Read a mapping file. Raises FileNotFoundError, or InputError that names the field and what is wrong with it."""
+def load_mapping(path: Path) -> SkeletonMapping:
+    """Read a mapping file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: With the field and the problem.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no mapping file {path}; write one like those in {MAPPINGS}")
     try:
-        return Mapping.model_validate_json(path.read_bytes())
+        return SkeletonMapping.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = "".join(f"{part}: " for part in first["loc"])
@@ -96,23 +105,29 @@ def load_mapping(path: Path) -> Mapping:
 
 
 @cache
-def shipped() -> dict[str, Mapping]:
-    """The mappings of assets/mappings by name."""
+def shipped_mappings() -> dict[str, SkeletonMapping]:
+    """Mappings of assets/mappings by name."""
     return {path.stem: load_mapping(path) for path in sorted(MAPPINGS.glob("*.json"))}
 
 
-def fitting(names: Sequence[str]) -> str:
-    """Which shipped mapping fits a file with these joints: of those whose joints are all there, the one with the most.
+def best_mapping(names: Sequence[str]) -> str:
+    """Name of the shipped mapping with the most joints among those whose joints are all in a file.
 
-    Raises InputError if none fits.
+    Args:
+        names: Names of the file's joints.
+
+    Raises:
+        InputError: If no mapping fits.
     """
-    mappings = shipped()
+    mappings = shipped_mappings()
     fit = [name for name, mapping in mappings.items() if not mapping.missing(names)]
     if fit:
         return max(fit, key=lambda name: len(mappings[name].joints))
     nearest = max(mappings, key=lambda name: len(mappings[name].joints) - len(mappings[name].missing(names)))
-    lacking = mappings[nearest].missing(names)
-    some = ", ".join(mappings[nearest].joints[name] for name in lacking[:4]) + ", ..." * (len(lacking) > 4)
+    missing_annotations = mappings[nearest].missing(names)
+    some = ", ".join(mappings[nearest].joints[name] for name in missing_annotations[:4]) + ", ..." * (
+        len(missing_annotations) > 4
+    )
     raise InputError(
         f"no mapping in {MAPPINGS} fits its joints {_listed(names)}; write one for them and give it as mapping "
         f"(nearest is {nearest}.json, but there is no {some})"
@@ -120,22 +135,22 @@ def fitting(names: Sequence[str]) -> str:
 
 
 def _bare(name: str) -> str:
-    """Without its namespace."""
+    """Name without namespace."""
     return name.rpartition(":")[2]
 
 
 def _called(wanted: str, names: Sequence[str]) -> list[str]:
-    """The names of a file that a mapping's name means: that name itself, or those that differ in the namespace."""
+    """Names of a file that match a mapping's name: the same name, or else those that differ only in the namespace."""
     return [wanted] if wanted in names else [name for name in names if _bare(name) == _bare(wanted)]
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
-    """A guess at what was meant, as a remark."""
+    """Suggestion of a similar name for an error message, or an empty string."""
     close = get_close_matches(_bare(name), [_bare(other) for other in names], n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _listed(names: Sequence[str]) -> str:
-    """The joints of a file without its end sites, as many as a line can hold."""
+    """Names of a file's joints without end sites, shortened to `_MAX_LISTED`."""
     joints = [name for name in names if not name.endswith("_end")]
-    return ", ".join(joints[:_LISTED]) + ", ..." * (len(joints) > _LISTED)
+    return ", ".join(joints[:_MAX_LISTED]) + ", ..." * (len(joints) > _MAX_LISTED)

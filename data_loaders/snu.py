@@ -1,8 +1,8 @@
-"""Motions of Seoul National University's Movement Research Lab, published with its papers, on this project's body.
+"""Motions of Seoul National University's Movement Research Lab, published with its papers.
 
 The public repositories snumrl/ys2010, VSports, InteractiveAnimation, TimeCriticalResponse and DeepPushRecovery have BVH
 files of walks, pushes, jumps, boxing, table tennis, basketball, tennis, fights and acrobatics, and some trials of CMU's
-database. assets/captions/snu.csv lists the 551 that are read, with a label of each.
+database. assets/captions/snu.csv lists the 551 that are read, with a label for each.
 
 Basketball is annotated: in `annotation/s_003_1.lab`, beside the folder of `s_003_1_1.bvh` … `s_003_1_4.bvh` (four
 players), each event has a type, a file, and its first and last frame.
@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from data_loaders.bvh_clip import read_bvh_joints
-from data_loaders.cleaning.cutting import cut
-from data_loaders.clip import Caption, Clip, from_origin, split_of
+from data_loaders.cleaning.cutting import split_take
+from data_loaders.retarget import start_at_origin
+from data_loaders.skeleton_files import read_bvh_joints
 from data_loaders.skeleton_mapping import MAPPINGS
-from data_loaders.source import Source
+from data_loaders.types import Caption, Clip, Source, split_of
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
 
-LIST = MAPPINGS.parent / "captions" / "snu.csv"
-"""The clips that are read: set, name of the file without its ending, and label, empty where nothing is known."""
+CLIP_LIST = MAPPINGS.parent / "captions" / "snu.csv"
+"""Clips that are read: set, file name without suffix, and label, empty if unknown."""
 
 LICENCES = {
     "ys2010": "Apache-2.0",
@@ -35,7 +35,7 @@ LICENCES = {
     "timecritical": "BSD-3-Clause",
     "deeppush": "Apache-2.0",
 }
-"""Of each set."""
+"""Licence of each set."""
 
 EVENTS = {
     "dribble": "dribble", "pass": "pass", "pass_long": "long pass", "catch": "catch", "shoot": "shoot",
@@ -44,23 +44,23 @@ EVENTS = {
     "feint_l": "feint left", "feint_r": "feint right", "mark": "mark an opponent", "hold": "hold the ball",
     "walk": "walk", "run": "run", "idle": "stand", "push": "push", "kick": "kick",
 }  # fmt: skip
-"""Types of events and their words; others are left out."""
+"""Phrases for types of events; other types are ignored."""
 
 LAB_FPS = 30.0
-"""Frames per second that annotations count in."""
+"""Frames per second of annotations."""
 
 MAX_LAB_BYTES = 2**20
-"""Size of an annotation; the largest has 40 kB."""
+"""Maximum size of an annotation in bytes; the largest has 40 kB."""
 
 MAX_SECONDS = 600.0
-"""That a file may last; the longest lasts two minutes."""
+"""Maximum duration of a file; the longest one lasts two minutes."""
 
 _CMU = re.compile(r"(16|69|94)_\d+_\d+")
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happens in a clip, in seconds."""
+    """Event within a clip, times in seconds."""
 
     text: str
     start: float
@@ -76,10 +76,13 @@ class Snu:
     TimeCriticalResponse, DeepPushRecovery."""
 
     def source(self) -> Source:
-        """The listed files under the folder; others are left out. A clip is called "vsports/s_003_1_1".
+        """List the files of the folder that are in `CLIP_LIST`, under names such as "vsports/s_003_1_1".
 
-        All that was recorded at once is in one part, and so are CMU's subjects, in the same part as in its database.
-        Raises FileNotFoundError or InputError if there is no folder, or none of the files in it.
+        Clips that were recorded together are in one split; subjects of CMU are in the same split as in `cmu`.
+
+        Raises:
+            FileNotFoundError: If there is no such folder.
+            InputError: If it has none of the files.
         """
         root = self.data_root
         if not root.is_dir():
@@ -87,7 +90,7 @@ class Snu:
         named: dict[str, Path] = {}
         for path in sorted(root.rglob("*.[bB][vV][hH]")):
             name = f"{_set(root, path)}/{path.stem}"
-            if name in listed() and path.is_file():
+            if name in listed_clips() and path.is_file():
                 named.setdefault(name, path)
         if not named:
             raise InputError(
@@ -95,7 +98,9 @@ class Snu:
                 "or DeepPushRecovery of snumrl into it, each under its name"
             )
         events, files, problems = _annotations(list(named.values()))
-        entries = [SnuEntry(path, name, listed()[name], tuple(events.get(path, ()))) for name, path in named.items()]
+        entries = [
+            SnuEntry(path, name, listed_clips()[name], tuple(events.get(path, ()))) for name, path in named.items()
+        ]
         sets = dict.fromkeys(name.partition("/")[0] for name in named)
         licence = "Movement Research Lab, Seoul National University: " + ", ".join(
             f"{name} {LICENCES[name]}" for name in sets
@@ -107,7 +112,7 @@ class Snu:
 
 @dataclass(frozen=True)
 class SnuEntry:
-    """A file of one of the sets."""
+    """File of one of the sets."""
 
     path: Path
     name: str
@@ -115,25 +120,29 @@ class SnuEntry:
     events: tuple[Event, ...] = ()
 
     def read(self) -> Clip:
-        joints = from_origin(read_bvh_joints(self.path, longest=MAX_SECONDS))
+        joints = start_at_origin(read_bvh_joints(self.path, max_seconds=MAX_SECONDS))
         captions = [Caption(self.label)] if self.label else []
         if self.events:
-            pieces = cut(joints, [round(time * FPS) for event in self.events for time in (event.start, event.end)])
+            pieces = split_take(
+                joints, [round(time * FPS) for event in self.events for time in (event.start, event.end)]
+            )
             captions = [self._caption(start / FPS, end / FPS) for start, end in pieces]
-        return Clip(self.name, joints, split_of(recording(self.path.stem)), tuple(captions), self.label)
+        return Clip(self.name, joints, split_of(recording_of(self.path.stem)), tuple(captions), self.label)
 
     def _caption(self, start: float, end: float) -> Caption:
-        """The label, and the events most of which is between these seconds: "play basketball: dribble, shoot"."""
+        """Caption of a time span: the label and the events mostly inside, "play basketball: dribble, shoot"."""
         inside = [event.text for event in self.events if start <= (event.start + event.end) / 2 < end]
         words = ", ".join(text for i, text in enumerate(inside) if i == 0 or inside[i - 1] != text)
         return Caption(f"{self.label}: {words}" if words else self.label, start, end)
 
 
-def recording(stem: str) -> str:
-    """What was recorded at once with a file, by its name: the other players, the same motion in other files."""
+def recording_of(stem: str) -> str:
+    """Identifier of the recording that a file belongs to, shared by players recorded together and by copies of a
+    motion.
+    """
     if trial := _CMU.fullmatch(stem):
         return f"CMU subject {trial[1]}"
-    if "slope" in stem:  # pieces of long takes are files too
+    if "slope" in stem:  # files are pieces of long takes
         return "snu slope"
     if players := re.fullmatch(r"(s_\d+_\d+)_\d", stem):
         return f"snu {players[1]}"
@@ -141,16 +150,17 @@ def recording(stem: str) -> str:
 
 
 @cache
-def listed() -> dict[str, str]:
-    """The labels of the clips that are read, by their names, "vsports/s_003_1_1"."""
-    with LIST.open(encoding="utf-8", newline="") as file:
+def listed_clips() -> dict[str, str]:
+    """Labels by clip name, such as "vsports/s_003_1_1"."""
+    with CLIP_LIST.open(encoding="utf-8", newline="") as file:
         return {f"{row['set']}/{row['clip']}": row["label"] for row in csv.DictReader(file)}
 
 
 def read_lab(path: Path) -> dict[str, list[Event]]:
-    """The events of an annotation by the name of the file that they are in, in the order of time; known types only.
+    """Read an annotation: events of known types by file name, in order of time.
 
-    Raises InputError, with the line, for one that is too large, no text, or has frames that cannot be.
+    Raises:
+        InputError: With the line, if the file is too large, no text, or has invalid frames.
     """
     if path.stat().st_size > MAX_LAB_BYTES:
         raise InputError(f"{path}: {path.stat().st_size} bytes are no annotation; copy the file again")
@@ -174,7 +184,7 @@ def read_lab(path: Path) -> dict[str, list[Event]]:
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The fields of each block in braces, and the number of its first line."""
+    """Fields of each block in braces, and its first line."""
     first, fields = 1, dict[str, str]()
     for number, line in enumerate(lines, 1):
         if "{" in line:
@@ -187,7 +197,7 @@ def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _annotations(paths: Sequence[Path]) -> tuple[dict[Path, list[Event]], list[Path], list[str]]:
-    """The events of basketball files, the annotations that they come from, and what is wrong with these."""
+    """Events of basketball files, the annotation files they were read from, and problems."""
     events: dict[Path, list[Event]] = {}
     files, problems = [], []
     ball = [path for path in paths if path.stem.startswith("s_") and path.parent.parent.name == "basketData"]
@@ -206,7 +216,7 @@ def _annotations(paths: Sequence[Path]) -> tuple[dict[Path, list[Event]], list[P
 
 
 def _set(root: Path, path: Path) -> str:
-    """Which set a file belongs to, by the folders that it is in: "vsports" for VSports or snu_vsports; or none."""
+    """Set that a file belongs to, by its folders: "vsports" for VSports or snu_vsports; empty if unknown."""
     for folder in (root.resolve().name, *path.relative_to(root).parts[:-1]):
         name = folder.lower().removeprefix("snu_")
         for known in LICENCES:

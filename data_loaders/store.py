@@ -1,7 +1,7 @@
-"""Clips in one memory-mapped file, whatever data set they come from.
+"""Store: all clips of a data set in one memory-mapped file.
 
-A store is a folder: `joints.npy` (N, 22, 3) float32 has all clips one after the other and is mapped, never read as a
-whole; `clips.json` says which frames are whose, what is said about them and to which part of the data they belong.
+A store is a folder. `joints.npy`, (N, 22, 3) float32, contains the joints of all clips one after the other and is
+memory-mapped. `clips.json` specifies the frames, captions, labels and part of the data set of each clip.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
-from data_loaders.caption_writer import written_out
-from data_loaders.cleaning.clean import CleanedClip, CleaningTotal, clean_clip
-from data_loaders.clip import Caption, Clip, Split, from_origin
-from data_loaders.source import Entry, Source
+from data_loaders.captions.label_phrases import expand_labels
+from data_loaders.cleaning.clean import CleanedClip, CleaningSummary, clean_clip
+from data_loaders.retarget import start_at_origin
+from data_loaders.types import Caption, Clip, Entry, Source, Split
 from data_loaders.workers import is_importing_main, map_in_processes, usable_cores
 from motion_diffusion.atomic_io import atomic, read_json
 from motion_diffusion.body.body_fit import fit_frames, fit_motion
@@ -33,19 +33,19 @@ from motion_diffusion.errors import InputError
 
 T = TypeVar("T")
 
-SHOWN = 10
-"""How many of the clips that are broken an error names; `check` names all."""
+MAX_LISTED = 10
+"""Maximum number of broken clips named in an error message; `check` names all."""
 
-TRIAL = 2.0
-"""CPU seconds of reading in one process before others are considered."""
+TRIAL_SECONDS = 2.0
+"""CPU seconds of reading in this process before worker processes are considered."""
 
-WORTH = 5.0
-"""CPU seconds of reading that are worth a worker process, whose imports take two or three."""
+SECONDS_PER_WORKER = 5.0
+"""CPU seconds of reading that justify a worker process, which takes two or three seconds to import its modules."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A clip's line in clips.json."""
+class ClipRow:
+    """Entry of a clip in clips.json."""
 
     name: str
     start: int
@@ -57,30 +57,30 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Index:
-    """clips.json."""
+class StoreIndex:
+    """Contents of clips.json."""
 
     data: str
     """Name of the data set."""
     mirrored: bool
     licence: str
-    clips: tuple[Row, ...]
+    clips: tuple[ClipRow, ...]
     version: Literal[1] = 1
 
 
 @dataclass(frozen=True, eq=False)
 class StoredClip(Clip):
-    """A clip whose joints lie in a store; sent to another process, it opens the file there and takes nothing along."""
+    """Clip whose joints are memory-mapped. Pickling transfers only the location of the joints."""
 
     file: Path = Path()
     start: int = 0
 
     def __reduce__(self) -> tuple:
-        row = Row(self.name, self.start, len(self.joints), self.split, self.captions, self.action, self.style)
+        row = ClipRow(self.name, self.start, len(self.joints), self.split, self.captions, self.action, self.style)
         return _stored, (self.file, row)
 
 
-def _stored(file: Path, row: Row) -> StoredClip:
+def _stored(file: Path, row: ClipRow) -> StoredClip:
     joints = _mapped(file)[row.start : row.start + row.frames]
     return StoredClip(row.name, joints, row.split, row.captions, row.action, row.style, file, row.start)
 
@@ -92,7 +92,7 @@ def _mapped(file: Path) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """The clips of a prepared folder."""
+    """Clips of a prepared folder."""
 
     data: str
     mirrored: bool
@@ -100,19 +100,21 @@ class Store:
     clips: tuple[Clip, ...]
 
     def of_split(self, split: Split) -> list[Clip]:
-        """The clips of one part."""
+        """Clips of one part of the data set."""
         return [clip for clip in self.clips if clip.split == split]
 
 
 def is_store(folder: Path) -> bool:
-    """Whether a folder was made by `prepare`."""
+    """Whether a folder was made by `prepare` or `merge`."""
     return (folder / "clips.json").is_file()
 
 
 def open_store(folder: str | Path) -> Store:
-    """The clips of a store. Raises FileNotFoundError if it has no files, InputError for one that is damaged.
+    """Open a store.
 
-    Another version, two clips of the same name, frames that are not there and joints of another shape are refused.
+    Raises:
+        FileNotFoundError: If its files are missing.
+        InputError: If it has another version, is damaged, or contains two clips of the same name.
     """
     folder = Path(folder)
     path, file = folder / "clips.json", (folder / "joints.npy").resolve()
@@ -120,10 +122,10 @@ def open_store(folder: str | Path) -> Store:
         if not needed.is_file():
             raise FileNotFoundError(f"no file {needed}; make the store with python -m data_loaders prepare")
     again = "make it again with python -m data_loaders prepare"
-    index = read_json(path, Index, again)
+    index = read_json(path, StoreIndex, again)
     try:
         joints = _mapped(file)
-    except Exception as error:  # what numpy raises on damaged bytes is open-ended
+    except Exception as error:  # NumPy does not document its exceptions on damaged files
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise InputError(f"{file} is no .npy file, or damaged ({reason}); {again}") from None
     if joints.ndim != 3 or joints.shape[1:] != (len(JOINTS), 3) or joints.dtype != np.float32:
@@ -144,17 +146,25 @@ def prepare(
     clean: bool = False,
     processes: int = 0,
 ) -> Store:
-    """Read all clips of a source into a store; the folder appears when it is complete.
+    """Read all clips of a source into a store. The folder appears once it is complete.
 
-    clean: whether clips are cleaned and cut (`cleaning.clean_clip`); what is thrown away is told on the way. processes:
-    how many read, 0 for as many as pay off. Raises InputError if the source has problems or broken clips
-    (unless they are to be skipped; they are told on the way), or no clip at all.
+    Args:
+        name: Name of the data set.
+        source: The clips.
+        folder: Folder to create.
+        skip_broken: Leave out broken clips with a message instead of raising an error.
+        clean: Remove defects and cut long takes, see `cleaning.clean`; what is removed is reported.
+        processes: Number of worker processes; 0 chooses by the time that reading takes.
+
+    Raises:
+        InputError: If the folder exists, the source has problems or broken clips that are not skipped, or no clip is
+            left.
     """
     folder = Path(folder)
     if folder.exists():
         raise InputError(f"{folder} exists; give another --out, or remove it")
     if source.problems and not skip_broken:
-        raise InputError(told(list(source.problems)))
+        raise InputError(summarize_problems(list(source.problems)))
     with atomic(folder) as temporary:
         temporary.mkdir()
         with closing(
@@ -164,7 +174,7 @@ def prepare(
         for line in broken if skip_broken else ():
             tqdm.write(f"skipped: {line}", file=sys.stderr)
         if broken and not skip_broken:
-            raise InputError(told(broken))
+            raise InputError(summarize_problems(broken))
         if not rows:
             raise InputError(f"{name}: no clip could be read; see python -m data_loaders check")
         _write_index(temporary, name, source.mirrored, source.licence, rows)
@@ -172,9 +182,14 @@ def prepare(
 
 
 def merge(folders: Sequence[str | Path], folder: str | Path) -> Store:
-    """One store, "mixed", of the clips of several, each called after its data set: "cmu/02_01".
+    """Merge stores into one named "mixed", whose clips are named after their data set: "cmu/02_01".
 
-    Raises InputError if one has mirrored copies and another has none, or two clips would have the same name.
+    Args:
+        folders: The stores.
+        folder: Folder to create.
+
+    Raises:
+        InputError: If the folder exists, only some stores contain mirrored copies, or two clips have the same name.
     """
     folder, stores = Path(folder), [open_store(each) for each in folders]
     if folder.exists():
@@ -193,9 +208,14 @@ def merge(folders: Sequence[str | Path], folder: str | Path) -> Store:
 
 
 def read_all(entries: Iterable[Entry], processes: int = 0) -> Generator[Clip | str]:
-    """The clips of a source in its order, and for each that is broken the line that says why. Shows progress.
+    """Read the clips of a source in order, with a progress bar. Closing the generator ends the worker processes.
 
-    processes: how many read, 0 for as many as pay off. Close the generator to end them early.
+    Args:
+        entries: The clips.
+        processes: Number of worker processes; 0 chooses by the time that reading takes.
+
+    Yields:
+        Each clip, or a line that describes why it is broken.
     """
     return _read_with_progress(_read, entries, processes)
 
@@ -212,18 +232,18 @@ def _read_with_progress(read: Callable[[Entry], T], entries: Iterable[Entry], pr
 
 
 def _read_each(read: Callable[[Entry], T], entries: Sequence[Entry], processes: int) -> Generator[T]:
-    """Read in this process until it is known that what is left is worth the start of others."""
+    """Read in this process until the remaining time justifies worker processes."""
     spent = 0.0
     for index, entry in enumerate(entries):
         left = len(entries) - index
         workers = processes
-        if not processes and spent > TRIAL:
-            workers = min(usable_cores(), int(left * spent / index / WORTH))
+        if not processes and spent > TRIAL_SECONDS:
+            workers = min(usable_cores(), int(left * spent / index / SECONDS_PER_WORKER))
         if workers > 1 and left > 1:
             yield from map_in_processes(read, entries[index:], workers)
             return
         began, threads = process_time(), torch.get_num_threads()
-        torch.set_num_threads(1)  # a clip is too small for more
+        torch.set_num_threads(1)  # clips are too small for several threads
         try:
             clip = read(entry)
         finally:
@@ -234,29 +254,31 @@ def _read_each(read: Callable[[Entry], T], entries: Sequence[Entry], processes: 
 
 def _read_prepared(entry: Entry) -> Clip | str:
     clip = _read(entry)
-    return clip if isinstance(clip, str) else prepared(clip)
+    return clip if isinstance(clip, str) else prepare_clip(clip)
 
 
 def _read_cleaned(entry: Entry) -> CleanedClip | str:
-    """Cleaned and cut, and what is left prepared."""
+    """Read, clean and cut a clip, and prepare its pieces."""
     clip = _read(entry)
     if isinstance(clip, str):
         return clip
     cleaned = clean_clip(clip)
-    return replace(cleaned, clips=tuple(prepared(piece) for piece in cleaned.clips))
+    return replace(cleaned, clips=tuple(prepare_clip(piece) for piece in cleaned.clips))
 
 
-def prepared(clip: Clip) -> Clip:
-    """A clip brought onto the body (see `motion_diffusion.body.body_fit`), which moves joints by some millimetres: what
-    models learn from is then what they can be, joints that rotations lead to. Labels become sentences."""
+def prepare_clip(clip: Clip) -> Clip:
+    """Fit this body to a clip (see `motion_diffusion.body.body_fit`) and replace label captions by sentences.
+
+    The fit moves joints by some millimetres. Afterwards they are exactly representable by rotations of this body.
+    """
     points = torch.from_numpy(np.array(clip.joints))
     body = fit_motion(points, fit_frames(points, FPS, rounds=3))
-    return written_out(replace(clip, joints=from_origin(body.joints.numpy())))
+    return expand_labels(replace(clip, joints=start_at_origin(body.joints.numpy())))
 
 
 def _pieces(read: Iterable[Clip | CleanedClip | str]) -> Iterator[Clip | str]:
-    """Clips as they are, or what cleaning left of them; tells what it did not."""
-    total = CleaningTotal()
+    """Clips, or the pieces that are left after cleaning; prints a report of what was removed."""
+    total = CleaningSummary()
     for clip in read:
         if not isinstance(clip, CleanedClip):
             yield clip
@@ -280,8 +302,8 @@ def _read(entry: Entry) -> Clip | str:
     return clip
 
 
-def _write(clips: Iterable[Clip | str], folder: Path) -> tuple[list[Row], list[str]]:
-    """joints.npy from clips as they come; the rows of its index, and the lines on those that are broken."""
+def _write(clips: Iterable[Clip | str], folder: Path) -> tuple[list[ClipRow], list[str]]:
+    """Write joints.npy from a stream of clips; returns the rows of the index and the messages about broken clips."""
     rows, broken, total = [], [], 0
     with (folder / "joints.npy").open("wb") as file:
         _header(file, 0)
@@ -291,27 +313,27 @@ def _write(clips: Iterable[Clip | str], folder: Path) -> tuple[list[Row], list[s
                 continue
             file.write(np.ascontiguousarray(clip.joints, dtype=np.float32).tobytes())
             frames = len(clip.joints)
-            rows.append(Row(clip.name, total, frames, clip.split, clip.captions, clip.action, clip.style))
+            rows.append(ClipRow(clip.name, total, frames, clip.split, clip.captions, clip.action, clip.style))
             total += frames
         file.seek(0)
         _header(file, total)
     return rows, broken
 
 
-def _write_index(folder: Path, name: str, mirrored: bool, licence: str, rows: Iterable[Row]) -> None:
-    """clips.json, its clips by name."""
-    index = Index(name, mirrored, licence, tuple(sorted(rows, key=lambda row: row.name)))
-    (folder / "clips.json").write_bytes(TypeAdapter(Index).dump_json(index, indent=1, exclude_defaults=True))
+def _write_index(folder: Path, name: str, mirrored: bool, licence: str, rows: Iterable[ClipRow]) -> None:
+    """Write clips.json, sorted by name."""
+    index = StoreIndex(name, mirrored, licence, tuple(sorted(rows, key=lambda row: row.name)))
+    (folder / "clips.json").write_bytes(TypeAdapter(StoreIndex).dump_json(index, indent=1, exclude_defaults=True))
 
 
 def _header(file: object, frames: int) -> None:
-    """That of an .npy file; numpy leaves room for the number of frames to grow, so it can be written again."""
+    """Write the header of the .npy file. NumPy pads it, so it can be overwritten when the number of frames is known."""
     described = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": (frames, len(JOINTS), 3)}
     np.lib.format.write_array_header_1_0(file, described)  # type: ignore[arg-type]
 
 
-def told(lines: list[str]) -> str:
-    """Lines on what is broken as one, with the remedy."""
-    more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+def summarize_problems(lines: list[str]) -> str:
+    """Join messages about broken clips into one line with the remedy."""
+    more = f"; and {len(lines) - MAX_LISTED} more" if len(lines) > MAX_LISTED else ""
     remedy = "see python -m data_loaders check; python -m data_loaders prepare --skip-broken leaves them out"
-    return f"{len(lines)} broken: " + " | ".join(lines[:SHOWN]) + f"{more}; {remedy}"
+    return f"{len(lines)} broken: " + " | ".join(lines[:MAX_LISTED]) + f"{more}; {remedy}"

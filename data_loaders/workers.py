@@ -1,8 +1,8 @@
-"""A function applied to many items by worker processes.
+"""Parallel map over items by worker processes.
 
 Workers are spawned, not forked: a forked process inherits the state of OpenMP without its threads, and the first
-parallel operation of PyTorch waits for them forever. Each worker has a pipe of its own, hence ending one at any moment,
-even while it sends, blocks nobody else.
+parallel operation of PyTorch blocks forever. Each worker has its own pipe, hence terminating one at any moment, even
+while it sends, does not block the others.
 """
 
 from __future__ import annotations
@@ -27,32 +27,40 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 MAX_CHUNK = 16
-"""Items that a worker gets at once; neighbours often share what it has read already."""
+"""Maximum number of items sent to a worker at once. Neighbouring items often share cached data."""
 
 _ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _GRACE = 5.0
-"""Seconds that workers have to complete the item at which they are."""
+"""Seconds that workers have to complete their current item."""
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """Number of CPU cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_importing_main() -> bool:
-    """Whether this process is a worker that still imports its parent's script: one without a guard of its main part."""
+    """Whether this process is a worker that is still importing its parent's script, which then lacks a main guard."""
     return getattr(multiprocessing.current_process(), "_inheriting", False)
 
 
 def map_in_processes(function: Callable[[A], B], items: Sequence[A], processes: int) -> Generator[B]:
-    """`map(function, items)`, by so many workers with one thread each; they are gone when the generator is closed.
+    """Apply a function to items in order, as `map`, by worker processes with one thread each.
 
-    Function, items and results must be picklable. Raises InputError if a worker is killed.
+    Closing the generator ends the workers. Function, items and results must be picklable.
+
+    Args:
+        function: The function.
+        items: Its arguments.
+        processes: Number of workers.
+
+    Raises:
+        InputError: If a worker is killed.
     """
     size = max(min(MAX_CHUNK, len(items) // (4 * processes)), 1)
     chunks = [items[k : k + size] for k in range(0, len(items), size)]
     workers: dict[Connection, BaseProcess] = {}
-    resource_tracker.ensure_running()  # else the first worker starts it, and it lets signals through again
+    resource_tracker.ensure_running()  # otherwise the first worker starts it, with signals unblocked
     try:
         with _signals_held():
             for _ in chunks[:processes]:
@@ -72,7 +80,7 @@ def _start(function: Callable[[A], B], workers: dict[Connection, BaseProcess]) -
 
 
 def _results(chunks: Sequence[Sequence[A]], workers: dict[Connection, BaseProcess]) -> Iterator[B]:
-    """Give each worker chunk after chunk, and yield the results in the order of the items."""
+    """Distribute chunks to idle workers and yield results in the order of the items."""
     to_do, working, done = iter(enumerate(chunks)), {}, {}
     idle = list(workers)
     for index in range(len(chunks)):
@@ -94,7 +102,7 @@ def _results(chunks: Sequence[Sequence[A]], workers: dict[Connection, BaseProces
 
 
 def _end(workers: dict[Connection, BaseProcess]) -> None:
-    """End the workers; those that do not end by themselves in a moment are killed."""
+    """Terminate the workers; kill those that do not exit within the grace period."""
     for connection, process in workers.items():
         process.terminate()
         connection.close()
@@ -107,7 +115,7 @@ def _end(workers: dict[Connection, BaseProcess]) -> None:
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Let signals that end a process wait. Processes started meanwhile hold them too, until they are ready for them."""
+    """Block signals that end a process. Processes started in this context inherit the mask."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -119,24 +127,24 @@ def _signals_held() -> Iterator[None]:
 
 
 def _work(connection: Connection, function: Callable[[A], B]) -> None:
-    """The program of a worker: chunks come through the connection, and lists of results go back."""
+    """Main loop of a worker: receives chunks and sends lists of results."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-c is for the parent, which ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()  # it holds signals for ever
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-c is handled by the parent
+    threading.Thread(target=_end_with_parent, daemon=True).start()  # the thread keeps signals blocked
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
-    with suppress(EOFError, ConnectionError):  # no more is wanted
+    with suppress(EOFError, ConnectionError):  # the parent has closed the connection
         while True:
             results = []
             for item in connection.recv():
-                with _signals_held():  # so that no item is half-written
+                with _signals_held():  # complete the current item
                     results.append(function(item))
             connection.send(results)
-    os._exit(0)  # at once, without the second that PyTorch takes to clean up
+    os._exit(0)  # skips PyTorch's clean-up, which takes a second
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is gone, even in the middle of a long item."""
+    """Exit when the parent process is gone, even during a long item."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from data_loaders.example import Example, Examples
+from data_loaders.types import Example, Examples
 from motion_diffusion.body.features import encode
 from motion_diffusion.model import MotionModel
 from train.length_bucketing import Buckets

@@ -18,7 +18,7 @@ import torch
 import tyro
 
 from data_loaders.datasets import DatasetName, load_examples
-from data_loaders.example import Examples
+from data_loaders.types import Examples
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.network.text_motion_encoder import FIT, FitScale, TextMotionEncoder
 

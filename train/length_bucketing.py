@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loaders.example import Examples
+from data_loaders.types import Examples
 from train.seeding import Use, seed_of
 
 

@@ -19,7 +19,7 @@ from accelerate.utils import broadcast
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from data_loaders.example import Examples
+from data_loaders.types import Examples
 from motion_diffusion.diffusion.timestep_sampling import LossSecondMoment, Stratified, time_sampler
 from motion_diffusion.distributed import processes
 from motion_diffusion.errors import InputError

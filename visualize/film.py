@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from data_loaders import resampling
+from data_loaders.types import MAX_FPS, MIN_FPS
 from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
@@ -55,8 +55,8 @@ def write_film(
     rate = min(several[0].fps, FASTEST.get(Path(path).suffix.lower(), np.inf)) if fps is None else fps
     check(path, rate)
     for motion in several:
-        if not resampling.SLOWEST <= motion.fps <= resampling.FASTEST:
-            possible = f"{resampling.SLOWEST:g} to {resampling.FASTEST:g}"
+        if not MIN_FPS <= motion.fps <= MAX_FPS:
+            possible = f"{MIN_FPS:g} to {MAX_FPS:g}"
             raise InputError(f"a motion of {motion.fps:g} frames a second cannot be shown, {possible} can; convert it")
     tints = style.TINTS if layout == "overlay" else [None] * len(several)
     actors = [

@@ -1,12 +1,11 @@
-"""Defects of captured motion: jumps, flips, sliding feet, trembling, a floor that is not level, gaps, wrong units.
+"""Detection of defects in motion capture: jumps, flips, foot sliding, trembling, uneven floors, gaps, wrong units.
 
-Each check measures one number per frame, of which more is worse, and flags the frames above a limit. The limits are
-chosen by what is measured in clips that are known to be clean, the 3,076 of Bandai-Namco (277,000 frames at 20 frames
-per second), and by the look of what lies above in 5 hours of CMU's and Seoul National University's captures. Beside
-each limit stand quantiles over the frames of the clean clips: the median, the 99.9 % quantile, and the maximum. Two
-of these clips have frames above a limit.
+Each check computes one measure per frame, where larger is worse, and flags the frames above a limit. Limits were chosen
+from the measures of clean clips, the 3,076 of Bandai-Namco (277,000 frames at 20 frames per second), and by inspection
+of flagged frames in 5 hours of CMU's and Seoul National University's recordings. Each limit is followed by quantiles
+over the frames of the clean clips: the median, the 99.9 % quantile, and the maximum. Two of these clips exceed a limit.
 
-All measures are the same for a motion that is mirrored, or turned or shifted along the floor.
+All measures are invariant to mirroring, and to rotation about the vertical and horizontal translation.
 """
 
 from __future__ import annotations
@@ -18,75 +17,75 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from data_loaders.augment import TOES
 from motion_diffusion.body.skeleton import BONE_LENGTHS, FEET, FPS, JOINTS, PARENTS
 
 Array = NDArray[np.float64]
 
 MAX_JUMP = 0.20
-"""Metres from a joint to where a cubic through the two frames before and after it has it: half a step of a body that is
-elsewhere from one frame to the next. Clean: 0.003, 0.056, 0.131."""
+"""Metres between a joint and the cubic interpolation of the two frames before and after it. A body displaced in a
+single frame deviates by half of the displacement. Clean: 0.003, 0.056, 0.131."""
 MAX_PELVIS_JUMP = 0.05
-"""The same of the pelvis, which nobody can throw as they do a hand. Clean: 0.0001, 0.010, 0.019."""
+"""Same for the pelvis, which cannot be accelerated like a hand. Clean: 0.0001, 0.010, 0.019."""
 MAX_TURN = 60.0
-"""Degrees by which the pelvis turns from one frame to the next, about any axis: 1200 degrees per second; a pirouette
-has two thirds of that. Clean: 0.8, 13.7, 32.3."""
+"""Degrees of rotation of the pelvis per frame about any axis, 1200 degrees per second; a pirouette reaches two thirds
+of that. Clean: 0.8, 13.7, 32.3."""
 MAX_SLIDE = 0.16
-"""m/s along the floor of the slower of the feet that are down, the lower quartile over 2 s. Clean: 0.001, 0.088, 0.237
-(the beginning of a sprint, and a pivot on one foot are above)."""
+"""Horizontal speed in m/s of the slower foot on the floor, the lower quartile over 2 s. Clean: 0.001, 0.088, 0.237 (the
+start of a sprint and a pivot on one foot exceed the limit)."""
 MAX_TREMBLING = 0.25
-"""Fourth differences of a joint over its first differences, medians over 1 s; an alternation from frame to frame has
-0.5, white noise on a joint at rest 0.37. Clean: 0, 0.082, 0.327 (a hand that waves very fast is above)."""
+"""Ratio of fourth to first differences of a joint, medians over 1 s; alternation from frame to frame yields 0.5, white
+noise on a joint at rest 0.37. Clean: 0, 0.082, 0.327 (very fast waving exceeds the limit)."""
 MIN_TREMBLING = 0.004
-"""Metres of amplitude below which nothing trembles."""
+"""Amplitude in metres below which trembling is ignored."""
 MAX_HEIGHT = 0.12
-"""Metres from the floor to the lowest joint, where it is lowest in 2 s (the 10 % quantile). Clean: 0.044, 0.058, 0.059;
-the balls of the feet in these clips are 3 cm higher than in others."""
+"""Height in metres of the lowest joint above the floor, the 10 % quantile over 2 s. Clean: 0.044, 0.058, 0.059; the
+balls of the feet in these clips are 3 cm higher than in others."""
 MAX_FOOT_DEPTH, MAX_DEPTH = 0.05, 0.15
-"""Metres below the floor of toes and ankles, and of any other joint, likewise: hands of bodies with other arms sink in
-where people push themselves up. Clean: -0.044, -0.042, -0.030, both."""
+"""Depth in metres below the floor of feet, and of any joint, likewise. Hands of differently proportioned bodies sink in
+when people push themselves up. Clean: -0.044, -0.042, -0.030, both."""
 MAX_UNEVENNESS = 0.10
-"""Metres by which the height of the lowest joint changes within 3 s. Clean: 0.0003, 0.009, 0.021."""
+"""Range in metres of the height of the lowest joint within 3 s. Clean: 0.0003, 0.009, 0.021."""
 MAX_FREEZE = 0.25
-"""Seconds in which no joint moves by more than `STILL`. Clean: none at all."""
+"""Seconds during which no joint moves by more than `STILL`. Clean: none."""
 STILL = 1e-4
-"""Metres from frame to frame; the joint that moves most does by 0.0007 in all but a thousandth of clean frames."""
+"""Metres per frame; the fastest joint exceeds 0.0007 in all but a thousandth of the clean frames."""
 MAX_STRETCH = 0.01
-"""Metres between the length of a bone and its median over the motion. 0 after retargeting."""
+"""Difference in metres between the length of a bone and its median over the motion. 0 after retargeting."""
 MAX_SIZE = 1.35
-"""Ratio of the legs' length to this body's, or the other way round. This body's are 0.82 m from hip to ankle."""
+"""Ratio of leg length to this body's, or its inverse. This body's legs are 0.82 m from hip to ankle."""
 UNITS = (1.0, 0.1, 0.01, 0.001, 0.0254, 0.3048)
-"""Metres in units that files are in: metric, inches, feet. One may be taken for another."""
+"""Metres per unit for common units, which may be confused: metric ones, inch, foot."""
 MIN_FRAMES = 20
-"""Frames of a motion in which defects are looked for, at least."""
-MERGED = 10
-"""Frames between two findings of the same kind, at most, that are told as one."""
+"""Minimum number of frames of a motion that is checked."""
+MAX_GAP = 10
+"""Maximum number of frames between two findings of the same kind that are merged."""
 
-_TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
 _LEGS = [JOINTS.index(f"{side}_{name}") for side in ("left", "right") for name in ("knee", "ankle")]
 _LEG = float(BONE_LENGTHS[_LEGS].sum()) / 2
-_LOW = 0.06  # metres above the lowest, of feet that are down
-_UPRIGHT = 0.5  # metres from there to the pelvis of a body on its feet
+_MAX_FOOT_HEIGHT = 0.06  # above the lowest foot, of feet on the floor, in metres
+_MIN_PELVIS_HEIGHT = 0.5  # above the lowest foot, of a body on its feet, in metres
 
 
 @dataclass(frozen=True)
 class Defect:
-    """Frames [start, end) of a motion that are not fit to be learned from."""
+    """Frames [start, end) of a motion that are unsuitable for training."""
 
     reason: str
     start: int
     end: int
     figure: float
-    """The worst value of what was measured, in `unit`."""
+    """Largest value of the measure, in `unit`."""
     unit: str
 
     def __str__(self) -> str:
-        """In words, with the seconds."""
+        """Description with the time span in seconds."""
         return f"{self.start / FPS:.2f} to {self.end / FPS:.2f} s: {self.reason} ({self.figure:.2g} {self.unit})"
 
 
 @dataclass(frozen=True)
 class Check:
-    """A measure (F, 22, 3) → (F,) and its limit."""
+    """Measure (F, 22, 3) → (F,) and its limit."""
 
     reason: str
     unit: str
@@ -95,9 +94,10 @@ class Check:
 
 
 def find_defects(joints: NDArray[np.floating]) -> list[Defect]:
-    """All defects of a motion (F, 22, 3) in metres, y up, 20 frames per second, in the order of their start.
+    """Find all defects of a motion, in order of their start.
 
-    Motions of fewer than `MIN_FRAMES` are too short to tell, and have none.
+    Args:
+        joints: (F, 22, 3) in metres, y up, at 20 frames per second. Motions shorter than `MIN_FRAMES` are not checked.
     """
     body: Array = joints.astype(np.float64)
     if len(body) < MIN_FRAMES:
@@ -107,13 +107,13 @@ def find_defects(joints: NDArray[np.floating]) -> list[Defect]:
     found = []
     for check in CHECKS:
         values = check.measure(body)
-        for start, end in runs(values > check.limit, MERGED):
+        for start, end in runs(values > check.limit, MAX_GAP):
             found.append(Defect(check.reason, start, end, float(values[start:end].max()), check.unit))
     return sorted(found, key=lambda defect: (defect.start, defect.end))
 
 
 def runs(mask: NDArray[np.bool_], merged: int = 0) -> list[tuple[int, int]]:
-    """Stretches [start, end) of a mask (F,) that are true; those with up to so many frames between them are one."""
+    """Maximal intervals [start, end) in which a mask (F,) is true; intervals up to `merged` frames apart are merged."""
     edges = np.flatnonzero(np.diff(np.pad(mask, 1).astype(int))).tolist()
     result: list[tuple[int, int]] = []
     for start, end in zip(edges[::2], edges[1::2], strict=True):
@@ -124,17 +124,17 @@ def runs(mask: NDArray[np.bool_], merged: int = 0) -> list[tuple[int, int]]:
 
 
 def jump(joints: Array) -> Array:
-    """(F,) metres: the farthest that any joint is from where its neighbours in time put it."""
+    """Largest distance (F,) in metres of a joint from the cubic interpolation of its neighbours in time."""
     return _fourth(joints).max(axis=1) / 6
 
 
 def pelvis_jump(joints: Array) -> Array:
-    """(F,) metres: the same of the pelvis."""
+    """Distance (F,) in metres of the pelvis from the cubic interpolation of its neighbours in time."""
     return _fourth(joints[:, :1])[:, 0] / 6
 
 
 def turn(joints: Array) -> Array:
-    """(F,) degrees that the pelvis turns by from or to the frame, about any axis."""
+    """Rotation (F,) in degrees of the pelvis from the previous or to the next frame, whichever is larger."""
     left = _unit(joints[:, 1] - joints[:, 2])
     up = joints[:, 3] - joints[:, 0]
     up = _unit(up - (up * left).sum(-1, keepdims=True) * left)
@@ -144,14 +144,15 @@ def turn(joints: Array) -> Array:
 
 
 def slide(joints: Array) -> Array:
-    """(F,) m/s: how fast the slower of the feet on the floor slides, where 2 s around have a floor at all.
+    """Horizontal speed (F,) in m/s of the slower foot on the floor, the lower quartile over 2 s.
 
-    A foot is on the floor while its toe is within 6 cm of the lowest that toes are in these 2 s, and the pelvis half a
-    metre above it: who lies may slide. Toes rest for a quarter of the time that they are so low, even in a sprint.
+    A foot is on the floor while its ball is within 6 cm of the lowest height of balls in these 2 s, and the pelvis is
+    half a metre above that, since lying bodies may slide. Balls of feet rest for a quarter of the time on the floor,
+    even in a sprint.
     """
-    toes = joints[:, _TOES]
+    toes = joints[:, TOES]
     floor = _windowed(toes[..., 1].min(axis=1), 40, _least)[:, None]
-    low = (toes[..., 1] - floor < _LOW) & (joints[:, :1, 1] - floor > _UPRIGHT)
+    low = (toes[..., 1] - floor < _MAX_FOOT_HEIGHT) & (joints[:, :1, 1] - floor > _MIN_PELVIS_HEIGHT)
     speed = np.linalg.norm(np.diff(toes[..., [0, 2]], axis=0), axis=-1) * FPS
     slower = np.where(low[1:] & low[:-1], speed, np.inf).min(axis=1)
     slower = np.concatenate([slower, slower[-1:]])
@@ -159,7 +160,7 @@ def slide(joints: Array) -> Array:
 
 
 def trembling(joints: Array) -> Array:
-    """(F,) without unit: fourth differences of the joint that trembles most, over its first differences."""
+    """Largest ratio (F,) over joints of the fourth differences to the first differences."""
     fourth = np.pad(np.linalg.norm(np.diff(joints, n=4, axis=0), axis=-1) / 16, ((2, 2), (0, 0)), mode="edge")
     first = np.linalg.norm(np.diff(joints, axis=0, append=joints[-1:]), axis=-1)
     window = MIN_FRAMES
@@ -170,32 +171,32 @@ def trembling(joints: Array) -> Array:
 
 
 def height(joints: Array) -> Array:
-    """(F,) metres above the floor of what is lowest of the body, where it is lowest within 2 s.
+    """Height (F,) in metres of the lowest joint above the floor, the 10 % quantile over 2 s.
 
-    Below 0 if feet are below the floor; of other joints that are, none counts as lower than the floor.
+    Negative if feet are below the floor; other joints below the floor count as height 0.
     """
     lowest = np.maximum(joints[..., 1].min(axis=1), 0.0)
     return _windowed(np.minimum(joints[:, FEET, 1].min(axis=1), lowest), 40, _low)
 
 
 def foot_depth(joints: Array) -> Array:
-    """(F,) metres below the floor of the lowest toe or ankle, where it is lowest within 2 s."""
+    """Depth (F,) in metres of the lowest toe or ankle below the floor, the 10 % quantile over 2 s."""
     return -_windowed(joints[:, FEET, 1].min(axis=1), 40, _low)
 
 
 def depth(joints: Array) -> Array:
-    """(F,) metres below the floor of the lowest joint, likewise."""
+    """Depth (F,) in metres of the lowest joint below the floor, the 10 % quantile over 2 s."""
     return -_windowed(joints[..., 1].min(axis=1), 40, _low)
 
 
 def unevenness(joints: Array) -> Array:
-    """(F,) metres by which the height of what is lowest changes within 3 s."""
+    """Range (F,) in metres of the height of the lowest joint within 3 s."""
     level = height(joints)
     return _windowed(level, 60, _range)
 
 
 def freeze(joints: Array) -> Array:
-    """(F,) seconds for which nothing has moved and will not move."""
+    """Duration (F,) in seconds of the standstill that a frame belongs to."""
     steps = np.linalg.norm(np.diff(joints, axis=0), axis=-1).max(axis=1)
     result = np.zeros(len(joints))
     for start, end in runs(steps < STILL):
@@ -204,7 +205,7 @@ def freeze(joints: Array) -> Array:
 
 
 def stretch(joints: Array) -> Array:
-    """(F,) metres by which the bone that stretches most differs from its median length."""
+    """Largest deviation (F,) in metres of a bone's length from its median."""
     lengths = np.linalg.norm(joints[:, 1:] - joints[:, list(PARENTS[1:])], axis=-1)
     worst: Array = np.abs(lengths - np.median(lengths, axis=0)).max(axis=1)
     return worst
@@ -226,9 +227,10 @@ CHECKS = (
 
 
 def _wrong_size(joints: Array) -> Defect | None:
-    """The defect of a whole motion of a body much larger or smaller than this one, with the factor that its unit needs.
+    """Defect of a motion of a body that is much larger or smaller than this one, with the factor that corrects the
+    unit.
 
-    Lengths in inches that were read as centimetres need 2.54.
+    Lengths in inches that were read as centimetres need a factor of 2.54.
     """
     lengths = np.linalg.norm(joints[:, _LEGS] - joints[:, [PARENTS[joint] for joint in _LEGS]], axis=-1)
     legs = float(np.median(lengths.sum(axis=1))) / 2
@@ -241,14 +243,14 @@ def _wrong_size(joints: Array) -> Defect | None:
 
 
 def _fourth(joints: Array) -> Array:
-    """(F, J) sizes of fourth differences at the middle of their five frames, 0 where there are none."""
+    """Norms (F, J) of fourth differences at the middle of their five frames, 0 near the ends."""
     result = np.zeros(joints.shape[:2])
     result[2:-2] = np.linalg.norm(np.diff(joints, n=4, axis=0), axis=-1)
     return result
 
 
 def _both_ends(steps: Array) -> Array:
-    """Values (F - 1,) of steps as those (F,) of the frames at both of their ends."""
+    """Values (F - 1,) of steps as values (F,) of frames: the larger one of the adjacent steps."""
     padded = np.pad(steps, 1)
     return np.maximum(padded[1:], padded[:-1])
 
@@ -258,13 +260,15 @@ def _unit(vectors: Array) -> Array:
 
 
 def _windowed(values: Array, window: int, reduce: Callable[[Array], Array]) -> Array:
-    """(F,) values reduced over windows centred at each frame; near the ends, over the first and the last whole one."""
+    """Reduction (F,) of values over windows centred at each frame; near the ends over the first and last complete
+    window.
+    """
     windows = sliding_window_view(values, min(window, len(values)))
     return _centred(reduce(windows), len(values))
 
 
 def _centred(values: Array, frames: int) -> Array:
-    """Values (frames - window + 1,) of windows as those of frames, those near the ends repeated."""
+    """Values (frames - window + 1,) of windows as values of frames, repeated near the ends."""
     before = (frames - len(values)) // 2
     return np.pad(values, (before, frames - len(values) - before), mode="edge")
 
@@ -285,7 +289,7 @@ def _range(windows: Array) -> Array:
 
 
 def _lower_quartile(windows: Array) -> Array:
-    """Of the finite values (n, window) of each window, 0 where there are fewer than a quarter of them."""
+    """Lower quartile of the finite values of each window (n, window); 0 where fewer than a quarter are finite."""
     finite = np.isfinite(windows)
     rank = (finite.sum(axis=-1) - 1) // 4
     quartile = np.take_along_axis(np.sort(windows, axis=-1), np.maximum(rank, 0)[:, None], axis=-1)[:, 0]

@@ -1,4 +1,4 @@
-"""BVH files: a skeleton and its motion, of any hierarchy, channels and rotation order."""
+"""Reader for BVH files with any hierarchy, channels and rotation order."""
 
 from __future__ import annotations
 
@@ -14,43 +14,51 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_loaders.resampling import FASTEST, SLOWEST, check_length
+from data_loaders.types import MAX_FPS, MIN_FPS, check_duration
 from motion_diffusion.errors import InputError
 
 MAX_JOINTS = 2000
-"""Of a file, end sites included."""
+"""Maximum number of joints of a file, including end sites."""
 
 _CHANNELS = {f"{axis}{kind}" for axis in "xyz" for kind in ("position", "rotation")}
 _REMEDY = "copy or export the file again"
 _BLOCK = 2**16
-"""Joints times frames whose places are worked out at once, for these take more memory than what is left of them."""
+"""Joints times frames evaluated at once, which bounds the memory for intermediate rotations."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bvh:
-    """A file as it stands, lengths in metres, angles in degrees. Joints in the order of the file, parents first."""
+    """Contents of a BVH file, lengths in metres, angles in degrees. Joints are in the file's order, parents first."""
 
     names: tuple[str, ...]
-    """An end site is called after its joint: "Head_end"."""
+    """End sites are named after their joint: "Head_end"."""
     parents: tuple[int, ...]
-    """-1 for roots."""
+    """Parent of each joint, -1 for roots."""
     offsets: NDArray[np.float64]
-    """(J, 3) each joint from its parent."""
+    """(J, 3) offset of each joint from its parent."""
     channels: tuple[tuple[str, ...], ...]
-    """Of each joint, in order, in lower case: "xposition", "zrotation" ...; none for end sites."""
+    """Channels of each joint in order, in lower case, such as "xposition", "zrotation"; empty for end sites."""
     frame_time: float
     values: NDArray[np.float64]
-    """(F, C) one column a channel."""
+    """(F, C) values, one column per channel."""
 
     def world(self, joints: Sequence[int] | None = None) -> NDArray[np.float64]:
-        """Positions (F, J, 3) in metres in the world, of all joints or of those with these indices.
+        """Forward kinematics: global positions (F, J, 3) in metres.
 
-        A joint's rotations apply from left to right as R₁·R₂·R₃; its position channels stand in place of its offset.
+        The rotations of a joint are composed in the order of its channels, R₁·R₂·R₃; position channels replace its
+        offset.
+
+        Args:
+            joints: Indices of joints; None for all.
         """
         return self._all_frames(joints)[0]
 
     def orientations(self, joints: Sequence[int] | None = None) -> NDArray[np.float64]:
-        """Rotations (F, J, 3, 3) of the same joints in the world: R₁·R₂·R₃ after those of the joints that carry it."""
+        """Global orientations (F, J, 3, 3) of joints, see `world`.
+
+        Args:
+            joints: Indices of joints; None for all.
+        """
         return self._all_frames(joints)[1]
 
     def _all_frames(self, joints: Sequence[int] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -62,9 +70,10 @@ class Bvh:
         return np.concatenate(positions)[:, picked], np.concatenate(rotations)[:, picked]
 
     def _block(self, values: NDArray[np.float64], joints: list[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Positions (f, j, 3) and rotations (f, j, 3, 3) in some frames, values (f, C), of joints that come with all
-        their ancestors."""
-        import roma  # here, since it brings PyTorch's compiler: 0.7 s that most commands need not wait for
+        """Positions (f, j, 3) and orientations (f, j, 3, 3) for channel values (f, C) of joints listed with all their
+        ancestors.
+        """
+        import roma  # imported lazily: it takes 0.7 s, which most commands do not need
 
         first = np.cumsum([0, *map(len, self.channels)])
         local = np.broadcast_to(np.eye(3), (len(values), len(joints), 3, 3)).copy()
@@ -95,7 +104,12 @@ class Bvh:
 
 
 def with_ancestors(parents: Sequence[int], joints: Iterable[int]) -> list[int]:
-    """Joints and all on whom they hang, parents first; parents: of each joint, -1 for roots."""
+    """Indices of joints and all their ancestors, parents first.
+
+    Args:
+        parents: Parent of each joint, -1 for roots.
+        joints: Indices of joints.
+    """
     found: set[int] = set()
     for joint in joints:
         while joint >= 0 and joint not in found:
@@ -104,10 +118,17 @@ def with_ancestors(parents: Sequence[int], joints: Iterable[int]) -> list[int]:
     return sorted(found)
 
 
-def read_bvh(path: str | Path, *, scale: float = 0.01, longest: float | None = None) -> Bvh:
-    """Read a BVH file. scale: metres in one unit of the file, 0.01 for centimetres. longest: seconds it may last.
+def read_bvh(path: str | Path, *, scale: float = 0.01, max_seconds: float | None = None) -> Bvh:
+    """Read a BVH file.
 
-    Raises FileNotFoundError, or InputError with file and line for one that is cut, has wrong columns or broken numbers.
+    Args:
+        path: The file.
+        scale: Metres per unit of the file, 0.01 for centimetres.
+        max_seconds: Maximum duration.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: With file and line, if the file is truncated or malformed, or lasts too long.
     """
     path = Path(path)
     if not path.is_file():
@@ -115,7 +136,7 @@ def read_bvh(path: str | Path, *, scale: float = 0.01, longest: float | None = N
     with path.open(encoding="utf-8-sig", errors=_latin_1.__name__) as file:
         reader = _Reader(path, file)
         reader.hierarchy()
-        frame_time, values = reader.motion(longest)
+        frame_time, values = reader.motion(max_seconds)
     offsets = np.array(reader.offsets) * scale
     lengths = np.array([name.endswith("position") for channels in reader.channels for name in channels], dtype=bool)
     values[:, lengths] *= scale
@@ -125,7 +146,7 @@ def read_bvh(path: str | Path, *, scale: float = 0.01, longest: float | None = N
 
 
 def _latin_1(error: UnicodeError) -> tuple[str, int]:
-    """What bytes that are not UTF-8 mean in Latin-1, in which older programs write names."""
+    """Codec error handler: decode bytes that are not UTF-8 as Latin-1, which older programs write."""
     assert isinstance(error, UnicodeDecodeError)
     return error.object[error.start : error.end].decode("latin-1"), error.end
 
@@ -134,15 +155,15 @@ codecs.register_error(_latin_1.__name__, _latin_1)
 
 
 class _Reader:
-    """Reads a file once. Words of the hierarchy may be spread over lines in any way; a frame begins on a new line."""
+    """Parser of a BVH file. Tokens of the hierarchy may be wrapped in any way; a frame begins on a new line."""
 
     def __init__(self, path: Path, lines: Iterable[str]):
         self.path = path
         self.lines = ((number, line) for number, line in enumerate(lines, 1) if not line.isspace())
         self.number = 0
-        """Of the line that the words are from."""
+        """Line of the current tokens."""
         self.words: list[str] = []
-        """The rest of that line, the next word last."""
+        """Remaining tokens of that line, the next one last."""
         self.names: list[str] = []
         self.parents: list[int] = []
         self.offsets: list[list[float]] = []
@@ -155,26 +176,26 @@ class _Reader:
         return InputError(f"{self.path}: {where}: {what}; {_REMEDY}")
 
     def misplaced(self, expected: str) -> InputError:
-        """The error if something else comes next than expected."""
+        """Error for a token that differs from the expected one."""
         if not self.peek():
             return self.fail(f"cut off where {expected} should stand")
         return self.fail(f"'{' '.join(self.words[::-1])[:40]}' where {expected} should stand", self.number)
 
     def peek(self) -> str:
-        """The next word, in upper case; empty at the end."""
+        """Next token in upper case; empty at the end of the file."""
         if not self.words and (read := next(self.lines, None)):
             self.number, line = read
             self.words = line.replace("{", " { ").replace("}", " } ").split()[::-1]
         return self.words[-1].upper() if self.words else ""
 
     def word(self, expected: str) -> str:
-        """Take the next word, whatever it is."""
+        """Consume any token."""
         if not self.peek():
             raise self.misplaced(expected)
         return self.words.pop()
 
     def keyword(self, *expected: str) -> str:
-        """Take the next word, one of those."""
+        """Consume one of the expected tokens."""
         if (word := self.peek().rstrip(":")) not in expected:
             raise self.misplaced(" or ".join(expected))
         self.words.pop()
@@ -185,7 +206,7 @@ class _Reader:
             values = list(map(float, tokens))
         except ValueError:
             raise self.fail(f"'{' '.join(tokens)[:40]}' is not all numbers", number) from None
-        if not math.isfinite(sum(values)) and not all(map(math.isfinite, values)):  # the sum is quick
+        if not math.isfinite(sum(values)) and not all(map(math.isfinite, values)):  # the sum is a fast test
             raise self.fail("not all numbers are finite", number)
         return values
 
@@ -194,7 +215,7 @@ class _Reader:
         while not self.names or self.peek() == "ROOT":
             self.keyword("ROOT")
             self.joint(-1)
-            open_, ends = [len(self.names) - 1], set[int]()  # joints whose braces are not closed yet, and end sites
+            open_, ends = [len(self.names) - 1], set[int]()  # joints with open braces; end sites
             while open_:
                 joint = open_[-1]
                 kind = self.keyword("}") if joint in ends else self.keyword("JOINT", "END", "CHANNELS", "}")
@@ -208,7 +229,7 @@ class _Reader:
                     self.joint(joint, end=kind == "END")
 
     def joint(self, parent: int, *, end: bool = False) -> None:
-        """The rest of the line of a ROOT, JOINT or End Site, the brace, and the offset."""
+        """Parse the name, the brace and the offset after ROOT, JOINT or End Site."""
         if len(self.names) == MAX_JOINTS:
             raise InputError(f"{self.path}: line {self.number}: more than {MAX_JOINTS} joints; give a file of one body")
         name = []
@@ -232,7 +253,7 @@ class _Reader:
         return names
 
     def header(self, expected: str) -> str:
-        """What the next line says after a title and, mostly, a colon."""
+        """Parse a line of the form "title: value" with optional colon."""
         if not self.peek():
             raise self.misplaced(expected)
         match = re.fullmatch(rf"{expected} ?:? ?(\S+)", " ".join(self.words[::-1]), re.IGNORECASE)
@@ -241,27 +262,27 @@ class _Reader:
         self.words = []
         return match[1]
 
-    def motion(self, longest: float | None) -> tuple[float, NDArray[np.float64]]:
+    def motion(self, max_seconds: float | None) -> tuple[float, NDArray[np.float64]]:
         self.keyword("MOTION")
         count = self.header("Frames")
         if not re.fullmatch("[0-9]{1,9}", count) or int(count) < 1:
             raise self.fail(f"'{count[:40]}' is not a number of frames", self.number)
         frames = int(count)
         (frame_time,) = self.numbers([self.header("Frame Time")], self.number)
-        if not 1 / FASTEST <= frame_time <= 1 / SLOWEST:
-            raise self.fail(f"the frame time must be {1 / FASTEST:g} to {1 / SLOWEST:g} s", self.number)
-        check_length(self.path, frames, 1 / frame_time, longest)
+        if not 1 / MAX_FPS <= frame_time <= 1 / MIN_FPS:
+            raise self.fail(f"the frame time must be {1 / MAX_FPS:g} to {1 / MIN_FPS:g} s", self.number)
+        check_duration(self.path, frames, 1 / frame_time, max_seconds)
         found, values = 0, array("d")
         for number, tokens in self.rows(sum(map(len, self.channels))):
             found += 1
-            if found <= frames:  # else to say how many there are
+            if found <= frames:  # count the rest for the error message
                 values.extend(self.numbers(tokens, number))
         if found != frames:
             raise self.fail(f"{found} frames where {frames} are announced")
         return frame_time, np.frombuffer(values).reshape(frames, -1)
 
     def rows(self, columns: int) -> Iterator[tuple[int, list[str]]]:
-        """The numbers of each frame, and the line that they begin in; some programs wrap them."""
+        """Values of each frame, which some programs wrap, and the line that they begin in."""
         begun, row = 0, list[str]()
         for number, line in self.lines:
             tokens = line.split()

@@ -1,11 +1,11 @@
-"""Clips of any data set as the files that HumanML3D's scripts leave, for tools that read those.
+"""Export of clips to HumanML3D's file format, for other programs.
 
     new_joint_vecs/NAME.npy   features (F - 1, 263)           Mean.npy, Std.npy            their statistics
     new_joints/NAME.npy       joints (F - 1, 22, 3)           texts/NAME.txt               captions
     train.txt, val.txt, test.txt, train_val.txt, all.txt      names
 
-All float32; names have _ for /. Features lead to the next frame, so of F frames F - 1 are left; joints are those that
-HumanML3D's readers get back from the features.
+All arrays are float32; / in names becomes _. Features refer to the next frame, so F frames yield F - 1. Joints are
+those that HumanML3D's readers recover from the features.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from data_loaders.clip import Clip, Split
-from data_loaders.formats.npy import read_npy
-from data_loaders.source import Entry, Source
-from data_loaders.store import read_all, told
+from data_loaders.store import read_all, summarize_problems
+from data_loaders.types import Clip, Entry, Source, Split
 from motion_diffusion.atomic_io import LOCK, atomic, check_place, locked
 from motion_diffusion.body.features import (
     FEATURES,
@@ -39,9 +37,10 @@ from motion_diffusion.body.features import (
 )
 from motion_diffusion.body.heading import heading
 from motion_diffusion.errors import InputError
+from motion_diffusion.safe_numpy import read_npy
 
 JOURNAL = ".unfinished"
-"""Of a folder that is being written: what is written, and which clips are."""
+"""File in an incomplete folder: a digest of what is exported, and the clips that are complete."""
 
 _LISTS: Mapping[str, tuple[Split, ...]] = {
     "train": ("train",),
@@ -53,10 +52,10 @@ _LISTS: Mapping[str, tuple[Split, ...]] = {
 
 
 def humanml3d_features(joints: NDArray[np.float32]) -> NDArray[np.float32]:
-    """HumanML3D's features (F - 1, 263) of joints (F, 22, 3), as its own scripts compute them.
+    """HumanML3D's features (F - 1, 263) of joints (F, 22, 3), as computed by its own scripts.
 
-    They differ from `to_relative(encode(...))` in a defect: where the heading passes ±π, the sine of the half angle
-    that they take the turn from has the other sign, and the body that is read back turns the wrong way for a frame.
+    They differ from `to_relative(encode(...))` in a defect: where the heading crosses ±π, the sine of the half angle of
+    the turn has the wrong sign, so that the decoded body turns in the wrong direction for one frame.
     """
     motion = torch.from_numpy(joints).double()
     features = to_relative(encode(motion, convention="humanml3d"))[:-1]
@@ -67,16 +66,22 @@ def humanml3d_features(joints: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def write_humanml3d(source: Source, folder: str | Path, *, skip_broken: bool = False, processes: int = 0) -> None:
-    """Write a data set's clips into a folder; the same command again goes on where it was stopped.
+    """Export a data set; an interrupted export is continued by the same call.
 
-    processes: how many write, 0 for as many as pay off. Raises InputError if the folder exists already, was begun with
-    other clips or options, or is being written by another process; if the source has problems or broken clips (unless
-    they are to be skipped); or if no clip is left.
+    Args:
+        source: The clips.
+        folder: Folder to write.
+        skip_broken: Leave out broken clips with a message instead of raising an error.
+        processes: Number of worker processes; 0 chooses by the time that reading takes.
+
+    Raises:
+        InputError: If the folder exists, was begun with other clips or options, or is being written by another process;
+            if the source has problems or broken clips that are not skipped; or if no clip is left.
     """
     folder = Path(folder)
     if source.problems and not skip_broken:
-        raise InputError(told(list(source.problems)))
-    entries = [_Written(entry, folder) for entry in source.entries]
+        raise InputError(summarize_problems(list(source.problems)))
+    entries = [_ExportEntry(entry, folder) for entry in source.entries]
     twice = [name for name, count in Counter(entry.name for entry in entries).items() if count > 1]
     if twice:
         raise InputError(f"two clips would be called {twice[0]}; rename one")
@@ -87,9 +92,9 @@ def write_humanml3d(source: Source, folder: str | Path, *, skip_broken: bool = F
     (folder / LOCK).unlink(missing_ok=True)
 
 
-def _write(entries: Sequence[_Written], folder: Path, *, skip_broken: bool, processes: int) -> None:
-    """Write what is not written yet, and the files about all clips."""
-    done = _begin(folder, entries)
+def _write(entries: Sequence[_ExportEntry], folder: Path, *, skip_broken: bool, processes: int) -> None:
+    """Write the remaining clips, and then the statistics and splits."""
+    done = _begin_or_continue(folder, entries)
     broken = []
     pending = [entry for entry in entries if entry.name not in done]
     with (folder / JOURNAL).open("a", encoding="utf-8") as journal, closing(read_all(pending, processes)) as clips:
@@ -103,7 +108,7 @@ def _write(entries: Sequence[_Written], folder: Path, *, skip_broken: bool, proc
             journal.write(f"{clip.split} {clip.name}\n")
             journal.flush()
     if broken and not skip_broken:
-        raise InputError(told(broken))
+        raise InputError(summarize_problems(broken))
     if not done:
         raise InputError("no clip could be read; see python -m data_loaders check")
     mean, std = _statistics(folder, list(done))
@@ -118,16 +123,16 @@ def _write(entries: Sequence[_Written], folder: Path, *, skip_broken: bool, proc
 
 
 def _refuse_others(folder: Path) -> None:
-    """InputError for a folder with files, unless it was begun here and is not finished."""
+    """Raise InputError for an existing folder with files, unless it is an incomplete export."""
     if (folder / JOURNAL).exists() or not folder.exists():
         return
     if not folder.is_dir() or any(path.name[0] != "." for path in folder.iterdir()):
         raise InputError(f"{folder} exists; give another --out, or remove it")
 
 
-def _begin(folder: Path, entries: Sequence[_Written]) -> dict[str, Split]:
-    """The clips that are in the folder already, and their parts. Makes its journal if it is new."""
-    _refuse_others(folder)  # another process may have finished it before it was locked
+def _begin_or_continue(folder: Path, entries: Sequence[_ExportEntry]) -> dict[str, Split]:
+    """Splits of the clips that are already complete. Creates the journal of a new folder."""
+    _refuse_others(folder)  # another process may have completed it before the lock was acquired
     digest = hashlib.sha256("\n".join(repr(entry.entry) for entry in entries).encode()).hexdigest()
     journal = folder / JOURNAL
     if not journal.exists():
@@ -145,8 +150,8 @@ def _begin(folder: Path, entries: Sequence[_Written]) -> dict[str, Split]:
 
 
 @dataclass(frozen=True)
-class _Written:
-    """An entry whose files are written as it is read, by the process that reads it."""
+class _ExportEntry:
+    """Entry whose files are written when it is read, by the process that reads it."""
 
     entry: Entry
     folder: Path
@@ -179,7 +184,7 @@ class _Written:
 
 
 def _statistics(folder: Path, names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and std (263,) of all features; features of one kind share the mean of their std, as in HumanML3D."""
+    """Mean and std (263,) of all features; the std of features of one kind is their mean, as in HumanML3D."""
     count, total, squares = 0, np.zeros(FEATURES), np.zeros(FEATURES)
     remedy = f"remove {folder} and export again"
     for name in tqdm(names, desc="mean and std", unit="clip", disable=None):

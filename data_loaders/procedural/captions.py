@@ -1,4 +1,4 @@
-"""Words for a planned walk, true to the plan and varied."""
+"""Random captions of planned walks, consistent with the plan."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
+from data_loaders.captions.templates import NUMBER_WORDS
 from motion_diffusion.body.skeleton import FPS
 
 SPEEDS = {"slow": (0.5, 0.75), "even": (0.95, 1.35), "fast": (1.6, 1.95)}
-"""Ranges in metres a second that have their own words."""
+"""Ranges of speed in m/s with their own adverbs."""
 
 MANNERS = {
     "long steps": ("with long strides", "taking long steps", "with big steps"),
@@ -23,7 +24,7 @@ MANNERS = {
     "feet apart": ("with feet wide apart", "with a wide gait", "with legs apart"),
     "high steps": ("lifting the feet high", "stepping high", "raising the feet high"),
 }
-"""Ways of walking, with words that follow a verb of walking."""
+"""Manners of walking and their phrases, which follow a verb."""
 
 _WHO = ("a person", "someone", "a figure", "the person", "a human", "somebody")
 _WALKS = {
@@ -55,14 +56,17 @@ _STANDS = ("stands still", "stands for a moment", "stands in place", "waits a mo
 _PAUSES = ("stops", "pauses", "stops for a moment", "pauses for a moment", "comes to a stop")
 _STOPS = ("stops", "comes to a halt", "stops and stands still", "stands still", "comes to a stop")
 _AGAIN = ("walks on", "sets off again", "continues", "starts walking again")
-_NUMBERS = (
-    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A part of a clip: frames, speed in metres a second (0: standing), turn in radians, positive to the left."""
+class Segment:
+    """Part of a planned walk.
+
+    Attributes:
+        frames: Number of frames.
+        speed: Speed in m/s, 0 for standing.
+        turn: Turn in radians, positive to the left.
+    """
 
     frames: int
     speed: float
@@ -70,28 +74,28 @@ class Stretch:
 
 
 def choose(rng: Generator, options: Sequence[str]) -> str:
-    """One of the options, each as likely."""
+    """Uniformly random choice."""
     return options[int(rng.integers(len(options)))]
 
 
-def tell(rng: Generator, stretches: Sequence[Stretch], manner: str) -> str:
-    """A sentence that is true of a plan: what is done in each stretch; the manner goes with the first walk."""
+def walk_caption(rng: Generator, segments: Sequence[Segment], manner: str) -> str:
+    """Compose a caption that describes each segment; the manner is attached to the first walk."""
     clauses = []
     pace = kind = ""  # of the last walk
     standing = False
-    for index, stretch in enumerate(stretches):
-        if stretch.speed == 0:
-            options = _STANDS if not pace else _STOPS if index + 1 == len(stretches) else _PAUSES
+    for index, segment in enumerate(segments):
+        if segment.speed == 0:
+            options = _STANDS if not pace else _STOPS if index + 1 == len(segments) else _PAUSES
             clauses.append(choose(rng, options))
             standing = True
             continue
-        now, last, kind = _pace(stretch.speed), kind, _kind(stretch.turn)
+        now, last, kind = _pace(segment.speed), kind, _kind(segment.turn)
         if not pace:
             words = [choose(rng, _WALKS[now]), choose(rng, _WAYS[kind]), manner]
             if rng.random() < 0.4:
                 words[1:] = words[:0:-1]
-            if len(stretches) == 1 and kind == "straight" and rng.random() < 0.4:
-                words.append(f"for about {_NUMBERS[round(stretch.speed * stretch.frames / FPS)]} metres")
+            if len(segments) == 1 and kind == "straight" and rng.random() < 0.4:
+                words.append(f"for about {NUMBER_WORDS[round(segment.speed * segment.frames / FPS)]} metres")
         elif standing:
             words = [choose(rng, _AGAIN), "" if now == pace else choose(rng, _PACES[now]), choose(rng, _WAYS[kind])]
         elif now != pace:
@@ -104,14 +108,14 @@ def tell(rng: Generator, stretches: Sequence[Stretch], manner: str) -> str:
             continue
         else:
             words = [choose(rng, _ONWARD[kind])]
-        side, clock = ("left", "counterclockwise") if stretch.turn > 0 else ("right", "clockwise")
+        side, clock = ("left", "counterclockwise") if segment.turn > 0 else ("right", "clockwise")
         clauses.append(" ".join(word for word in words if word).format(side=side, clock=clock))
         pace, standing = now, False
     return choose(rng, _WHO) + " " + _join(rng, clauses)
 
 
 def _join(rng: Generator, clauses: Sequence[str]) -> str:
-    """Clauses in order, as one sentence."""
+    """Clauses in order as one sentence."""
     text = clauses[0]
     for clause in clauses[1:-1]:
         text += choose(rng, (", ", ", then ")) + clause
@@ -121,12 +125,12 @@ def _join(rng: Generator, clauses: Sequence[str]) -> str:
 
 
 def _pace(speed: float) -> str:
-    """The range of SPEEDS that a speed is in or nearest to."""
+    """Nearest range of `SPEEDS`."""
     return min(SPEEDS, key=lambda name: abs(speed - sum(SPEEDS[name]) / 2))
 
 
 def _kind(turn: float) -> str:
-    """How far a turn in radians goes, in words that _WAYS has."""
+    """Category of a turn in radians, a key of `_WAYS`."""
     degrees = abs(np.degrees(turn))
     for kind, most in (("straight", 9), ("slight", 50), ("quarter", 130), ("half", 250)):
         if degrees < most:

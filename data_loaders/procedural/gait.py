@@ -1,8 +1,8 @@
-"""A walking figure from its speed and turning alone: footsteps first, then a pelvis that they can carry, then limbs.
+"""Walking figure animated from speed and turning: footsteps first, then a reachable pelvis, then the limbs.
 
-The gait runs on one phase that grows by 1 with every step and rests while the figure stands. Foot number k lands when
-the phase is k, at the place that the pelvis passes half-way through its stance, and does not move until it is lifted.
-Legs reach from hip to ankle by the law of cosines, so that bones keep their lengths and knees only bend forwards.
+The gait is driven by a phase that increases by 1 per step and is constant while standing. Foot k lands when the phase
+is k, where the pelvis passes halfway through its stance, and does not move until it is lifted. Knees follow from
+two-bone inverse kinematics (law of cosines), so that bones keep their lengths and knees only bend forwards.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve1d, maximum_filter1d, minimum_filter1d, uniform_filter1d
 
+from data_loaders.augment import smoothstep
 from motion_diffusion.body.skeleton import BALL_HEIGHT, BONE_LENGTHS, FPS, JOINTS, OFFSETS, PARENTS
 
 Array = NDArray[np.float64]
@@ -21,47 +22,46 @@ _OFFSETS = OFFSETS.numpy()
 _LENGTHS = BONE_LENGTHS.numpy()
 _J = {name: index for index, name in enumerate(JOINTS)}
 
-# The foot, in metres and radians.
+# Legs and feet, in metres and radians.
 _THIGH, _SHIN, _FOOT = (float(_LENGTHS[_J[name]]) for name in ("left_knee", "left_ankle", "left_foot"))
-_INSTEP = 0.435  # slope from ball to ankle of a foot that stands flat
+_INSTEP = 0.435  # slope from ball to ankle of a flat foot
 _HEEL = 0.18  # from ball to heel
-_REACH = 0.992 * (_THIGH + _SHIN)  # a leg is never quite straight
+_REACH = 0.992 * (_THIGH + _SHIN)  # legs are never fully extended
 
 
 @dataclass(frozen=True)
-class Style:
-    """How a figure walks. Factors are 1 for an ordinary walk, lengths metres, angles radians."""
+class WalkStyle:
+    """Parameters of a gait. Factors are 1 for an ordinary walk, lengths are in metres, angles in radians."""
 
     stride: float = 1.0
-    """Step length, times the ordinary one for the speed."""
+    """Step length relative to the ordinary one at the same speed."""
     arms: float = 1.0
-    """Swing of the arms."""
+    """Amplitude of the arm swing."""
     lean: float = 0.0
-    """Forward bend of the back beyond what the speed brings."""
+    """Forward bend of the back in addition to that due to speed."""
     knees: float = 0.0
-    """How far the hips stay below their usual height."""
+    """Lowering of the hips below their usual height."""
     width: float = 0.075
-    """From the line of the walk to the middle of each foot."""
+    """Distance from the line of the walk to the middle of each foot."""
     elbows: float = 0.3
     """Bend of the elbows at rest."""
     toes_out: float = 0.12
     lift: float = 0.05
-    """How high the ball of the foot is lifted in a swing."""
+    """Height that the ball of the foot is lifted to in a swing."""
     phase: float = 0.0
-    """Phase at the first frame; an odd whole part swaps left and right."""
+    """Phase at the first frame; an odd integer part exchanges left and right."""
 
 
-def smooth(values: Array) -> Array:
-    """3x² − 2x³ of values clipped to 0…1."""
-    x = np.clip(values, 0.0, 1.0)
-    return x * x * (3 - 2 * x)
+def walk(speed: Array, turning: Array, style: WalkStyle) -> NDArray[np.float32]:
+    """Animate a walking figure.
 
+    Args:
+        speed: (frames,) speed in m/s; where it is 0 the figure stands with both feet on the floor.
+        turning: (frames,) turning in rad/s, positive to the left; should be 0 where the speed is 0.
+        style: Parameters of the gait.
 
-def walk(speed: Array, turning: Array, style: Style) -> NDArray[np.float32]:
-    """Joints (frames, 22, 3) in metres of a figure that walks at `speed` (frames,) metres a second.
-
-    turning: (frames,) radians a second, positive to the left; it should be 0 wherever the speed is 0. Where the speed
-    is 0 the figure stands, both feet on the floor. It starts at the origin of the floor, headed towards +z.
+    Returns:
+        Joints (frames, 22, 3) in metres, starting at the origin of the floor and heading towards +z.
     """
     frames = len(speed)
     heading = _integral(turning)
@@ -76,7 +76,7 @@ def walk(speed: Array, turning: Array, style: Style) -> NDArray[np.float32]:
     pelvis = np.zeros((frames, 3))
     idle = np.sin(2 * np.pi * (0.25 * np.arange(frames) / FPS + style.phase)) * (1 - np.minimum(vigour, 1.0))
     pelvis[:, [0, 2]] = place + (sway + 0.01 * idle)[:, None] * aside
-    twist = 0.10 * np.cos(np.pi * phase) * vigour  # even feet are left ones: their hip is ahead when they land
+    twist = 0.10 * np.cos(np.pi * phase) * vigour  # even steps are left: their hip is forward when they land
     tilt = 0.05 * np.sin(np.pi * (phase - 0.1)) * np.minimum(vigour, 1.0)
     hips = _turn(heading - twist, 0.02 + 0.03 * vigour, tilt)
 
@@ -87,7 +87,7 @@ def walk(speed: Array, turning: Array, style: Style) -> NDArray[np.float32]:
         hip = hips @ _OFFSETS[_J[name]]
         across = np.linalg.norm((pelvis + hip - ankle)[:, [0, 2]], axis=-1)
         room = np.minimum(room, ankle[:, 1] + np.sqrt(np.maximum(_REACH**2 - across**2, 0.01)) - hip[:, 1])
-    window = np.array([1, 2, 3, 2, 1]) / 9  # as wide as the minimum, so the result stays below it
+    window = np.array([1, 2, 3, 2, 1]) / 9  # as wide as the minimum filter, hence the result stays below the room
     pelvis[:, 1] = convolve1d(minimum_filter1d(room, len(window)), window, mode="nearest") - style.knees
 
     # spine and head
@@ -112,7 +112,7 @@ def walk(speed: Array, turning: Array, style: Style) -> NDArray[np.float32]:
         joints[:, _J[f"{side}_knee"]] = _knee(joints[:, _J[f"{side}_hip"]], ankle, toward + hips[:, :, 2])
         joints[:, _J[f"{side}_ankle"]], joints[:, _J[f"{side}_foot"]] = ankle, ball
         out = 1 - 2 * parity
-        forward = out * np.cos(np.pi * (phase - 0.12))  # of the leg on this side; the arm does the contrary
+        forward = out * np.cos(np.pi * (phase - 0.12))  # of the leg on this side; the arm swings oppositely
         swing = 0.04 - 0.36 * style.arms * vigour * forward
         bent = swing + style.elbows + 0.35 * style.arms * vigour * np.maximum(0.0, 0.6 - forward)
         for name, parent, angle, splay in (("elbow", "shoulder", swing, 0.17), ("wrist", "elbow", bent, 0.02)):
@@ -125,16 +125,16 @@ def walk(speed: Array, turning: Array, style: Style) -> NDArray[np.float32]:
 
 
 def _integral(rate: Array) -> Array:
-    """Trapezoidal integral over time of a rate (frames,) a second, 0 at the first frame."""
+    """Trapezoidal integral over time of a rate (frames,) per second, 0 at the first frame."""
     return np.concatenate([[0.0], np.cumsum((rate[1:] + rate[:-1]) / 2)]) / FPS
 
 
-def _phase(speed: Array, turning: Array, style: Style) -> tuple[Array, Array]:
-    """The phase (frames,), and (rests,) the phases at which the figure stands.
+def _phase(speed: Array, turning: Array, style: WalkStyle) -> tuple[Array, Array]:
+    """Phase (frames,) of the gait, and phases (rests,) at which the figure stands.
 
-    A step is 0.59·√speed metres, so close on 2 a second at 1.3 m/s, as people do. They step off and come to a halt at
-    nearly the full pace with short steps, so the pace follows the speed of the half second around. In a walk that ends
-    in standing, steps are made a little longer or shorter, so that it ends with a whole one. In bends they are shorter.
+    A step is 0.59·√speed metres long, hence about 2 steps per second at 1.3 m/s as for people. People start and stop at
+    nearly the full step rate with short steps, so the rate follows the maximum speed within half a second. In a walk
+    that ends with standing, steps are scaled so that their number is whole. In bends, steps are shorter.
     """
     around = uniform_filter1d(maximum_filter1d(speed, 9), 5)
     bend = np.abs(turning) / np.maximum(speed, 0.1)
@@ -155,7 +155,7 @@ def _phase(speed: Array, turning: Array, style: Style) -> tuple[Array, Array]:
         now += steps
     first = style.phase if moving[0] else np.floor(style.phase)
     phase = first + _integral(scaled)
-    for rest in rests:  # sums in floating point come only near
+    for rest in rests:  # floating-point sums are only approximately equal
         phase[np.abs(phase - rest) < 1e-6] = rest
     return phase, np.array(rests)
 
@@ -168,14 +168,14 @@ def _foot(
     place: Array,
     speed: Array,
     contact: Array,
-    style: Style,
+    style: WalkStyle,
 ) -> tuple[Array, Array, Array]:
-    """Ankle (frames, 3), ball (frames, 3) and horizontal direction (frames, 3) of the foot with steps ≡ parity (2)."""
+    """Ankle, ball and horizontal direction, (frames, 3) each, of the foot with steps ≡ parity (mod 2)."""
     # footholds, from the one before the first frame to the one after the last
     steps = np.arange(np.floor(phase[0]) - 3, np.ceil(phase[-1]) + 4)
     steps = steps[steps % 2 == parity]
     middle = steps + 0.53
-    for rest in rests:  # who is about to stand sets the feet side by side, and not where the next walk will pass
+    for rest in rests:  # before standing, feet are placed side by side, not on the path of the next walk
         middle = np.where((steps <= rest) & (middle > rest), rest, middle)
     clock = np.arange(float(len(phase)))
     when = _first_time(middle, phase, clock)
@@ -186,19 +186,21 @@ def _foot(
     out = 1 - 2 * parity
     at = at + out * style.width * np.stack([np.cos(yaw), -np.sin(yaw)], axis=-1)
     yaw = yaw + out * style.toes_out
-    at = at + 0.07 * np.stack([np.sin(yaw), np.cos(yaw)], axis=-1)  # the ball, where the foot stands flat
+    at = at + 0.07 * np.stack([np.sin(yaw), np.cos(yaw)], axis=-1)  # the ball of a flat foot
 
     now = np.searchsorted(steps, phase, side="right") - 1
     since = phase - steps[now]
     after = np.minimum(now + 1, len(steps) - 1)
     swing = np.clip((since - 1 - contact) / (1 - contact), 0, 1)
 
-    # the foot rolls: toes up when it lands, heel up before it is lifted
+    # the foot rolls: toes up at landing, heel up before lifting
     strength = np.sqrt(np.clip(speed / 1.3, 0, 1.3))
-    heel_up = 0.95 * strength * smooth((since - 0.62) / (1.0 + contact - 0.62) * 0.85) * (1 - smooth(swing / 0.62))
-    toes_up = strike[now] * (1 - smooth(since / 0.22)) + strike[after] * smooth((swing - 0.45) / 0.5)
+    heel_up = (
+        0.95 * strength * smoothstep((since - 0.62) / (1.0 + contact - 0.62) * 0.85) * (1 - smoothstep(swing / 0.62))
+    )
+    toes_up = strike[now] * (1 - smoothstep(since / 0.22)) + strike[after] * smoothstep((swing - 0.45) / 0.5)
 
-    share = smooth((swing - 0.05) / 0.87)  # first up, then forward, then down
+    share = smoothstep((swing - 0.05) / 0.87)  # first up, then forward, then down
     direction = yaw[now] + share * (yaw[after] - yaw[now])
     toward = np.stack([np.sin(direction), np.zeros_like(direction), np.cos(direction)], axis=-1)
     ball = np.zeros((len(phase), 3))
@@ -212,13 +214,13 @@ def _foot(
 
 
 def _first_time(wanted: Array, phase: Array, clock: Array) -> Array:
-    """When a phase (frames,) that never falls first comes to the wanted values, in frames, between frames too."""
+    """Times in fractional frames at which a non-decreasing phase (frames,) first reaches the given values."""
     rising = np.r_[True, np.diff(phase) > 0]
     return np.interp(wanted, phase[rising], clock[rising])
 
 
 def _knee(hip: Array, ankle: Array, forward: Array) -> Array:
-    """(frames, 3) the knee between hip and ankle, bent towards `forward`: law of cosines."""
+    """Knee (frames, 3) between hip and ankle, bent towards `forward`, by the law of cosines."""
     leg = ankle - hip
     length = np.linalg.norm(leg, axis=-1, keepdims=True)
     along = leg / length
@@ -229,7 +231,7 @@ def _knee(hip: Array, ankle: Array, forward: Array) -> Array:
 
 
 def _turn(yaw: Array, pitch: Array | float, roll: Array | float) -> Array:
-    """(frames, 3, 3) rotations: roll about z (left side up), then pitch about x (forward), then yaw about y."""
+    """Rotations (frames, 3, 3): roll about z (left side up), then pitch about x (forward), then yaw about y."""
     yaw, pitch, roll = np.broadcast_arrays(yaw, pitch, roll)
     (sy, cy), (sp, cp), (sr, cr) = ((np.sin(angle), np.cos(angle)) for angle in (yaw, pitch, roll))
     return np.stack(

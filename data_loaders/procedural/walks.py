@@ -1,7 +1,7 @@
-"""An endless data set that needs no download: a figure that walks along random smooth ways and stands now and then.
+"""Endless data set of walks along random smooth paths with occasional stops, generated without any download.
 
-The plan of a clip is a few stretches, each with a speed and a turn; the caption is told from what the plan came to, so
-that its words are true; `gait.walk` makes the figure do it.
+The plan of a clip consists of segments with a speed and a turn each. `gait.walk` animates it, and the caption is
+composed from the same plan, so that it is true.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from data_loaders.example import Example
-from data_loaders.procedural.captions import MANNERS, SPEEDS, Stretch, choose, tell
-from data_loaders.procedural.gait import Array, Style, walk
+from data_loaders.procedural.captions import MANNERS, SPEEDS, Segment, choose, walk_caption
+from data_loaders.procedural.gait import Array, WalkStyle, walk
+from data_loaders.types import Example
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.body.skeleton import FPS
 
-_MARGIN = 30  # frames planned before the first and after the last, so that a clip begins and ends in mid-walk
-_EASE = 15  # frames over which speed and turning change from one stretch to the next
-_STAND = 26  # frames of a stand, at least: some of them go into coming to a halt and setting off
-_TIGHTEST = 0.75  # metres, the smallest radius of a turn
+_MARGIN = 30  # frames planned before and after the clip, so that it begins and ends in mid-walk
+_EASE = 15  # frames over which speed and turning change between segments
+_MIN_STAND = 26  # frames of standing, some of which are spent stopping and starting
+_MIN_RADIUS = 0.75  # of a turn, in metres
 _CHANGES = {
     "long steps": ("stride", 1.18),
     "short steps": ("stride", 0.76),
@@ -33,102 +33,116 @@ _CHANGES = {
     "feet apart": ("width", 0.15),
     "high steps": ("lift", 0.17),
 }
-"""The manners that have words: which number of the style they change, and to what."""
+"""Parameter of the style that each manner changes, and its value."""
 _TURNS = ((0, 3), (16, 40), (60, 115), (145, 190), (300, 360))  # degrees
 
 
 @dataclass(frozen=True)
 class ProceduralWalks:
-    """Walks without end: `example(i)` is the same for the same seed and i. Lengths are min_frames…longest."""
+    """Endless generated walks.
+
+    Examples depend only on seed and index and have min_frames to max_frames frames.
+
+    Raises:
+        ValueError: If `min_frames` is less than 30 or more than `max_frames`.
+    """
 
     seed: int
-    longest: int = 120
+    max_frames: int = 120
     min_frames: int = 40
 
     def __post_init__(self) -> None:
-        if not 30 <= self.min_frames <= self.longest:
-            raise ValueError(f"min_frames {self.min_frames} must be at least 30 and at most longest {self.longest}")
+        if not 30 <= self.min_frames <= self.max_frames:
+            raise ValueError(
+                f"min_frames {self.min_frames} must be at least 30 and at most max_frames {self.max_frames}"
+            )
 
     def example(self, index: int) -> Example:
-        """Example number `index` (0 or more): joints (n, 22, 3) and a caption."""
+        """Example with an index of 0 or more: joints (n, 22, 3) and a caption."""
         rng, frames = self._start(index)
         joints, text = procedural_walk(rng, frames=frames)
         return Example(joints, text)
 
     def frames(self, index: int) -> int:
-        """The length of `example(index)`, without making it."""
+        """Number of frames of `example(index)`, without generating it."""
         return self._start(index)[1]
 
     def _start(self, index: int) -> tuple[Generator, int]:
         rng = np.random.default_rng((self.seed, index))
-        return rng, int(rng.integers(self.min_frames, self.longest + 1))
+        return rng, int(rng.integers(self.min_frames, self.max_frames + 1))
 
 
 def procedural_walk(rng: Generator, *, frames: int) -> tuple[NDArray[np.float32], str]:
-    """A random walk of `frames` frames and its caption.
+    """Generate a random walk and its caption.
 
-    Returns joints (frames, 22, 3) float32 in metres, floor at y = 0, the first frame at the origin facing +z.
+    Args:
+        rng: Source of randomness.
+        frames: Number of frames.
+
+    Returns:
+        Joints (frames, 22, 3) float32 in metres, the floor at y = 0, the first frame at the origin and facing +z; and
+        the caption.
     """
-    stretches = _plan(rng, frames)
-    style, manner = _style(rng, [stretch.speed for stretch in stretches])
-    speed, turning = _profiles(stretches)
+    segments = _plan(rng, frames)
+    style, manner = _style(rng, [segment.speed for segment in segments])
+    speed, turning = _profiles(segments)
     joints = walk(speed, turning, style)[_MARGIN : _MARGIN + frames]
-    return to_origin(torch.from_numpy(joints)).numpy(), tell(rng, stretches, manner)
+    return to_origin(torch.from_numpy(joints)).numpy(), walk_caption(rng, segments, manner)
 
 
-def _plan(rng: Generator, frames: int) -> list[Stretch]:
-    """Stretches that fill the frames: walks of two to four seconds, with a stand before, between or after them."""
-    plan: list[Stretch] = []
+def _plan(rng: Generator, frames: int) -> list[Segment]:
+    """Random segments that fill the frames: walks of two to four seconds, with stops before, between or after."""
+    plan: list[Segment] = []
     left = frames
     if frames >= 75 and rng.random() < 0.25:
-        plan.append(Stretch(int(rng.integers(18, 34)), 0.0, 0.0))
+        plan.append(Segment(int(rng.integers(18, 34)), 0.0, 0.0))
         left -= plan[-1].frames
     tier = choose(rng, tuple(SPEEDS))
     while left > 0:
-        if plan and plan[-1].speed > 0 and left >= _STAND and rng.random() < 0.4:
-            length = left if left < 60 else int(rng.integers(_STAND, 42))
-            plan.append(Stretch(length, 0.0, 0.0))
+        if plan and plan[-1].speed > 0 and left >= _MIN_STAND and rng.random() < 0.4:
+            length = left if left < 60 else int(rng.integers(_MIN_STAND, 42))
+            plan.append(Segment(length, 0.0, 0.0))
         else:
             length = int(rng.integers(38, 80))
-            length = left if left - length < _STAND else length
+            length = left if left - length < _MIN_STAND else length
             if plan and rng.random() < 0.35:
                 tier = choose(rng, tuple(SPEEDS))
             speed = float(rng.uniform(*SPEEDS[tier]))
-            plan.append(Stretch(length, speed, _turn(rng, length / FPS, speed)))
+            plan.append(Segment(length, speed, _turn(rng, length / FPS, speed)))
         left -= plan[-1].frames
     return plan
 
 
 def _turn(rng: Generator, seconds: float, speed: float) -> float:
-    """A turn in radians, mostly none, a slight one, a quarter or a half, as far as the walk has room for it."""
+    """Random turn in radians: none, slight, a quarter, a half or a full circle, as far as the walk has room for it."""
     low, high = _TURNS[int(rng.choice(len(_TURNS), p=[0.36, 0.2, 0.28, 0.12, 0.04]))]
-    most = min(0.9 * seconds * speed / _TIGHTEST, 1.5 * seconds)
+    most = min(0.9 * seconds * speed / _MIN_RADIUS, 1.5 * seconds)
     turn = min(np.radians(rng.uniform(low, high)), most)
-    if np.radians(5) < turn < np.radians(14):  # neither straight nor to be seen as a turn
+    if np.radians(5) < turn < np.radians(14):  # neither straight nor a visible turn
         turn = 0.0
     return float(turn * rng.choice([-1, 1]))
 
 
-def _profiles(stretches: list[Stretch]) -> tuple[Array, Array]:
-    """Speed and turning (frames + 2 margins,) a second, eased from stretch to stretch; both 0 in stands."""
-    frames = [stretch.frames for stretch in stretches]
+def _profiles(segments: list[Segment]) -> tuple[Array, Array]:
+    """Speed in m/s and turning in rad/s, (frames + 2 margins,) each, smoothed between segments, 0 while standing."""
+    frames = [segment.frames for segment in segments]
     frames[0] += _MARGIN
     frames[-1] += _MARGIN
     kernel = np.hanning(_EASE + 2)[1:-1]
     speed, turning = (
         np.convolve(np.pad(np.repeat(values, frames), _EASE // 2, mode="edge"), kernel / kernel.sum(), mode="valid")
         for values in (
-            [stretch.speed for stretch in stretches],
-            [stretch.turn / stretch.frames * FPS for stretch in stretches],
+            [segment.speed for segment in segments],
+            [segment.turn / segment.frames * FPS for segment in segments],
         )
     )
     still = speed < 1e-9
     return np.where(still, 0.0, speed), np.where(still, 0.0, turning)
 
 
-def _style(rng: Generator, speeds: list[float]) -> tuple[Style, str]:
-    """A way of walking and words for it; the words are empty for an ordinary one."""
-    style = Style(
+def _style(rng: Generator, speeds: list[float]) -> tuple[WalkStyle, str]:
+    """Random style of walking and a phrase for it, which is empty for an ordinary style."""
+    style = WalkStyle(
         stride=float(rng.uniform(0.94, 1.05)),
         arms=float(rng.uniform(0.75, 1.2)),
         lean=float(rng.uniform(-0.02, 0.04)),

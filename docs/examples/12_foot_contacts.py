@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm, trange
 
 from data_loaders.datasets import DatasetName, load_examples
-from data_loaders.example import Examples
+from data_loaders.types import Examples
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.body.features import LAYOUT, encode
 from motion_diffusion.diffusion.categorical import CategoricalProcess, sample

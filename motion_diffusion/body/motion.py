@@ -23,7 +23,7 @@ from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import about_y
 from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.safe_npz import read_members
+from motion_diffusion.safe_numpy import read_members
 
 VERSION = 1
 """Version of the file format."""

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import torch
 
-from data_loaders.clip import Clip
+from data_loaders.types import Clip
 from motion_diffusion.atomic_io import atomic, check_place
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel

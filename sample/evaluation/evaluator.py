@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from data_loaders.clip import Caption
+from data_loaders.types import Caption
 
 
 class Evaluator(Protocol):

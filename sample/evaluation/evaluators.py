@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from data_loaders.clip import Caption
+from data_loaders.types import Caption
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from sample.evaluation.evaluator import Evaluator
 from sample.evaluation.t2m.evaluator import T2M

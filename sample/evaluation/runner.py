@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from data_loaders.clip import Clip
+from data_loaders.types import Clip
 from motion_diffusion.model import MotionModel
 from motion_diffusion.network.embedding_metrics import (
     diversity,

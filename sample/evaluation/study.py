@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import tyro
 from tqdm.auto import tqdm
 
-from data_loaders.clip import Clip
+from data_loaders.types import Clip
 from guidance.compose import METHODS, parse_methods
 from motion_diffusion.atomic_io import check_place, locked
 from motion_diffusion.body.skeleton import FPS, KEY_JOINTS

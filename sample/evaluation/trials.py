@@ -15,9 +15,9 @@ import tyro
 from torch import Tensor
 
 from data_loaders.caption_dataset import Passage, passages
-from data_loaders.captions import is_labelled, motion_facts, true_caption
-from data_loaders.clip import Caption, Clip, Split
+from data_loaders.captions.templates import is_labelled, motion_facts, true_caption
 from data_loaders.datasets import DatasetName, load_clips
+from data_loaders.types import Caption, Clip, Split
 from guidance.goals.goal_set import GoalSet
 from guidance.goals.poses import Pose
 from motion_diffusion.body.body_fit import fit_frames

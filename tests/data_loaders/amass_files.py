@@ -1,4 +1,4 @@
-"""Body models and recordings as AMASS's authors pack them, with numbers of our own."""
+"""Synthetic body models and recordings in AMASS's file formats."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ WIDTHS = {"smplh": 156, "smplx": 165}
 
 
 def body_model(kind="smplh", shapes=16, seed=0):
-    """The arrays of a body model that is about as tall as ours: hands and face hang somewhere, the skin is noise."""
+    """Arrays of a body model about as tall as this body, with random joints of hands and face and random vertices."""
     rng = np.random.default_rng(seed)
     joints, vertices = JOINTS_OF[kind], VERTICES[kind]
     parents = np.array([*PARENTS, *rng.integers(12, 22, joints - 22)])
@@ -36,7 +36,7 @@ def body_model(kind="smplh", shapes=16, seed=0):
 
 
 def skin(kind="smplh", seed=1):
-    """What smplx wants besides, to pose the skin as well."""
+    """Further arrays that smplx needs to pose the skin."""
     rng = np.random.default_rng(seed)
     joints, vertices = JOINTS_OF[kind], VERTICES[kind]
     few = rng.normal(0, 0.001, (100, 3, 9 * (joints - 1))).astype(np.float32)
@@ -54,7 +54,7 @@ def skin(kind="smplh", seed=1):
 
 
 def write_model(folder: Path, kind="smplh", gender="male", **arrays):
-    """A body model where AMASS's authors have it."""
+    """Write a body model to the path used by AMASS's authors."""
     path = folder / kind / gender / "model.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **(arrays or body_model(kind, seed=len(gender))))
@@ -62,7 +62,7 @@ def write_model(folder: Path, kind="smplh", gender="male", **arrays):
 
 
 def recording(kind="smplh", frames=120, fps=60.0, gender="male", seed=0):
-    """The arrays of a recording: someone stands on the floor z = 0, wanders and turns about, arms and legs moving."""
+    """Arrays of a recording: a body on the floor z = 0 that wanders and turns, with moving arms and legs."""
     rng = np.random.default_rng(seed)
     time = np.arange(frames)[:, None] / fps
     width = WIDTHS[kind]
@@ -77,14 +77,14 @@ def recording(kind="smplh", frames=120, fps=60.0, gender="male", seed=0):
 
 
 def write_recording(path: Path, **arrays):
-    """A recording as AMASS packs it."""
+    """Write a recording in AMASS's format."""
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **(arrays or recording()))
     return path
 
 
 class Trap:
-    """Unpickled, it writes a file."""
+    """Object that creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -94,7 +94,7 @@ class Trap:
 
 
 def pickled(path):
-    """An array that is a pickle, and leaves a file where it is read."""
+    """Pickled array that creates a file when it is read."""
     array = np.empty(1, dtype=object)
     array[0] = Trap(path)
     return array

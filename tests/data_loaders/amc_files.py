@@ -1,10 +1,10 @@
-"""ASF and AMC files, written from drawn skeletons and from our joints; and where their bones end, computed plainly."""
+"""ASF and AMC files of random skeletons and of this body, and a plain reference implementation of kinematics."""
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from data_loaders.augment import at_times
-from data_loaders.skeleton_mapping import shipped
+from data_loaders.skeleton_mapping import shipped_mappings
 from motion_diffusion.body.skeleton import FPS, JOINTS, PARENTS
 
 ASF = """# comment
@@ -63,7 +63,7 @@ shin 90
 
 
 def plain_positions(asf, amc):
-    """{bone: (F, 3)} metres where bones end, of two texts, by the specification, one frame and bone at a time."""
+    """Positions (F, 3) in metres of bones' ends by bone, following the specification one frame and bone at a time."""
     section, bones, children, root, units = "", {}, {}, {}, {"length": "1", "angle": "deg"}
     for line in asf.splitlines():
         words = line.split("#")[0].split()
@@ -120,14 +120,12 @@ def plain_positions(asf, amc):
     return {name: np.array(positions) for name, positions in ends.items()}
 
 
-BONES = {
-    ours: shipped()["cmu_acclaim"].joints.get(ours, f"x{ours}") for ours in JOINTS
-}  # collars and spine2 are only in the way
-"""This body's joints as bones of CMU's names."""
+BONES = {ours: shipped_mappings()["cmu_acclaim"].joints.get(ours, f"x{ours}") for ours in JOINTS}
+"""Names of CMU's bones by this body's joints; collar bones and spine2 are extra bones without counterpart."""
 
 
 def write_walk(amc, asf, walk, *, fps=120, size=1.0, decimals=6):
-    """Write joints (F, 22, 3) of this body, 20 frames a second, as bones of CMU's names with axes of their own."""
+    """Write joints (F, 22, 3) of this body at 20 frames per second as bones with CMU's names and random axes."""
     at = at_times(walk, np.arange(0, len(walk) - 1, FPS / fps)) * size * 0.45 / 0.0254
     rng = np.random.default_rng(3)
     axes = Rotation.from_euler("xyz", rng.uniform(-180, 180, (len(JOINTS), 3)), degrees=True)

@@ -1,4 +1,4 @@
-"""BVH files of other bodies than ours, written from our joints."""
+"""BVH files of other skeletons, written from this body's joints."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from data_loaders.augment import at_times
-from data_loaders.skeleton_mapping import Mapping, shipped
+from data_loaders.skeleton_mapping import SkeletonMapping, shipped_mappings
 from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS, PARENTS
 
 PELVIS, NECK, HEAD, SPINE3 = (JOINTS.index(name) for name in ("pelvis", "neck", "head", "spine3"))
@@ -14,27 +14,27 @@ PELVIS, NECK, HEAD, SPINE3 = (JOINTS.index(name) for name in ("pelvis", "neck", 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Another body: 22 joints by other names and other proportions; what it rests in is a random knot."""
+    """Skeleton with 22 joints of other names and proportions, and a random rest pose."""
 
     names: dict[str, str]
     unsaid: tuple[str, ...] = ()
-    """Joints that its mapping does not name, so that they are only in the way."""
+    """Joints that the mapping leaves out."""
     size: float = 1.0
     thigh: float = 0.48
-    """Share of the leg above the knee."""
+    """Length of the thigh as a share of the leg."""
     neck: float = 1.0
-    """Length of the neck, times this body's."""
+    """Length of the neck relative to this body's."""
     unit: float = 0.01
     order: str = "ZXY"
     fps: int = 20
     up: str = "y"
     height: float = 0.0
-    """Of the floor, in metres."""
+    """Height of the floor in metres."""
     ends: tuple[str, ...] = ()
     """Joints that are end sites in the file."""
 
     def moved(self, joints):
-        """Its joints when it moves like joints (F, 22, 3), which are on this body."""
+        """Joints of the skeleton when it moves like joints (F, 22, 3) of this body."""
         joints = joints.copy()
         joints[:, HEAD] += (self.neck - 1) * (joints[:, NECK] - joints[:, SPINE3])
         joints[:, NECK] += (self.neck - 1) * (joints[:, NECK] - joints[:, SPINE3])
@@ -50,7 +50,7 @@ class Skeleton:
         return self.size * joints + [0, self.height, 0]
 
     def write(self, path, walk):
-        """Write joints (F, 22, 3) of this body, 20 frames a second, as its BVH file."""
+        """Write joints (F, 22, 3) of this body at 20 frames per second as a BVH file of the skeleton."""
         at = self.moved(at_times(walk, np.arange(0, len(walk) - 1, FPS / self.fps)))
         up = "xyz".index(self.up)
         at = at[..., np.argsort([(up + 2) % 3, up, (up + 1) % 3])] / self.unit
@@ -87,17 +87,17 @@ class Skeleton:
         path.write_text("\n".join(lines) + "\n")
 
     def mapping(self):
-        """What a mapping file says of it."""
+        """Mapping of the skeleton's joints."""
         names = {ours: theirs for ours, theirs in self.names.items() if ours not in self.unsaid}
         for ours, theirs in names.items():
             if theirs in self.ends:
                 names[ours] = f"{self.names[JOINTS[PARENTS[JOINTS.index(ours)]]]}_end"
-        return Mapping(up=None if self.up == "y" else self.up, joints=names)
+        return SkeletonMapping(up=None if self.up == "y" else self.up, joints=names)
 
 
 PLAIN = {name: f"b{name.title().replace('_', '')}" for name in JOINTS}
 CHARACTER = Skeleton(
-    {ours: f"mixamorig7:{theirs}" for ours, theirs in shipped()["mixamo"].joints.items()},
+    {ours: f"mixamorig7:{theirs}" for ours, theirs in shipped_mappings()["mixamo"].joints.items()},
     size=1.13, neck=0.7, order="XYZ", fps=60,
 )  # fmt: skip
 CAPTURE = Skeleton(

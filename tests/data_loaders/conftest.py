@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from data_loaders.clip import Clip
 from data_loaders.procedural.walks import ProceduralWalks
+from data_loaders.types import Clip
 from tests.data_loaders.bvh_files import CHARACTER
 
 
@@ -14,13 +14,13 @@ def walk() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def short(walk) -> np.ndarray:
-    """Two seconds and a frame of it."""
+    """The first 41 frames of the walk, two seconds."""
     return walk[:41]
 
 
 @pytest.fixture(scope="session")
 def file(short, tmp_path_factory) -> str:
-    """What a BVH file of the character says, one second long."""
+    """Text of a BVH file of the character, one second long."""
     path = tmp_path_factory.mktemp("bvh") / "a.bvh"
     CHARACTER.write(path, short[:22])
     return path.read_text()
@@ -28,7 +28,7 @@ def file(short, tmp_path_factory) -> str:
 
 @pytest.fixture(scope="session")
 def clips() -> list[Clip]:
-    """Walks that go by the names of clips, with actions and styles of Bandai-Namco."""
+    """Walks with names, actions and styles of Bandai-Namco clips."""
     labels = [("walk", "tired"), ("run", "normal"), ("walk-turn-left", "tired"), ("bow", "proud"), ("walk", "normal")]
     walks = ProceduralWalks(1, 150, 60)
     return [

@@ -1,4 +1,4 @@
-"""Body models against smplx itself, recordings at 20 frames a second on this body, and what is said of bad files."""
+"""Body models agree with smplx; recordings are converted to this body; bad files are refused with one line."""
 
 import re
 import sys
@@ -9,11 +9,10 @@ import smplx
 import torch
 from scipy.spatial.transform import Rotation
 
-from data_loaders.amass import Amass
-from data_loaders.amass_recording import read_recording, y_up
+from data_loaders.amass import Amass, read_recording, y_up
 from data_loaders.body_model import load_body_model
+from data_loaders.retarget import bone_lengths, uniform_skeleton
 from data_loaders.store import prepare
-from data_loaders.uniform_skeleton import bone_lengths, uniform_skeleton
 from motion_diffusion.body.heading import heading
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
@@ -24,7 +23,7 @@ PARENT = list(PARENTS[1:])
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A folder with body models: SMPL-H for both genders, and a neutral SMPL-X."""
+    """Folder with body models: SMPL-H of both genders, and a neutral SMPL-X."""
     folder = tmp_path_factory.mktemp("body_models")
     for gender in ("male", "female"):
         write_model(folder, "smplh", gender)
@@ -34,7 +33,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def root(tmp_path):
-    """A folder of AMASS: a recording, and two files that are none."""
+    """Folder with a recording and two files that are no recordings."""
     folder = tmp_path / "amass"
     write_recording(folder / "KIT" / "3" / "kick_poses.npz")
     write_recording(folder / "KIT" / "3" / "shape.npz", betas=np.zeros(16))
@@ -51,8 +50,8 @@ def only_entry(root, models):
 
 
 @pytest.mark.parametrize(("kind", "shapes", "used"), [("smplh", 16, 10), ("smplx", 400, 16), ("smplx", 20, 10)])
-def test_joints_are_those_of_smplx(tmp_path, kind, shapes, used):
-    """smplx poses the skin, hands and face as well; it has ten shapes of an SMPL-H body, whatever the file has."""
+def test_body_model_joints_agree_with_smplx(tmp_path, kind, shapes, used):
+    """smplx also poses skin, hands and face; it uses ten shape parameters of SMPL-H."""
     path = tmp_path / kind / f"{kind.upper()}_FEMALE.npz"
     path.parent.mkdir()
     np.savez(path, **body_model(kind, shapes), **skin(kind))
@@ -75,8 +74,8 @@ def test_joints_are_those_of_smplx(tmp_path, kind, shapes, used):
     np.testing.assert_allclose(joints, expected.joints[:, :22].numpy(), atol=1e-5)
 
 
-def test_all_shapes_of_a_body_count(models):
-    """Sixteen numbers of shape, which smplx cannot take: by hand, with scipy's rotations."""
+def test_body_model_uses_all_shape_parameters(models):
+    """Sixteen shape parameters, which smplx does not support, against scipy's rotations."""
     arrays = body_model("smplh", seed=len("male"))
     rng = np.random.default_rng(0)
     pose, betas, trans = rng.normal(0, 1, (1, 66)), rng.normal(0, 2, 16), rng.normal(0, 1, (1, 3))
@@ -89,7 +88,7 @@ def test_all_shapes_of_a_body_count(models):
     np.testing.assert_allclose(joints[0], places, atol=1e-6)
 
 
-def test_long_motions_are_those_of_their_frames(models):
+def test_body_model_batches_agree_with_single_frames(models):
     model = load_body_model(models, "smplh", "male")
     rng = np.random.default_rng(0)
     pose, betas, trans = rng.normal(0, 1, (4100, 66)), np.zeros(10), rng.normal(0, 1, (4100, 3))
@@ -99,7 +98,7 @@ def test_long_motions_are_those_of_their_frames(models):
         np.testing.assert_allclose(joints[[frame]], alone, atol=1e-12)
 
 
-def test_up_is_up_and_left_stays_left():
+def test_y_up_preserves_left_and_right():
     axes = np.eye(3)
     turned = y_up(axes)
     np.testing.assert_array_equal(turned[2], [0, 1, 0])
@@ -122,7 +121,7 @@ def test_up_is_up_and_left_stays_left():
         ({"kintree_table": np.zeros((2, 52), dtype=int)}, "hang on each other in another way"),
     ],
 )
-def test_body_models_of_the_wrong_kind(tmp_path, broken, said):
+def test_load_body_model_refuses_other_kinds(tmp_path, broken, said):
     arrays = {name: array for name, array in (body_model() | broken).items() if array is not None}
     path = write_model(tmp_path, **arrays)
     with pytest.raises(InputError, match=said) as caught:
@@ -131,7 +130,7 @@ def test_body_models_of_the_wrong_kind(tmp_path, broken, said):
     assert "mano.is.tue.mpg.de" in str(caught.value)
 
 
-def test_body_models_that_are_not_there(tmp_path):
+def test_load_body_model_names_missing_models(tmp_path):
     with pytest.raises(InputError, match=r"no SMPL-X body model for neutral: get .*smplx/neutral/model.npz or "):
         load_body_model(tmp_path, "smplx", "neutral")
     pickle = tmp_path / "smplh" / "SMPLH_MALE.pkl"
@@ -141,8 +140,8 @@ def test_body_models_that_are_not_there(tmp_path):
         load_body_model(tmp_path, "smplh", "male")
 
 
-def test_nothing_is_unpickled(tmp_path, models):
-    """What is needed is refused, what is not needed is left alone; neither runs."""
+def test_read_recording_never_unpickles(tmp_path, models):
+    """Pickled members are refused if needed and ignored otherwise."""
     trace = tmp_path / "ran"
     arrays = recording("smplx", gender="neutral")
     path = write_recording(tmp_path / "a.npz", **arrays, markers_latent_vids=pickled(trace))
@@ -163,8 +162,8 @@ def test_nothing_is_unpickled(tmp_path, models):
 
 
 @pytest.mark.parametrize("fps", [60.0, 100.0, 120.0, 250.0])
-def test_any_frame_rate_gives_the_same_motion(tmp_path, models, fps):
-    """Frame rates that 20 divides, and one that it does not, against 200 frames a second."""
+def test_read_amass_joints_is_independent_of_frame_rate(tmp_path, models, fps):
+    """Multiples of 20 frames per second and another rate, against 200 frames per second."""
     root = tmp_path / "amass"
     write_recording(root / "a.npz", **recording(frames=int(2 * fps) + 1, fps=fps))
     write_recording(root / "b.npz", **recording(frames=401, fps=200.0))
@@ -174,7 +173,7 @@ def test_any_frame_rate_gives_the_same_motion(tmp_path, models, fps):
 
 
 @pytest.mark.parametrize(("kind", "gender"), [("smplh", "female"), ("smplx", "neutral")])
-def test_a_clip_is_the_recording_on_this_body(tmp_path, models, kind, gender):
+def test_amass_entry_is_recording_on_this_body(tmp_path, models, kind, gender):
     arrays = recording(kind, gender=gender)
     arrays["betas"] = arrays["betas"][:10]
     write_recording(tmp_path / "amass" / "walks" / "a.npz", **arrays)
@@ -195,7 +194,7 @@ def test_a_clip_is_the_recording_on_this_body(tmp_path, models, kind, gender):
     assert -0.3 < lowest < 0.015
 
 
-def test_bytes_and_flat_numbers_are_read(tmp_path):
+def test_read_recording_accepts_bytes_and_flat_arrays(tmp_path):
     arrays = recording() | {"gender": np.array(b"female"), "mocap_framerate": np.array([120])}
     read = read_recording(write_recording(tmp_path / "a.npz", **arrays))
     assert (read.gender, read.gender_is_bytes, read.fps) == ("female", True, 120.0)
@@ -237,7 +236,7 @@ def with_nan():
         (with_nan(), "poses of frame 17 are not all finite numbers; download it from AMASS again"),
     ],
 )
-def test_bad_recordings_get_one_line(tmp_path, arrays, said):
+def test_bad_recordings_are_refused_in_one_line(tmp_path, arrays, said):
     path = write_recording(tmp_path / "a.npz", **arrays)
     with pytest.raises(InputError, match=said) as caught:
         read_recording(path)
@@ -245,7 +244,7 @@ def test_bad_recordings_get_one_line(tmp_path, arrays, said):
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_files_get_one_line(tmp_path):
+def test_damaged_recordings_are_refused_in_one_line(tmp_path):
     path = write_recording(tmp_path / "a.npz")
     whole = path.read_bytes()
     for broken in (b"", b"none", whole[:3000], whole[:5000] + bytes(200) + whole[5200:]):
@@ -259,7 +258,7 @@ def test_damaged_files_get_one_line(tmp_path):
 # ---- folders
 
 
-def test_a_folder_with_captions(root, models, tmp_path):
+def test_amass_captions_are_assigned(root, models, tmp_path):
     table = tmp_path / "captions.csv"
     table.write_text("file,text,split\nKIT/3/kick_poses,a person kicks,test\nKIT/4/kick_poses,another kicks,\n")
     source = Amass(root, models, table).source()
@@ -277,7 +276,7 @@ def test_a_folder_with_captions(root, models, tmp_path):
         entry.read()
 
 
-def test_broken_recordings_are_listed_and_skipped(root, models, tmp_path):
+def test_prepare_lists_and_skips_broken_recordings(root, models, tmp_path):
     bad = write_recording(root / "CMU" / "bad.npz", **with_nan())
     write_recording(root / "CMU" / "neutral.npz", **recording(gender="neutral"))
     write_recording(root / "CMU" / "x.npz", **recording("smplx", gender="neutral"))
@@ -291,7 +290,7 @@ def test_broken_recordings_are_listed_and_skipped(root, models, tmp_path):
     assert [clip.name for clip in store.clips] == ["KIT/3/kick_poses"]
 
 
-def test_folders_without_what_is_needed(root, models, tmp_path, monkeypatch):
+def test_amass_source_refuses_incomplete_folders(root, models, tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="give --data-root the folder of AMASS's recordings"):
         Amass(tmp_path / "nowhere", models).source()
     (tmp_path / "empty").mkdir()
@@ -311,7 +310,7 @@ def test_folders_without_what_is_needed(root, models, tmp_path, monkeypatch):
 # ---- the uniform skeleton
 
 
-def test_bones_keep_their_directions_and_get_their_lengths():
+def test_uniform_skeleton_changes_lengths_and_keeps_directions():
     rng = np.random.default_rng(0)
     joints, lengths = rng.normal(0, 1, (6, 22, 3)), rng.uniform(0.1, 0.5, 22)
     new = uniform_skeleton(joints, lengths)
@@ -324,5 +323,5 @@ def test_bones_keep_their_directions_and_get_their_lengths():
     np.testing.assert_allclose(new[:, 0], joints[:, 0] * (lengths[5] + lengths[8]) / leg)
 
 
-def test_a_body_with_those_lengths_stays_as_it_is(walk):
+def test_uniform_skeleton_is_identity_for_same_lengths(walk):
     np.testing.assert_allclose(uniform_skeleton(walk, BONE_LENGTHS.numpy()), walk, atol=2e-6)

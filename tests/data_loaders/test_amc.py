@@ -1,4 +1,4 @@
-"""The reader against plain forward kinematics, on drawn skeletons; and what it says of files that are broken."""
+"""The reader agrees with plain forward kinematics on random skeletons; bad files are refused with one line."""
 
 import os
 import re
@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_loaders.formats.amc import MAX_BONES, find_asf, read_amc, read_asf
+from data_loaders.formats.amc import find_asf, read_amc
+from data_loaders.formats.asf import MAX_BONES, read_asf
 from motion_diffusion.errors import InputError
 from tests.data_loaders.amc_files import AMC, ASF, plain_positions
 
@@ -22,7 +23,7 @@ ORDERS = ["".join(order) for order in permutations("XYZ")]
 
 @pytest.fixture
 def write(tmp_path):
-    """write(amc, asf): the path of a motion, 7_1.amc, with its skeleton 7.asf beside it."""
+    """write(amc, asf): path of a motion 7_1.amc with its skeleton 7.asf beside it."""
 
     def write(amc=AMC, asf=ASF):
         (tmp_path / "7.asf").write_bytes(asf.encode("latin-1"))
@@ -33,7 +34,7 @@ def write(tmp_path):
 
 
 def refused(path, **options):
-    """What reading a file says, one line that names it or its skeleton."""
+    """refused(…): one-line error message of reading a file, which names the motion or its skeleton."""
     with pytest.raises(InputError) as caught:
         read_amc(path, **options)
     assert str(caught.value).startswith((f"{path}: ", f"{path.with_name('7.asf')}: ", f"{path} lasts "))
@@ -41,7 +42,7 @@ def refused(path, **options):
     return str(caught.value)
 
 
-def test_positions_known_by_hand(write):
+def test_world_positions_of_hand_computed_example(write):
     amc = read_amc(write())
     assert amc.names == ("root", "thigh", "shin")
     assert amc.parents == (-1, 0, 1)
@@ -52,8 +53,8 @@ def test_positions_known_by_hand(write):
     np.testing.assert_allclose(positions[1], [[4, 5, 6], [6, 5, 6], [6, 5, 3]], atol=1e-12)
 
 
-def test_the_axis_of_a_bone_is_where_its_channels_turn(write):
-    """The thigh's x is y of the world, as its axis says; its z stays z."""
+def test_channels_rotate_about_bone_axes(write):
+    """The thigh's x axis is the global y axis according to its `axis`; its z axis is the global one."""
     turned = AMC.replace("thigh 0 0\nshin 90", "thigh 90 0\nshin 0").replace("6 0 0 90", "6 0 0 0")
     bone = np.diff(read_amc(write(turned)).world()[1], axis=0) / UNIT
     np.testing.assert_allclose(bone, [[0, -2, 0], [0, -3, 0]], atol=1e-12)
@@ -64,7 +65,7 @@ def test_the_axis_of_a_bone_is_where_its_channels_turn(write):
 
 @st.composite
 def motions(draw):
-    """The texts of a skeleton and of a motion of it, of any order of bones, axes and channels and in any units."""
+    """Random skeleton and motion as texts, with any order of bones, axes and channels and any units."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     count, degrees, named = draw(st.integers(1, 7)), draw(st.booleans()), draw(st.sampled_from(["", "deg", "rad"]))
     in_degrees = degrees if named == "" else named == "deg"
@@ -115,8 +116,8 @@ def motions(draw):
 
 @settings(max_examples=150, deadline=None)
 @given(texts=motions(), ending=st.sampled_from(["\n", "\r\n"]), chunk=st.sampled_from([7, 300, 2**20]))
-def test_any_skeleton_against_plain_kinematics(tmp_path_factory, texts, ending, chunk):
-    """To 0.01 mm, whatever the orders and units, in whatever chunks the file is read."""
+def test_world_agrees_with_plain_kinematics(tmp_path_factory, texts, ending, chunk):
+    """Within 0.01 mm for all orders, units and chunk sizes."""
     asf, amc = texts
     folder = tmp_path_factory.mktemp("amc")
     (folder / "a.asf").write_bytes(asf.replace("\n", ending).encode())
@@ -132,7 +133,7 @@ def test_any_skeleton_against_plain_kinematics(tmp_path_factory, texts, ending, 
     np.testing.assert_array_equal(read.world(some), positions[:, some])
 
 
-def test_many_frames_at_once_are_the_same_as_one_by_one(write, monkeypatch):
+def test_bulk_parsing_agrees_with_line_parsing(write, monkeypatch):
     rng = np.random.default_rng(0)
     rows = ["{}\nroot {:.4f} {:.4f} {:.4f} {:.4f} {:.4f} {:.4f}\nthigh {:.4f} {:.4e}\nshin {:.4f}\n"] * 3000
     text = AMC[: AMC.index("1\n")] + "".join(
@@ -140,7 +141,7 @@ def test_many_frames_at_once_are_the_same_as_one_by_one(write, monkeypatch):
     )
     path = write(text)
     quick = read_amc(path)
-    monkeypatch.setattr("data_loaders.formats.amc._Motion.frames_at_once", lambda self, lines, place: 0)
+    monkeypatch.setattr("data_loaders.formats.amc._MotionReader.frames_at_once", lambda self, lines, place: 0)
     slow = read_amc(path)
     assert len(slow.values) == 3000
     np.testing.assert_array_equal(quick.values, slow.values)
@@ -148,13 +149,13 @@ def test_many_frames_at_once_are_the_same_as_one_by_one(write, monkeypatch):
     np.testing.assert_allclose(quick.world([2, 1]), slow.world()[:, [2, 1]], atol=1e-12)
 
 
-def test_a_bone_that_is_missing_from_a_frame_rests(write):
+def test_unlisted_bones_rest(write):
     path = write(AMC.replace("shin 0\n2", "2") + AMC[AMC.index("1\nroot") :].replace("1\n", "3\n", 1))
     wanted = write(AMC + AMC[AMC.index("1\nroot") :])
     np.testing.assert_array_equal(read_amc(path).world(), read_amc(wanted).world())
 
 
-def test_degrees_are_those_of_the_skeleton_if_the_motion_does_not_say(write):
+def test_angle_unit_defaults_to_that_of_the_skeleton(write):
     radians = ASF.replace("angle deg", "angle rad").replace("0 0 90", f"0 0 {np.pi / 2:.12f}")
     wanted = read_amc(write()).world()
     np.testing.assert_allclose(read_amc(write(asf=radians)).world(), wanted, atol=1e-9)
@@ -174,7 +175,7 @@ def test_degrees_are_those_of_the_skeleton_if_the_motion_does_not_say(write):
     ],
     ids=["returns", "no end of the last line", "byte order mark", "empty lines", "tabs"],
 )
-def test_files_as_other_programs_write_them(write, change):
+def test_variants_of_other_programs_are_read(write, change):
     wanted = read_amc(write()).world()
     np.testing.assert_array_equal(read_amc(write(change(AMC), ASF)).world(), wanted)
     if "\ufeff".encode().decode("latin-1") not in change(""):
@@ -194,7 +195,7 @@ def test_files_as_other_programs_write_them(write, change):
         ("a/walk.amc", "a/someone.asf"),
     ],
 )
-def test_where_skeletons_are_looked_for(tmp_path, motion, skeleton):
+def test_find_asf_searches_folders(tmp_path, motion, skeleton):
     for name in (motion, skeleton):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / motion).write_text(AMC)
@@ -210,7 +211,7 @@ def test_where_skeletons_are_looked_for(tmp_path, motion, skeleton):
         read_amc(tmp_path / motion)
 
 
-def test_a_motion_without_its_skeleton(write):
+def test_missing_skeleton_is_refused(write):
     path = write()
     path.with_name("7.asf").unlink()
     assert "no .asf file for it in" in refused(path)
@@ -241,13 +242,13 @@ def test_a_motion_without_its_skeleton(write):
         (AMC[AMC.index("1\n") :], "", "no frames, so it is cut or no AMC file"),
     ],
 )
-def test_broken_motions_name_the_line(write, old, new, said):
+def test_malformed_motion_errors_name_the_line(write, old, new, said):
     assert AMC.count(old) == 1
     assert re.search(said, refused(write(AMC.replace(old, new))))
 
 
 @pytest.mark.parametrize("bad", ["shin x", "shin nan", "shin 1 2", "foot 1", "root 1 2 3 0 0 0", "shin", "shin 1 \0"])
-def test_a_bad_line_among_thousands_is_named(write, bad):
+def test_malformed_line_in_bulk_is_named(write, bad):
     frame = AMC[AMC.index("2\nroot") :]
     lines = (AMC + frame * 4000).splitlines()
     lines[8002] = bad  # was a shin
@@ -290,16 +291,17 @@ def test_a_bad_line_among_thousands_is_named(write, bad):
         ("thigh shin", "thigh \x01", "line 38: not a text file"),
     ],
 )
-def test_broken_skeletons_name_the_line(write, old, new, said):
+def test_malformed_skeleton_errors_name_the_line(write, old, new, said):
     assert ASF.count(old) == 1
     line = refused(write(AMC, ASF.replace(old, new)))
     assert re.search(said, line), line
     assert "again" in line
 
 
-def test_any_cut_of_a_motion_is_refused_or_gives_the_frames_before_it(write):
-    """It does not say how many frames it has. A first frame without its last bones cannot be told from one that has no
-    more, nor can a number without its last digits; any other cut is noticed."""
+def test_truncated_motions_are_refused_or_unambiguous(write):
+    """Truncation is detected, except where it is ambiguous: AMC files contain no number of frames. A first frame
+    without its last bones may be complete, and so may a number without its last digits.
+    """
     whole = read_amc(write()).values
     second, last = AMC.index("2\nroot"), AMC.index("shin 90")
     for size in range(len(AMC)):
@@ -314,7 +316,7 @@ def test_any_cut_of_a_motion_is_refused_or_gives_the_frames_before_it(write):
             refused(path)
 
 
-def test_any_cut_of_a_skeleton_is_refused(write):
+def test_truncated_skeletons_are_refused(write):
     for size in range(ASF.index("thigh shin") + len("thigh shin")):
         refused(write(AMC, ASF[:size]))
 
@@ -326,7 +328,7 @@ def test_any_cut_of_a_skeleton_is_refused(write):
     new=st.one_of(st.binary(max_size=6), st.sampled_from([b"begin", b"end", b"root", b"\n", b" 1", b"-", b"1e400"])),
     cut=st.integers(0, 12),
 )
-def test_damaged_files_are_read_or_refused_in_a_line(tmp_path_factory, which, place, new, cut):
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path_factory, which, place, new, cut):
     folder = tmp_path_factory.mktemp("amc")
     texts = [AMC.encode("latin-1"), ASF.encode("latin-1")]
     at = int(place * len(texts[which]))
@@ -341,18 +343,18 @@ def test_damaged_files_are_read_or_refused_in_a_line(tmp_path_factory, which, pl
     assert complaint.isprintable()
 
 
-def test_a_motion_that_lasts_too_long_is_refused_before_much_is_read(write):
-    """However many frames follow; and files without an end of a line take no memory."""
+def test_too_long_motions_are_refused_early(write):
+    """Also with many more frames, and without line ends, in bounded memory."""
     frame = AMC[AMC.index("2\nroot") :]
     path = write(AMC + frame * 300_000)
     tracemalloc.start()
     began = time.process_time()
-    said = refused(path, longest=60.0)
+    said = refused(path, max_seconds=60.0)
     assert time.process_time() - began < 5
     assert tracemalloc.get_traced_memory()[1] < 40 * 2**20
     tracemalloc.stop()
     assert said == f"{path} lasts 2500 s; give one of up to 60 s, or cut it"
-    assert len(read_amc(write(), longest=2 / 120 + 1e-9).values) == 2
+    assert len(read_amc(write(), max_seconds=2 / 120 + 1e-9).values) == 2
     path = write(AMC)
     os.truncate(path, 2**32)
     tracemalloc.start()
@@ -361,7 +363,7 @@ def test_a_motion_that_lasts_too_long_is_refused_before_much_is_read(write):
     tracemalloc.stop()
 
 
-def test_skeletons_are_bounded(write, tmp_path):
+def test_skeleton_size_is_bounded(write, tmp_path):
     path = write()
     os.truncate(path.with_name("7.asf"), 2**33)
     assert "8192 MB is no skeleton" in refused(path)
@@ -379,12 +381,12 @@ def test_skeletons_are_bounded(write, tmp_path):
 
 
 @pytest.mark.parametrize("fps", [0.0, -1.0, 0.5, 1e5, float("nan")])
-def test_frame_rates_that_cannot_be(write, fps):
+def test_implausible_frame_rates_are_refused(write, fps):
     assert "frames per second; give 1 to 1000" in refused(write(), fps=fps)
 
 
-def test_real_motions():
-    """CMU's and HDM05's own files, against plain kinematics (skips without the data in MOTION_DATA)."""
+def test_real_motions_agree_with_plain_kinematics():
+    """Files of CMU and HDM05 against plain kinematics (skipped without the data in MOTION_DATA)."""
     root = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
     names = ("02_01.amc", "135_04.amc", "HDM_bd_squat1Reps_001_120.amc")
     paths = [path for name in names if (path := next(root.rglob(name), None))]

@@ -1,4 +1,4 @@
-"""What is made of a motion keeps its bones, and its standing feet where they stand."""
+"""Augmented motions keep bone lengths, and planted feet stay in place."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def fastest_joint(joints):
     return np.linalg.norm(np.diff(joints, axis=0), axis=-1).max() * FPS
 
 
-def test_mirror_twice_is_nothing(walk):
+def test_mirror_is_an_involution(walk):
     np.testing.assert_array_equal(mirror(mirror(walk)), walk)
     assert_bones(mirror(walk))
     np.testing.assert_allclose(facing(mirror(walk)), -facing(walk), atol=1e-12)
@@ -32,7 +32,7 @@ def test_mirror_twice_is_nothing(walk):
 
 @settings(max_examples=25)
 @given(seed=st.integers(0, 1000), turn=st.floats(-0.05, 0.05))
-def test_bend_turns_by_what_it_is_told_and_feet_stand(seed, turn):
+def test_bend_turns_by_given_angle_and_keeps_feet_planted(seed, turn):
     joints = ProceduralWalks(seed, 80, 80).example(0).joints.astype(np.float64)
     turns = turn * np.sin(np.linspace(0, np.pi, 79))
     bent = bend(joints, turns)
@@ -43,12 +43,12 @@ def test_bend_turns_by_what_it_is_told_and_feet_stand(seed, turn):
     np.testing.assert_allclose(bent[..., 1], joints[..., 1])
 
 
-def test_bend_by_nothing(walk):
+def test_bend_by_zero_is_identity(walk):
     np.testing.assert_allclose(bend(walk, np.zeros(119)), walk, atol=1e-12)
 
 
 @pytest.mark.parametrize("pace", [0.8, 1.0, 1.25])
-def test_pace_changes_the_time_and_not_the_way(walk, pace):
+def test_change_pace_changes_timing_only(walk, pace):
     played = change_pace(walk, np.full(300, pace))
     assert_bones(played)
     assert len(played) == int(119 / pace + 1e-9) + 1
@@ -59,7 +59,7 @@ def test_pace_changes_the_time_and_not_the_way(walk, pace):
 
 @settings(max_examples=20)
 @given(seeds=st.tuples(st.integers(0, 300), st.integers(0, 300)))
-def test_stitches_do_not_show(seeds):
+def test_stitch_is_smooth(seeds):
     a, b = (ProceduralWalks(seed, 80, 80).example(1).joints.astype(np.float64) for seed in seeds)
     joined = stitch(a, b)
     assert_bones(joined)
@@ -67,4 +67,4 @@ def test_stitches_do_not_show(seeds):
     np.testing.assert_array_equal(joined[:50], a[:50])
     assert fastest_joint(joined) < 1.8 * max(fastest_joint(a), fastest_joint(b)) + 1.0
     assert foot_skating_ratio(torch.from_numpy(joined)) <= 0.1
-    np.testing.assert_allclose(joined[-1, :, 1], b[-1, :, 1])  # b's end is b's, elsewhere and turned
+    np.testing.assert_allclose(joined[-1, :, 1], b[-1, :, 1])  # the end of b, turned and moved

@@ -2,21 +2,20 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
+from data_loaders.augment import TOES
 from data_loaders.bandai import read_clip
-from data_loaders.clip import split_of
 from data_loaders.datasets import load_clips
-from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
+from data_loaders.types import split_of
+from motion_diffusion.body.skeleton import BONE_LENGTHS, PARENTS
 from motion_diffusion.errors import InputError
 
 TEST_CLIPS = [1, 46, 48, 52]
-"""Which of the first sixty names are test clips; must never change, or models would be tested on what they know."""
-
-TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
+"""Indices of test clips among the first sixty names. Must never change: models must not be tested on training clips."""
 
 
 @pytest.fixture
 def root(tmp_path, walk, write_bandai):
-    """A data root with two clips: a walk, and its first half."""
+    """Data root with two clips: a walk and its first half."""
     folder = tmp_path / "data" / "walk"
     folder.mkdir(parents=True)
     write_bandai(folder / "dataset-2_walk_tired_001.bvh", walk)
@@ -25,12 +24,12 @@ def root(tmp_path, walk, write_bandai):
 
 
 def at_20_fps(walk):
-    """The positions at every 1.5th frame, by scipy's cubic splines."""
+    """Positions at every 1.5th frame by scipy's cubic splines."""
     return CubicSpline(np.arange(len(walk)), walk)(np.arange(0, len(walk) - 1, 1.5))
 
 
-def test_a_body_like_ours_comes_back(root, walk):
-    """The feet stand where the file has them; the rest is near, though the bones of two spines differ."""
+def test_read_clip_recovers_similar_body(root, walk):
+    """Feet are exact; the rest is close, since the spines differ."""
     joints = read_clip(root / "walk" / "dataset-2_walk_tired_001.bvh")
     wanted = at_20_fps(walk)
     assert joints.shape == wanted.shape == (80, 22, 3)
@@ -42,7 +41,7 @@ def test_a_body_like_ours_comes_back(root, walk):
     np.testing.assert_allclose(bones, np.broadcast_to(BONE_LENGTHS[1:], bones.shape), atol=1e-4)
 
 
-def test_load_reads_labels_and_remembers(root, tmp_path):
+def test_load_clips_reads_labels_and_caches(root, tmp_path):
     first = load_clips("bandai", root, cache=tmp_path / "cache")
     assert [(clip.name, clip.action, clip.style, clip.captions[0].text) for clip in first.clips] == [
         ("dataset-1_bow_proud_002", "bow", "proud", "a proud person bows"),
@@ -57,7 +56,7 @@ def test_load_reads_labels_and_remembers(root, tmp_path):
         np.testing.assert_array_equal(a.joints[0, 0, [0, 2]], [0, 0])
 
 
-def test_split_is_fixed_and_in_proportion():
+def test_split_of_is_fixed_and_proportional():
     names = [f"dataset-1_walk_normal_{i:03d}" for i in range(4000)]
     parts = [split_of(name) for name in names]
     assert [i for i, part in enumerate(parts[:60]) if part == "test"] == TEST_CLIPS
@@ -65,14 +64,14 @@ def test_split_is_fixed_and_in_proportion():
     assert shares == pytest.approx({"train": 0.9, "val": 0.05, "test": 0.05}, abs=0.015)
 
 
-def test_roots_without_clips(tmp_path):
+def test_roots_without_clips_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="--data-root"):
         load_clips("bandai", tmp_path / "nowhere", cache=tmp_path)
     with pytest.raises(InputError, match="clone the repository"):
         load_clips("bandai", tmp_path, cache=tmp_path)
 
 
-def test_a_broken_clip_is_named_and_nothing_is_stored(root, tmp_path):
+def test_broken_clip_is_named_and_nothing_is_stored(root, tmp_path):
     path = root / "walk" / "dataset-2_walk_tired_001.bvh"
     path.write_text(path.read_text()[:-400])
     with pytest.raises(InputError, match="dataset-2_walk_tired_001"):
@@ -80,7 +79,7 @@ def test_a_broken_clip_is_named_and_nothing_is_stored(root, tmp_path):
     assert not list((tmp_path / "cache").glob("*"))
 
 
-def test_another_skeleton_is_refused(tmp_path, walk, write_bandai):
+def test_other_skeletons_are_refused(tmp_path, walk, write_bandai):
     path = tmp_path / "dataset-1_bow_proud_002.bvh"
     write_bandai(path, walk)
     path.write_text(path.read_text().replace("Hips", "Pelvis"))

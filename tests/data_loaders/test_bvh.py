@@ -1,4 +1,4 @@
-"""The reader against scipy's rotations, on random skeletons; and what it says of files that are broken."""
+"""The reader agrees with scipy's rotations on random skeletons; bad files are refused with one line."""
 
 import os
 import re
@@ -49,7 +49,7 @@ def write(tmp_path):
     return write
 
 
-def test_positions_known_by_hand(write):
+def test_world_positions_of_hand_computed_example(write):
     bvh = read_bvh(write(FILE))
     assert bvh.names == ("Hips", "Leg", "Leg_end")
     assert bvh.parents == (-1, 0, 1)
@@ -59,14 +59,14 @@ def test_positions_known_by_hand(write):
     np.testing.assert_allclose(positions[1], [[0.04, 0.05, 0.06], [0.04, 0.15, 0.06], [0.04, 0.15, -0.74]], atol=1e-12)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text(write):
+def test_byte_order_mark_is_ignored(write):
     path = write(FILE)
     path.write_bytes(b"\xef\xbb\xbf" + FILE.replace("\n", "\r\n").encode())
     np.testing.assert_array_equal(read_bvh(path).world(), read_bvh(write(FILE)).world())
 
 
-def test_few_joints_of_many_take_little_memory(write, monkeypatch):
-    """Joints that nobody asks for, as many as there are, and frames block by block."""
+def test_world_of_few_joints_takes_little_memory(write, monkeypatch):
+    """Unneeded joints are not evaluated, and frames are evaluated in blocks."""
     more = "".join(f"    JOINT x{k}\n    {{\n        OFFSET 1 2 3\n    }}\n" for k in range(1997))
     text = FILE.replace("}\nMOTION", f"{more}}}\nMOTION").replace("Frames: 2", "Frames: 1000")
     bvh = read_bvh(write(text + FILE[FILE.index("1 2 3 0") :] * 499))
@@ -80,21 +80,21 @@ def test_few_joints_of_many_take_little_memory(write, monkeypatch):
     np.testing.assert_allclose(bvh.world([1, 2]), positions, atol=1e-12)
 
 
-def test_a_file_that_lasts_too_long_is_refused_before_its_frames_are_read(write):
+def test_too_long_files_are_refused_before_frames_are_read(write):
     path = write(FILE.replace("Frames: 2", "Frames: 900000000"))
     with pytest.raises(InputError, match=r"a.bvh lasts 29999970 s; give one of up to 60 s, or cut it"):
-        read_bvh(path, longest=60.0)
-    assert len(read_bvh(write(FILE), longest=2 / 30 + 1e-6).values) == 2
+        read_bvh(path, max_seconds=60.0)
+    assert len(read_bvh(write(FILE), max_seconds=2 / 30 + 1e-6).values) == 2
 
 
-def test_metres(write):
+def test_scale_converts_lengths_to_metres(write):
     path = write(FILE)
     np.testing.assert_allclose(read_bvh(path, scale=1.0).world(), 100 * read_bvh(path).world())
 
 
 @st.composite
 def skeletons(draw):
-    """Parents, orders of rotation, whether a joint has position channels, and a seed for the numbers."""
+    """Parents, rotation orders, presence of position channels, and a seed for the values."""
     joints = draw(st.integers(1, 6))
     parents = [-1] + [draw(st.integers(0, i - 1)) for i in range(1, joints)]
     orders = [draw(st.sampled_from(ORDERS)) for _ in range(joints)]
@@ -104,7 +104,7 @@ def skeletons(draw):
 
 @settings(max_examples=60)
 @given(skeleton=skeletons())
-def test_any_hierarchy_against_scipy(tmp_path_factory, skeleton):
+def test_world_agrees_with_scipy(tmp_path_factory, skeleton):
     parents, orders, moves, seed = skeleton
     rng = np.random.default_rng(seed)
     offsets = rng.uniform(-50, 50, (len(parents), 3))
@@ -147,7 +147,7 @@ def test_any_hierarchy_against_scipy(tmp_path_factory, skeleton):
 
 
 @pytest.mark.parametrize("kept", range(FILE.count("\n")))
-def test_a_file_cut_after_any_line_gets_one_line(write, kept):
+def test_truncated_files_are_refused_in_one_line(write, kept):
     path = write("\n".join(FILE.splitlines()[:kept]))
     with pytest.raises(InputError) as caught:
         read_bvh(path)
@@ -189,15 +189,15 @@ def test_a_file_cut_after_any_line_gets_one_line(write, kept):
         ("HIERARCHY", "SOMETHING", "line 1"),
     ],
 )
-def test_broken_files_name_the_line(write, old, new, said):
+def test_malformed_file_errors_name_the_line(write, old, new, said):
     assert FILE.count(old) == 1
     with pytest.raises(InputError, match=said):
         read_bvh(write(FILE.replace(old, new)))
 
 
 @pytest.mark.parametrize("closed", ["", "}\n"])
-def test_bodies_have_no_thousands_of_joints(write, closed):
-    """Neither one on the other nor side by side; so it is said before the rest is read."""
+def test_number_of_joints_is_bounded(write, closed):
+    """Nested or side by side; refused before the rest is read."""
     joint = "JOINT b\n{\nOFFSET 0 0 0\n"
     path = write("HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\n" + (joint + closed) * 300_000)
     began = time.process_time()
@@ -220,7 +220,7 @@ def test_bodies_have_no_thousands_of_joints(write, closed):
     ],
     ids=["brace on the line", "hierarchy on one line", "no blank", "other case", "wrapped rows", "returns"],
 )
-def test_files_as_other_programs_write_them(write, other):
+def test_variants_of_other_programs_are_read(write, other):
     assert other != FILE
     wanted, found = read_bvh(write(FILE)), read_bvh(write(other))
     assert (found.names, found.parents, found.channels) == (wanted.names, wanted.parents, wanted.channels)
@@ -229,7 +229,7 @@ def test_files_as_other_programs_write_them(write, other):
     np.testing.assert_array_equal(found.world(), wanted.world())
 
 
-def test_names_in_latin_1_and_with_blanks(write):
+def test_names_in_latin_1_and_with_spaces_are_read(write):
     path = write("")
     for encoding in ("latin-1", "utf-8"):
         path.write_bytes(FILE.replace("Leg", "linke  Hüfte").replace("Hips", "Hanche gênée").encode(encoding))
@@ -238,7 +238,7 @@ def test_names_in_latin_1_and_with_blanks(write):
         np.testing.assert_array_equal(bvh.world(), read_bvh(write(FILE)).world())
 
 
-def test_not_text_and_not_there(tmp_path):
+def test_binary_and_missing_files_are_refused(tmp_path):
     (tmp_path / "a.bvh").write_bytes(bytes(range(256)))
     with pytest.raises(InputError, match="not a text file"):
         read_bvh(tmp_path / "a.bvh")
@@ -249,8 +249,8 @@ def test_not_text_and_not_there(tmp_path):
         read_bvh(tmp_path / "b.bvh")
 
 
-def test_a_real_clip():
-    """Bones of a real clip keep the lengths of its offsets (skips without the data in MOTION_DATA)."""
+def test_real_clip_keeps_bone_lengths():
+    """Bones of a real clip keep the lengths of their offsets (skipped without the data in MOTION_DATA)."""
     root = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
     path = next(root.rglob("dataset-*_walk_normal_*.bvh"), None)
     if path is None:

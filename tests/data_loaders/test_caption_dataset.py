@@ -1,4 +1,4 @@
-"""Examples from clips with captions."""
+"""Examples from captioned clips: passages, epochs, crops and mirroring."""
 
 from dataclasses import replace
 
@@ -7,21 +7,21 @@ import pytest
 import torch
 
 from data_loaders.caption_dataset import CaptionedClips, passages
-from data_loaders.clip import Caption
+from data_loaders.types import Caption
 from motion_diffusion.body.heading import heading
 from motion_diffusion.errors import InputError
 
 
 @pytest.fixture(scope="module")
 def captioned(clips):
-    """Clips of 60 to 150 frames, each with a caption of its own and some with one on a part."""
+    """Clips of 60 to 150 frames with one caption each, some with another one for a part."""
     return [
         replace(clip, captions=(Caption(f"clip {i}"), *((Caption(f"part {i}", 0.5, 3.0),) if i % 3 == 0 else ())))
         for i, clip in enumerate(clips)
     ]
 
 
-def test_passages_are_what_captions_are_about(captioned):
+def test_passages_follow_caption_spans(captioned):
     found = passages(captioned, 40)
     parts = [p for p in found if p.captions[0].text.startswith("part")]
     assert [(p.start, p.frames) for p in parts] == [(10, 50)] * 5
@@ -32,7 +32,7 @@ def test_passages_are_what_captions_are_about(captioned):
     assert [caption.text for caption in one.captions] == ["a", "b"]
 
 
-def test_every_passage_comes_once_an_epoch(captioned):
+def test_each_passage_occurs_once_per_epoch(captioned):
     data = CaptionedClips(captioned, 80, 40, seed=3)
     count = len(data.passages)
     for epoch in range(3):
@@ -41,7 +41,7 @@ def test_every_passage_comes_once_an_epoch(captioned):
     assert texts != [data.example(i).text for i in range(count)]
 
 
-def test_examples_are_cut_put_at_the_origin_and_repeatable(captioned):
+def test_examples_are_cropped_at_origin_and_deterministic(captioned):
     data, again = (CaptionedClips(captioned, 80, 40, seed=3) for _ in range(2))
     for i in (33, 2, 17, 5):
         example = data.example(i)
@@ -52,7 +52,7 @@ def test_examples_are_cut_put_at_the_origin_and_repeatable(captioned):
         assert heading(torch.from_numpy(example.joints[:1]), smooth=False).abs().item() < 1e-3
 
 
-def test_sides_are_swapped_with_their_words_only_where_the_data_did_not(captioned):
+def test_mirroring_includes_captions_and_depends_on_data(captioned):
     left = [replace(clip, captions=(Caption("turns left"),)) for clip in captioned]
     texts = [CaptionedClips(left, 80, 40, mirrored=False).example(i).text for i in range(40)]
     assert 8 < texts.count("turns right") < 32
@@ -63,6 +63,6 @@ def test_sides_are_swapped_with_their_words_only_where_the_data_did_not(captione
     np.testing.assert_allclose(*sides, atol=1e-5)
 
 
-def test_no_captions_no_examples(clips):
+def test_uncaptioned_clips_are_refused(clips):
     with pytest.raises(InputError, match="held-out part has no captioned clip of 40 frames"):
         CaptionedClips(clips, 80, 40, part="held-out")

@@ -1,4 +1,4 @@
-"""Takes become clips: what stays, what goes and why, and which captions they take along."""
+"""Takes become clips: pieces, removed parts with reasons, and captions."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,12 @@ import pytest
 
 import data_loaders.__main__ as command
 from data_loaders.augment import mirror
-from data_loaders.cleaning.clean import CleaningTotal, clean, clean_clip
-from data_loaders.cleaning.cutting import MAX_FRAMES, MIN_FRAMES
+from data_loaders.cleaning.clean import CleaningSummary, clean_clip, clean_take
+from data_loaders.cleaning.cutting import MAX_PIECE_FRAMES, MIN_PIECE_FRAMES
 from data_loaders.cleaning.defects import find_defects
-from data_loaders.clip import Caption, Clip
 from data_loaders.procedural.walks import ProceduralWalks
-from data_loaders.source import Source
 from data_loaders.store import prepare
+from data_loaders.types import Caption, Clip, Source
 from motion_diffusion.body.skeleton import FPS
 from tests.data_loaders.test_cutting import bind_pose, with_pose
 from tests.data_loaders.test_defects import turned
@@ -23,7 +22,7 @@ REASONS = ("T-pose", "the pelvis jumps", "the body floats, or is on something")
 
 @pytest.fixture(scope="module")
 def bad_take() -> np.ndarray:
-    """A T-pose, a walk of 30 s that jumps to the side at 10 s and hangs in the air for 4 s at 20 s, (632, 22, 3)."""
+    """T-pose, then a walk of 30 s that jumps aside at 10 s and floats for 4 s at 20 s, (632, 22, 3)."""
     walk = ProceduralWalks(5, 600, 600).example(1).joints.astype(np.float64)
     walk[200:] += [0.4, 0.0, 0.0]
     walk[400:480] += [0.0, 0.5, 0.0]
@@ -32,7 +31,7 @@ def bad_take() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Taken:
-    """An entry that has its clip already."""
+    """Entry of a clip in memory."""
 
     clip: Clip
 
@@ -44,12 +43,12 @@ class Taken:
         return self.clip
 
 
-def test_all_frames_stay_or_are_dropped(bad_take):
-    """But for the margins of defects; and pieces have none."""
-    cleaning = clean(bad_take)
+def test_all_frames_are_kept_or_reported(bad_take):
+    """Except for margins of defects; pieces contain no defects."""
+    cleaning = clean_take(bad_take)
     kept = np.zeros(len(bad_take), dtype=int)
     for start, end in cleaning.pieces:
-        assert MIN_FRAMES <= end - start <= MAX_FRAMES
+        assert MIN_PIECE_FRAMES <= end - start <= MAX_PIECE_FRAMES
         kept[start:end] += 1
         assert find_defects(bad_take[start:end]) == []
     gone = np.zeros(len(bad_take), dtype=bool)
@@ -67,34 +66,34 @@ def test_all_frames_stay_or_are_dropped(bad_take):
     assert 432 <= floats <= 512
 
 
-def test_the_place_and_the_side_do_not_matter(bad_take):
+def test_result_is_invariant_to_position_and_mirroring(bad_take):
     for other in (turned(bad_take), mirror(bad_take)):
-        assert clean(other).pieces == clean(bad_take).pieces
+        assert clean_take(other).pieces == clean_take(bad_take).pieces
 
 
-def test_a_short_take_stays_whole(walk):
-    assert clean(walk[:25]).pieces == ((0, 25),)
-    assert clean(walk[:15]).pieces == ()
+def test_short_take_is_not_cut(walk):
+    assert clean_take(walk[:25]).pieces == ((0, 25),)
+    assert clean_take(walk[:15]).pieces == ()
 
 
-def test_who_climbs_may_leave_the_floor(walk):
-    """Only where words say so."""
+def test_floor_defects_are_ignored_when_climbing(walk):
+    """Only if a caption mentions climbing."""
     raised = walk + [0.0, 0.5, 0.0]
     clips = [Clip("it", raised, "train", (Caption(text),)) for text in ("climb ladder", "sit on high stool", "walk")]
     assert [len(clean_clip(clip).clips) for clip in clips] == [1, 1, 0]
 
 
-def test_what_is_between_defects_goes_if_it_is_short(walk):
+def test_short_remainders_between_defects_are_removed(walk):
     joints = walk.copy()
     for frame in (30, 60, 90):
         joints[frame:] += [0.4, 0.0, 0.0]
-    cleaning = clean(joints)
+    cleaning = clean_take(joints)
     assert cleaning.pieces == ()
     short = [defect for defect in cleaning.dropped if defect.reason == "too short to stay"]
     assert len(short) == 4
 
 
-def test_clean_clips_stay_as_they_are(walks):
+def test_clean_clips_are_unchanged(walks):
     for number, walk in enumerate(walks):
         clip = Clip(str(number), walk.numpy(), captions=(Caption("walks", 0.0, 1.0),))
         cleaned = clean_clip(clip)
@@ -102,13 +101,13 @@ def test_clean_clips_stay_as_they_are(walks):
         assert cleaned.report() == []
 
 
-def test_pieces_are_clips_with_their_captions(bad_take):
-    """They begin at the origin, belong where their take belongs, and are told what most of them is in."""
+def test_pieces_inherit_captions(bad_take):
+    """They begin at the origin, belong to the take's split, and inherit captions that are mostly inside."""
     captions = (Caption("somebody walks"), Caption("early", 2.0, 9.0), Caption("late", 25.0, 0.0))
     clip = Clip("take", bad_take.astype(np.float32), "test", captions, "walk", "odd")
     cleaned = clean_clip(clip)
     assert [piece.name for piece in cleaned.clips] == [f"take_part{i + 1}" for i in range(len(cleaned.clips))]
-    spans = clean(clip.joints, [40, 180, 500, len(bad_take)]).pieces
+    spans = clean_take(clip.joints, [40, 180, 500, len(bad_take)]).pieces
     assert [len(piece.joints) for piece in cleaned.clips] == [end - start for start, end in spans]
     for piece, (start, end) in zip(cleaned.clips, spans, strict=True):
         assert (piece.split, piece.action, piece.style) == ("test", "walk", "odd")
@@ -126,8 +125,8 @@ def test_pieces_are_clips_with_their_captions(bad_take):
     assert sorted(told) == ["early", "late"]
 
 
-def test_a_store_of_cleaned_clips(bad_take, walk, tmp_path, capsys):
-    """The same however many processes read; all that goes is told, with the totals."""
+def test_prepare_cleans_clips(bad_take, walk, tmp_path, capsys):
+    """Independent of the number of processes; what is removed is reported with totals."""
     clips = [Clip(f"take{i}", bad_take[i:].astype(np.float32)) for i in range(3)] + [Clip("walk", walk)]
     source = Source([Taken(clip) for clip in clips], mirrored=False, licence="mine", files=[])
     cleaned = [clean_clip(clip) for clip in clips]
@@ -141,7 +140,7 @@ def test_a_store_of_cleaned_clips(bad_take, walk, tmp_path, capsys):
     for each in cleaned:
         for line in each.report():
             assert said.count(f"thrown away: {line}\n") == 2
-    total = CleaningTotal()
+    total = CleaningSummary()
     for each in cleaned:
         total.add(each)
     assert total.takes == 4
@@ -149,7 +148,7 @@ def test_a_store_of_cleaned_clips(bad_take, walk, tmp_path, capsys):
     assert said.count(str(total)) == 2
 
 
-def test_check_lists_what_would_go(walk, tmp_path, write_bandai, run_in_folder, capsys):
+def test_check_lists_what_would_be_removed(walk, tmp_path, write_bandai, run_in_folder, capsys):
     joints = walk.copy()
     joints[60:] += [0.0, 0.0, 0.6]
     write_bandai(tmp_path / "dataset-1_walk_normal_001.bvh", joints)

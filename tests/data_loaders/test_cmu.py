@@ -1,14 +1,14 @@
-"""The CMU database: trials find their skeletons, descriptions and parts; indices in several forms are read."""
+"""The CMU database: skeletons, descriptions and splits of trials; several formats of the index."""
 
 import pickle
 
 import numpy as np
 import pytest
 
-from data_loaders.clip import Caption
 from data_loaders.cmu import Cmu, read_index
 from data_loaders.datasets import load_examples
 from data_loaders.store import prepare, read_all
+from data_loaders.types import Caption
 from motion_diffusion.errors import InputError
 from tests.data_loaders.amc_files import write_walk
 
@@ -37,7 +37,7 @@ Subject #6 (dribble, shoot basketball)
 
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory, walk):
-    """The texts of a motion, 3 seconds, and of its skeleton."""
+    """Texts of a motion of 3 seconds and of its skeleton."""
     folder = tmp_path_factory.mktemp("amc")
     write_walk(folder / "a.amc", folder / "a.asf", walk[:61], fps=30)
     return (folder / "a.amc").read_text(), (folder / "a.asf").read_text()
@@ -45,7 +45,7 @@ def trial(tmp_path_factory, walk):
 
 @pytest.fixture
 def root(tmp_path, trial):
-    """A folder with two trials of each of four subjects."""
+    """Folder with two trials of each of four subjects."""
     for subjects in SUBJECTS.values():
         for subject in subjects:
             folder = tmp_path / "subjects" / subject
@@ -56,7 +56,7 @@ def root(tmp_path, trial):
     return tmp_path / "subjects"
 
 
-def test_subjects_are_in_one_part_each(root):
+def test_subjects_are_in_one_split_each(root):
     parts = {entry.name: entry.split for entry in Cmu(root).source().entries}
     assert parts == {
         f"{subject}/{subject}_{number}": part
@@ -66,11 +66,11 @@ def test_subjects_are_in_one_part_each(root):
     }
 
 
-def test_an_index_has_the_captions(root):
-    assert Cmu(root).source().problems == []  # motions to look at, no more
+def test_captions_are_read_from_index(root):
+    assert Cmu(root).source().problems == []  # for display only
     (root / "cmu-mocap-index-text.txt").write_text(INDEX)
     source = Cmu(root, fps=30).source()
-    assert {entry.name: entry.told.captions for entry in source.entries} == {
+    assert {entry.name: entry.annotation.captions for entry in source.entries} == {
         "02/02_01": (Caption("walk"),),
         "02/02_02": (Caption("Walk, turn Left"),),
         "05/05_01": (),
@@ -96,14 +96,14 @@ def test_an_index_has_the_captions(root):
         ("index.htm", "<p>02_01 walk</p><p>02_02&nbsp;run,&#32;jump</p>"),
     ],
 )  # fmt: skip
-def test_indices_in_other_forms(tmp_path, name, text):
+def test_index_formats(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     assert read_index(tmp_path / name) == {(2, 1): "walk", (2, 2): "run, jump"}
     (tmp_path / name).write_bytes(text.replace("walk", "für").encode("latin-1"))
     assert read_index(tmp_path / name)[2, 1] == "für"
 
 
-def test_a_table_of_captions_takes_the_place_of_the_index(root, tmp_path):
+def test_caption_table_overrides_index(root, tmp_path):
     (root / "index.txt").write_text(INDEX)
     table = tmp_path / "captions.csv"
     table.write_text(
@@ -119,7 +119,7 @@ def test_a_table_of_captions_takes_the_place_of_the_index(root, tmp_path):
     assert clips["05/05_01"].captions == (Caption("goes", 1.0, 2.0),)
 
 
-def test_a_store_of_it_can_be_trained_on(root, tmp_path):
+def test_store_can_be_trained_on(root, tmp_path):
     (root / "index.txt").write_text(INDEX + "05_01 a\n05_02 b\n06_02 c\n")
     source = Cmu(root, fps=30).source()
     store = prepare("cmu", source, tmp_path / "store", processes=1)
@@ -133,17 +133,17 @@ def test_a_store_of_it_can_be_trained_on(root, tmp_path):
         load_examples("cmu", root, frames=60)
 
 
-def test_frame_rates_can_be_said(root):
-    """The same files, taken as faster ones, last less long."""
+def test_frame_rate_option(root):
+    """At a higher frame rate, the same files are shorter."""
     slow, quick = (Cmu(root, fps=fps).source().entries[0].read().joints for fps in (30.0, 60.0))
     assert [len(slow), len(quick)] == [60, 30]
-    np.testing.assert_allclose(slow[::2], quick, atol=1e-3)  # where the floor is depends on the speed of the feet
+    np.testing.assert_allclose(slow[::2], quick, atol=1e-3)  # the floor depends on the speed of the feet
     assert len(Cmu(root).source().entries[0].read().joints) == 15  # 120
     with pytest.raises(InputError, match="--fps 0: give the frames per second of the files, 1 to 1000"):
         Cmu(root, fps=0).source()
 
 
-def test_folders_that_are_none(tmp_path, root):
+def test_invalid_folders_are_refused(tmp_path, root):
     with pytest.raises(FileNotFoundError, match="no folder .*--data-root"):
         Cmu(tmp_path / "nowhere").source()
     (tmp_path / "empty").mkdir()
@@ -160,7 +160,7 @@ def test_folders_that_are_none(tmp_path, root):
         Cmu(root).source()
 
 
-def test_a_trial_without_its_skeleton_is_a_broken_clip(root):
+def test_trial_without_skeleton_is_broken(root):
     (root / "05" / "05.asf").unlink()
     lines = [line for line in read_all(Cmu(root).source().entries, processes=1) if isinstance(line, str)]
     assert [line.partition(": ")[0] for line in lines] == [str(root / "05" / f"05_0{i}.amc") for i in (1, 2)]

@@ -1,4 +1,4 @@
-"""Defects put into a clean walk are found where they are; the walk itself has none, however it is turned."""
+"""Defects inserted into a clean walk are found at their frames; the walk itself has none, however it is turned."""
 
 import os
 from pathlib import Path
@@ -20,12 +20,12 @@ WRIST, HEAD = JOINTS.index("left_wrist"), JOINTS.index("head")
 
 @pytest.fixture(scope="module")
 def long_walk() -> np.ndarray:
-    """A procedural walk of 13 s, (260, 22, 3)."""
+    """Procedural walk of 13 s, (260, 22, 3)."""
     return ProceduralWalks(5, 260, 260).example(0).joints.astype(np.float64)
 
 
 def turned(joints, angle=2.0):
-    """Turned about the vertical, and moved along the floor."""
+    """Joints rotated about the vertical and translated along the floor."""
     cos, sin = np.cos(angle), np.sin(angle)
     return joints @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]]) + [3.0, 0.0, -5.0]
 
@@ -41,7 +41,7 @@ def teleport(joints):
 
 
 def flip(joints):
-    """For three frames it faces the other way."""
+    """Faces the opposite direction for three frames."""
     there = slice(START, START + 3)
     joints[there, 1:] = joints[there, :1] + (joints[there, 1:] - joints[there, :1]) * [-1, 1, -1]
     return START, START + 3
@@ -54,7 +54,7 @@ def slide(joints):
 
 
 def tremble(joints):
-    """Both hands go up and down from frame to frame."""
+    """Both hands alternate vertically from frame to frame."""
     joints[START:END, [WRIST, WRIST + 1], 1] += 0.04 * (-1.0) ** np.arange(END - START)[:, None]
     return START, END
 
@@ -105,14 +105,14 @@ DEFECTS = {
 }
 
 
-def test_walks_have_none(walks, long_walk):
+def test_walks_have_no_defects(walks, long_walk):
     for walk in [walk.numpy() for walk in walks] + [long_walk]:
         assert find_defects(walk) == []
 
 
 @pytest.mark.parametrize("reason", [check.reason for check in CHECKS])
-def test_defects_are_found_where_they_are(long_walk, reason):
-    """To the frame where a frame alone tells, else to the second that it takes to tell."""
+def test_defects_are_located(long_walk, reason):
+    """To the frame where a single frame suffices, else to the second over which the measure is computed."""
     joints = long_walk.copy()
     start, end = DEFECTS[reason](joints)
     (found,) = [defect for defect in find_defects(joints) if defect.reason == reason]
@@ -128,7 +128,7 @@ def test_defects_are_found_where_they_are(long_walk, reason):
 
 
 @pytest.mark.parametrize("reason", DEFECTS)
-def test_the_place_and_the_side_do_not_matter(long_walk, reason):
+def test_result_is_invariant_to_position_and_mirroring(long_walk, reason):
     joints = long_walk.copy()
     DEFECTS[reason](joints)
     found = find_defects(joints)
@@ -139,7 +139,7 @@ def test_the_place_and_the_side_do_not_matter(long_walk, reason):
 
 
 @pytest.mark.parametrize(("factor", "remedy"), [(1 / 2.54, "2.54"), (100, "0.01"), (1 / 0.3048, "0.3048"), (10, "0.1")])
-def test_other_units_are_told(long_walk, factor, remedy):
+def test_wrong_units_are_reported(long_walk, factor, remedy):
     (found,) = find_defects(long_walk * factor)
     assert (found.start, found.end) == (0, len(long_walk))
     assert found.reason.endswith(f"multiply by {remedy}")
@@ -147,12 +147,12 @@ def test_other_units_are_told(long_walk, factor, remedy):
     assert found.figure == pytest.approx(legs * factor, rel=1e-3)
 
 
-def test_sizes_of_people_are_no_defect(long_walk):
+def test_human_sizes_are_no_defect(long_walk):
     for size in (0.8, 1.25):
         assert find_defects(long_walk * size) == []
 
 
-def test_runs_are_merged_over_short_gaps():
+def test_runs_merge_short_gaps():
     mask = np.array([1, 0, 0, 1, 1, 0, 0, 0, 1], dtype=bool)
     assert runs(mask) == [(0, 1), (3, 5), (8, 9)]
     assert runs(mask, 2) == [(0, 5), (8, 9)]
@@ -160,8 +160,8 @@ def test_runs_are_merged_over_short_gaps():
     assert runs(np.zeros(4, dtype=bool)) == []
 
 
-def test_clean_captures_have_none():
-    """Of every 40th clip of Bandai-Namco (skips without the data in MOTION_DATA)."""
+def test_clean_recordings_have_no_defects():
+    """Every 40th clip of Bandai-Namco (skipped without the data in MOTION_DATA)."""
     root = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
     paths = sorted(root.rglob("dataset-*_*_*_*.bvh"))[::40]
     if not paths:

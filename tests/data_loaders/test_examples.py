@@ -1,4 +1,4 @@
-"""The data sets that a model is trained on."""
+"""Training examples of all kinds are plausible motions with true captions."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from data_loaders.augment import facing
 from data_loaders.augmented_dataset import AugmentedClips, RealClips
-from data_loaders.captions import adjectives, adverbs
+from data_loaders.captions.templates import adjectives, adverbs
 from data_loaders.datasets import load_examples
 from data_loaders.procedural.walks import ProceduralWalks
 from motion_diffusion.body.heading import heading
@@ -26,7 +26,7 @@ def assert_sound(joints, *, skating):
 
 
 @pytest.mark.parametrize("index", range(0, 40, 4))
-def test_procedural_walks_are_sound(index):
+def test_procedural_walks_are_plausible(index):
     example = ProceduralWalks(0).example(index)
     assert_sound(example.joints, skating=0)
     assert np.linalg.norm(np.diff(example.joints[:, 0], axis=0), axis=-1).max() * FPS < 2.6
@@ -35,7 +35,7 @@ def test_procedural_walks_are_sound(index):
 
 
 def test_procedural_captions_are_true():
-    """Whoever walks left turns left, and who is said to stand somewhere stands."""
+    """Walks said to turn left do so, and those said to stop stop."""
     seen = set()
     for index in range(300):
         example = ProceduralWalks(3, 90, 90).example(index)
@@ -54,7 +54,7 @@ def test_procedural_captions_are_true():
     assert seen == {"turns", "stands"}
 
 
-def test_examples_are_the_same_for_the_same_seed(clips):
+def test_examples_are_deterministic(clips):
     for make in (lambda seed: ProceduralWalks(seed), lambda seed: AugmentedClips(clips, seed=seed)):
         a, b, other = make(0).example(7), make(0).example(7), make(1).example(7)
         np.testing.assert_array_equal(a.joints, b.joints)
@@ -63,21 +63,21 @@ def test_examples_are_the_same_for_the_same_seed(clips):
 
 
 @pytest.mark.parametrize("index", range(25))
-def test_augmented_clips_are_sound(clips, index):
+def test_augmented_clips_are_plausible(clips, index):
     example = AugmentedClips(clips, 100, 40).example(index)
     assert_sound(example.joints, skating=0.1)
     assert 40 <= len(example.joints) <= 100
     assert np.linalg.norm(np.diff(example.joints[:, 0], axis=0), axis=-1).max() * FPS < 4.0
 
 
-def test_augmented_words_fit_the_style(clips):
+def test_augmented_captions_fit_style(clips):
     words = {word for style in ("tired", "proud") for word in (*adjectives(style), *adverbs(style))}
     texts = [AugmentedClips(clips, 100, 40).example(i).text for i in range(60)]
     assert sum(any(word in text for word in words) for text in texts) > 15
     assert len(set(texts)) > 50
 
 
-def test_real_clips_are_cuts(clips):
+def test_real_clips_are_cropped(clips):
     data = RealClips(clips, 60, 40)
     example = data.example(3)
     assert len(example.joints) == 60
@@ -85,7 +85,7 @@ def test_real_clips_are_cuts(clips):
     assert data.example(3 + len(data.clips)).text == example.text
 
 
-def test_bad_requests(clips, tmp_path):
+def test_invalid_requests_are_refused(clips, tmp_path):
     with pytest.raises(InputError, match="unknown data set 'cats'"):
         load_examples("cats", None, frames=60)
     with pytest.raises(InputError, match="--data-root"):

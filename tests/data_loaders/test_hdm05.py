@@ -1,10 +1,10 @@
-"""HDM05: names say class, actor and frame rate; classes in words."""
+"""HDM05: class, actor and frame rate are read from names; classes are put into words."""
 
 import pytest
 
-from data_loaders.clip import Caption
 from data_loaders.hdm05 import _PHRASES, Hdm05, describe
 from data_loaders.store import prepare
+from data_loaders.types import Caption
 from motion_diffusion.errors import InputError
 from tests.data_loaders.amc_files import write_walk
 
@@ -13,7 +13,7 @@ PARTS = {"bd": "train", "bk": "train", "dg": "train", "mm": "val", "tr": "test"}
 
 @pytest.fixture
 def root(tmp_path, walk):
-    """A folder with a clip of each of five actors, their skeletons in a folder beside."""
+    """Folder with a clip of each of five actors, with their skeletons in a folder beside."""
     for actor in PARTS:
         write_walk(
             tmp_path / "data" / "amc" / "squat" / f"HDM_{actor}_squat1Reps_001_120.amc",
@@ -24,7 +24,7 @@ def root(tmp_path, walk):
     return tmp_path / "data"
 
 
-def test_names_say_it_all(root, tmp_path):
+def test_names_specify_class_actor_and_frame_rate(root, tmp_path):
     source = Hdm05(root).source()
     assert source.problems == []
     store = prepare("hdm05", source, tmp_path / "store", processes=1)
@@ -38,16 +38,16 @@ def test_names_say_it_all(root, tmp_path):
     assert {path.suffix for path in source.files} == {".amc", ".asf"}
 
 
-def test_copies_with_fewer_frames(root):
+def test_frame_rate_option(root):
     entry = Hdm05(root, fps=30.0).source().entries[0]
     assert len(entry.read().joints) == 40
 
 
-def test_a_table_takes_the_place_of_the_name(root, tmp_path):
+def test_caption_table_overrides_class(root, tmp_path):
     (tmp_path / "c.csv").write_text("file,text,split\nHDM_mm_squat1Reps_001_120.amc,bends the knees,train\n")
     source = Hdm05(root, captions=tmp_path / "c.csv").source()
     (entry,) = (entry for entry in source.entries if "mm" in entry.name)
-    assert (entry.split, entry.told.captions, entry.told.action) == (
+    assert (entry.split, entry.annotation.captions, entry.annotation.action) == (
         "train",
         (Caption("bends the knees"),),
         "squat",
@@ -55,16 +55,16 @@ def test_a_table_takes_the_place_of_the_name(root, tmp_path):
     assert [line for line in source.problems if "part val" in line]
 
 
-def test_uncut_recordings_have_no_class(root):
+def test_uncut_recordings_have_no_caption(root):
     path = root / "amc" / "HDM_bd_01-01_01_120.amc"
     path.write_bytes((root / "amc" / "squat" / "HDM_bd_squat1Reps_001_120.amc").read_bytes())
     source = Hdm05(root).source()
     (entry,) = (entry for entry in source.entries if entry.path == path)
-    assert (entry.told.captions, entry.told.action, entry.split) == ((), "", "train")
+    assert (entry.annotation.captions, entry.annotation.action, entry.split) == ((), "", "train")
     assert [line.partition(": ")[0] for line in source.problems] == [str(path)]
 
 
-def test_other_files_are_refused(root, tmp_path):
+def test_foreign_files_are_refused(root, tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder .*--data-root the folder of HDM05"):
         Hdm05(tmp_path / "nowhere").source()
     (root / "02_01.amc").write_text("")
@@ -90,12 +90,12 @@ def test_other_files_are_refused(root, tmp_path):
         ("lieDownFloor", "lie down on the floor"),
     ],
 )  # fmt: skip
-def test_classes_in_words(action, text):
+def test_describe_class(action, text):
     assert describe(action) == text
 
 
-def test_every_phrase_can_be_found():
-    """By a name that is made of its key, with a side where the phrase has one."""
+def test_every_phrase_is_used():
+    """By a name composed of its key, with a side if the phrase has one."""
     for key, phrase in _PHRASES.items():
         action = f"{key}L" if "{side}" in phrase else key
         assert describe(action) == phrase.format(side="left")

@@ -1,4 +1,4 @@
-"""HumanML3D's folders: motions and captions come back, and whatever can be wrong with them gets one line."""
+"""HumanML3D's folders: motions and captions are recovered, and each kind of damage is reported in one line."""
 
 import os
 import pickle
@@ -10,20 +10,20 @@ import pytest
 import torch
 
 from data_loaders.caption_dataset import CaptionedClips
-from data_loaders.clip import Caption
 from data_loaders.datasets import load_clips
-from data_loaders.humanml3d.dataset import UNUSABLE, humanml3d
+from data_loaders.humanml3d.dataset import UNUSABLE_CLIPS, HumanML3D
 from data_loaders.procedural.walks import ProceduralWalks
+from data_loaders.types import Caption
 from motion_diffusion.body.features import LAYOUT, encode, to_relative
 from motion_diffusion.errors import InputError
-from tests.data_loaders.t2m_writer import HUMANML3D_FACE, TEXT, write_folder
+from tests.data_loaders.humanml3d_files import HUMANML3D_FACE, TEXT, write_folder
 
 NAMES = ("000001", "000002", "000003", "M000001", "M000002", "M000003")
 
 
 @pytest.fixture(scope="module")
 def motions():
-    """Walks (F, 22, 3) by name, of 80 to 100 frames."""
+    """Walks (F, 22, 3) of 80 to 100 frames by name."""
     walks = ProceduralWalks(3, 100, 80)
     return {name: walks.example(i).joints.astype(np.float64) for i, name in enumerate(NAMES)}
 
@@ -34,15 +34,15 @@ def root(tmp_path, motions):
     return tmp_path / "data"
 
 
-def clips_of(root):
-    source = humanml3d(root)
+def read_clips(root):
+    source = HumanML3D(root).source()
     assert list(source.problems) == []
     return {entry.name: entry.read() for entry in source.entries}
 
 
 def told(root, name="000001"):
-    """What reading a clip says."""
-    (entry,) = [entry for entry in humanml3d(root).entries if entry.name == name]
+    """Error message of reading a clip."""
+    (entry,) = [entry for entry in HumanML3D(root).source().entries if entry.name == name]
     with pytest.raises((InputError, OSError)) as caught:
         entry.read()
     assert "\n" not in str(caught.value)
@@ -50,8 +50,8 @@ def told(root, name="000001"):
 
 
 def problem(root):
-    """The only thing that is wrong with a folder."""
-    (line,) = humanml3d(root).problems
+    """The only problem of a folder."""
+    (line,) = HumanML3D(root).source().problems
     assert "\n" not in line
     return line
 
@@ -60,12 +60,12 @@ def problem(root):
 
 
 @pytest.mark.parametrize("kind", ["relative", "absolute", "joints alone"])
-def test_motions_come_back(tmp_path, motions, kind):
+def test_motions_are_recovered(tmp_path, motions, kind):
     root = tmp_path / "data"
     write_folder(root, motions, HUMANML3D_FACE, absolute=kind == "absolute")
     if kind == "joints alone":
         shutil.rmtree(root / "new_joint_vecs")
-    clips = clips_of(root)
+    clips = read_clips(root)
     assert list(clips) == list(NAMES)
     for name, joints in motions.items():
         assert clips[name].joints.dtype == np.float32
@@ -73,10 +73,10 @@ def test_motions_come_back(tmp_path, motions, kind):
     assert [clip.split for clip in clips.values()] == ["train", "val", "test"] * 2
 
 
-def test_relative_features_come_first_and_need_no_joints(root, motions):
+def test_relative_features_are_preferred(root, motions):
     shutil.copytree(root / "new_joint_vecs", root / "new_joint_vecs_abs_3d")
     shutil.rmtree(root / "new_joints")
-    np.testing.assert_allclose(clips_of(root)["M000002"].joints, motions["M000002"][:-1], atol=2e-5)
+    np.testing.assert_allclose(read_clips(root)["M000002"].joints, motions["M000002"][:-1], atol=2e-5)
 
 
 def test_from_folder_to_examples(root, motions, tmp_path):
@@ -92,16 +92,16 @@ def test_from_folder_to_examples(root, motions, tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
-def test_entries_go_to_other_processes(root):
-    entry = humanml3d(root).entries[0]
+def test_entries_can_be_pickled(root):
+    entry = HumanML3D(root).source().entries[0]
     sent = pickle.dumps(entry)
     assert len(sent) < 1000
     np.testing.assert_array_equal(pickle.loads(sent).read().joints, entry.read().joints)
 
 
-def test_files_are_all_that_is_read(root):
-    """A change of any of them must be noticed."""
-    kinds = [path.parent.name for path in humanml3d(root).files]
+def test_source_lists_all_files(root):
+    """A change of any of them must be detected."""
+    kinds = [path.parent.name for path in HumanML3D(root).source().files]
     assert {kind: kinds.count(kind) for kind in kinds} == {"data": 3, "new_joint_vecs": 6, "new_joints": 6, "texts": 6}
 
 
@@ -119,17 +119,17 @@ def test_files_are_all_that_is_read(root):
 )
 def test_captions(root, line, caption):
     (root / "texts" / "000001.txt").write_text(f"\n{line}\n#empty/ADJ#0.0#0.0\n")
-    assert clips_of(root)["000001"].captions == (caption,)
+    assert read_clips(root)["000001"].captions == (caption,)
 
 
-def test_clips_that_nobody_has_are_not_missed(root):
-    """Those that the published scripts leave broken are in its lists and have texts."""
-    for name in UNUSABLE:
+def test_unusable_clips_are_ignored(root):
+    """The clips that the published scripts leave broken are listed and have captions."""
+    for name in UNUSABLE_CLIPS:
         (root / "texts" / f"{name}.txt").write_text(TEXT)
         (root / "new_joint_vecs" / f"{name}.npy").write_bytes(b"")
     with (root / "train.txt").open("a") as file:
-        file.writelines(f"{name}\n" for name in UNUSABLE)
-    assert list(clips_of(root)) == list(NAMES)
+        file.writelines(f"{name}\n" for name in UNUSABLE_CLIPS)
+    assert list(read_clips(root)) == list(NAMES)
 
 
 # ---- the published clip
@@ -137,7 +137,7 @@ def test_clips_that_nobody_has_are_not_missed(root):
 
 @pytest.fixture
 def published(tmp_path):
-    """A folder with HumanML3D's published clip under three names, its statistics beside it; skips without."""
+    """Folder with HumanML3D's published clip under three names and its statistics; skips if it is missing."""
     folders = [Path(os.environ.get("MOTION_DATA", "nowhere")), Path(__file__).parents[3] / "shared" / "data"]
     for folder in (folder / "humanml3d-clip" for folder in folders):
         if (folder / "012314_new_joint_vecs.npy").is_file():
@@ -156,10 +156,11 @@ def published(tmp_path):
     pytest.skip("HumanML3D's published clip is not here (folder humanml3d-clip in MOTION_DATA)")
 
 
-def test_the_published_clip(published):
-    """Its joints are those of its new_joints; encoded again they are its features, but for the headings of the end,
-    which HumanML3D smoothed with one frame more than it left."""
-    joints = clips_of(published)["012314"].joints
+def test_published_clip(published):
+    """Its joints equal those of its new_joints. Encoded again they equal its features, except for headings near the
+    end, which HumanML3D smoothed with one more frame.
+    """
+    joints = read_clips(published)["012314"].joints
     np.testing.assert_allclose(joints, np.load(published / "new_joints" / "012314.npy"), atol=1e-5)
     features = to_relative(encode(torch.from_numpy(joints).double(), convention="humanml3d")).numpy()
     wanted = np.load(published / "new_joint_vecs" / "012314.npy")
@@ -170,7 +171,7 @@ def test_the_published_clip(published):
 
 @pytest.mark.parametrize("name", ["Mean", "Std"])
 def test_statistics_of_gmd_beside_published_features(published, name):
-    """Of the root's x and z, as measured on GMD's files."""
+    """Of the root's x and z, as measured in GMD's files."""
     values = np.load(published / f"{name}.npy")
     values[1:3] = {"Mean": [0.0004, 0.3145], "Std": [0.7257, 0.7257]}[name]
     np.save(published / f"{name}.npy", values)
@@ -213,7 +214,7 @@ def elsewhere(joints):
         ("new_joints", lambda array: array[:, :21], "21, 3) where (frames, 22, 3) should be"),
     ],
 )
-def test_a_broken_array_is_named(root, kind, change, said):
+def test_broken_array_is_named(root, kind, change, said):
     path = root / kind / "000001.npy"
     broken(path, change)
     line = told(root)
@@ -231,13 +232,13 @@ def test_a_broken_array_is_named(root, kind, change, said):
     ],
     ids=["nothing", "its first bytes", "text", "a pickle"],
 )
-def test_a_file_that_is_no_array(root, content, said):
+def test_non_array_file_is_refused(root, content, said):
     path = root / "new_joint_vecs" / "000001.npy"
     path.write_bytes(content)
     assert told(root).startswith(f"{path} {said}")
 
 
-def test_a_file_that_is_cut_anywhere(root):
+def test_truncated_arrays_are_refused(root):
     path = root / "new_joint_vecs" / "000001.npy"
     whole = path.read_bytes()
     for length in (5, 40, 127, 128, 1000, len(whole) - 1):
@@ -248,8 +249,8 @@ def test_a_file_that_is_cut_anywhere(root):
 @pytest.mark.parametrize(
     ("absolute", "said"), [(False, "as if its root were absolute"), (True, "as if its root were rel")]
 )
-def test_features_in_the_wrong_folder(tmp_path, motions, absolute, said):
-    """Absolute features called relative, and the reverse."""
+def test_features_in_wrong_folder_are_refused(tmp_path, motions, absolute, said):
+    """Absolute features in the folder of relative ones, and vice versa."""
     write_folder(tmp_path / "data", motions, HUMANML3D_FACE, absolute=not absolute)
     kinds = ("new_joint_vecs", "new_joint_vecs_abs_3d")
     (tmp_path / "data" / kinds[not absolute]).rename(tmp_path / "data" / kinds[absolute])
@@ -276,12 +277,12 @@ def test_broken_captions_are_named(root, text, said):
     assert said in line
 
 
-def test_captions_in_another_encoding(root):
+def test_captions_in_other_encodings_are_refused(root):
     (root / "texts" / "000001.txt").write_bytes("er läuft##0.0#0.0".encode("latin-1"))
     assert "UTF-8" in told(root)
 
 
-def test_broken_clips_stop_loading_and_nothing_stays(root, tmp_path):
+def test_broken_clips_stop_loading_without_residue(root, tmp_path):
     broken(root / "new_joint_vecs" / "000002.npy", with_nan)
     (root / "texts" / "000003.txt").write_text("?")
     with pytest.raises(InputError, match=r"2 broken: .*000002\.npy.*000003\.txt.*--skip-broken"):
@@ -292,47 +293,47 @@ def test_broken_clips_stop_loading_and_nothing_stays(root, tmp_path):
 # ---- folders that are broken
 
 
-def test_no_folder(tmp_path):
+def test_missing_folder_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="--data-root.*HumanML3D.*new_joint_vecs"):
-        humanml3d(tmp_path / "nowhere")
+        HumanML3D(tmp_path / "nowhere").source()
 
 
-def test_a_folder_of_something_else(tmp_path):
+def test_foreign_folder_is_refused(tmp_path):
     (tmp_path / "a.bvh").write_text("")
     with pytest.raises(InputError, match="no motions in new_joint_vecs, new_joint_vecs_abs_3d, new_joints"):
-        humanml3d(tmp_path)
+        HumanML3D(tmp_path).source()
 
 
-def test_texts_that_were_not_unpacked(root):
+def test_packed_texts_are_reported(root):
     shutil.rmtree(root / "texts")
     with pytest.raises(InputError, match=r"unpack HumanML3D's texts\.zip"):
-        humanml3d(root)
+        HumanML3D(root).source()
 
 
-def test_captions_without_a_motion(root):
+def test_captions_without_motion_are_reported(root):
     (root / "texts" / "000009.txt").write_text(TEXT)
     (root / "texts" / "._000001.txt").write_bytes(b"what macOS packs with it")
     line = problem(root)
     assert line.startswith(f"{root / 'texts' / '000009.txt'} has no motion")
-    assert len(humanml3d(root).entries) == len(NAMES)
+    assert len(HumanML3D(root).source().entries) == len(NAMES)
 
 
-def test_a_motion_without_captions(root):
+def test_motion_without_captions_is_reported(root):
     (root / "texts" / "000002.txt").unlink()
     assert problem(root).startswith(f"{root / 'new_joint_vecs' / '000002.npy'} has no captions")
-    assert "000002" not in [entry.name for entry in humanml3d(root).entries]
+    assert "000002" not in [entry.name for entry in HumanML3D(root).source().entries]
 
 
-def test_a_name_without_a_motion(root):
+def test_split_name_without_motion_is_reported(root):
     """It has captions; still one line."""
     (root / "new_joint_vecs" / "000003.npy").unlink()
     assert problem(root).startswith(f"{root / 'test.txt'}: 000003 has no motion")
 
 
-def test_a_motion_that_no_split_names(root):
-    """Left out as everywhere in the field."""
+def test_motion_in_no_split_is_ignored(root):
+    """Ignored, as in other loaders."""
     (root / "train.txt").write_text("000001\n")
-    assert "M000001" not in clips_of(root)
+    assert "M000001" not in read_clips(root)
 
 
 @pytest.mark.parametrize(
@@ -344,13 +345,13 @@ def test_a_motion_that_no_split_names(root):
         ("000001\n000002\nM000002", "{path}: 000001 is in train.txt too"),
     ],
 )
-def test_broken_splits(root, content, said):
+def test_inconsistent_splits_are_reported(root, content, said):
     path = root / "val.txt"
     path.unlink() if content is None else path.write_text(content)
     assert problem(root).startswith(said.format(path=path))
 
 
-def test_a_split_that_is_not_text(root):
+def test_binary_split_is_reported(root):
     (root / "val.txt").write_bytes(b"\xff\xfe0")
     assert "val.txt is not text" in problem(root)
 
@@ -360,11 +361,11 @@ def test_a_split_that_is_not_text(root):
     ("change", "said"),
     [
         (lambda std: std[:251], "shape (251,) where (263) should be"),
-        (lambda std: std / 25, "is of another representation"),  # what T2M's evaluators divide by
+        (lambda std: std / 25, "is of another representation"),  # as used by T2M's evaluators
         (lambda std: std * np.nan, "feature 0 is not all finite"),
     ],
 )
-def test_statistics_of_another_representation(tmp_path, motions, absolute, change, said):
+def test_statistics_of_other_representation_are_reported(tmp_path, motions, absolute, change, said):
     root = tmp_path / "data"
     write_folder(root, motions, HUMANML3D_FACE, absolute=absolute)
     path = root / f"Std{'_abs_3d' * absolute}.npy"
@@ -384,7 +385,7 @@ def test_relative_statistics_beside_absolute_features_and_the_reverse(tmp_path, 
     assert "another representation" in problem(roots[0])
 
 
-def test_without_statistics_nothing_is_missed(root):
+def test_statistics_are_optional(root):
     (root / "Mean.npy").unlink()
     (root / "Std.npy").unlink()
-    assert len(clips_of(root)) == len(NAMES)
+    assert len(read_clips(root)) == len(NAMES)

@@ -1,4 +1,4 @@
-"""HumanML3D's own files: against its published clip and its formulas in numpy, and read back."""
+"""Exported files agree with HumanML3D's published clip and formulas, and can be read again."""
 
 import multiprocessing
 import os
@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from data_loaders.clip import Caption, Clip, Split
-from data_loaders.humanml3d.dataset import humanml3d
+from data_loaders.humanml3d.dataset import HumanML3D
 from data_loaders.humanml3d.export import JOURNAL, humanml3d_features, write_humanml3d
 from data_loaders.procedural.walks import ProceduralWalks
-from data_loaders.source import Source
+from data_loaders.types import Caption, Clip, Source, Split
 from motion_diffusion.atomic_io import MARK, locked
 from motion_diffusion.errors import InputError
 
@@ -23,7 +22,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test", "train", "train", "test")
 
 @dataclass(frozen=True)
 class Walk:
-    """A procedural walk that stands in for a clip; slow: how long it takes to read."""
+    """Procedural walk as an entry; `slow` delays reading."""
 
     number: int
     frames: int = 60
@@ -48,7 +47,7 @@ def walks(**choices):
 
 
 def spinning(walk, turns):
-    """The walk (F, 22, 3), turned about the vertical more and more."""
+    """Walk (F, 22, 3) with an additional rotation about the vertical that increases over time."""
     angle = np.linspace(0, 2 * np.pi * turns, len(walk))[:, None]
     x, y, z = np.moveaxis(walk, -1, 0)
     return np.stack([x * np.cos(angle) + z * np.sin(angle), y, z * np.cos(angle) - x * np.sin(angle)], axis=-1)
@@ -63,7 +62,7 @@ def files(folder):
 
 @pytest.fixture
 def published():
-    """The joints and the features of HumanML3D's published clip; skips without."""
+    """Joints and features of HumanML3D's published clip; skips if it is missing."""
     for folder in (os.environ.get("MOTION_DATA", ""), Path(__file__).parents[3] / "shared" / "data"):
         paths = [Path(folder, "humanml3d-clip", f"012314_new_{kind}.npy") for kind in ("joints", "joint_vecs")]
         if all(path.is_file() for path in paths):
@@ -71,8 +70,8 @@ def published():
     pytest.skip("HumanML3D's published clip is not here (folder humanml3d-clip in MOTION_DATA)")
 
 
-def test_features_are_the_published_ones(published):
-    """The frame that HumanML3D dropped is put back by the last velocities, which are seen in the last heading."""
+def test_features_equal_published_ones(published):
+    """The last frame, which HumanML3D drops, is restored from the last velocities and heading."""
     joints, features = published
     across = joints[-1, 17] - joints[-1, 16] - joints[-1, 2] + joints[-1, 1]
     half = features[:-1, 0].astype(np.float64).sum()
@@ -86,7 +85,7 @@ def test_features_are_the_published_ones(published):
 
 @pytest.mark.parametrize("turns", [0.0, 0.9, -1.2])
 def test_features_follow_the_published_formulas(walk, turns):
-    """motion_representation.ipynb in numpy, but for the rotations; its sines change sign where headings pass ±π."""
+    """motion_representation.ipynb in NumPy, except for rotations; its sines change sign where headings cross ±π."""
     joints = spinning(walk, turns).astype(np.float32)
     j = joints.astype(np.float64)
     across = j[:, 1] - j[:, 2] + j[:, 17] - j[:, 16]
@@ -118,10 +117,10 @@ def test_features_follow_the_published_formulas(walk, turns):
 # ---- folders
 
 
-def test_what_is_written_is_read_again(tmp_path):
+def test_exported_files_can_be_read(tmp_path):
     folder = tmp_path / "HumanML3D"
     write_humanml3d(walks(), folder, processes=1)
-    source = humanml3d(folder)
+    source = HumanML3D(folder).source()
     assert not source.problems
     for entry in source.entries:
         read, number = entry.read(), int(entry.name[-2:])
@@ -142,8 +141,8 @@ def test_what_is_written_is_read_again(tmp_path):
     assert not list(folder.glob(".*"))
 
 
-def test_killed_at_any_moment_it_goes_on(tmp_path):
-    """Killed after some clips, the same command leaves the files that an uninterrupted one does; none is made twice."""
+def test_killed_export_is_continued(tmp_path):
+    """Killed and restarted, the same command writes the files of an uninterrupted run, each clip once."""
     write_humanml3d(walks(), tmp_path / "whole", processes=1)
     folder, source = tmp_path / "stopped", walks(slow=0.1)
     process = multiprocessing.get_context("spawn").Process(
@@ -156,7 +155,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path):
     process.kill()
     process.join()
     assert not (folder / "Mean.npy").exists()
-    with (folder / JOURNAL).open("a") as journal:  # a line that was cut off
+    with (folder / JOURNAL).open("a") as journal:  # an incomplete line
         journal.write("tra")
     (left := folder / "new_joints" / ".half-0123abcd").mkdir()
     (left / "mark").write_text(MARK)
@@ -167,7 +166,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path):
     assert all(path.stat().st_mtime_ns == changed for path, changed in first.items())
 
 
-def test_broken_clips_are_told_or_skipped(tmp_path):
+def test_broken_clips_are_reported_or_skipped(tmp_path):
     entries = [Walk(0), Walk(1, frames=1), Walk(2)]
     source = Source(entries, mirrored=False, licence="", files=[])
     with pytest.raises(InputError, match="1 broken: walks_01 has one frame, and features need two"):
@@ -176,7 +175,7 @@ def test_broken_clips_are_told_or_skipped(tmp_path):
     assert (tmp_path / "out" / "all.txt").read_text().split() == ["walks_00", "walks_02"]
 
 
-def test_folders_that_cannot_be_written(tmp_path):
+def test_existing_folders_are_refused(tmp_path):
     folder = tmp_path / "out"
     with pytest.raises(InputError, match="1 broken: no val.txt"):
         write_humanml3d(Source([Walk(0)], False, "", [], ["no val.txt"]), folder, processes=1)
@@ -194,7 +193,7 @@ def test_folders_that_cannot_be_written(tmp_path):
         write_humanml3d(walks(), folder, processes=1)
 
 
-def test_a_folder_that_is_being_written_is_refused(tmp_path):
+def test_folder_in_use_is_refused(tmp_path):
     folder = tmp_path / "out"
     with locked(folder, "--out"), pytest.raises(InputError, match=r"out is in use by .*give another --out"):
         write_humanml3d(walks(), folder, processes=1)
@@ -209,8 +208,8 @@ def test_a_folder_that_is_being_written_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"\x93NUMPY\x01\0\x02\0{\n")]
 )
-def test_features_that_were_damaged_since_are_told(tmp_path, damage):
-    """Those that an export which was stopped has written already."""
+def test_damaged_features_are_reported(tmp_path, damage):
+    """Features written by an interrupted export."""
     folder = tmp_path / "out"
     with pytest.raises(InputError, match="1 broken"):
         write_humanml3d(Source([Walk(0), Walk(1, 1)], False, "", []), folder, processes=1)
@@ -219,7 +218,7 @@ def test_features_that_were_damaged_since_are_told(tmp_path, damage):
         write_humanml3d(Source([Walk(0), Walk(1, 1)], False, "", []), folder, processes=1, skip_broken=True)
 
 
-def test_an_empty_journal_is_of_other_clips(tmp_path):
+def test_empty_journal_is_refused(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / JOURNAL).write_text("")
     with pytest.raises(InputError, match="was begun with other clips"):

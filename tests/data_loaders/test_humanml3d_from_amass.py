@@ -1,4 +1,4 @@
-"""HumanML3D made from AMASS, against the published steps done again in numpy, on a small AMASS of our own."""
+"""HumanML3D made from a small synthetic AMASS agrees with the published steps reimplemented in NumPy."""
 
 import shutil
 
@@ -50,7 +50,7 @@ def made(tmp_path_factory, walk):
 
 @pytest.fixture
 def world(made, tmp_path):
-    """A copy to break something in."""
+    """Copy that tests may damage."""
     shutil.copytree(made, tmp_path / "world")
     return tmp_path / "world"
 
@@ -68,7 +68,7 @@ def clip(folder, name):
 
 
 def posed(arrays, model, step):
-    """Joints (F, 22, 3) of every step-th frame, z up, by scipy's rotations; ten numbers of shape."""
+    """Joints (F, 22, 3) of every step-th frame, z up, by scipy's rotations with ten shape parameters."""
     shaped = model["v_template"] + model["shapedirs"][..., :10] @ arrays["betas"][:10]
     rest = (model["J_regressor"] @ shaped)[:22]
     poses, trans = arrays["poses"][::step], arrays["trans"][::step]
@@ -81,7 +81,7 @@ def posed(arrays, model, step):
 
 
 def raw(index):
-    """A clip as raw_pose_processing.ipynb leaves it."""
+    """Clip as computed by raw_pose_processing.ipynb."""
     _, path, start, end, choices = ROWS[index]
     arrays = recording(seed=index, **choices)
     model = body_model("smplh", seed=len(choices.get("gender", "male")))
@@ -103,7 +103,7 @@ def lengths(pose):
 
 
 def standardised(joints):
-    """What motion_representation.ipynb does before it computes features."""
+    """Preprocessing of motion_representation.ipynb before features are computed."""
     target, own = lengths(raw(0)[0]), lengths(joints[0])
     new = [joints[:, 0] * (target[4] + target[7]) / (own[4] + own[7])]
     for joint, parent in enumerate(PARENTS[1:], 1):
@@ -119,7 +119,7 @@ def standardised(joints):
 
 
 @pytest.mark.parametrize("index", range(len(ROWS)))
-def test_clips_are_those_of_the_notebooks(made, index):
+def test_clips_equal_those_of_the_notebooks(made, index):
     expected = raw(index)
     assert len(expected) == (70, 37, 50, 30)[index]
     for name, joints in ((ROWS[index][0], expected), (f"M{ROWS[index][0]}", swapped(expected))):
@@ -129,21 +129,21 @@ def test_clips_are_those_of_the_notebooks(made, index):
         assert read.captions[0].tokens == ("a/DET", "man/NOUN", "kick/VERB")
 
 
-def test_clips_of_humanact12_are_taken_as_they_are(made, walk):
+def test_humanact12_clips_are_not_cut(made, walk):
     moved = 1.1 * walk + [2.0, 0.3, 1.0]
     np.testing.assert_allclose(clip(made, "000001").joints, standardised(moved), atol=1e-5)
     np.testing.assert_allclose(clip(made, "M000001").joints, standardised(swapped(moved)), atol=1e-5)
 
 
 @pytest.mark.parametrize(("gender", "male"), [(b"male", False), ("neutral", False), ("male", True)])
-def test_bodies_are_male_only_if_the_file_says_so_in_text(world, gender, male):
+def test_bytes_genders_are_female(world, gender, male):
     female = standardised(raw(1))
     arrays = recording(seed=1, **ROWS[1][4]) | {"gender": np.array(gender)}
     write_recording(world / "amass" / f"{ROWS[1][1]}.npz", **arrays)
     assert np.allclose(clip(world, "000003").joints, female, atol=1e-5) is not male
 
 
-def test_mirrored_twice_is_the_motion(made):
+def test_mirroring_is_an_involution(made):
     joints = raw(2)
     np.testing.assert_array_equal(mirror(mirror(joints)), joints)
     np.testing.assert_array_equal(mirror(joints), swapped(joints))
@@ -163,7 +163,7 @@ def test_source(made, tmp_path):
     assert [len(store.of_split(split)) for split in ("train", "val", "test")] == [6, 2, 2]
 
 
-def test_what_humanml3d_itself_leaves_out_is_not_missed(world):
+def test_unusable_clips_are_not_reported(world):
     with (world / "HumanML3D" / "index.csv").open("a") as file:
         file.write("\n./pose_data/KIT/9/steps_poses.npy,0,1,009707.npy")
     (world / "HumanML3D" / "HumanML3D" / "texts" / "009707.txt").write_text("a man steps##0.0#0.0")
@@ -172,13 +172,13 @@ def test_what_humanml3d_itself_leaves_out_is_not_missed(world):
     assert [entry.name for entry in source.entries] == CLIPS
 
 
-def test_folders_by_the_names_they_have_today(world):
+def test_renamed_folders_are_found(world):
     before = clip(world, "000009")
     (world / "amass" / "MPI_Limits").rename(world / "amass" / "PosePrior")
     np.testing.assert_array_equal(clip(world, "000009").joints, before.joints)
 
 
-def test_what_is_missing_or_too_much_is_told(world):
+def test_missing_and_extra_files_are_reported(world):
     shutil.rmtree(world / "amass" / "MPI_Limits")
     texts = world / "HumanML3D" / "HumanML3D"
     (texts / "texts" / "000099.txt").write_text("a man kicks##0.0#0.0")
@@ -220,14 +220,14 @@ def test_what_is_missing_or_too_much_is_told(world):
         ("./pose_data/KIT/a.npy,0,10,000021.npy", 7),
     ],
 )
-def test_an_index_of_another_form_names_the_line(world, row, line):
+def test_malformed_index_errors_name_the_line(world, row, line):
     with (world / "HumanML3D" / "index.csv").open("a") as file:
         file.write(f"\n{row}\n")
     with pytest.raises(InputError, match=rf"index.csv: line {line} is not source_path,start_frame"):
         options(world).source()
 
 
-def test_what_all_clips_need(world):
+def test_common_files_are_required(world):
     def refused(path, said, error=InputError):
         path.rename(path.with_name("away"))
         with pytest.raises(error, match=said):
@@ -252,7 +252,7 @@ def test_both_genders_are_needed(world):
         options(world).source()
 
 
-def test_recordings_that_cannot_be_used(world):
+def test_unusable_recordings_are_refused(world):
     path = world / "amass" / f"{ROWS[1][1]}.npz"
     write_recording(path, **recording("smplx", gender="male"))
     with pytest.raises(InputError, match="is of SMPL-X bodies; HumanML3D is made from AMASS's SMPL"):

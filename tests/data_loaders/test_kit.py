@@ -1,4 +1,4 @@
-"""KIT-ML's folders: motions made as its files are made come back on this body, with feet that stand."""
+"""KIT-ML's folders: synthetic motions in its format are recovered on this body, with planted feet."""
 
 import shutil
 
@@ -8,11 +8,11 @@ from scipy.interpolate import CubicSpline
 
 from data_loaders.caption_dataset import CaptionedClips
 from data_loaders.datasets import load_clips
-from data_loaders.kit import KIT_JOINTS, kit, person_height
+from data_loaders.kit import KIT_JOINTS, Kit, person_height
 from data_loaders.procedural.walks import ProceduralWalks
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, MIRRORED, PARENTS
 from motion_diffusion.errors import InputError
-from tests.data_loaders.t2m_writer import write_folder
+from tests.data_loaders.humanml3d_files import write_folder
 
 FACE = (11, 16, 5, 8)
 """As the published scripts have it: right hip, left hip, right shoulder, left shoulder in the mirror."""
@@ -28,9 +28,9 @@ ARMS = [JOINTS.index(f"{side}_{name}") for side in ("left", "right") for name in
 
 
 def as_in_kit(joints, height):
-    """Joints (F, 22, 3) of a walk at 20 frames a second as the files have it, (F', 21, 3) at 12.5.
+    """Joints (F, 22, 3) of a walk at 20 frames per second in the format of the files, (F', 21, 3) at 12.5.
 
-    The person is as tall as said: its bones are in thousandths of its height, the path of its root in millimetres.
+    Bones are in thousandths of the person's height, the root's trajectory is in millimetres.
     """
     time = np.arange(0, len(joints) - 1, 20 / 12.5)
     joints = CubicSpline(np.arange(len(joints)), joints)(time)
@@ -47,7 +47,7 @@ def as_in_kit(joints, height):
 
 @pytest.fixture(scope="module")
 def walks():
-    """(F, 22, 3) each, on this body."""
+    """Walks (F, 22, 3) on this body."""
     made = ProceduralWalks(3, 160, 140)
     return {name: made.example(i).joints.astype(np.float64) for i, name in enumerate(HEIGHTS)}
 
@@ -60,17 +60,17 @@ def root(tmp_path, walks):
 
 
 def joints_of(root):
-    source = kit(root)
+    source = Kit(root).source()
     assert list(source.problems) == []
     return {entry.name: entry.read().joints for entry in source.entries}
 
 
-def test_walks_come_back(root, walks):
-    """Feet stand where they stood; the rest is near: hips are taken from their middle, and there are no collars."""
+def test_walks_are_recovered(root, walks):
+    """Feet are exact; the rest is close, since hips are derived from their middle and collar bones are missing."""
     for name, joints in joints_of(root).items():
         wanted = walks[name][: len(joints)]
-        assert abs(len(joints) - len(walks[name])) < 5  # the last of 12.5 frames a second is dropped
-        wanted = wanted + (joints - wanted)[:, FEET].mean((0, 1))  # pelvises are not quite the same, nor is the floor
+        assert abs(len(joints) - len(walks[name])) < 5  # the last frame at 12.5 frames per second is dropped
+        wanted = wanted + (joints - wanted)[:, FEET].mean((0, 1))  # pelvis and floor differ slightly
         np.testing.assert_allclose(joints[:, FEET], wanted[:, FEET], atol=0.03)
         assert np.linalg.norm(joints - wanted, axis=-1).mean() < 0.03
         bones = np.linalg.norm(joints[:, 1:] - joints[:, list(PARENTS[1:])], axis=-1)
@@ -78,7 +78,7 @@ def test_walks_come_back(root, walks):
         assert joints[..., 1].min() == pytest.approx(0, abs=0.005)
 
 
-def test_feet_stand(root, walks):
+def test_feet_are_planted(root, walks):
     """As still as in the walks themselves, though they slide in the files."""
 
     def sliding(toes):
@@ -92,8 +92,8 @@ def test_feet_stand(root, walks):
         assert sliding(in_file) * 12.5 / 20 > walked + 0.1
 
 
-def test_left_is_left(root, walks):
-    """In the files it is right; the arms of the walks are not alike, so the wrong ones would be far away."""
+def test_left_and_right_are_corrected(root, walks):
+    """Files are mirrored; the walks' arms differ, so exchanged sides would be far off."""
     for name, joints in joints_of(root).items():
         wanted = walks[name][: len(joints)]
         left, right = (joints[0, JOINTS.index(f"{side}_hip"), 0] for side in ("left", "right"))
@@ -104,12 +104,12 @@ def test_left_is_left(root, walks):
 
 
 @pytest.mark.parametrize("height", [1.5, 1.7, 2.0])
-def test_how_tall_people_are(walks, height):
+def test_person_height_is_estimated(walks, height):
     for walk in walks.values():
         assert person_height(as_in_kit(walk, height)) == pytest.approx(height, abs=0.04)
 
 
-def test_who_stands_is_of_usual_height(walks):
+def test_standing_person_has_mean_height(walks):
     standing = np.repeat(as_in_kit(walks["00001"], 2.0)[:1], 30, axis=0)
     assert person_height(standing) == pytest.approx(1.75, abs=0.01)
 
@@ -124,7 +124,7 @@ def test_from_folder_to_examples(root, tmp_path):
     assert example.text == "a person walks ahead."
 
 
-def test_joints_alone(root):
+def test_joints_without_features_are_read(root):
     with_features = joints_of(root)
     shutil.rmtree(root / "new_joint_vecs")
     for name, joints in joints_of(root).items():
@@ -132,24 +132,24 @@ def test_joints_alone(root):
 
 
 @pytest.mark.parametrize("frames", [1, 2])
-def test_the_shortest_clips(root, frames):
+def test_shortest_clips_are_read(root, frames):
     for kind in ("new_joint_vecs", "new_joints"):
         path = root / kind / "00001.npy"
         np.save(path, np.load(path)[:frames])
     assert np.isfinite(joints_of(root)["00001"]).all()
 
 
-def test_a_folder_of_humanml3d(tmp_path, walks):
+def test_humanml3d_folder_is_refused(tmp_path, walks):
     write_folder(tmp_path / "data", walks, (2, 1, 17, 16))
-    source = kit(tmp_path / "data")
+    source = Kit(tmp_path / "data").source()
     assert len(source.problems) == 2
     assert all("shape (263,) where (251)" in line for line in source.problems)
     with pytest.raises(InputError, match=r"263\) where \(frames, 251\) should be"):
         source.entries[0].read()
 
 
-def test_joints_that_disagree(root):
+def test_inconsistent_joints_are_refused(root):
     path = root / "new_joints" / "00001.npy"
     np.save(path, np.load(path) + [0, 11, 0])
     with pytest.raises(InputError, match=r"is 0\.011 m away from"):
-        kit(root).entries[0].read()
+        Kit(root).source().entries[0].read()

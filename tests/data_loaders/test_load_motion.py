@@ -1,4 +1,4 @@
-"""Any file of a motion becomes a motion of this body: its place, its height and its times, and what is refused."""
+"""Motion files of all kinds become motions of this body with correct place, height and timing, or are refused."""
 
 import json
 import os
@@ -12,8 +12,8 @@ import torch
 
 from data_loaders.amass import Amass
 from data_loaders.bandai import read_clip
-from data_loaders.ground_alignment import standing_height
 from data_loaders.load_motion import read_motion
+from data_loaders.retarget import standing_foot_height
 from motion_diffusion.body.features import encode, to_relative
 from motion_diffusion.body.heading import heading, to_origin, turn
 from motion_diffusion.body.joint_angles import HINGE_LIMITS
@@ -27,22 +27,22 @@ from tests.data_loaders.bvh_files import CAPTURE, SKELETONS
 from visualize.export.formats import export
 
 BODY = forward_kinematics(torch.eye(3, dtype=torch.float64).expand(22, 3, 3), torch.zeros(3, dtype=torch.float64))
-"""(22, 3) at rest."""
+"""(22, 3) rest pose."""
 
 
 @pytest.fixture
 def elsewhere(short):
-    """A walk from another place into another direction."""
+    """Walk from another place in another direction."""
     joints = turn(torch.from_numpy(short), torch.full((len(short),), 2.0, dtype=torch.float64))
     return joints + torch.tensor([1.5, 0.0, -2.0])
 
 
 def standing(joints):
-    """Where the pelvis is above the floor, and where it faces, in the first frame."""
+    """Horizontal position of the pelvis and heading in the first frame."""
     return [*joints[0, 0, [0, 2]].tolist(), heading(joints[:1], smooth=False).item()]
 
 
-def test_a_motion_of_ours_stays_as_it_is(elsewhere, tmp_path):
+def test_own_motion_is_unchanged(elsewhere, tmp_path):
     path = tmp_path / "m.npz"
     wanted = Motion(elsewhere, text="a person walks", provenance={"seed": 3})
     wanted.save(path)
@@ -54,8 +54,8 @@ def test_a_motion_of_ours_stays_as_it_is(elsewhere, tmp_path):
 
 
 @pytest.mark.parametrize("fps", [10.0, 30.0, 60.0, 120.0])
-def test_other_rates_become_ours(tmp_path, fps):
-    """A swing of two seconds is where it is at each of our frames, whatever the file's are."""
+def test_frame_rate_is_converted(tmp_path, fps):
+    """An oscillation of two seconds is sampled correctly for all frame rates of the file."""
 
     def joints(time):
         return BODY + torch.sin(np.pi * time)[:, None, None]
@@ -68,7 +68,7 @@ def test_other_rates_become_ours(tmp_path, fps):
     torch.testing.assert_close(motion.joints, wanted, atol=0.03 if fps == 10 else 1e-3, rtol=0)
 
 
-def test_what_is_only_shown_keeps_its_rate(elsewhere, tmp_path):
+def test_own_rate_keeps_frame_rate(elsewhere, tmp_path):
     wanted = Motion(elsewhere, fps=60.0)
     wanted.save(tmp_path / "m.npz")
     motion = read_motion(tmp_path / "m.npz", own_rate=True)
@@ -80,8 +80,8 @@ def test_what_is_only_shown_keeps_its_rate(elsewhere, tmp_path):
 
 
 @pytest.mark.parametrize("name", SKELETONS)
-def test_bvh_files_of_any_skeleton(tmp_path, elsewhere, name):
-    """In whatever unit, with another axis up and the floor elsewhere; where they are or from the origin."""
+def test_bvh_files_of_other_skeletons(tmp_path, elsewhere, name):
+    """Any unit, vertical axis and height of the floor; in place or moved to the origin."""
     skeleton, path, mapping = SKELETONS[name], tmp_path / "A.BVH", tmp_path / "mapping.json"
     skeleton.write(path, elsewhere.numpy())
     mapping.write_text(json.dumps(skeleton.mapping().model_dump(exclude_none=True)))
@@ -89,7 +89,7 @@ def test_bvh_files_of_any_skeleton(tmp_path, elsewhere, name):
     motion = read_motion(path, mapping=chosen)
     assert motion.fps == FPS
     assert motion.provenance == {"file": path.name, "retargeted": True}
-    assert standing_height(motion.joints.double().numpy()) == pytest.approx(0.015, abs=0.002)
+    assert standing_foot_height(motion.joints.double().numpy()) == pytest.approx(0.015, abs=0.002)
     assert standing(motion.joints) == pytest.approx(standing(elsewhere), abs=0.1)
     moved = read_motion(path, mapping=chosen, from_origin=True)
     assert standing(moved.joints) == pytest.approx([0, 0, 0], abs=1e-5)
@@ -99,8 +99,8 @@ def test_bvh_files_of_any_skeleton(tmp_path, elsewhere, name):
 
 
 @pytest.mark.parametrize("unit", ["m", "cm"])
-def test_bvh_files_of_ours_keep_their_rotations(tmp_path, elsewhere, unit):
-    """Also where points do not tell them: a straight arm that twists, a hand that is turned."""
+def test_own_bvh_files_keep_rotations(tmp_path, elsewhere, unit):
+    """Also those that joints do not determine: twist of a straight arm, rotation of a hand."""
     turns = Motion(elsewhere).rotations.double()
     turns[:, JOINTS.index("left_elbow")] = turned(
         torch.tensor([0.0, HINGE_LIMITS[JOINTS.index("left_elbow")], 0.0]).double()
@@ -116,8 +116,8 @@ def test_bvh_files_of_ours_keep_their_rotations(tmp_path, elsewhere, unit):
     assert "retargeted" not in again.provenance
 
 
-def test_what_lasts_too_long_is_refused_before_anything_is_made_of_it(tmp_path):
-    """Few bytes a number in the file, eight and more afterwards."""
+def test_too_long_motions_are_refused_before_conversion(tmp_path):
+    """Values take few bytes in the file, and eight or more once converted."""
     frames = 40_000
     ours = {"version": 1, "joint_names": JOINTS, "text": "", "provenance": "{}"}
     joints, poses = np.zeros((frames, 22, 3), np.int8), np.zeros((frames, 156), np.int8)
@@ -128,13 +128,13 @@ def test_what_lasts_too_long_is_refused_before_anything_is_made_of_it(tmp_path):
     for name, seconds in {"ours.npz": 40_000, "joints.npy": 2000, "recording.npz": 2000}.items():
         tracemalloc.start()
         with pytest.raises(InputError, match=f"{name} lasts {seconds} s; give one of up to 180 s"):
-            read_motion(tmp_path / name, longest=180.0)
+            read_motion(tmp_path / name, max_seconds=180.0)
         assert tracemalloc.get_traced_memory()[1] < 2 * poses.nbytes
         tracemalloc.stop()
 
 
-def test_joints_in_other_units_are_refused(tmp_path, elsewhere):
-    """People of half or twice this body's size are none of them."""
+def test_wrong_units_are_refused(tmp_path, elsewhere):
+    """Bodies of half or twice this body's size are accepted."""
     for unit, tall in {1000.0: "1.7e[+]03", 100.0: "170", 0.01: "0.017", 0.5: "", 2.0: ""}.items():
         Motion(elsewhere).save(tmp_path / "m.npz")
         with np.load(tmp_path / "m.npz") as file:
@@ -148,8 +148,8 @@ def test_joints_in_other_units_are_refused(tmp_path, elsewhere):
                 assert read_motion(path).frames == len(elsewhere)
 
 
-def test_what_is_not_finite_in_the_end_is_refused_in_a_line_alone(tmp_path, elsewhere):
-    """Without a warning of numpy before it."""
+def test_non_finite_joints_are_refused_without_warning(tmp_path, elsewhere):
+    """Without a preceding warning of NumPy."""
     Motion(elsewhere).save(tmp_path / "m.npz")
     with np.load(tmp_path / "m.npz") as file:
         np.savez(tmp_path / "m.npz", **dict(file) | {"joints": np.full((3, 22, 3), 1e300)})
@@ -159,7 +159,7 @@ def test_what_is_not_finite_in_the_end_is_refused_in_a_line_alone(tmp_path, else
             read_motion(tmp_path / "m.npz")
 
 
-def test_which_axis_is_up_can_be_said(tmp_path, short):
+def test_up_option(tmp_path, short):
     path, mapping = tmp_path / "a.bvh", tmp_path / "mapping.json"
     CAPTURE.write(path, short)
     mapping.write_text(json.dumps({"joints": CAPTURE.mapping().joints}))
@@ -169,8 +169,8 @@ def test_which_axis_is_up_can_be_said(tmp_path, short):
     assert height == pytest.approx(np.ptp(short[0, :, 1]), abs=0.05)
 
 
-def test_a_clip_of_bandai_namco_stands_as_its_loader_has_it():
-    """Skips without the data in MOTION_DATA."""
+def test_bandai_clip_equals_that_of_its_data_set():
+    """Skipped without the data in MOTION_DATA."""
     root = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
     path = next(root.rglob("dataset-*_walk_*.bvh"), None)
     if path is None:
@@ -180,8 +180,8 @@ def test_a_clip_of_bandai_namco_stands_as_its_loader_has_it():
     torch.testing.assert_close(motion.joints, wanted.joints, atol=1e-4, rtol=0)
 
 
-def test_recordings_of_amass_are_told_by_what_is_in_them(tmp_path, monkeypatch):
-    """And stand as their folder is read; body models are looked for in $BODY_MODELS, which is said."""
+def test_amass_recordings_are_recognised(tmp_path, monkeypatch):
+    """They equal those of the data set; body models are searched for in $BODY_MODELS, which errors mention."""
     path = write_recording(tmp_path / "amass" / "a.npz")
     monkeypatch.setenv("BODY_MODELS", str(tmp_path / "models"))
     with pytest.raises(
@@ -205,8 +205,8 @@ def test_recordings_of_amass_are_told_by_what_is_in_them(tmp_path, monkeypatch):
     torch.testing.assert_close(read_motion(path, body_models=tmp_path / "models").joints, motion.joints)
 
 
-def test_files_of_humanml3d(tmp_path, elsewhere):
-    """Joints, features, and features with an absolute root, which say so themselves."""
+def test_humanml3d_files(tmp_path, elsewhere):
+    """Joints, relative features and absolute features, which are distinguished by their contents."""
     walk = to_origin(elsewhere)
     features = encode(walk)
     for name, array in {"joints": elsewhere, "absolute": features, "relative": to_relative(features)}.items():
@@ -249,7 +249,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_files_get_one_line_with_their_name(tmp_path, name):
+def test_bad_files_are_refused_in_one_line(tmp_path, name):
     path, (write, said) = tmp_path / name, BAD[name]
     write(path)
     with pytest.raises((InputError, FileNotFoundError), match=said) as caught:
@@ -259,7 +259,7 @@ def test_bad_files_get_one_line_with_their_name(tmp_path, name):
     assert not (tmp_path / "ran").exists()
 
 
-def test_any_cut_of_a_bvh_file_is_refused(tmp_path, file):
+def test_truncated_bvh_files_are_refused(tmp_path, file):
     path = tmp_path / "a.bvh"
     for size in range(0, len(file) - 20, 977):
         path.write_text(file[:size])

@@ -1,4 +1,4 @@
-"""The command: prepare, check, export and show, on a folder of clips."""
+"""The command's verbs prepare, check, export and show on a folder of clips."""
 
 import os
 import signal
@@ -20,10 +20,10 @@ from motion_diffusion.model import MotionModel
 
 @pytest.fixture
 def root(tmp_path, walk, write_bandai, run_in_folder):
-    """A data root with three clips of each part."""
+    """Data root with three clips of a train and a test split."""
     folder = tmp_path / "data"
     folder.mkdir()
-    for number, frames in ((2, 75), (3, 120), (46, 90)):  # 46 is a test clip
+    for number, frames in ((2, 75), (3, 120), (46, 90)):  # 46 is in the test split
         write_bandai(folder / f"dataset-1_walk_normal_{number:03d}.bvh", walk[:frames])
     return folder
 
@@ -34,7 +34,7 @@ def run(root, run_in_folder):
 
 
 def refused(run, capsys, *arguments):
-    """The line with which a command is refused."""
+    """One-line error message of a refused command."""
     with pytest.raises(SystemExit, match="2"):
         run(*arguments)
     error = capsys.readouterr().err
@@ -43,7 +43,7 @@ def refused(run, capsys, *arguments):
     return error
 
 
-def test_prepare_and_train_on_it(run, tmp_path, capsys):
+def test_prepared_store_can_be_loaded(run, tmp_path, capsys):
     run("prepare", "bandai", "--data-root", "data", "--out", "store", "--processes", 1)
     said = capsys.readouterr().out
     store = open_store(tmp_path / "store")
@@ -53,14 +53,14 @@ def test_prepare_and_train_on_it(run, tmp_path, capsys):
     assert line.split()[1:4] == ["2", "2", f"{hours:.2f}"]
     assert "--data bandai --data-root store" in said
     run("check", "bandai", "--data-root", "store")
-    with pytest.raises(Exception, match="held-out"):  # no clip is in the part val
+    with pytest.raises(Exception, match="held-out"):  # the split val is empty
         load_examples("bandai", tmp_path / "store", frames=60)
 
 
-def test_known_is_written_beside_models_and_by_training(
+def test_known_json_is_written_by_command_and_by_training(
     run, tmp_path, capsys, monkeypatch, make_model, run_in_folder, walk, write_bandai
 ):
-    write_bandai(tmp_path / "data" / "dataset-1_walk_normal_031.bvh", walk[:90])  # a clip to validate on
+    write_bandai(tmp_path / "data" / "dataset-1_walk_normal_031.bvh", walk[:90])  # in the split val
     run("prepare", "bandai", "--data-root", "data", "--out", "store", "--processes", 1)
     make_model().save(tmp_path / "m")
     assert "no model, it has no config.json" in refused(run, capsys, "known", "store", "--out", "m", "store")
@@ -74,7 +74,7 @@ def test_known_is_written_beside_models_and_by_training(
     assert MotionModel.load(tmp_path / "r").known == known
 
 
-def test_check_names_what_is_broken_and_prepare_leaves_it_out(run, root, tmp_path, capsys):
+def test_check_names_broken_clips_and_prepare_skips_them(run, root, tmp_path, capsys):
     broken = root / "dataset-1_walk_normal_002.bvh"
     broken.write_text(broken.read_text()[:-300])
     with pytest.raises(SystemExit, match="2"):
@@ -106,27 +106,27 @@ def test_show(run, tmp_path, capsys, prepared):
         assert said in refused(run, capsys, "show", "bandai", "--data-root", where, *arguments)
 
 
-def test_export_can_be_read_again(run, tmp_path, capsys):
+def test_export_can_be_read(run, tmp_path, capsys):
     run("export", "bandai", "--data-root", "data", "--out", "files", "--processes", 1)
     capsys.readouterr()
     with pytest.raises(SystemExit, match="2"):
         run("check", "humanml3d", "--data-root", "files", "--processes", 1)
     told = capsys.readouterr()
-    assert "val" in told.out  # is empty, as it was
+    assert "val" in told.out  # is empty as before
     assert "1 broken or missing" in told.err
 
 
 @pytest.mark.parametrize("name", ["bandai", "humanml3d", "kit", "bvh", "cmu", "hdm05"])
-def test_no_folder(run, capsys, name):
+def test_missing_folder_is_refused(run, capsys, name):
     assert "no folder nowhere" in refused(run, capsys, "check", name, "--data-root", "nowhere")
 
 
-# ---- in processes of its own, with as many threads as there are
+# Tests in separate processes with the default number of threads
 
 
 @pytest.fixture
 def start(tmp_path):
-    """start(*arguments): the command as it runs when typed in tmp_path, in a process group of its own."""
+    """start(*arguments): the command as a process in tmp_path, in its own process group."""
     running = []
 
     def start(*arguments):
@@ -146,7 +146,7 @@ def start(tmp_path):
 
 @pytest.fixture
 def many(root):
-    """A data root whose clips, all the same, take long to read."""
+    """Data root with many identical clips, which take long to read."""
     folder = root.with_name("many")
     folder.mkdir()
     for number in range(6000):
@@ -162,15 +162,15 @@ def wait_for(process, condition):
         time.sleep(0.02)
 
 
-def test_workers_do_not_wait_for_threads_that_their_parent_had(start, root):
+def test_workers_do_not_deadlock_on_parent_threads(start, root):
     process = start("check", "bandai", "--data-root", "data", "--processes", 2)
     said, error = process.communicate(timeout=90)
     assert (process.returncode, error) == (0, "")
     assert said.splitlines()[-1].startswith("test ")
 
 
-def test_ended_with_all_its_group_prepare_leaves_one_line(start, many, tmp_path):
-    """Its pipes close, which they do not as long as a worker lives."""
+def test_terminated_prepare_prints_one_line(start, many, tmp_path):
+    """Its pipes close only after all workers have ended."""
     process = start("prepare", "bandai", "--data-root", "many", "--out", "store", "--processes", 2)
     wait_for(process, lambda: any(path.stat().st_size for path in tmp_path.glob(".half-*/.half/joints.npy")))
     os.killpg(process.pid, signal.SIGTERM)
@@ -179,7 +179,7 @@ def test_ended_with_all_its_group_prepare_leaves_one_line(start, many, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"data", "many"}
 
 
-def test_export_to_a_folder_in_use_is_refused_and_ctrl_c_leaves_one_line(start, many, tmp_path):
+def test_export_locks_folder_and_ctrl_c_prints_one_line(start, many, tmp_path):
     arguments = ("export", "bandai", "--data-root", "many", "--out", "files", "--processes", 2)
     process, journal = start(*arguments), tmp_path / "files" / ".unfinished"
     wait_for(process, lambda: journal.is_file() and len(journal.read_bytes().splitlines()) > 1)
@@ -193,7 +193,7 @@ def test_export_to_a_folder_in_use_is_refused_and_ctrl_c_leaves_one_line(start, 
     assert not list((tmp_path / "files").rglob(".half*"))
 
 
-def test_what_a_killed_prepare_leaves_the_next_one_removes(start, many, tmp_path):
+def test_residue_of_killed_prepare_is_removed(start, many, tmp_path):
     process = start("prepare", "bandai", "--data-root", "many", "--out", "store", "--processes", 2)
     wait_for(process, lambda: any(path.stat().st_size for path in tmp_path.glob(".half-*/.half/joints.npy")))
     process.kill()

@@ -1,4 +1,4 @@
-"""Examples of several data sets at once."""
+"""Mixed data sets: balanced actions, transitions, repetitions and captions."""
 
 from collections import Counter
 from dataclasses import replace
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from data_loaders.clip import Caption
-from data_loaders.mixed_dataset import TEMPERATURE, MixedClips, _then
+from data_loaders.mixed_dataset import TEMPERATURE, MixedClips, _join_sentences
+from data_loaders.types import Caption
 from motion_diffusion.body.heading import heading
 from motion_diffusion.body.motion_metrics import bone_length_errors
 from motion_diffusion.errors import InputError
@@ -16,7 +16,7 @@ from motion_diffusion.errors import InputError
 
 @pytest.fixture(scope="module")
 def told(clips):
-    """Eight walks, two jumps and a wave, of which only their captions tell."""
+    """Eight walks, two jumps and a wave, distinguished by captions only."""
     actions = ["walk"] * 8 + ["jump"] * 2 + ["wave-left-hand"]
     return [
         replace(clip, action=action, style="", captions=(Caption(f"a person {action}s to the left"),))
@@ -24,7 +24,7 @@ def told(clips):
     ]
 
 
-def test_rare_actions_come_as_often_as_the_temperature_says(told):
+def test_action_frequencies_follow_temperature(told):
     data = MixedClips(told, 80, 40, seed=1)
     lengths = {action: sum(len(clip.joints) for clip in told if clip.action == action) for action in data.actions}
     total = sum(length**TEMPERATURE for length in lengths.values())
@@ -34,7 +34,7 @@ def test_rare_actions_come_as_often_as_the_temperature_says(told):
         assert drawn[action] / 600 == pytest.approx(share, abs=4 * (share / 600) ** 0.5)
 
 
-def test_examples_are_repeatable_of_this_body_and_from_the_origin(told):
+def test_examples_are_deterministic_and_plausible(told):
     data, again = (MixedClips(told, 120, 40, seed=3) for _ in range(2))
     for i in (5, 0, 9, 21):
         example = data.example(i)
@@ -46,35 +46,35 @@ def test_examples_are_repeatable_of_this_body_and_from_the_origin(told):
         assert bone_length_errors(torch.from_numpy(example.joints)).max() < 1e-4
 
 
-def test_sides_are_swapped_with_their_words(told):
+def test_mirroring_includes_captions(told):
     texts = [MixedClips(told[:1], 80, 40).example(i).text for i in range(60)]
     assert 15 < sum("right" in text for text in texts) < 45
     assert not any("right" in MixedClips(told[:1], 80, 40, mirrored=True).example(i).text for i in range(30))
 
 
-def test_some_go_over_into_another_clip(told):
+def test_some_examples_are_stitched(told):
     texts = [MixedClips(told, 200, 40).example(i).text for i in range(60)]
     two = [text for text in texts if text.count("to the") == 2]
     assert 0 < len(two) < 40
     assert all(text.count("person") == 1 for text in two)
 
 
-def test_two_sentences_become_one():
+def test_captions_are_joined():
     rng = np.random.default_rng(0)
     for second in ("a person sits down.", "someone sits down", "an old person sits down", "somebody sits down"):
-        assert _then("a person walks.", second, rng) in {
+        assert _join_sentences("a person walks.", second, rng) in {
             f"a person walks{between}sits down" for between in (", then ", " and then ", " and ")
         }
-    assert _then("a man bows", "hops twice", rng).endswith("hops twice")
+    assert _join_sentences("a man bows", "hops twice", rng).endswith("hops twice")
 
 
-def test_styled_actions_are_told_as_before(clips):
-    """Clips of Bandai-Namco, whose captions are made from labels, in ever other words."""
+def test_labelled_clips_get_composed_captions(clips):
+    """Captions of Bandai-Namco clips are composed from labels and vary."""
     tired = [replace(clips[0], captions=(Caption("a tired person walks"),))]
     texts = {MixedClips(tired, 80, 40).example(i).text for i in range(40)}
     assert len(texts) > 15
 
 
-def test_nothing_to_train_on_is_said(told):
+def test_clips_without_captions_are_refused(told):
     with pytest.raises(InputError, match="no captioned clip has 400 frames or more"):
         MixedClips(told, 500, 400)

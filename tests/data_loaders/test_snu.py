@@ -1,4 +1,4 @@
-"""SNU's folders: labels by their list, events of basketball, one part for what was recorded at once."""
+"""Data of Seoul National University: labels, basketball events, and joint splits of simultaneous recordings."""
 
 import os
 import pickle
@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_loaders.cleaning.cutting import MAX_FRAMES, MIN_FRAMES
+from data_loaders.cleaning.cutting import MAX_PIECE_FRAMES, MIN_PIECE_FRAMES
 from data_loaders.formats.bvh import read_bvh
 from data_loaders.procedural.walks import ProceduralWalks
-from data_loaders.skeleton_mapping import fitting, shipped
-from data_loaders.snu import EVENTS, LICENCES, Snu, listed, read_lab, recording
+from data_loaders.skeleton_mapping import best_mapping, shipped_mappings
+from data_loaders.snu import EVENTS, LICENCES, Snu, listed_clips, read_lab, recording_of
 from data_loaders.store import read_all
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
 from tests.data_loaders.bvh_files import Skeleton
 
-BODY = Skeleton(dict(shipped()["lafan1"].joints), fps=20)
+BODY = Skeleton(dict(shipped_mappings()["lafan1"].joints), fps=20)
 
 LAB = """{{
 \tfile:s_003_1_1.bvh
@@ -42,7 +42,7 @@ def played(tmp_path_factory):
 
 @pytest.fixture
 def root(tmp_path, played):
-    """A folder with a clone of VSports, in which one player plays for 15 s, and another for 3 s."""
+    """Folder with a clone of VSports, in which one player plays for 15 s and another for 3 s."""
     folder = tmp_path / "VSports-master" / "data" / "basketData"
     (folder / "motion").mkdir(parents=True)
     (folder / "annotation").mkdir()
@@ -72,38 +72,38 @@ def test_clips_have_labels_and_events(root):
     ends = [0.0, *(caption.end for caption in one.captions)]
     assert [caption.start for caption in one.captions] == ends[:-1]
     assert ends[-1] == len(one.joints) / FPS
-    assert all(MIN_FRAMES / FPS <= c.end - c.start <= MAX_FRAMES / FPS for c in one.captions)
+    assert all(MIN_PIECE_FRAMES / FPS <= c.end - c.start <= MAX_PIECE_FRAMES / FPS for c in one.captions)
     assert set(ends[1:-1]) <= {2.0, 6.0, 6.65, 6.7, 7.5, 10.0, 14.0}
-    for caption in one.captions:  # the middles of what happens: 4, 6.33, 7.08 and 12 s
+    for caption in one.captions:  # events are centred at 4, 6.33, 7.08 and 12 s
         middles = ((4.0, "dribble"), (6.33, "dribble"), (7.08, "shoot"), (12.0, "run"))
         words = list(dict.fromkeys(word for middle, word in middles if caption.start <= middle < caption.end))
         assert caption.text == "play basketball" + ": " * bool(words) + ", ".join(words)
 
 
-def test_what_was_recorded_at_once_is_in_one_part():
-    assert len({recording(f"s_003_1_{player}") for player in range(1, 5)}) == 1
-    assert len({recording(f"s_003_{take}_1") for take in range(1, 8)}) == 7
-    assert recording("16_26_1") == recording("16_57_1") == "CMU subject 16"
-    assert recording("walk_simple") == recording("walk")
-    assert recording("wd2_PushStep00") != recording("wd2_PushStep01")
+def test_simultaneous_recordings_share_a_split():
+    assert len({recording_of(f"s_003_1_{player}") for player in range(1, 5)}) == 1
+    assert len({recording_of(f"s_003_{take}_1") for take in range(1, 8)}) == 7
+    assert recording_of("16_26_1") == recording_of("16_57_1") == "CMU subject 16"
+    assert recording_of("walk_simple") == recording_of("walk")
+    assert recording_of("wd2_PushStep00") != recording_of("wd2_PushStep01")
 
 
-def test_the_list_is_complete():
-    names = listed()
+def test_clip_list_is_complete():
+    names = listed_clips()
     assert len(names) == 551
     assert {name.partition("/")[0] for name in names} == set(LICENCES)
     assert sum(not label for label in names.values()) == 3
     assert not set(EVENTS.values()) & {""}
 
 
-def test_folders_without_any(tmp_path):
+def test_folders_without_clips_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="--data-root"):
         Snu(tmp_path / "nowhere").source()
     with pytest.raises(InputError, match="clone ys2010"):
         Snu(tmp_path).source()
 
 
-def test_licences_are_those_of_the_folders(root):
+def test_licence_lists_sets(root):
     assert "vsports Apache-2.0" in Snu(root).source().licence
     assert "CMU" not in Snu(root).source().licence
     folder = root / "TimeCriticalResponse" / "motion"
@@ -126,7 +126,7 @@ def test_licences_are_those_of_the_folders(root):
         ("x" * (2**20 + 1), "are no annotation"),
     ],
 )
-def test_annotations_that_are_none(root, text, said):
+def test_malformed_annotations_are_refused(root, text, said):
     (path,) = root.rglob("*.lab")
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError) as caught:
@@ -137,8 +137,8 @@ def test_annotations_that_are_none(root, text, said):
     assert Snu(root).source().problems == [str(caught.value)]
 
 
-def test_skeletons_of_the_folders_are_known():
-    """Of one file of each kind (skips without open-motion in MOTION_DATA)."""
+def test_skeletons_are_mapped():
+    """One file of each kind (skipped without open-motion in MOTION_DATA)."""
     data = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
     found = {path.stem: path for path in data.glob("**/snu_*/**/*.bvh")}
     if not found:
@@ -148,7 +148,7 @@ def test_skeletons_of_the_folders_are_known():
         "69_14_1": "lafan1", "kick": "humanik_character1", "94_02_1": "cmu_motionbuilder",
     }  # fmt: skip
     for stem, mapping in kinds.items():
-        assert fitting(read_bvh(found[stem]).names) == mapping
+        assert best_mapping(read_bvh(found[stem]).names) == mapping
     (entry,) = [entry for entry in Snu(data).source().entries if entry.name == "vsports/s_003_1_1"]
     clip = entry.read()
     assert len(clip.captions) > 2

@@ -1,4 +1,4 @@
-"""Clips in one mapped file: what goes in comes out, whole or not at all."""
+"""Stores return the clips that were written, are complete or absent, and detect damage."""
 
 import json
 import os
@@ -12,16 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_loaders.clip import Caption, Clip
-from data_loaders.source import Source
 from data_loaders.store import is_store, merge, open_store, prepare, read_all
+from data_loaders.types import Caption, Clip, Source
 from motion_diffusion.body.skeleton import BONE_LENGTHS, PARENTS
 from motion_diffusion.errors import InputError
 
 
 @dataclass(frozen=True)
 class Given:
-    """An entry that has its clip already, or is broken."""
+    """Entry of a clip in memory, or a broken one."""
 
     clip: Clip
     broken: str = ""
@@ -38,7 +37,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Signed(Given):
-    """An entry whose clip has the number of the process that reads it as its style."""
+    """Entry whose clip has the reading process's id as its style."""
 
     def read(self):
         return replace(self.clip, style=str(os.getpid()))
@@ -46,7 +45,7 @@ class Signed(Given):
 
 @dataclass(frozen=True)
 class Overtaken(Given):
-    """An entry that is read while another process writes the store."""
+    """Entry that is read while another process writes the store."""
 
     store: Path = Path()
 
@@ -64,21 +63,22 @@ def source(clips):
     return Source(entries, mirrored=False, licence="ours", files=())
 
 
-def test_what_goes_in_comes_out(source, tmp_path):
+def test_store_round_trip(source, tmp_path):
     store = prepare("made-up", source, tmp_path / "store", processes=1)
     assert (store.data, store.mirrored, store.licence) == ("made-up", False, "ours")
     wanted = sorted((entry.clip for entry in source.entries), key=lambda clip: clip.name)
     for clip, given in zip(store.clips, wanted, strict=True):
-        np.testing.assert_allclose(clip.joints, given.joints, atol=0.01)  # metres; see the next test
+        np.testing.assert_allclose(clip.joints, given.joints, atol=0.01)  # in metres; see the next test
         labels = ("name", "split", "captions", "action", "style")
         assert [getattr(clip, name) for name in labels] == [getattr(given, name) for name in labels]
     assert [clip.split for clip in store.of_split("val")] == ["val"] * 5
     assert list(tmp_path.iterdir()) == [tmp_path / "store"]
 
 
-def test_clips_are_brought_onto_the_body(source, tmp_path):
-    """What stretches has the body's bones afterwards; what is a body already moves by some millimetres at most, which
-    is what the weights of its rotations do."""
+def test_prepared_clips_have_bone_lengths_of_this_body(source, tmp_path):
+    """Stretched bones get this body's lengths; joints of this body move by some millimetres at most, owing to the
+    weights of rotations in the fit.
+    """
     (entry, *_) = source.entries
     stretched = replace(entry.clip, joints=entry.clip.joints * np.float32([1.05, 1.0, 1.0]))
     (once,) = prepare("once", Source([Given(stretched)], False, "", []), tmp_path / "once").clips
@@ -89,7 +89,7 @@ def test_clips_are_brought_onto_the_body(source, tmp_path):
     np.testing.assert_allclose(once.joints[0, 0, [0, 2]], 0, atol=1e-6)
 
 
-def test_clips_are_mapped_and_travel_light(source, tmp_path):
+def test_clips_are_memory_mapped_and_pickled_by_reference(source, tmp_path):
     clip = prepare("made-up", source, tmp_path / "store", processes=1).clips[3]
     assert isinstance(clip.joints, np.memmap)
     sent = pickle.dumps(clip)
@@ -99,7 +99,7 @@ def test_clips_are_mapped_and_travel_light(source, tmp_path):
     assert (again.name, again.captions, again.style) == (clip.name, clip.captions, clip.style)
 
 
-def test_broken_clips_are_told_and_left_out_only_on_demand(source, tmp_path, capsys):
+def test_broken_clips_are_skipped_only_on_request(source, tmp_path, capsys):
     entries = list(source.entries)
     nan = entries[2].clip.joints.copy()
     nan[7, 3] = np.nan
@@ -124,7 +124,7 @@ import sys, time
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_loaders.source import Source
+from data_loaders.types import Source
 from data_loaders.store import prepare
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ if __name__ == "__main__":
 """
 
 
-def test_readers_end_with_the_process_that_began_them(tmp_path):
-    """Their pipe is closed, which it is not as long as one of them lives."""
+def test_workers_end_with_their_parent(tmp_path):
+    """Their pipe closes only after all of them have ended."""
     (tmp_path / "slow.py").write_text(SLOW)
     command = [sys.executable, str(tmp_path / "slow.py"), str(tmp_path / "store")]
     root = str(Path(__file__).parents[2])
@@ -151,8 +151,8 @@ def test_readers_end_with_the_process_that_began_them(tmp_path):
         process.communicate(timeout=20)
 
 
-def test_a_script_without_a_guard_gets_one_line(tmp_path):
-    """Each worker would run all of it once more."""
+def test_script_without_main_guard_gets_one_line(tmp_path):
+    """Otherwise each worker would execute it again."""
     (tmp_path / "slow.py").write_text(SLOW.replace('if __name__ == "__main__":', "if True:"))
     command = [sys.executable, str(tmp_path / "slow.py"), str(tmp_path / "store")]
     root = str(Path(__file__).parents[2])
@@ -164,10 +164,10 @@ def test_a_script_without_a_guard_gets_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("worth", [1e-9, 1e9])
-def test_workers_start_if_what_is_left_is_worth_it(source, monkeypatch, worth):
-    """Clips tell by which process they were read."""
-    monkeypatch.setattr("data_loaders.store.TRIAL", 0.0)
-    monkeypatch.setattr("data_loaders.store.WORTH", worth)
+def test_workers_start_if_enough_is_left(source, monkeypatch, worth):
+    """Clips record the process that read them."""
+    monkeypatch.setattr("data_loaders.store.TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr("data_loaders.store.SECONDS_PER_WORKER", worth)
     monkeypatch.setattr("data_loaders.store.usable_cores", lambda: 2)
     with closing(read_all([Signed(entry.clip) for entry in source.entries])) as read:
         clips = list(read)
@@ -179,8 +179,8 @@ def test_workers_start_if_what_is_left_is_worth_it(source, monkeypatch, worth):
     assert (readers[0] in readers[1:]) == (worth > 1)
 
 
-def test_two_at_a_time_the_second_loses_in_one_line(source, tmp_path):
-    """Another process' store appears while this one reads."""
+def test_concurrent_prepare_is_refused(source, tmp_path):
+    """Another process completes the store while this one is reading."""
     folder = tmp_path / "store"
     entries = [Overtaken(source.entries[0].clip, store=folder), *source.entries[1:]]
     with pytest.raises(InputError) as error:
@@ -191,7 +191,7 @@ def test_two_at_a_time_the_second_loses_in_one_line(source, tmp_path):
     assert (folder / "clips.json").read_text() == "theirs"
 
 
-def test_what_cannot_be_prepared(source, tmp_path):
+def test_prepare_refusals(source, tmp_path):
     with pytest.raises(InputError, match="no clip could be read"):
         prepare("made-up", replace(source, entries=[]), tmp_path / "store")
     (tmp_path / "there").mkdir()
@@ -233,22 +233,22 @@ def test_damaged_stores_are_refused(source, tmp_path):
 
 
 @pytest.mark.parametrize("header", ["{'descr': '<f4', 'shape': (", "'" * 3, "[" * 9000, "\0", "{'descr': 3}", "a b"])
-def test_headers_that_are_damaged_get_one_line(source, tmp_path, header):
-    """numpy passes on what Python's parser raises, and that is open-ended."""
+def test_damaged_headers_are_refused_in_one_line(source, tmp_path, header):
+    """NumPy passes on arbitrary exceptions of Python's parser."""
     text = header.encode() + b"\n"
     bytes_ = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(1000)
     assert_refused(source, tmp_path, bytes_)
 
 
-def test_an_archive_in_the_place_of_joints_is_refused(source, tmp_path):
+def test_archive_instead_of_array_is_refused(source, tmp_path):
     np.savez(tmp_path / "a.npz", joints=np.zeros((100, 22, 3), np.float32))
     assert_refused(source, tmp_path, (tmp_path / "a.npz").read_bytes())
 
 
 def assert_refused(source, tmp_path, joints):
-    """A store whose joints.npy has these bytes is refused, in one line."""
+    """A store with these bytes as joints.npy is refused in one line."""
     prepare("made-up", source, tmp_path / "store", processes=1)
-    folder = (tmp_path / "store").rename(tmp_path / "moved")  # where no file has been opened before
+    folder = (tmp_path / "store").rename(tmp_path / "moved")  # a path that has not been opened before
     (folder / "joints.npy").write_bytes(joints)
     with pytest.raises(InputError) as error:
         open_store(folder)
@@ -257,7 +257,7 @@ def assert_refused(source, tmp_path, joints):
 
 
 def test_stores_are_merged(clips, tmp_path):
-    """Every clip of each comes out, called after its data set, and so do both licences."""
+    """All clips are included, named after their data set, and licences are combined."""
     for name, some in (("one", clips[:3]), ("two", clips[3:5])):
         prepare(name, Source([Given(clip) for clip in some], False, f"licence {name}", []), tmp_path / name)
     store = merge([tmp_path / "one", tmp_path / "two"], tmp_path / "both")

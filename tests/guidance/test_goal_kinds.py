@@ -10,7 +10,7 @@ import torch
 from data_loaders.augment import at_times
 from data_loaders.load_motion import read_motion
 from data_loaders.procedural.walks import ProceduralWalks
-from data_loaders.skeleton_mapping import shipped
+from data_loaders.skeleton_mapping import shipped_mappings
 from guidance.goals.feasibility import feasibility
 from guidance.goals.goal_set import GoalSet
 from guidance.goals.heading import Heading
@@ -291,7 +291,7 @@ def test_poses_from_files(walk, tmp_path, write_bandai):
         torch.testing.assert_close(seen[20, 0, [0, 2]], torch.tensor([1.0, 2.0]))
         torch.testing.assert_close(facing_angle(seen[20:21]).item(), math.pi / 2, atol=1e-4, rtol=0)
         assert read.observe(F).mask.flatten(1).all(1).nonzero()[:, 0].tolist() == list(range(20, 31))
-    theirs = {"version": 1, "joints": shipped()["bandai_namco"].joints | {"left_hip": "Left"}}
+    theirs = {"version": 1, "joints": shipped_mappings()["bandai_namco"].joints | {"left_hip": "Left"}}
     (tmp_path / "mapping.json").write_text(json.dumps(theirs))
     (tmp_path / "other.bvh").write_text((tmp_path / "m.bvh").read_text().replace("UpperLeg_L", "Left"))
     at = {"time": 1.0, "file_frame": 7}

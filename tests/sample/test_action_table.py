@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 import sample.evaluate as command
-from data_loaders.clip import split_of
 from data_loaders.procedural.walks import ProceduralWalks
+from data_loaders.types import split_of
 from sample.evaluation.action_table import ActionRow, _rows
 
 

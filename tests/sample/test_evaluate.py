@@ -15,9 +15,8 @@ import pytest
 import torch
 
 import sample.evaluate as command
-from data_loaders.clip import Caption, Clip
-from data_loaders.source import Source
 from data_loaders.store import prepare
+from data_loaders.types import Caption, Clip, Source
 from motion_diffusion.body.skeleton import KEY_JOINTS
 from motion_diffusion.errors import InputError
 from sample.evaluation.protocols import PROTOCOLS, Condition

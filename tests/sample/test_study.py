@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import sample.evaluate as command
-from data_loaders.clip import split_of
 from data_loaders.procedural.walks import ProceduralWalks
+from data_loaders.types import split_of
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.model import MotionModel

@@ -12,7 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from data_loaders.clip import Caption
+from data_loaders.types import Caption
 from motion_diffusion.body.features import FEATURES, LAYOUT, from_relative
 from motion_diffusion.body.heading import turn
 from motion_diffusion.errors import InputError

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from data_loaders.augmented_dataset import AugmentedClips, RealClips
-from data_loaders.clip import Clip
 from data_loaders.procedural.walks import ProceduralWalks
+from data_loaders.types import Clip
 from train.batches import Steps, make_batch
 from train.length_bucketing import Buckets
 from train.seeding import Draws, Use

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_loaders.amass_recording import read_recording
+from data_loaders.amass import read_recording
 from data_loaders.body_model import BodyModel
 from motion_diffusion.body.rig import REST
 from tests.rigs import tumbled

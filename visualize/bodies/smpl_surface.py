@@ -20,7 +20,7 @@ from data_loaders.body_model import load_body_model, smplx_lbs
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import JOINTS, PARENTS
 from motion_diffusion.errors import InputError
-from motion_diffusion.safe_npz import read_members
+from motion_diffusion.safe_numpy import read_members
 from visualize.drawing.footprints import prints_of
 from visualize.drawing.frames import frame_at
 from visualize.drawing.style import suit

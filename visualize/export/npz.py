@@ -19,7 +19,7 @@ from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import rotation_vectors
 
 Z_UP = torch.tensor([[-1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
-"""From y up to z up by two turns, (x, y, z) → (-x, z, y): the inverse of `data_loaders.amass_recording.y_up`."""
+"""From y up to z up by two turns, (x, y, z) → (-x, z, y): the inverse of `data_loaders.amass.y_up`."""
 
 
 def amass(rig: Rig, motion: Motion) -> bytes:

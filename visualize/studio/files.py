@@ -20,7 +20,7 @@ from guidance.goals.goal_file import explain, once
 from guidance.goals.goal_set import Goal, GoalSet
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from motion_diffusion.safe_npz import unpacked
+from motion_diffusion.safe_numpy import unpacked_size
 from visualize.studio.making import Take
 from visualize.studio.work import Watch
 
@@ -81,7 +81,7 @@ def read_upload(name: str, content: bytes) -> Motion:
         path = Path(folder) / name
         path.write_bytes(content)
         try:
-            return read_motion(path, from_origin=True, longest=MAX_SECONDS)
+            return read_motion(path, from_origin=True, max_seconds=MAX_SECONDS)
         except (InputError, OSError) as error:
             raise InputError(str(error).replace(f"{folder}/", "")) from None
 
@@ -94,7 +94,7 @@ def _check_size(content: bytes) -> None:
 def _check_unpacked(name: str, content: bytes) -> None:
     """InputError for an archive that would fill the memory."""
     try:
-        size = unpacked(BytesIO(content))
+        size = unpacked_size(BytesIO(content))
     except zipfile.BadZipFile:
         return  # whoever reads it says so
     if size > UNPACKED:

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from data_loaders.clip import Caption
-from data_loaders.formats.npy import read_npy
+from data_loaders.types import Caption
 from motion_diffusion.body.features import FEATURES, LAYOUT, encode, to_relative
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.errors import InputError
+from motion_diffusion.safe_numpy import read_npy
 from sample.evaluation.t2m.files import AGAIN, T2MFiles, read_weights
 from sample.evaluation.t2m.networks import EMBEDDING, SEEN, MovementEncoder, SequenceEncoder, TextEncoder
 from sample.evaluation.t2m.words import MAX_WORDS, Words

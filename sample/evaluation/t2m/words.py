@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from data_loaders.formats.npy import read_npy
 from motion_diffusion.errors import InputError
+from motion_diffusion.safe_numpy import read_npy
 from sample.evaluation.t2m.files import AGAIN, T2MFiles, read_pickle
 from sample.evaluation.t2m.networks import TAGS, WORD
 

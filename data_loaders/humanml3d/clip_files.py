@@ -1,10 +1,13 @@
-"""The files of one clip as HumanML3D's scripts leave them: features or joints, and captions. KIT-ML has the same.
+"""Files of one clip in HumanML3D's format, also used by KIT-ML: features or joints, and captions.
 
-Guo et al. 2022, "Generating Diverse and Natural 3D Human Motions From Text"; texts/NAME.txt has a caption a line,
+texts/NAME.txt contains one caption per line,
 
     caption#word/POS word/POS …#start#end
 
-with the seconds of the clip that it is about, both 0 for all of it.
+with the time span in seconds that it describes, both 0 for the whole clip.
+
+References:
+    Guo et al. 2022, "Generating Diverse and Natural 3D Human Motions From Text".
 """
 
 from __future__ import annotations
@@ -18,129 +21,136 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_loaders.clip import Caption, Split
-from data_loaders.formats.npy import read_npy
+from data_loaders.types import Caption, Split
 from motion_diffusion.body.features import FEATURES, decode_positions, from_relative
 from motion_diffusion.errors import InputError
+from motion_diffusion.safe_numpy import read_npy
 
 Array = NDArray[np.float64]
-Kind = Literal["new_joint_vecs", "new_joint_vecs_abs_3d", "new_joints"]
-"""Folders that motions lie in: HumanML3D's features, those of GMD with an absolute root, and joints."""
+
+MotionKind = Literal["new_joint_vecs", "new_joint_vecs_abs_3d", "new_joints"]
+"""Folders of motions: HumanML3D's features, GMD's features with an absolute root, and joints."""
 
 REMEDY = "make the clip again, or remove it from its split file"
 
 
 @dataclass(frozen=True)
-class Body:
-    """What a data set's arrays are about."""
+class FeatureLayout:
+    """Skeleton and unit of length of a data set's arrays."""
 
     joints: int
     metre: float
-    """How many of its units of length are a metre."""
+    """Units of length per metre."""
 
     @property
     def features(self) -> int:
-        """Numbers a frame: 4 of the root, 3 + 6 a joint but the root, 3 a joint, 4 contacts."""
+        """Features per frame: 4 of the root, 3 + 6 per joint except the root, 3 per joint, and 4 contacts."""
         return 12 * self.joints - 1
 
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """The files of a clip."""
+    """Paths of a clip's files."""
 
     root: Path
     """Folder of the data set."""
     name: str
     split: Split
-    kind: Kind
-    """Which folder its motion is read from."""
+    kind: MotionKind
+    """Folder that the motion is read from."""
     compared: bool
-    """Whether its file in new_joints is there too, and must say the same."""
+    """Whether the clip's joints in new_joints exist and are compared with the motion."""
 
     @property
     def motion(self) -> Path:
-        """The array it is read from."""
+        """Array that the motion is read from."""
         return self.root / self.kind / f"{self.name}.npy"
 
     @property
     def joints(self) -> Path:
-        """Its array of joints."""
+        """Array of joints."""
         return self.root / "new_joints" / f"{self.name}.npy"
 
     @property
     def texts(self) -> Path:
-        """Its captions."""
+        """Captions."""
         return self.root / "texts" / f"{self.name}.txt"
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All of them."""
+        """All files that are read."""
         return (self.motion, self.texts, *((self.joints,) if self.compared else ()))
 
-    def positions(self, body: Body) -> Array:
-        """Joint positions (F, J, 3) in the data set's units.
+    def positions(self, layout: FeatureLayout) -> Array:
+        """Read joint positions (F, J, 3) in the data set's unit.
 
-        Raises InputError for a file that is damaged, is of another representation than its folder says, or moves
-        otherwise than new_joints (more than a centimetre in the first or the last frame).
+        Raises:
+            InputError: If a file is damaged or in another representation than its folder indicates, or if it differs
+                from new_joints by more than a centimetre in the first or the last frame.
         """
         if self.kind == "new_joints":
-            return read_npy(self.joints, (None, body.joints, 3), REMEDY)
-        features = read_npy(self.motion, (None, body.features), REMEDY)
+            return read_npy(self.joints, (None, layout.joints, 3), REMEDY)
+        features = read_npy(self.motion, (None, layout.features), REMEDY)
         relative = self.kind == "new_joint_vecs"
-        if not agree(features, body, relative=relative):
+        if not is_root_consistent(features, layout, relative=relative):
             other = "absolute (GMD's)" if relative else "relative (HumanML3D's own)"
             raise InputError(
                 f"{self.motion}: the root's first numbers and its velocities disagree, as if its root were {other}; "
                 "put such files where they belong, new_joint_vecs or new_joint_vecs_abs_3d"
             )
-        positions = decoded(features, body, relative=relative)
+        positions = decode_joints(features, layout, relative=relative)
         if self.compared:
-            self._compare(positions, body)
+            self._compare(positions, layout)
         return positions
 
-    def _compare(self, positions: Array, body: Body) -> None:
-        joints = read_npy(self.joints, (None, body.joints, 3), REMEDY)
+    def _compare(self, positions: Array, layout: FeatureLayout) -> None:
+        joints = read_npy(self.joints, (None, layout.joints, 3), REMEDY)
         if len(joints) != len(positions):
             raise InputError(
                 f"{self.joints} has {len(joints)} frames where {self.motion} has {len(positions)}; {REMEDY}"
             )
-        apart = float(np.abs(joints[[0, -1]] - positions[[0, -1]]).max()) / body.metre
+        apart = float(np.abs(joints[[0, -1]] - positions[[0, -1]]).max()) / layout.metre
         if apart > 0.01:
             raise InputError(f"{self.joints} is {apart:.2g} m away from what {self.motion} says; {REMEDY}")
 
     def captions(self) -> tuple[Caption, ...]:
-        """Its captions; see `read_captions`."""
+        """Captions, see `read_captions`."""
         return read_captions(self.texts)
 
 
-def agree(features: Array, body: Body, *, relative: bool) -> bool:
-    """Whether the root's first numbers and its velocities in features (F, D) say the same, within a centimetre a frame.
+def is_root_consistent(features: Array, layout: FeatureLayout, *, relative: bool) -> bool:
+    """Whether the root's position and velocity in features (F, D) agree, within a centimetre per frame on average.
 
-    relative: whether they are HumanML3D's own, or else GMD's with an absolute root.
+    Args:
+        features: (F, D) features.
+        layout: Skeleton and unit.
+        relative: Whether the root is HumanML3D's relative one, or GMD's absolute one.
     """
     steps = features[:, 1:3] if relative else np.diff(features[:, 1:3], axis=0)
-    start = 9 * body.joints - 5
+    start = 9 * layout.joints - 5
     velocities = features[: len(steps), [start, start + 2]]
     if not len(steps):
         return True
     apart = np.linalg.norm(steps, axis=-1) - np.linalg.norm(velocities, axis=-1)
-    return bool(np.abs(apart).mean() <= 0.01 * body.metre)
+    return bool(np.abs(apart).mean() <= 0.01 * layout.metre)
 
 
-def decoded(features: Array, body: Body, *, relative: bool) -> Array:
-    """Features (F, D), relative or absolute (see `agree`), as joint positions (F, J, 3) in the data set's units."""
+def decode_joints(features: Array, layout: FeatureLayout, *, relative: bool) -> Array:
+    """Joint positions (F, J, 3) in the data set's unit from features (F, D) with a relative or an absolute root."""
     padded = torch.zeros(len(features), FEATURES, dtype=torch.float64)
-    padded[:, : 3 * body.joints + 1] = torch.from_numpy(features[:, : 3 * body.joints + 1])
-    return decode_positions(from_relative(padded) if relative else padded)[:, : body.joints].numpy()
+    padded[:, : 3 * layout.joints + 1] = torch.from_numpy(features[:, : 3 * layout.joints + 1])
+    return decode_positions(from_relative(padded) if relative else padded)[:, : layout.joints].numpy()
 
 
 def read_captions(path: Path) -> tuple[Caption, ...]:
-    """The captions of a file of `texts`.
+    """Read the captions of a clip.
 
-    As in the field's own loaders a time that is nan is 0. Some of HumanML3D's times are the wrong way round and are
-    put in order; where both are the same, the caption is about the whole clip. Lines whose caption is empty say nothing
-    and are left out. Raises FileNotFoundError, or InputError with file and line for a line of another form, and for a
-    file without a caption.
+    As in other loaders of this format, times that are nan are 0. Some of HumanML3D's time spans are reversed and are
+    corrected; empty spans denote the whole clip. Lines with an empty caption are ignored.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: With file and line, if a line is malformed or there is no caption.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}; copy the data set's texts there")

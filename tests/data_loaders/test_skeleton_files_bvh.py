@@ -1,4 +1,4 @@
-"""Walks written as BVH files of other skeletons come back; files that cannot be right get one line each."""
+"""Walks written as BVH files of other skeletons are recovered; implausible files are refused with one line."""
 
 import os
 from pathlib import Path
@@ -7,21 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from data_loaders.bvh_clip import read_bvh_joints
-from data_loaders.clip import from_origin
-from data_loaders.ground_alignment import standing_height
-from data_loaders.skeleton_mapping import Mapping, shipped
+from data_loaders.augment import TOES
+from data_loaders.retarget import standing_foot_height, start_at_origin
+from data_loaders.skeleton_files import read_bvh_joints
+from data_loaders.skeleton_mapping import SkeletonMapping, shipped_mappings
 from motion_diffusion.body.motion_metrics import foot_skating_ratio
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
 from tests.data_loaders.bvh_files import CAPTURE, CHARACTER, PELVIS, ROBOT, SKELETONS
 
-TOES = [JOINTS.index("left_foot"), JOINTS.index("right_foot")]
-
 
 @pytest.fixture
 def refused(tmp_path):
-    """refused(text, …): what reading a file says, one line that begins with the file's name."""
+    """refused(text, …): one-line error message of reading a file, which begins with the file's name."""
 
     def read(text, mapping=None, **options):
         path = tmp_path / "bad.bvh"
@@ -36,10 +34,10 @@ def refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", SKELETONS)
-def test_walks_of_other_bodies_come_back(tmp_path, short, name):
+def test_walks_of_other_skeletons_are_recovered(tmp_path, short, name):
     skeleton, path = SKELETONS[name], tmp_path / "a.bvh"
     skeleton.write(path, short)
-    joints = from_origin(read_bvh_joints(path, skeleton.mapping(), scale=skeleton.unit))
+    joints = start_at_origin(read_bvh_joints(path, skeleton.mapping(), scale=skeleton.unit))
     wanted = short[: len(joints)]
     assert len(wanted) >= 40
     assert joints.shape == wanted.shape
@@ -55,8 +53,8 @@ def test_walks_of_other_bodies_come_back(tmp_path, short, name):
     )
 
 
-def test_the_floor_of_the_file(tmp_path, short):
-    """Where it is asked for, heights stay as the file has them, times the ratio of the legs."""
+def test_floor_option_keeps_heights_of_file(tmp_path, short):
+    """On request, heights are those of the file, scaled by the ratio of the legs."""
     path = tmp_path / "a.bvh"
     ROBOT.write(path, short)
     kept = read_bvh_joints(path, ROBOT.mapping(), floor="file")
@@ -68,8 +66,8 @@ def test_the_floor_of_the_file(tmp_path, short):
 
 
 @pytest.mark.parametrize("unit", [1.0, 0.01])
-def test_this_very_body_comes_back_as_it_was(tmp_path, short, unit):
-    """In the air too, since its floor is at height 0, and in any unit; not if a bone is longer."""
+def test_own_skeleton_is_not_retargeted(tmp_path, short, unit):
+    """Also in the air, since its floor is at height 0, and in any unit; not if a bone is longer."""
     joints = short[:20] + [0.3, 0.4, -1.0]
 
     def write(joints):
@@ -84,11 +82,11 @@ def test_this_very_body_comes_back_as_it_was(tmp_path, short, unit):
     np.testing.assert_allclose(write(joints), joints, atol=1e-5)
     longer = joints.copy()
     longer[:, JOINTS.index("head")] += 0.1 * (longer[:, JOINTS.index("head")] - longer[:, JOINTS.index("neck")])
-    assert standing_height(write(longer)) == pytest.approx(0.015, abs=0.002)
+    assert standing_foot_height(write(longer)) == pytest.approx(0.015, abs=0.002)
 
 
-def test_any_unit_gives_the_same(tmp_path, short):
-    """The body is made as large as ours, whatever the numbers are."""
+def test_result_is_independent_of_unit(tmp_path, short):
+    """The result has this body's size in all units."""
     path = tmp_path / "a.bvh"
     CHARACTER.write(path, short)
     joints = read_bvh_joints(path)
@@ -96,19 +94,19 @@ def test_any_unit_gives_the_same(tmp_path, short):
         np.testing.assert_allclose(read_bvh_joints(path, scale=scale), joints, atol=1e-9)
 
 
-def test_bandai_clips_stand_on_the_captures_floor():
-    """As the shipped mapping says (skips without the data in MOTION_DATA)."""
+def test_bandai_clips_stand_on_recorded_floor():
+    """As specified by the shipped mapping (skipped without the data in MOTION_DATA)."""
     root = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
     paths = [path for kind in ("walk", "bow", "run") if (path := next(root.rglob(f"dataset-*_{kind}_*.bvh"), None))]
     if not paths:
         pytest.skip("no Bandai-Namco clip in MOTION_DATA")
     for path in paths:
-        assert standing_height(read_bvh_joints(path)) == pytest.approx(0.05, abs=0.01)
+        assert standing_foot_height(read_bvh_joints(path)) == pytest.approx(0.05, abs=0.01)
 
 
-def test_joints_that_a_file_does_not_have(refused, file):
+def test_missing_joints_are_named(refused, file):
     other = file.replace("mixamorig7:LeftToeBase", "mixamorig7:LeftToe")
-    said = refused(other, shipped()["mixamo"])
+    said = refused(other, shipped_mappings()["mixamo"])
     assert "no joint 'LeftToeBase' for left_foot (did you mean 'LeftToe'?); there are mixamorig7:Hips, " in said
     said = refused(file.replace("LeftShoulder", "LeftCollar"))
     assert "no mapping in" in said
@@ -118,7 +116,7 @@ def test_joints_that_a_file_does_not_have(refused, file):
     assert len(refused(file.replace("LeftShoulder", "LeftCollar").replace("}\nMOTION", f"{more}}}\nMOTION"))) < 4000
 
 
-def test_files_that_cannot_be_right(refused, file, tmp_path, short):
+def test_implausible_files_are_refused(refused, file, tmp_path, short):
     assert "its legs are 92.8 m long; give --scale 0.01" in refused(file, scale=1.0)
     assert "give --scale 0.01" in refused(file, scale=0.0001)
     assert "Frames" in refused(file.replace("Frames:", "Frame:"))
@@ -126,7 +124,7 @@ def test_files_that_cannot_be_right(refused, file, tmp_path, short):
     assert "its feet point backwards; left and right are swapped" in refused(swapped)
     path = tmp_path / "a.bvh"
     CAPTURE.write(path, short[:3])
-    mapping = Mapping(joints=CAPTURE.mapping().joints)
+    mapping = SkeletonMapping(joints=CAPTURE.mapping().joints)
     assert "it stands along z; set up to z, or to y if it does lie" in refused(
         path.read_text(), mapping, scale=CAPTURE.unit
     )

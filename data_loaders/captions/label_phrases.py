@@ -1,4 +1,7 @@
-"""Sentences about a clip that has a label: what its label says, in other words, and what the clip itself shows."""
+"""Sentences for clips whose captions are labels: paraphrases of the label, and measurements of the motion.
+
+The table assets/captions/phrases.csv contains paraphrases of each label. `expand_labels` replaces labels of a clip.
+"""
 
 from __future__ import annotations
 
@@ -14,63 +17,71 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from data_loaders.augment import facing
-from data_loaders.captions import mirror_words
-from data_loaders.clip import Caption, Clip
+from data_loaders.captions.templates import NUMBER_WORDS, MotionFacts, mirror_words, motion_facts
+from data_loaders.types import Caption, Clip
 from motion_diffusion.assets import ASSETS
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.skeleton import FEET, FPS
 from motion_diffusion.errors import InputError
 
 PHRASES = ASSETS / "captions" / "phrases.csv"
-"""A label, the action that it stands for, and what somebody does, in words that follow "a person", separated by ;."""
+"""Table of labels, their actions, and verb phrases separated by semicolons, which follow "a person"."""
 
-SENTENCES = 4
-"""About each clip, at most."""
+MAX_SENTENCES = 4
+"""Maximum number of sentences per caption."""
 
-_TOES, _ANKLES = ([JOINTS.index(f"{side}_{name}") for side in ("left", "right")] for name in ("foot", "ankle"))
+_ANKLES = FEET[::2]
+
 _SUBJECTS = ("a person", "a person", "someone", "the person", "a human", "somebody")
-_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_STANDING_PELVIS = 0.93
-"""m: height of the pelvis of this body when it stands."""
 
+_NUMBERS = NUMBER_WORDS[:13]
+
+_STANDING_PELVIS = 0.93
+"""Height in metres of this body's pelvis when standing."""
 
 _LOW, _HIGH = 0.75, 0.85
-"""Shares of its height when it stands below which a pelvis is down, and above which it is up."""
+"""Relative heights of the pelvis below which the body is down, and above which it is up."""
+
 _CLIMB = 0.3
-"""m that a pelvis rises and falls by who climbs."""
+"""Minimum range of the pelvis' height in metres when climbing."""
+
 _DOWN_AND_UP = {
     "sit-down-and-stand-up": ("sit down on a chair", "stand up from a chair", "sit"),
     "get-up": ("lie down on the floor", "stand up from lying on the floor", "lie"),
     "fall": ("falling down", "stand up from lying on the floor", "lie"),
 }
-"""Actions that go down and up again, and labels for parts that only go down, only go up, or stay down."""
+"""Labels for parts of actions that go down and up again: parts that only go down, only go up, or stay down."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """What a label stands for."""
+    """Action and paraphrases of a label."""
 
     action: str
     phrases: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a clip shows: metres of its way, radians that it turns (to the left), m/s, steps, and the lowest and the
-    highest that its pelvis gets, as shares of how high it stands."""
+class DetailedFacts(MotionFacts):
+    """Measurements of a motion that captions may mention, with those of the body's height.
 
-    distance: float
-    turn: float
-    speed: float
+    Attributes:
+        steps: Number of steps.
+        lowest: Minimum height of the pelvis relative to its height when standing.
+        highest: Maximum height of the pelvis relative to its height when standing.
+    """
+
     steps: int
     lowest: float
     highest: float
 
 
 @cache
-def labels(path: Path = PHRASES) -> dict[str, Label]:
-    """The table, and labels that it has for one side only for the other too. Raises InputError for a row without an
-    action or phrases."""
+def label_table(path: Path = PHRASES) -> dict[str, Label]:
+    """Read the table. Labels for one side are completed by those for the other side.
+
+    Raises:
+        InputError: If a row has no action or no phrases.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     result = {}
@@ -86,23 +97,16 @@ def labels(path: Path = PHRASES) -> dict[str, Label]:
     return swapped | result
 
 
-def shown(joints: NDArray[np.floating]) -> Shown:
-    """Measure joints (F, 22, 3), 20 frames a second, the floor at 0."""
-    path, angle = joints[:, 0, [0, 2]], np.unwrap(facing(joints))
-    distance = float(np.linalg.norm(np.diff(path, axis=0), axis=-1).sum())
-    heights = joints[:, 0, 1] / _STANDING_PELVIS
-    return Shown(
-        distance,
-        float(angle[-1] - angle[0]),
-        distance * FPS / max(len(joints) - 1, 1),
-        count_steps(joints),
-        float(heights.min()),
-        float(heights.max()),
+def detailed_facts(joints: NDArray[np.floating]) -> DetailedFacts:
+    """Measure joints (F, 22, 3) at 20 frames per second, the floor at y = 0."""
+    facts, heights = motion_facts(joints), joints[:, 0, 1] / _STANDING_PELVIS
+    return DetailedFacts(
+        facts.distance, facts.turn, facts.speed, count_steps(joints), float(heights.min()), float(heights.max())
     )
 
 
 def count_steps(joints: NDArray[np.floating]) -> int:
-    """How often a foot is set down elsewhere: swings of an ankle by 15 cm or more between times that it is slow."""
+    """Count the steps of joints (F, 22, 3): displacements of an ankle by 15 cm or more between slow moments."""
     steps = 0
     for ankle in _ANKLES:
         way = joints[:, ankle][:, [0, 2]]
@@ -113,19 +117,26 @@ def count_steps(joints: NDArray[np.floating]) -> int:
     return steps
 
 
-def sentences(label: str, joints: NDArray[np.floating], *, times: int = 0, seed: str = "") -> list[str]:
-    """Two to `SENTENCES` different sentences about joints (F, 22, 3). times: how often it is done, if that is known.
+def label_captions(label: str, joints: NDArray[np.floating], *, times: int = 0, seed: str = "") -> list[str]:
+    """Two to `MAX_SENTENCES` different sentences for a motion.
 
-    The same for the same seed. Raises InputError for a label that the table does not have.
+    Args:
+        label: Label of the table.
+        joints: (F, 22, 3).
+        times: Number of repetitions, if known.
+        seed: Seed of the random choices.
+
+    Raises:
+        InputError: If the table does not contain the label.
     """
-    known = labels()
+    known = label_table()
     if label not in known:
         raise InputError(f"no phrases for the label {label!r}; write some into {PHRASES.name}")
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed} {label}".encode()).digest()[:8], "big"))
-    phrases, facts = known[label].phrases, told(known[label].action, shown(joints))
+    phrases, facts = known[label].phrases, fact_phrases(known[label].action, detailed_facts(joints))
     often = f" {_NUMBERS[times]} times" if 1 < times < len(_NUMBERS) else ""
     result = [f"a person {phrases[0]}{often}"]
-    for phrase in rng.permutation(phrases[1:])[: SENTENCES - 2]:
+    for phrase in rng.permutation(phrases[1:])[: MAX_SENTENCES - 2]:
         result.append(f"{rng.choice(_SUBJECTS)} {phrase}")
     if facts:
         result.append(f"{rng.choice(_SUBJECTS)} {rng.choice(phrases[:2])} {_some(facts, rng)}")
@@ -133,9 +144,11 @@ def sentences(label: str, joints: NDArray[np.floating], *, times: int = 0, seed:
 
 
 def label_of_part(label: str, joints: NDArray[np.floating]) -> str:
-    """A label of the table for joints (F, 22, 3) that may be a part of what has that label: who sits down and stands up
-    may only sit down in it, and who climbs may stand before the ladder."""
-    action, heights = labels()[label].action, joints[:, 0, 1] / _STANDING_PELVIS
+    """Label for joints (F, 22, 3) that may be only a part of a motion with the given label.
+
+    In a part of "sit down and stand up", the body may only sit down; a part of climbing may be a walk to the ladder.
+    """
+    action, heights = label_table()[label].action, joints[:, 0, 1] / _STANDING_PELVIS
     if action in _DOWN_AND_UP:
         down, up, low = _DOWN_AND_UP[action]
         if heights.min() > _LOW:
@@ -144,21 +157,21 @@ def label_of_part(label: str, joints: NDArray[np.floating]) -> str:
             return low
         return label if heights[0] > _HIGH and heights[-1] > _HIGH else down if heights[0] > heights[-1] else up
     if action.startswith("climb") and np.ptp(joints[:, 0, 1]) < _CLIMB:
-        return "walk" if shown(joints).distance > 1 else "stand simple"
+        return "walk" if detailed_facts(joints).distance > 1 else "stand simple"
     return label
 
 
-def written_out(clip: Clip) -> Clip:
-    """A clip whose captions are labels of the table with sentences in their place, and the action of its label.
+def expand_labels(clip: Clip) -> Clip:
+    """Replace captions that are labels of the table by sentences, and set the clip's action to that of its label.
 
-    Events that follow a label after a colon are told one after the other: "play basketball: dribble, shoot". Captions
-    that are sentences already stay, and so does an action that comes with a style.
+    Events after a label and a colon become a sentence: "play basketball: dribble, shoot". Other captions are kept, and
+    so is the action of a clip with a style.
     """
     captions: list[Caption] = []
-    named = {clip.action.lower()} & labels().keys()
+    named = {clip.action.lower()} & label_table().keys()
     for number, caption in enumerate(clip.captions):
         label, _, events = caption.text.lower().partition(": ")
-        if label not in labels():
+        if label not in label_table():
             captions.append(caption)
             continue
         end = round(caption.end * FPS) if caption.end else len(clip.joints)
@@ -167,18 +180,18 @@ def written_out(clip: Clip) -> Clip:
         named.discard(label)
         label = label_of_part(label, part)
         named.add(label)
-        some = sentences(label, part, seed=f"{clip.name} {number}")
+        some = label_captions(label, part, seed=f"{clip.name} {number}")
         if events:
             verbs = [third_person(event) for event in events.split(", ")]
             some.insert(0, f"a person {_listed(list(dict.fromkeys(verbs)))}, playing {label.removeprefix('play ')}")
         captions += [replace(caption, text=text) for text in some]
-    actions = {labels()[name].action for name in named}
+    actions = {label_table()[name].action for name in named}
     action = actions.pop() if len(actions) == 1 and not clip.style else clip.action
     return replace(clip, captions=tuple(dict.fromkeys(captions)), action=action)
 
 
 def third_person(does: str) -> str:
-    """What somebody does, from what to do: "carry a box" is "carries a box"."""
+    """Third person of a verb phrase: "carry a box" becomes "carries a box"."""
     verb, _, rest = does.partition(" ")
     if verb.endswith("y") and verb[-2:-1] not in "aeiou":
         verb = f"{verb[:-1]}ies"
@@ -191,25 +204,25 @@ def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def told(action: str, seen: Shown) -> list[str]:
-    """Words for what the clip shows beside its action, each true of it."""
+def fact_phrases(action: str, facts: DetailedFacts) -> list[str]:
+    """Phrases for measurements that are notable for an action."""
     words = []
-    degrees, goes = float(np.degrees(seen.turn)), action.split("-")[0] in ("walk", "run", "sneak", "march", "low")
+    degrees, goes = float(np.degrees(facts.turn)), action.split("-")[0] in ("walk", "run", "sneak", "march", "low")
     if goes and not any(word in action for word in ("turn", "veer", "spiral", "stop")):
         if abs(degrees) > 135:
             words.append("turning around")
         elif abs(degrees) > 40:
             words.append(f"turning {'left' if degrees > 0 else 'right'}")
-        elif seen.distance > 2 and abs(degrees) < 12:
+        elif facts.distance > 2 and abs(degrees) < 12:
             words.append("in a straight line")
-    if goes and seen.distance > 1:
-        words.append(f"for about {_metres(seen.distance)}")
-    if goes and 1 < seen.steps < len(_NUMBERS):
-        words.append(f"taking {_NUMBERS[seen.steps]} steps")
-    if action.startswith("jump") and seen.highest > 1.25:
+    if goes and facts.distance > 1:
+        words.append(f"for about {_metres(facts.distance)}")
+    if goes and 1 < facts.steps < len(_NUMBERS):
+        words.append(f"taking {_NUMBERS[facts.steps]} steps")
+    if action.startswith("jump") and facts.highest > 1.25:
         words.append("high up")
     if action == "squat":
-        words.append("deeply" if seen.lowest < 0.55 else "slightly")
+        words.append("deeply" if facts.lowest < 0.55 else "slightly")
     return words
 
 
@@ -220,5 +233,5 @@ def _metres(distance: float) -> str:
 
 
 def _some(words: Sequence[str], rng: Generator) -> str:
-    """One or two of them."""
+    """One or two of the phrases."""
     return " ".join(rng.permutation(words)[: 1 + (rng.random() < 0.4)])

@@ -1,7 +1,7 @@
-"""Captions of a folder of motions: a CSV file for all of them, or a text file beside each.
+"""Captions and labels of a folder of motions, from a CSV file for the folder or a text file beside each motion.
 
-The first line of a CSV file names its columns, in any order: `file` and `text`, and as wanted `start` and `end`
-(seconds of the file that the text is about), `split` (train, val or test), `action` and `style`. A file with several
+The first line of a CSV file names its columns in any order: `file` and `text`, and optionally `start` and `end` (time
+span in seconds that the text describes), `split` (train, val or test), `action` and `style`. A file with several
 captions has several lines.
 """
 
@@ -15,29 +15,30 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
-from data_loaders.clip import Caption, Split
+from data_loaders.types import Caption, Split
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
 
 REQUIRED = ("file", "text")
+
 COLUMNS = (*REQUIRED, "start", "end", "split", "action", "style")
 
-GUESSES = 10
-"""Problems that guess which clip was meant, which takes up to a second among thousands of clips."""
+MAX_GUESSES = 10
+"""Maximum number of problems that suggest a similar name, which takes up to a second among thousands of clips."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the captions' file says of one clip."""
+class Annotation:
+    """Captions and labels of a clip."""
 
     captions: tuple[Caption, ...] = ()
     split: Split | None = None
     action: str = ""
     style: str = ""
 
-    def updated(self, other: Told) -> Told:
-        """These, with what the other says in place of what it does not leave out."""
-        return Told(
+    def updated(self, other: Annotation) -> Annotation:
+        """Annotation with the values of another one wherever these are set."""
+        return Annotation(
             other.captions or self.captions,
             other.split or self.split,
             other.action or self.action,
@@ -45,9 +46,14 @@ class Told:
         )
 
     def check(self, path: Path, frames: int) -> None:
-        """InputError, with the file's name, if a caption is about a part that a clip of so many frames does not have.
+        """Check that the captions' time spans are within the clip; half a second beyond its end is tolerated.
 
-        Half a second more than there is counts as its end.
+        Args:
+            path: File of the clip, for the error message.
+            frames: Number of frames at 20 frames per second.
+
+        Raises:
+            InputError: With the file's name.
         """
         seconds = frames / FPS
         for caption in self.captions:
@@ -58,40 +64,51 @@ class Told:
                 )
 
 
-def read_table(path: Path, names: Collection[str]) -> tuple[dict[str, Told], list[str]]:
-    """What a CSV file says of the clips with these names, by name; and the lines that cannot be used, with the reason.
+def read_caption_table(path: Path, names: Collection[str]) -> tuple[dict[str, Annotation], list[str]]:
+    """Read a CSV file of captions.
 
-    names: relative paths without their ending, "walks/fast". The file may give the ending too, or the last part alone
-    if no other clip has it. Raises FileNotFoundError, or InputError for a file that is no such table at all.
+    Args:
+        path: The CSV file.
+        names: Names of the clips, relative paths without suffix such as "walks/fast". The table may contain the suffix,
+            or only the last part of the path if it is unambiguous.
+
+    Returns:
+        Annotations by clip name, and a message for each line that is invalid.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: If the file is no table.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no captions file {path}; give a CSV file with the columns file,text")
     by_last: dict[str, list[str]] = {}
     for name in sorted(names):
         by_last.setdefault(PurePosixPath(name).name, []).append(name)
-    labels: dict[str, Told] = {}
+    labels: dict[str, Annotation] = {}
     captions: dict[str, list[Caption]] = {}
     problems: list[str] = []
     for line, header, fields in _lines(path):
         try:
             row = _row(header, fields)
-            name = _clip(row["file"], names, by_last, guess=len(problems) < GUESSES)
+            name = _clip(row["file"], names, by_last, guess=len(problems) < MAX_GUESSES)
             caption = _caption(row)
-            labels[name] = _labelled(labels.get(name, Told()), row)
+            labels[name] = _labelled(labels.get(name, Annotation()), row)
             captions.setdefault(name, []).append(caption)
         except InputError as error:
             problems.append(f"{path}: line {line}: {error}")
     return {name: replace(labels[name], captions=tuple(some)) for name, some in captions.items()}, problems
 
 
-def lacking(clips: Sequence[tuple[Path, Told, Split]], captions: str, where: str) -> list[str]:
-    """Clips without captions, and parts without clips, as one problem a line.
+def missing_annotations(clips: Sequence[tuple[Path, Annotation, Split]], captions: str, where: str) -> list[str]:
+    """Messages about clips without captions, and about splits without captioned clips.
 
-    clips: the file, what is said of it, and its part. captions: the file or folder that says which clip is in which
-    part. where: where captions were looked for, for the lines, such as "in a .txt file beside it".
+    Args:
+        clips: File, annotation and split of each clip.
+        captions: File or folder that defines the splits, for the messages.
+        where: Place where captions were searched for, such as "in a .txt file beside it".
     """
-    lines = [f"{path}: no caption {where}; write one" for path, told, _ in clips if not told.captions]
-    parts = {split for _, told, split in clips if told.captions}
+    lines = [f"{path}: no caption {where}; write one" for path, annotation, _ in clips if not annotation.captions]
+    parts = {split for _, annotation, split in clips if annotation.captions}
     for split in get_args(Split):
         if split not in parts:
             lines.append(
@@ -101,8 +118,12 @@ def lacking(clips: Sequence[tuple[Path, Told, Split]], captions: str, where: str
     return lines
 
 
-def read_text(path: Path) -> Told:
-    """The captions in a text file, one a line. Raises InputError for one without any."""
+def read_caption_file(path: Path) -> Annotation:
+    """Read a text file with one caption per line.
+
+    Raises:
+        InputError: If it contains no caption.
+    """
     try:
         lines = [" ".join(line.split()) for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError:
@@ -110,11 +131,11 @@ def read_text(path: Path) -> Told:
     captions = tuple(Caption(line) for line in lines if line)
     if not captions:
         raise InputError(f"{path}: no caption in it; write one a line")
-    return Told(captions)
+    return Annotation(captions)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str], list[str]]]:
-    """The rows of a table: the line that each begins in, the names of the columns, and its values."""
+    """Rows of a table: first line of the row, names of the columns, and values."""
     line = 1
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -135,7 +156,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str], list[str]]]:
 
 
 def _header(path: Path, fields: list[str]) -> list[str]:
-    """The columns' names, checked."""
+    """Check and normalise the names of the columns."""
     names = [field.strip().lower() for field in fields]
     if missing := [name for name in REQUIRED if name not in names]:
         raise InputError(f"{path}: line 1: no column {' and '.join(missing)}; name the columns file,text, with commas")
@@ -150,7 +171,7 @@ def _header(path: Path, fields: list[str]) -> list[str]:
 
 
 def _row(header: list[str], fields: list[str]) -> Mapping[str, str]:
-    """One row by column, white space made single."""
+    """Values of a row by column, with normalised white space."""
     if len(fields) != len(header):
         raise InputError(f"{len(fields)} values for {len(header)} columns; put texts with commas into quotes")
     values = [" ".join(field.split()) for field in fields]
@@ -158,7 +179,7 @@ def _row(header: list[str], fields: list[str]) -> Mapping[str, str]:
 
 
 def _clip(file: str, names: Collection[str], by_last: Mapping[str, list[str]], *, guess: bool) -> str:
-    """The name of the clip that a file's name means. guess: whether the error names the nearest if there is none."""
+    """Name of the clip that a value of the column `file` refers to. With `guess`, an error suggests a similar name."""
     given = PurePosixPath(file.replace("\\", "/"))
     for name in [
         str(given),
@@ -175,32 +196,32 @@ def _clip(file: str, names: Collection[str], by_last: Mapping[str, list[str]], *
 
 
 def _caption(row: Mapping[str, str]) -> Caption:
-    """The caption of a row."""
+    """Caption of a row."""
     if not row["text"]:
         raise InputError("the text is empty; write a caption or take the line out")
     start, end = _seconds(row, "start"), _seconds(row, "end")
-    if row["end"] and end <= start and (start or end):  # 0 and 0 are the whole, see Caption
+    if row["end"] and end <= start and (start or end):  # 0 and 0 denote the whole clip, see Caption
         raise InputError(f"end {end:g} is not after start {start:g}; give seconds of the file")
     return Caption(row["text"], start, end)
 
 
-def _labelled(told: Told, row: Mapping[str, str]) -> Told:
-    """Labels of a clip with those of one more row."""
+def _labelled(annotation: Annotation, row: Mapping[str, str]) -> Annotation:
+    """Merge the labels of a row into those of previous rows."""
     split = row["split"] or None
     if split is not None and split not in get_args(Split):
         raise InputError(f"split {split!r}; choose from {', '.join(get_args(Split))}")
-    for column, before in (("split", told.split), ("action", told.action), ("style", told.style)):
+    for column, before in (("split", annotation.split), ("action", annotation.action), ("style", annotation.style)):
         if before and row[column] and before != row[column]:
             raise InputError(f"{column} {row[column]!r}, but {before!r} in a line before; a file has one")
-    return Told(
-        split=split or told.split,  # type: ignore[arg-type]
-        action=row["action"] or told.action,
-        style=row["style"] or told.style,
+    return Annotation(
+        split=split or annotation.split,  # type: ignore[arg-type]
+        action=row["action"] or annotation.action,
+        style=row["style"] or annotation.style,
     )
 
 
 def _seconds(row: Mapping[str, str], column: str) -> float:
-    """A time; 0 if there is none."""
+    """Time in seconds; 0 for an empty value."""
     try:
         seconds = float(row[column] or 0)
     except ValueError:

@@ -1,10 +1,10 @@
-"""What training clips are about, in words."""
+"""Actions, styles and words of training clips."""
 
 import numpy as np
 
-from data_loaders.captions import VERBS
-from data_loaders.clip import Caption, Clip
-from data_loaders.known_actions import known_of
+from data_loaders.captions.templates import VERBS
+from data_loaders.captions.vocabulary import collect_known
+from data_loaders.types import Caption, Clip
 
 
 def clip(name, seconds, *captions, action="", style=""):
@@ -12,13 +12,13 @@ def clip(name, seconds, *captions, action="", style=""):
     return Clip(name, np.zeros((20 * seconds, 22, 3), np.float32), "train", told, action, style)
 
 
-def test_hours_styles_and_examples_of_each_action():
+def test_collect_known_sums_hours_styles_and_phrases():
     clips = [
         clip("a", 36, action="walk", style="chimpira"),
         clip("b", 72, action="walk", style="normal"),
         clip("c", 36, "a person does a cartwheel", "someone turns a cartwheel.", action="cartwheel"),
     ]
-    known = known_of(clips, mirrored=False)
+    known = collect_known(clips, mirrored=False)
     walk, wheel = known.actions
     assert (walk.name, walk.hours, walk.example) == ("walk", 0.03, "a person walks")
     assert {(style.name, style.hours) for style in walk.styles} == {("swaggering", 0.01), ("normal", 0.02)}
@@ -26,14 +26,14 @@ def test_hours_styles_and_examples_of_each_action():
     assert (wheel.hours, wheel.example, wheel.styles) == (0.01, "a person does a cartwheel", ())
     assert wheel.phrases == ("does a cartwheel", "turns a cartwheel")
     assert {"strolls", "thuggish", "punk", "cartwheel"} <= set(known.words)
-    assert known_of(clips, mirrored=True).hours == known.hours / 2
+    assert collect_known(clips, mirrored=True).hours == known.hours / 2
 
 
-def test_words_of_mirrored_copies_are_known_too():
-    assert "right" in known_of([clip("a", 2, "a person hops to the left", action="hop")], mirrored=False).words
+def test_collect_known_includes_mirrored_words():
+    assert "right" in collect_known([clip("a", 2, "a person hops to the left", action="hop")], mirrored=False).words
 
 
-def test_without_actions_clips_go_by_the_verb_of_their_caption():
+def test_collect_known_uses_verbs_of_unlabelled_clips():
     tokens = ("a/DET", "man/NOUN", "be/VERB", "slowly/ADV", "crawl/VERB")
     clips = [
         clip("a", 4, Caption("a man is slowly crawling", tokens=tokens)),
@@ -41,4 +41,4 @@ def test_without_actions_clips_go_by_the_verb_of_their_caption():
         clip("c", 2, "jumps"),
         clip("d", 9),
     ]
-    assert [action.name for action in known_of(clips, mirrored=False).actions] == ["crawl", "walks", "jumps"]
+    assert [action.name for action in collect_known(clips, mirrored=False).actions] == ["crawl", "walks", "jumps"]

@@ -1,4 +1,4 @@
-"""Folders of BVH files: captions find their clips, mappings their files, and what cannot be gets one line each."""
+"""Folders of BVH files: captions and mappings are assigned, and invalid ones are reported in one line each."""
 
 import json
 import pickle
@@ -6,18 +6,18 @@ import time
 
 import pytest
 
-from data_loaders.bvh_folder import BvhFolder
-from data_loaders.caption_table import GUESSES
-from data_loaders.clip import Caption, split_of
-from data_loaders.retarget import NEEDED
-from data_loaders.skeleton_mapping import Mapping, fitting, load_mapping, shipped
+from data_loaders.captions.tables import MAX_GUESSES
+from data_loaders.retarget import REQUIRED_JOINTS
+from data_loaders.skeleton_folders import BvhFolder
+from data_loaders.skeleton_mapping import SkeletonMapping, best_mapping, load_mapping, shipped_mappings
 from data_loaders.store import prepare, read_all
+from data_loaders.types import Caption, split_of
 from motion_diffusion.errors import InputError
 
 
 @pytest.fixture
 def root(tmp_path, file):
-    """A folder with three files, one in a subfolder."""
+    """Folder with three files, one of them in a subfolder."""
     (tmp_path / "data" / "far").mkdir(parents=True)
     for name in ("walk", "run", "far/away"):
         (tmp_path / "data" / f"{name}.bvh").write_text(file)
@@ -26,7 +26,7 @@ def root(tmp_path, file):
 
 @pytest.fixture
 def told(root):
-    """told(text): the source of the folder with these captions."""
+    """told(text): source of the folder with a captions file."""
 
     def make(text, **options):
         (root / "captions.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -35,19 +35,19 @@ def told(root):
     return make
 
 
-def test_shipped_mappings_fit_what_they_are_made_for():
-    """Each is complete, and is the one that is taken for a file with its names, with or without a namespace."""
-    for name, mapping in shipped().items():
-        assert set(NEEDED) <= set(mapping.joints)
+def test_shipped_mappings_fit_their_skeletons():
+    """Each is complete, and is selected for a file with its names, with or without namespace."""
+    for name, mapping in shipped_mappings().items():
+        assert set(REQUIRED_JOINTS) <= set(mapping.joints)
         assert mapping.about
         theirs = list(mapping.joints.values())
-        assert fitting(theirs) == name
+        assert best_mapping(theirs) == name
         spaced = [f"rig:{joint}" for joint in ["Extra", *theirs]]
-        assert fitting(spaced) == name
+        assert best_mapping(spaced) == name
         assert mapping.indices(spaced) == {ours: i + 1 for i, ours in enumerate(mapping.joints)}
 
 
-def test_captions_find_their_clips(told, root):
+def test_captions_are_assigned_to_clips(told, root):
     source = told(
         "\ufefffile, text ,start,end,split,action,style\r\n"
         'walk.bvh,"A person walks, then ""stops"".",,,train,walk,calm\r\n'
@@ -73,7 +73,7 @@ def test_captions_find_their_clips(told, root):
         assert pickle.loads(pickle.dumps(entry)) == entry
 
 
-def test_the_last_part_of_a_path_is_enough_if_it_is_unique(told, root, file):
+def test_unambiguous_file_names_are_sufficient(told, root, file):
     everything = "file,text,split\nrun,runs,val\nwalk,walks,test\naway.bvh,goes,train\n"
     assert told(everything).problems == []
     (root / "near").mkdir()
@@ -82,26 +82,29 @@ def test_the_last_part_of_a_path_is_enough_if_it_is_unique(told, root, file):
     assert line.startswith(f"{root / 'captions.csv'}: line 4: 'away.bvh' could be far/away or near/away")
 
 
-def test_without_a_table_text_files_have_the_captions(root):
-    assert BvhFolder(root).source().problems == []  # motions to look at, no more
+def test_captions_are_read_from_text_files(root):
+    assert BvhFolder(root).source().problems == []  # for display only
     (root / "walk.txt").write_text("a person walks\n\n  somebody  strolls \n")
     source = BvhFolder(root).source()
     assert root / "walk.txt" in source.files
-    assert [entry.told.captions for entry in source.entries] == [
+    assert [entry.annotation.captions for entry in source.entries] == [
         (), (), (Caption("a person walks"), Caption("somebody strolls")),
     ]  # fmt: skip
-    lacking = [line for line in source.problems if "no caption" in line]
-    assert [line.partition(": ")[0] for line in lacking] == [str(root / "far/away.bvh"), str(root / "run.bvh")]
+    missing_annotations = [line for line in source.problems if "no caption" in line]
+    assert [line.partition(": ")[0] for line in missing_annotations] == [
+        str(root / "far/away.bvh"),
+        str(root / "run.bvh"),
+    ]
     (root / "run.txt").write_text("\n")
     assert f"{root / 'run.txt'}: no caption in it; write one a line" in BvhFolder(root).source().problems
 
 
-def test_splits_are_those_of_the_names_where_nothing_is_said(told):
+def test_default_splits_follow_names(told):
     for entry in told("file,text\nwalk,walks\nrun,runs\nfar/away,goes\n").entries:
         assert entry.split == split_of(entry.name)
 
 
-def test_a_store_of_the_folder(told, tmp_path, capsys):
+def test_prepare_folder(told, tmp_path, capsys):
     source = told("file,text,split\nrun,runs,val\nwalk,walks,test\nfar/away,goes,train\n", licence="mine")
     assert "as in assets/mappings/mixamo.json" in capsys.readouterr().err
     store = prepare("bvh", source, tmp_path / "store", processes=1)
@@ -130,7 +133,7 @@ def test_a_store_of_the_folder(told, tmp_path, capsys):
         ("file,text,split\nwalk,walks,test", "no clip with captions is in the part train; say in a column split"),
     ],
 )
-def test_rows_that_cannot_be_used_are_problems(told, root, table, said):
+def test_invalid_rows_are_reported(told, root, table, said):
     problems = told(table).problems
     assert any(said in line for line in problems), problems
     assert all(line.startswith(str(root)) and "\n" not in line for line in problems)
@@ -150,28 +153,28 @@ def test_rows_that_cannot_be_used_are_problems(told, root, table, said):
         ("file,text\nwalk,müde\n".encode("latin-1"), "not UTF-8"),
     ],
 )
-def test_tables_that_are_none(told, root, text, said):
+def test_malformed_tables_are_refused(told, root, text, said):
     with pytest.raises(InputError) as caught:
         told(text)
     assert str(caught.value).startswith(f"{root / 'captions.csv'}: {said}")
     assert "\n" not in str(caught.value)
 
 
-def test_many_captions_take_no_longer_than_their_number(told):
+def test_reading_captions_takes_linear_time(told):
     text = "file,text\n" + "".join(f"walk,walks {number}\n" for number in range(40_000))
     began = time.process_time()
     source = told(text)
     assert time.process_time() - began < 4
-    assert next(len(entry.told.captions) for entry in source.entries if entry.name == "walk") == 40_000
+    assert next(len(entry.annotation.captions) for entry in source.entries if entry.name == "walk") == 40_000
 
 
-def test_what_was_meant_is_guessed_for_some_lines_only(told):
-    """Each guess is compared with all clips."""
+def test_suggestions_are_limited(told):
+    """Each suggestion requires a comparison with all clips."""
     problems = told("file,text\n" + "wlak,walks\n" * 30).problems
-    assert [sum(said in line for line in problems) for said in ("did you mean", "no clip 'wlak'")] == [GUESSES, 30]
+    assert [sum(said in line for line in problems) for said in ("did you mean", "no clip 'wlak'")] == [MAX_GUESSES, 30]
 
 
-def test_captions_beyond_the_end(told, root):
+def test_captions_beyond_the_end_are_refused(told, root):
     source = told("file,text,start,end\nwalk,walks,0,20\nrun,runs,3,\n")
     lines = [line for line in read_all(source.entries, processes=1) if isinstance(line, str)]
     assert [line.partition(", but it lasts 1.05 s; ")[0] for line in lines] == [
@@ -180,7 +183,7 @@ def test_captions_beyond_the_end(told, root):
     ]
 
 
-def test_folders_and_options_that_cannot_be(root, tmp_path):
+def test_invalid_folders_and_options_are_refused(root, tmp_path):
     (tmp_path / "empty").mkdir()
     for folder, kind, said in (
         (BvhFolder(tmp_path / "nowhere"), FileNotFoundError, "no folder .*--data-root"),
@@ -209,8 +212,8 @@ def test_folders_and_options_that_cannot_be(root, tmp_path):
         (lambda mapping: "[1, 2", "EOF"),
     ],
 )
-def test_mapping_files_that_are_none(tmp_path, change, said):
-    good = {"version": 1, "joints": shipped()["mixamo"].joints}
+def test_malformed_mapping_files_are_refused(tmp_path, change, said):
+    good = {"version": 1, "joints": shipped_mappings()["mixamo"].joints}
     bad = change(good)
     path = tmp_path / "mapping.json"
     path.write_text(bad if isinstance(bad, str) else json.dumps(bad))
@@ -223,10 +226,10 @@ def test_mapping_files_that_are_none(tmp_path, change, said):
     assert load_mapping(path).joints == good["joints"]
 
 
-def test_two_bodies_in_one_file():
-    mixamo = shipped()["mixamo"]
+def test_files_with_two_bodies():
+    mixamo = shipped_mappings()["mixamo"]
     names = [f"{body}:{joint}" for body in ("one", "two") for joint in mixamo.joints.values()]
     with pytest.raises(InputError, match="one:Hips and two:Hips could both be 'Hips' for pelvis"):
         mixamo.indices(names)
-    second = Mapping(joints={ours: f"two:{theirs}" for ours, theirs in mixamo.joints.items()})
+    second = SkeletonMapping(joints={ours: f"two:{theirs}" for ours, theirs in mixamo.joints.items()})
     assert list(second.indices(names).values()) == [i + len(mixamo.joints) for i in range(len(mixamo.joints))]

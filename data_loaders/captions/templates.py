@@ -1,4 +1,7 @@
-"""Sentences about a clip, from its labels and from what the clip itself shows; true, and varied."""
+"""Captions composed from action and style labels and from measurements of the motion.
+
+The actions and styles are those of the Bandai-Namco data set. Captions vary randomly but never contradict the motion.
+"""
 
 from __future__ import annotations
 
@@ -72,10 +75,10 @@ VERBS: dict[str, tuple[str, ...]] = {
     "slash": ("slashes", "swings a sword", "is slashing", "cuts with a sword", "makes a slash", "slashes the air",
         "strikes with a blade", "swings as with a sword"),
 }  # fmt: skip
-"""Of every action, what somebody does, in words that follow "a person"."""
+"""Verb phrases for each action, which follow "a person"."""
 
 LOCOMOTION = ("walk", "walk-back", "walk-left", "walk-right", "walk-turn-left", "walk-turn-right", "run", "dash")
-"""The actions that go somewhere."""
+"""Actions that move the body to another place."""
 
 _MANNERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "normal": ((), ()),
@@ -116,65 +119,81 @@ _MANNERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "youthful": (("youthful", "young", "fresh", "sprightly"),
         ("like a young person", "youthfully", "with youth")),
 }  # fmt: skip
-"""Of every style, adjectives of a person and adverbs of what is done; none for the normal one."""
+"""Adjectives for the person and adverbs for the action of each style; none for the normal style."""
 
 STYLES = frozenset(_MANNERS)
-"""The styles that there are words for."""
+"""Styles with adjectives and adverbs."""
 
 _SUBJECTS = ("a person", "a person", "someone", "a figure", "the person", "a human", "somebody")
-_NUMBERS = (
+
+NUMBER_WORDS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
     "fourteen", "fifteen",
 )  # fmt: skip
+"""Words for the numbers from 0."""
+
 _SIDES = {"left": "right", "right": "left", "counterclockwise": "clockwise", "clockwise": "counterclockwise"}
 
 
 def adjectives(style: str) -> tuple[str, ...]:
-    """Words for a person of a style; none for the normal one."""
+    """Adjectives for a person of a style; none for the normal style."""
     return _MANNERS[style][0]
 
 
 def adverbs(style: str) -> tuple[str, ...]:
-    """Words for doing something in a style; none for the normal one."""
+    """Adverbs for an action in a style; none for the normal style."""
     return _MANNERS[style][1]
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a clip itself shows: way in metres, turn in radians (positive to the left), speed in metres a second."""
+class MotionFacts:
+    """Measurements of a motion that captions may mention.
+
+    Attributes:
+        distance: Length of the path along the floor in metres.
+        turn: Total turn of the body in radians, positive to the left.
+        speed: Mean speed in m/s.
+    """
 
     distance: float
     turn: float
     speed: float
 
 
-def motion_facts(joints: NDArray[np.floating]) -> Facts:
-    """Measure joints (F, 22, 3): the way along the floor, the whole turn of the body, the mean speed."""
+def motion_facts(joints: NDArray[np.floating]) -> MotionFacts:
+    """Measure the path, the total turn and the mean speed of joints (F, 22, 3) at 20 frames per second."""
     path = joints[:, 0, [0, 2]]
     distance = float(np.linalg.norm(np.diff(path, axis=0), axis=-1).sum())
     angle = np.unwrap(facing(joints))
-    return Facts(distance, float(angle[-1] - angle[0]), distance * FPS / max(len(joints) - 1, 1))
+    return MotionFacts(distance, float(angle[-1] - angle[0]), distance * FPS / max(len(joints) - 1, 1))
 
 
 def plain_caption(action: str, style: str) -> str:
-    """The plainest sentence: "a tired person walks"."""
+    """Simplest caption of an action and a style: "a tired person walks"."""
     words = adjectives(style)[:1]
     return f"{_article(words[0])} {words[0]} person {VERBS[action][0]}" if words else f"a person {VERBS[action][0]}"
 
 
 def is_labelled(action: str, style: str) -> bool:
-    """Whether sentences can be made of an action and a style, as they are for Bandai-Namco's clips."""
+    """Whether captions can be composed from an action and a style."""
     return action in VERBS and bool(style)
 
 
-def true_caption(action: str, style: str, facts: Facts) -> str:
-    """The plainest sentence that leaves nothing open: one who walks without a turn "walks straight ahead"."""
+def true_caption(action: str, style: str, facts: MotionFacts) -> str:
+    """Simplest caption that is specific about the path: it states "straight ahead" for a walk without a turn."""
     plain = plain_caption(action, style)
     return f"{plain} straight ahead" if _is_straight([action], facts) else plain
 
 
-def caption(actions: Sequence[str], style: str, facts: Facts, rng: Generator) -> str:
-    """A sentence about a clip of one or more actions, done one after the other in a style, true to the facts."""
+def caption(actions: Sequence[str], style: str, facts: MotionFacts, rng: Generator) -> str:
+    """Random caption of one or more consecutive actions in a style.
+
+    Args:
+        actions: Actions in order, keys of `VERBS`.
+        style: Style, one of `STYLES`.
+        facts: Measurements of the motion.
+        rng: Source of randomness.
+    """
     verbs = [str(rng.choice(VERBS[action])) if rng.random() < 0.7 else VERBS[action][0] for action in actions]
     does = verbs[0]
     for verb in verbs[1:]:
@@ -187,43 +206,43 @@ def caption(actions: Sequence[str], style: str, facts: Facts, rng: Generator) ->
         else:
             manner = str(rng.choice(adverbs(style)))
     travels = all(action in LOCOMOTION for action in actions)
-    extra = _tell(actions, facts, rng) if travels and rng.random() < 0.6 else ""
+    extra = _fact_phrase(actions, facts, rng) if travels and rng.random() < 0.6 else ""
     return " ".join(part for part in (subject, does, manner, extra) if part)
 
 
-def _tell(actions: Sequence[str], facts: Facts, rng: Generator) -> str:
-    """Words for one or two of the facts; empty if there is nothing to say."""
-    said: list[str] = []
+def _fact_phrase(actions: Sequence[str], facts: MotionFacts, rng: Generator) -> str:
+    """Phrase for one of the facts; empty if there is nothing notable."""
+    phrases: list[str] = []
     degrees = float(np.degrees(facts.turn))
     side, clock = ("left", "counterclockwise") if degrees > 0 else ("right", "clockwise")
     if abs(degrees) > 25 and not any("turn" in action for action in actions):
         if abs(degrees) < 60:
-            said += [f"curving slightly to the {side}", f"bearing {side}", f"in a slight curve to the {side}"]
+            phrases += [f"curving slightly to the {side}", f"bearing {side}", f"in a slight curve to the {side}"]
         elif abs(degrees) < 135:
-            said += [f"turning {side}", f"in a curve to the {side}", f"turning to the {side}"]
+            phrases += [f"turning {side}", f"in a curve to the {side}", f"turning to the {side}"]
         else:
-            said += [f"turning around to the {side}", f"in a half circle to the {side}", f"{clock} in an arc"]
+            phrases += [f"turning around to the {side}", f"in a half circle to the {side}", f"{clock} in an arc"]
     elif _is_straight(actions, facts):
-        said += ["in a straight line", "straight ahead", "straight on"]
+        phrases += ["in a straight line", "straight ahead", "straight on"]
     if facts.distance > 1 and rng.random() < 0.35:
-        metres = _NUMBERS[min(round(facts.distance), 15)]
-        said = [f"for about {metres} metre{'' if metres == 'one' else 's'}"]
+        metres = NUMBER_WORDS[min(round(facts.distance), 15)]
+        phrases = [f"for about {metres} metre{'' if metres == 'one' else 's'}"]
     if all(action.startswith("walk") for action in actions) and rng.random() < 0.4:
         if facts.speed > 1.25:
-            said = ["quickly", "fast", "at a brisk pace"]
+            phrases = ["quickly", "fast", "at a brisk pace"]
         elif facts.speed < 0.7:
-            said = ["slowly", "at a slow pace", "unhurriedly"]
-    return str(rng.choice(said)) if said else ""
+            phrases = ["slowly", "at a slow pace", "unhurriedly"]
+    return str(rng.choice(phrases)) if phrases else ""
 
 
-def _is_straight(actions: Sequence[str], facts: Facts) -> bool:
-    """Whether it is worth saying that somebody goes straight on: there was a way to turn on, and none was made."""
+def _is_straight(actions: Sequence[str], facts: MotionFacts) -> bool:
+    """Whether a motion is notably straight: a path long enough to turn on, without a turn."""
     turned = abs(float(np.degrees(facts.turn)))
     return turned < 12 and facts.distance > 2 and set(actions) <= {"walk", "run", "dash"}
 
 
 def mirror_words(text: str) -> str:
-    """Left and right swapped, in captions and in names of actions; clockwise and counterclockwise too."""
+    """Exchange left and right, clockwise and counterclockwise, in captions and names of actions."""
 
     def other(match: re.Match[str]) -> str:
         word = _SIDES[match[0].lower()]

@@ -1,4 +1,4 @@
-"""Actions, styles and words of training clips, to be kept beside a model (`motion_diffusion.prompts.known_actions`)."""
+"""Actions, styles and words of training clips, kept beside models (see `motion_diffusion.prompts.known_actions`)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from data_loaders.captions import STYLES, VERBS, adjectives, adverbs, mirror_words
-from data_loaders.clip import Clip
+from data_loaders.captions.templates import STYLES, VERBS, adjectives, adverbs, mirror_words
+from data_loaders.types import Clip
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.prompts.known_actions import Known, KnownAction, KnownStyle, words_of
 
 MAX_ACTIONS, MAX_PHRASES, MAX_WORDS = 300, 12, 5000
-"""Actions, phrases of each and words that are kept: the longest, and the commonest."""
-RARE = 2
-"""Words of fewer captions are left out where there are more than `MAX_WORDS`: most are misspellings."""
+"""Maximum numbers of actions (the longest ones), of phrases per action and of words (the most frequent ones)."""
+
+MIN_COUNT = 2
+"""Minimum number of captions with a word, if there are more than `MAX_WORDS`; most rarer words are misspelt."""
 
 _SUBJECT = re.compile(
     r"^(?:(?:a|an|the|this|some)\s(?:\w+\s){0,2}?)?(?:person|human|figure|man|woman|someone|somebody)\s+", re.IGNORECASE
 )
+
 _BEFORE_VERB = re.compile(r"^(?:is|are|be|being|was|to|then|first|and|who|that|starts|begins|\w+ly)\s+", re.IGNORECASE)
 
 
 @dataclass
 class _Total:
-    """What the clips of an action have."""
+    """Sums over the clips of an action."""
 
     frames: int = 0
     styles: Counter[str] = field(default_factory=Counter)
@@ -33,8 +35,13 @@ class _Total:
     sentences: Counter[str] = field(default_factory=Counter)
 
 
-def known_of(clips: Sequence[Clip], *, mirrored: bool) -> Known:
-    """All that clips are about. mirrored: whether half of them are copies with left and right swapped."""
+def collect_known(clips: Sequence[Clip], *, mirrored: bool) -> Known:
+    """Collect the actions, styles and words of clips.
+
+    Args:
+        clips: Training clips.
+        mirrored: Whether half of them are mirrored copies, which do not count towards durations.
+    """
     totals: defaultdict[str, _Total] = defaultdict(_Total)
     words: Counter[str] = Counter()
     for clip in clips:
@@ -42,14 +49,14 @@ def known_of(clips: Sequence[Clip], *, mirrored: bool) -> Known:
         total.frames += len(clip.joints)
         if clip.style:
             total.styles[_style(clip)] += len(clip.joints)
-        told = list(_sentences(clip))
-        total.sentences[told[0] if told else ""] += 1
-        total.phrases.update(_SUBJECT.sub("", text).rstrip(".") for text in told)
-        heard = {word for text in (*told, *_manners(clip)) for word in words_of(text)}
-        words.update(heard | {word for text in heard for word in words_of(mirror_words(text))})
+        sentences = list(_sentences(clip))
+        total.sentences[sentences[0] if sentences else ""] += 1
+        total.phrases.update(_SUBJECT.sub("", text).rstrip(".") for text in sentences)
+        found = {word for text in (*sentences, *_manners(clip)) for word in words_of(text)}
+        words.update(found | {word for text in found for word in words_of(mirror_words(text))})
     share = 0.5 if mirrored else 1.0
     ordered = sorted(totals.items(), key=lambda item: (-item[1].frames, item[0]))
-    common = [word for word, count in words.most_common(MAX_WORDS) if count >= RARE or len(words) <= MAX_WORDS]
+    common = [word for word, count in words.most_common(MAX_WORDS) if count >= MIN_COUNT or len(words) <= MAX_WORDS]
     return Known(
         tuple(_action(name, total, share) for name, total in ordered[:MAX_ACTIONS] if name),
         tuple(sorted(common)),
@@ -67,12 +74,12 @@ def _action(name: str, total: _Total, share: float) -> KnownAction:
 
 
 def _is_labelled(clip: Clip) -> bool:
-    """Whether training makes its sentences of its action and style."""
+    """Whether training composes the clip's captions from its action and style."""
     return clip.action in VERBS and clip.style in STYLES
 
 
 def _sentences(clip: Clip) -> Iterator[str]:
-    """About a clip: those that training writes of its action, else its captions; the plainest first."""
+    """Sentences about a clip: those composed for its action, else its captions; the simplest one first."""
     if _is_labelled(clip):
         yield from (f"a person {verb}" for verb in VERBS[clip.action])
     else:
@@ -80,17 +87,17 @@ def _sentences(clip: Clip) -> Iterator[str]:
 
 
 def _manners(clip: Clip) -> tuple[str, ...]:
-    """Words of its style, where training writes them."""
+    """Adjectives and adverbs of a clip's style if training uses them."""
     return (*adjectives(clip.style), *adverbs(clip.style)) if _is_labelled(clip) else ()
 
 
 def _style(clip: Clip) -> str:
-    """Its style as captions say it: "swaggering" for "chimpira"."""
+    """Style as it appears in captions: "swaggering" for "chimpira"."""
     return next(iter(_manners(clip)), clip.style)
 
 
 def _verb(clip: Clip) -> str:
-    """What is done in a clip without an action: the first verb of its first caption, as a caption has it."""
+    """Action of a clip without label: the first verb of its first caption."""
     if not clip.captions:
         return ""
     first = clip.captions[0]

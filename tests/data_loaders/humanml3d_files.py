@@ -1,4 +1,4 @@
-"""Folders as HumanML3D's scripts leave them, made after its published formula and not after our code."""
+"""Folders in HumanML3D's format, computed by its published formulas independently of this project's code."""
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -10,13 +10,13 @@ TEXT = "a person walks ahead.#a/DET person/NOUN walk/VERB ahead/ADV#0.0#0.0\n"
 
 
 def turned(vectors, half_angles):
-    """Vectors (F, J, 3) after a turn of each frame about the vertical by twice its angle."""
+    """Vectors (F, J, 3) rotated about the vertical by twice the angle of each frame."""
     turns = Rotation.from_euler("y", 2 * half_angles[:, None])
     return np.stack([turn.apply(frame) for turn, frame in zip(turns, vectors, strict=True)])
 
 
 def relative_features(joints, face):
-    """(F - 1, 12·J - 1) of joints (F, J, 3); its rotations are noise, since nothing should be read from them."""
+    """Features (F - 1, 12·J - 1) of joints (F, J, 3); rotations are noise because they should not be read."""
     across = joints[:, face[0]] - joints[:, face[1]] + joints[:, face[2]] - joints[:, face[3]]
     forward = np.cross([0.0, 1.0, 0.0], across)
     yaw = -np.unwrap(np.arctan2(forward[:, 0], forward[:, 2])) / 2
@@ -39,7 +39,7 @@ def relative_features(joints, face):
 
 
 def absolute_features(joints, face):
-    """GMD's: as above, but for half the yaw and x and z themselves."""
+    """GMD's features: the same with the absolute half angle, x and z of the root."""
     features = relative_features(joints, face)
     features[1:, 0] = np.cumsum(features[:-1, 0])
     features[0, 0] = 0.0
@@ -48,7 +48,7 @@ def absolute_features(joints, face):
 
 
 def write_folder(root, motions, face, *, absolute=False):
-    """Write a folder of motions by name, (F, J, 3) each, whose names go to train, val, test in turn; F - 1 are left."""
+    """Write motions (F, J, 3) by name, with F - 1 frames each; splits are train, val, test in turn."""
     kind, suffix = ("new_joint_vecs_abs_3d", "_abs_3d") if absolute else ("new_joint_vecs", "")
     for folder in (kind, "new_joints", "texts"):
         (root / folder).mkdir(parents=True)

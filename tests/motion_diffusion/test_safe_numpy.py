@@ -1,4 +1,4 @@
-"""Arrays out of .npz files: how much of them is unpacked."""
+"""The amount of data unpacked from .npz files is bounded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from motion_diffusion.safe_npz import MAX_UNPACKED, read_members
+from motion_diffusion.safe_numpy import MAX_UNPACKED, read_members
 
 
 @pytest.fixture
@@ -21,18 +21,18 @@ def path(tmp_path: Path) -> Path:
 
 
 def claim(path: Path, member: str, size: int) -> None:
-    """Let the directory of an archive say that a member has so many bytes."""
+    """Set the size of a member in an archive's directory."""
     with zipfile.ZipFile(path, "a") as archive:
         archive.getinfo(member).file_size = size
-        archive.comment = b"changed"  # so that the directory is written again
+        archive.comment = b"changed"  # forces the directory to be rewritten
 
 
-def test_what_unpacks_to_more_than_a_motion_needs_is_not_unpacked(path: Path) -> None:
+def test_read_members_bounds_unpacked_size(path: Path) -> None:
     np.savez_compressed(path, a=np.zeros(100), b=np.zeros(100))
     claim(path, "a.npy", 6 * 2**30)
     with pytest.raises(InputError, match=re.escape(f"{path} unpacks to 6144 MB, and 1024 MB are read at most; again")):
         read_members(path, ("a",), "again")
-    assert read_members(path, ("b", "c"), "again").keys() == {"b"}  # the other is not touched
+    assert read_members(path, ("b", "c"), "again").keys() == {"b"}  # the other member is not read
     claim(path, "a.npy", MAX_UNPACKED // 2)
     claim(path, "b.npy", MAX_UNPACKED // 2 + 1)
     with pytest.raises(InputError, match="unpacks to 1024 MB"):
