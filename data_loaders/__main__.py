@@ -247,7 +247,7 @@ class Show:
         if self.out.exists() and not self.overwrite:
             raise InputError(f"{self.out} exists; give another --out, or --overwrite to replace it")
         from visualize.film import write_film  # here, since the other verbs need not wait a second for it
-        from visualize.pose_strip import draw_strip
+        from visualize.stills import draw_strip
 
         clip = chosen(self.data, self.clip)
         text = clip.captions[0].text if clip.captions else clip.name

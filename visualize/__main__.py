@@ -1,11 +1,6 @@
-"""python -m visualize: films and pictures of motions, files of them for other programs, and the studio."""
+"""TODO."""
 
 from __future__ import annotations
-
-if __name__ == "__main__":
-    from motion_diffusion.errors import interruptible_imports
-
-    interruptible_imports()
 
 import os
 import sys
@@ -22,14 +17,17 @@ from motion_diffusion.atomic_io import check_place
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import FRAME_RATES
 from motion_diffusion.errors import InputError, command, parse_arguments
-from visualize import encode
-from visualize.bodies.registry import Looks, check_looks
-from visualize.contact_sheet import draw_sheet, motion_files
-from visualize.drawing.mosaic import check_count
-from visualize.drawing.titles import goals_of, names_of, titles_of
-from visualize.film import MAX_MOTIONS, Layout, check_size, write_film
-from visualize.pose_strip import draw_strip
+from visualize.bodies.surface import Looks, check_looks
+from visualize.drawing.canvas import check_count
+from visualize.film import FILM_ENDINGS, MAX_MOTIONS, Layout, check_film, check_size, write_film
+from visualize.scene import make_titles, recorded_goals, short_names
+from visualize.stills import draw_contact_sheet, draw_strip, motion_files
 from visualize.topdown import draw_path
+
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Options:
         return len(self.motions) == 1 and not os.path.isdir(self.motions[0])
 
 
-FILMS, PICTURES, FILES = encode.ENDINGS, (".png",), (".bvh", ".glb", ".npz", ".csv")
+FILMS, PICTURES, FILES = FILM_ENDINGS, (".png",), (".bvh", ".glb", ".npz", ".csv")
 _ONLY: dict[str, tuple[str, ...]] = {
     "view": PICTURES, "layout": FILMS, "goals": FILMS + PICTURES, "titles": FILMS + PICTURES, "size": FILMS,
     "page": PICTURES, "fps": FILMS + FILES, "unit": (".bvh", ".csv"), "t_pose": FILES,
@@ -100,7 +98,7 @@ def check(options: Options) -> str:
     if options.page != 1 and (options.view == "path" or options.single):
         raise InputError("--page is of a sheet of many motions; leave it out")
     if options.fps is not None and ending in FILMS:
-        encode.check(options.out, options.fps)
+        check_film(options.out, options.fps)
     elif options.fps is not None:
         FRAME_RATES.check("--fps", options.fps)
     check_size(options.size)
@@ -140,7 +138,7 @@ def _read(file: Path, options: Options) -> Motion:
 
 def _goals(motion: Motion, file: Path, given: GoalSet | None) -> GoalSet:
     """Those that are given, or else its own; what is wanted after its end is told, for it cannot be measured."""
-    goals = given or goals_of(motion, file)
+    goals = given or recorded_goals(motion, file)
     last = motion.seconds - 0.5 / motion.fps
     if late := sum(goal.last_time > last for goal in goals.goals):
         end = f"{file} ends at {motion.seconds - 1 / motion.fps:g} s"
@@ -163,7 +161,7 @@ def _show(files: Sequence[Path], options: Options) -> None:
     given = load_goals(options.goals) if options.goals else None
     motions = [_read(file, options) for file in files]
     goals = [_goals(motion, file, given) for motion, file in zip(motions, files, strict=True)]
-    titles = options.titles or titles_of(motions, names_of(files))
+    titles = options.titles or make_titles(motions, short_names(files))
     if options.view == "path":
         return draw_path(motions, options.out, goals=goals, titles=titles)
     write_film(
@@ -186,7 +184,11 @@ def _still(files: Sequence[Path], options: Options) -> None:
         goals = _goals(motion, files[0], goals)
         title = options.titles[0] if options.titles else ""
         return draw_strip(motion, options.out, goals=goals, looks=options.looks, title=title)
-    print(draw_sheet(files, options.out, goals=goals, titles=options.titles, looks=options.looks, page=options.page))
+    print(
+        draw_contact_sheet(
+            files, options.out, goals=goals, titles=options.titles, looks=options.looks, page=options.page
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,29 +1,54 @@
-"""Films of motions."""
+"""TODO."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import av
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
 from data_loaders import resampling
 from guidance.goals.goal_set import GoalSet
+from motion_diffusion.atomic_io import atomic
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from visualize.bodies.registry import Looks, surface_of
+from visualize.bodies.mesh_renderer import MeshRenderer
+from visualize.bodies.surface import Looks, Surface, make_surface
 from visualize.drawing import style
-from visualize.drawing.film_frame import Actor, Panel
-from visualize.drawing.mosaic import ABREAST, check_count, grid, tiled
-from visualize.encode import FASTEST, check, encode
-from visualize.scene import scenes_of
+from visualize.drawing.camera import Camera, follow_targets, framing_distance, view_azimuth
+from visualize.drawing.canvas import (
+    MAX_SIDE_BY_SIDE,
+    Canvas,
+    caption_lines,
+    check_count,
+    grid_shape,
+    paint_caption,
+    paint_legend,
+    paint_title,
+    tile,
+)
+from visualize.drawing.layers import (
+    goal_solids,
+    paint_clock,
+    paint_floor,
+    paint_floor_goals,
+    paint_footprints,
+    paint_labels,
+    paint_links,
+    paint_track,
+)
+from visualize.drawing.stick_figure import Solids, paint_solids, shadows, stick_figure
+from visualize.scene import Actor, Scene, floor_camera, make_scenes
 
 Layout = Literal["side", "overlay"]
-MAX_MOTIONS: dict[Layout, int] = {"side": ABREAST, "overlay": len(style.TINTS)}
+MAX_MOTIONS: dict[Layout, int] = {"side": MAX_SIDE_BY_SIDE, "overlay": len(style.TINTS)}
 """Motions in a film."""
 
 
@@ -52,21 +77,23 @@ def write_film(
     several = [motions] if isinstance(motions, Motion) else list(motions)
     check_count(len(several), most=MAX_MOTIONS[layout])
     check_size(size)
-    rate = min(several[0].fps, FASTEST.get(Path(path).suffix.lower(), np.inf)) if fps is None else fps
-    check(path, rate)
+    rate = min(several[0].fps, MAX_FILM_FPS.get(Path(path).suffix.lower(), np.inf)) if fps is None else fps
+    check_film(path, rate)
     for motion in several:
         if not resampling.SLOWEST <= motion.fps <= resampling.FASTEST:
             possible = f"{resampling.SLOWEST:g} to {resampling.FASTEST:g}"
             raise InputError(f"a motion of {motion.fps:g} frames a second cannot be shown, {possible} can; convert it")
     tints = style.TINTS if layout == "overlay" else [None] * len(several)
     actors = [
-        Actor(scene, tint, surface_of(motion, looks or Looks(), fps=rate))
-        for motion, scene, tint in zip(several, scenes_of(several, goals, titles), tints, strict=False)
+        Actor(scene, tint, make_surface(motion, looks or Looks(), fps=rate))
+        for motion, scene, tint in zip(several, make_scenes(several, goals, titles), tints, strict=False)
     ]
-    panels = [Panel(actors, size)] if layout == "overlay" else [Panel([actor], size) for actor in actors]
+    panels = (
+        [FrameRenderer(actors, size)] if layout == "overlay" else [FrameRenderer([actor], size) for actor in actors]
+    )
     times = np.arange(int(max(actor.scene.seconds for actor in actors) * rate + 1e-6) + 1) / rate
-    samples = film(panels, np.linspace(0, times[-1], 5).tolist())
-    rows, columns = grid(len(panels))
+    samples = render_frames(panels, np.linspace(0, times[-1], 5).tolist())
+    rows, columns = grid_shape(len(panels))
     whole = (columns * size[0], rows * size[1])
     with ExitStack() as after:
         for panel in panels:
@@ -74,8 +101,8 @@ def write_film(
         if progress is None:
             seen: Iterable[float] = after.enter_context(tqdm(times.tolist(), desc="film", unit="frame", leave=False))
         else:
-            seen = _told(times.tolist(), progress)
-        encode(film(panels, seen), path, size=whole, fps=rate, samples=samples)
+            seen = _reporting(times.tolist(), progress)
+        encode(render_frames(panels, seen), path, size=whole, fps=rate, samples=samples)
 
 
 def check_size(size: tuple[int, int]) -> None:
@@ -86,13 +113,181 @@ def check_size(size: tuple[int, int]) -> None:
         )
 
 
-def _told(times: Sequence[float], progress: Callable[[float], None]) -> Iterator[float]:
+def _reporting(times: Sequence[float], progress: Callable[[float], None]) -> Iterator[float]:
     for k, time in enumerate(times):
         progress(k / len(times))
         yield time
 
 
-def film(panels: Sequence[Panel], times: Iterable[float]) -> Iterator[NDArray[np.uint8]]:
+def render_frames(panels: Sequence[FrameRenderer], times: Iterable[float]) -> Iterator[NDArray[np.uint8]]:
     """The pictures (height, width, 3) of all panels side by side, one for each time in seconds."""
     for time in times:
-        yield tiled([panel.at(time) for panel in panels])
+        yield tile([panel.render(time) for panel in panels])
+
+
+_OVERHEAD = 0.25  # metres from the head's joint up to what should be in the picture
+
+
+class FrameRenderer:
+    """Pictures of one actor with its title, or of several with a legend; the goals are those of the first.
+
+    size: width and height in pixels. Surfaces are drawn for all actors or for none.
+    """
+
+    def __init__(self, actors: Sequence[Actor], size: tuple[int, int]) -> None:
+        self._actors, self._canvas, self._unit = actors, Canvas(size), min(size) / 480
+        self._surfaces = [actor.surface for actor in actors if actor.surface]
+        self._mesh = _joined_mesh(self._surfaces, [actor.tint for actor in actors], size) if self._surfaces else None
+        lead = max((actor.scene for actor in actors), key=lambda scene: scene.seconds)
+        self._clock = np.arange(len(lead.joints)) / lead.fps
+        joints = np.stack([[actor.scene.at(time) for time in self._clock] for actor in actors], axis=1)
+        self._azimuth = view_azimuth(joints[:, 0])
+        self._targets = follow_targets(joints.mean(axis=1), lead.fps)
+        places = np.concatenate([actor.scene.visible_points[:, [0, 2]] for actor in actors])
+        reach = float(np.linalg.norm(np.ptp(places, axis=0)))
+        points = np.concatenate([joints, joints[:, :, 15:16] + [0, _OVERHEAD, 0]], axis=2).reshape(len(joints), -1, 3)
+        least = 4.5 + 0.25 * min(reach, 8.0)  # the further the walk, the more of it is seen
+        self._distance = framing_distance(points, self._targets, self._azimuth, size, least=least)
+
+    def render(self, time: float) -> NDArray[np.uint8]:
+        """The picture (height, width, 3) of a moment in seconds."""
+        target = np.array([np.interp(time, self._clock, axis) for axis in self._targets.T])
+        camera = Camera(target, self._azimuth, self._distance, self._canvas.size)
+        self._canvas.clear()
+        self._paint(camera, time)
+        return self._canvas.image()
+
+    def close(self) -> None:
+        """Give back what draws its meshes; no more pictures can be had."""
+        if self._mesh:
+            self._mesh.close()
+
+    def _paint(self, camera: Camera, time: float) -> None:
+        canvas, unit, actors = self._canvas, self._unit, self._actors
+        scenes = [actor.scene for actor in actors]
+        poses = [scene.at(time) for scene in scenes]
+        figures = [stick_figure(pose, actor.tint) for pose, actor in zip(poses, actors, strict=True)]
+        goals, ground = goal_solids(scenes[0], time), floor_camera(camera, actors)
+        paint_floor(canvas, ground)
+        for figure in (*figures, goals):
+            canvas.polygons(shadows(figure, ground), style.SHADOW)
+        for actor in actors:
+            paint_footprints(canvas, ground, actor.scene, time, tint=actor.tint)
+        paint_floor_goals(canvas, ground, scenes[0], time, unit)
+        for actor, pose in zip(actors, poses, strict=True):
+            walked = actor.scene.joints[: int(time * actor.scene.fps + 1e-6) + 1, 0]
+            track = np.concatenate([walked, pose[:1]])[:, [0, 2]]
+            paint_track(canvas, ground, track, colour=actor.tint or style.WALKED, width=2.2 * unit)
+        self._paint_bodies(camera, figures, goals, time)
+        paint_links(canvas, camera, scenes[0], poses[0], time, unit)
+        paint_labels(canvas, camera, scenes, time, unit)
+        paint_clock(canvas, max(scenes, key=lambda scene: scene.seconds), time, unit)
+        self._paint_words(scenes)
+
+    def _paint_words(self, scenes: Sequence[Scene]) -> None:
+        """The caption, and the title or, in tints, a legend, which also says what each is if that is not the same."""
+        same = len({scene.text for scene in scenes}) == 1
+        lines = caption_lines(self._canvas, scenes[0].text if same else "", self._unit)
+        paint_caption(self._canvas, lines, self._unit)
+        if any(actor.tint for actor in self._actors):
+            titles = [scene.title if same else scene.full_title for scene in scenes]
+            entries = zip(titles, [actor.tint or style.MIDDLE for actor in self._actors], strict=True)
+            paint_legend(self._canvas, list(entries), len(lines), self._unit)
+        else:
+            paint_title(self._canvas, scenes[0].title, self._unit)
+
+    def _paint_bodies(self, camera: Camera, figures: Sequence[Solids], goals: Solids, time: float) -> None:
+        if self._mesh:
+            vertices = np.concatenate([surface.at(time) for surface in self._surfaces])
+            self._mesh.paint(self._canvas, camera, vertices, goals)
+        else:
+            paint_solids(self._canvas, camera, sum(figures[1:], figures[0]), goals, self._unit)
+
+
+def _joined_mesh(
+    surfaces: Sequence[Surface], tints: Sequence[str | None], size: tuple[int, int], *, smooth: int = 2
+) -> MeshRenderer:
+    """What draws surfaces together, each in its tint or its own colours."""
+    starts = np.cumsum([0, *(len(surface.colours) for surface in surfaces)])
+    faces = [surface.faces + start for surface, start in zip(surfaces, starts, strict=False)]
+    colours = [
+        np.tile(style.rgb(tint), (len(surface.colours), 1)) if tint else surface.colours
+        for surface, tint in zip(surfaces, tints, strict=True)
+    ]
+    return MeshRenderer(np.concatenate(faces), np.concatenate(colours), size, smooth=smooth)
+
+
+Picture = NDArray[np.uint8]
+FILM_ENDINGS = (".mp4", ".gif")
+MAX_FILM_FPS = {".mp4": 240.0, ".gif": 50.0}
+"""Pictures a second, at most: a GIF counts hundredths of a second, and viewers slow down those below two."""
+
+
+def check_film(path: str | Path, fps: float) -> str:
+    """The ending of a film's path; InputError for one that no film has, or an fps that the format does not have."""
+    ending = Path(path).suffix.lower()
+    if ending not in FILM_ENDINGS:
+        raise InputError(f"{path}: a film ends in {' or '.join(FILM_ENDINGS)}; choose another name")
+    if not 1 <= fps <= MAX_FILM_FPS[ending]:
+        raise InputError(
+            f"a {ending} of {fps:g} pictures a second cannot be made; give 1 to {MAX_FILM_FPS[ending]:g} (--fps)"
+        )
+    return ending
+
+
+def encode(
+    pictures: Iterable[Picture],
+    path: str | Path,
+    *,
+    size: tuple[int, int],
+    fps: float,
+    samples: Iterable[Picture],
+) -> None:
+    """Write pictures (height, width, 3) to a film by the path's ending; it is whole or not there.
+
+    size: their width and height, even numbers. fps: pictures a second. samples: a few of the pictures, looked at for
+    the colours of a GIF. Raises InputError as `check` does.
+    """
+    ending = check_film(path, fps)
+    rate = Fraction(fps).limit_denominator(1001)
+    with atomic(path) as temporary:
+        if ending == ".mp4":
+            _write_mp4(pictures, temporary, size, rate)
+        else:
+            _write_gif(pictures, temporary, size, rate, make_palette(list(samples)))
+
+
+def _write_mp4(pictures: Iterable[Picture], path: Path, size: tuple[int, int], rate: Fraction) -> None:
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("libx264", rate=rate)
+        stream.options = {
+            "preset": "veryfast",
+            "crf": "22",
+            "x264-params": "mbtree=0",
+        }  # with it, no two files are same
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for picture in pictures:
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        film.mux(stream.encode())
+
+
+def _write_gif(
+    pictures: Iterable[Picture], path: Path, size: tuple[int, int], rate: Fraction, palette: Image.Image
+) -> None:
+    """Without dithering: the pictures are flat, and what does not move stays as it is."""
+    colours = np.full((256, 4), 255, dtype=np.uint8)  # alpha, red, green, blue
+    listed = np.array(palette.getpalette(), dtype=np.uint8).reshape(-1, 3)
+    colours[: len(listed), 1:] = listed
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("gif", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = *size, "pal8"
+        for picture in pictures:
+            indices = np.asarray(Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE))
+            indexed: Any = (indices, colours)
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(indexed, format="pal8")))
+        film.mux(stream.encode())
+
+
+def make_palette(samples: Sequence[Picture]) -> Image.Image:
+    """The 255 colours that pictures (height, width, 3) are best drawn with; one is left for what a GIF leaves out."""
+    return Image.fromarray(np.concatenate(samples)).quantize(255, method=Image.Quantize.MEDIANCUT)

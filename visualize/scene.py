@@ -1,18 +1,26 @@
-"""A motion with its goals and footprints, ready to be drawn."""
+"""TODO."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
+from scipy.interpolate import make_interp_spline
 
-from guidance.goals.goal_set import GoalSet
+from guidance.goals.goal_set import GoalSet, explain
+from motion_diffusion.body.foot_contacts import FEET, detect_contacts
 from motion_diffusion.body.motion import Motion
-from visualize.drawing.footprints import Print, prints_of
-from visualize.drawing.goal_glyphs import Sign, marks_of
-from visualize.drawing.titles import titles_of
+from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.errors import InputError
+from visualize.bodies.surface import Surface
+from visualize.drawing.camera import Camera
+from visualize.drawing.goal_glyphs import Glyph, make_glyphs
+from visualize.drawing.stick_figure import SOLE_DEPTH
 
 
 @dataclass(frozen=True)
@@ -22,13 +30,13 @@ class Scene:
     joints: NDArray
     fps: float
     text: str = ""
-    marks: Sequence[Sign] = field(default_factory=tuple)
-    prints: Sequence[Print] = field(default_factory=tuple)
+    glyphs: Sequence[Glyph] = field(default_factory=tuple)
+    footprints: Sequence[Footprint] = field(default_factory=tuple)
     title: str = ""
     """What it is, where several are seen."""
 
     @property
-    def told(self) -> str:
+    def full_title(self) -> str:
         """Its title and its text, as far as it has them."""
         return ": ".join(word for word in (self.title, self.text) if word)
 
@@ -37,14 +45,14 @@ class Scene:
         return (len(self.joints) - 1) / self.fps
 
     @property
-    def places(self) -> NDArray:
+    def visible_points(self) -> NDArray:
         """(n, 3) everywhere that the pelvis goes and the marks are, metres."""
-        marks = [mark.places(self.joints, self.fps) for mark in self.marks]
-        return np.concatenate([self.joints[:, 0], *marks])
+        glyphs = [glyph.visible_points(self.joints, self.fps) for glyph in self.glyphs]
+        return np.concatenate([self.joints[:, 0], *glyphs])
 
-    def reaches(self, mark: Sign) -> bool:
+    def covers(self, glyph: Glyph) -> bool:
         """Whether it lasts until a mark's end, so that there is something to measure."""
-        return mark.last <= self.seconds + 0.5 / self.fps
+        return glyph.last <= self.seconds + 0.5 / self.fps
 
     def at(self, time: float) -> NDArray:
         """(22, 3) joints at `time` seconds, straight between the frames on either side, held at the ends."""
@@ -54,19 +62,123 @@ class Scene:
         return self.joints[index] * (1 - share) + self.joints[min(index + 1, len(self.joints) - 1)] * share
 
 
-def scene_of(motion: Motion, goals: GoalSet | None, *, title: str = "") -> Scene:
+def make_scene(motion: Motion, goals: GoalSet | None, *, title: str = "") -> Scene:
     """A motion and its goals, ready to be drawn."""
-    marks = [] if goals is None else marks_of(goals, seconds=motion.seconds)
+    glyphs = [] if goals is None else make_glyphs(goals, seconds=motion.seconds)
     joints = motion.joints.detach().cpu().numpy()
-    return Scene(joints, motion.fps, motion.text, marks, prints_of(joints, motion.fps), title)
+    return Scene(joints, motion.fps, motion.text, glyphs, detect_footprints(joints, motion.fps), title)
 
 
-def scenes_of(
+def make_scenes(
     motions: Sequence[Motion], goals: GoalSet | Sequence[GoalSet] | None, titles: Sequence[str] | None
 ) -> list[Scene]:
     """Several motions. goals: of all, or of each. titles: of each; by default what tells them apart."""
-    named = titles_of(motions) if titles is None else titles
+    named = make_titles(motions) if titles is None else titles
     of_each = goals if isinstance(goals, Sequence) else [goals] * len(motions)
     return [
-        scene_of(motion, wanted, title=title) for motion, wanted, title in zip(motions, of_each, named, strict=True)
+        make_scene(motion, wanted, title=title) for motion, wanted, title in zip(motions, of_each, named, strict=True)
     ]
+
+
+def recorded_goals(motion: Motion, file: Path) -> GoalSet:
+    """The goals that a motion, read from a file, was made with; none if it does not say.
+
+    InputError, with the file and what is wrong, if they are none of ours.
+    """
+    try:
+        return GoalSet.model_validate(motion.provenance.get("goals", {}))
+    except ValidationError as error:
+        raise InputError(f"{file}: the goals it was made with: {explain(error)}; give a goal file as --goals") from None
+
+
+def short_names(files: Sequence[Path]) -> list[str]:
+    """File names without ending, and with as many folders as it takes to tell them apart."""
+    for parts in range(1, max(len(file.parts) for file in files) + 1):
+        names = ["/".join(file.with_suffix("").parts[-parts:]) for file in files]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def make_titles(motions: Sequence[Motion], names: Sequence[str] | None = None) -> list[str]:
+    """For each motion its model, and guidance and seed where these differ; for one that no model made, its name.
+
+    names: of each; by default that of the file that it was read from, or "real". Those that would be the same, and say
+    the same words, are numbered. One motion alone needs no title.
+    """
+    if len(motions) == 1:
+        return [""]
+    facts = [_facts(motion, name) for motion, name in zip(motions, names or [""] * len(motions), strict=True)]
+    made = [fact for fact in facts if fact[2]]
+    differ = [True, *(len({fact[part] for fact in made}) > 1 for part in (1, 2))]
+    titles = [", ".join(word for word, tells in zip(fact, differ, strict=True) if tells and word) for fact in facts]
+    told = [(title, motion.text) for title, motion in zip(titles, motions, strict=True)]
+    return [f"{of[0]} ({number})" if told.count(of) > 1 else of[0] for number, of in enumerate(told, 1)]
+
+
+def _facts(motion: Motion, name: str) -> tuple[str, str, str]:
+    """Model, guidance and seed that made a motion."""
+    about, settings = (motion.provenance.get(key) for key in ("model", "settings"))
+    if not isinstance(about, dict):
+        return name or str(motion.provenance.get("file", "real")), "", ""
+    guidance = settings.get("guidance", "") if isinstance(settings, dict) else ""
+    return str(about.get("name", "a model")), str(guidance), f"seed {motion.provenance.get('seed', '?')}"
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """From `time` to `last` seconds the foot whose toe is the joint `toe` stands on its `ball` (x, z), in metres.
+
+    heel: x and z of the ankle meanwhile.
+    """
+
+    time: float
+    last: float
+    toe: int
+    ball: NDArray[np.float64]
+    heel: NDArray[np.float64]
+
+
+def detect_footprints(joints: NDArray, fps: float) -> list[Footprint]:
+    """Where the feet of a motion (frames, 22, 3) stand, in the order of time."""
+    joints = joints.astype(np.float64)
+    if fps != FPS and len(joints) > 1:
+        clock = np.arange(len(joints)) / fps
+        joints = make_interp_spline(clock, joints, k=1)(np.arange(0, clock[-1] + 1e-6, 1 / FPS))
+    ankles = {toe: ankle for ankle, toe in FEET}
+    stands = [stand for stand in detect_contacts(torch.from_numpy(joints)) if stand.joint in ankles]
+    return [
+        Footprint(
+            stand.start / FPS,
+            (stand.end - 1) / FPS,
+            stand.joint,
+            stand.place.numpy()[[0, 2]],
+            joints[stand.start : stand.end, ankles[stand.joint]].mean(axis=0)[[0, 2]],
+        )
+        for stand in sorted(stands, key=lambda stand: stand.start)
+    ]
+
+
+TOES = (10, 11)
+_SINKS = (-0.03, 0.1)
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who moves in a scene. tint: the colour of the whole body; without it, each side has its own. surface: its skin;
+    without one, it is painted as capsules."""
+
+    scene: Scene
+    tint: str | None = None
+    surface: Surface | None = None
+
+    @property
+    def sole_offset(self) -> float:
+        """Metres by which its soles lie below y = 0 when it stands, negative above; a few centimetres at most."""
+        level = float(np.quantile(self.scene.joints[:, TOES, 1].min(axis=1), 0.05))
+        return float(np.clip((self.surface.sole if self.surface else SOLE_DEPTH) - level, *_SINKS))
+
+
+def floor_camera(camera: Camera, actors: Sequence[Actor]) -> Camera:
+    """The camera through which to paint a floor that touches the actors' soles: skins differ in how thick these are."""
+    return replace(camera, target=camera.target + [0, max(actor.sole_offset for actor in actors), 0])

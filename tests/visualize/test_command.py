@@ -20,10 +20,10 @@ from guidance.goals.goal_set import GoalSet, Waypoint
 from motion_diffusion.body.motion import Motion
 from tests.data_loaders.amass_files import write_model, write_recording
 from tests.visualize.pictures import GOALS, film_of, near, pixels
-from visualize import contact_sheet
+from visualize import stills
 from visualize.drawing import style
-from visualize.drawing.labels import missed
-from visualize.scene import scene_of
+from visualize.drawing.layers import miss_text
+from visualize.scene import make_scene
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_goals_that_are_given_are_of_all(visualize, tmp_path):
 
 
 def test_a_folder_becomes_sheets(visualize, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(contact_sheet, "PER_PAGE", 5)
+    monkeypatch.setattr(stills, "PER_PAGE", 5)
     for number in range(7):
         (tmp_path / "many" / f"take{number}").mkdir(parents=True)
         shutil.copy(tmp_path / "m.npz", tmp_path / "many" / f"take{number}" / "motion.npz")
@@ -85,7 +85,7 @@ def test_a_folder_becomes_sheets(visualize, tmp_path, capsys, monkeypatch):
 def test_files_come_in_the_order_of_their_numbers(tmp_path):
     for name in ("m10.npz", "m9.npz", "m1.bvh", "x.txt"):
         (tmp_path / name).touch()
-    assert [file.name for file in contact_sheet.motion_files([tmp_path])] == ["m1.bvh", "m9.npz", "m10.npz"]
+    assert [file.name for file in stills.motion_files([tmp_path])] == ["m1.bvh", "m9.npz", "m10.npz"]
 
 
 @pytest.mark.parametrize("ending", ["bvh", "glb", "npz", "csv"])
@@ -195,9 +195,9 @@ def test_goals_beyond_the_end_are_told_and_not_measured(visualize, motion, tmp_p
             "warning: m.npz ends at 2.95 s, before 1 of its goals, which are drawn but not measured\n"
             in capsys.readouterr().err
         )
-    scene, longer = scene_of(motion, late), scene_of(Motion(motion.joints.repeat(40, 1, 1)), late)
-    assert missed(scene.marks[0], [scene, scene]) == "beyond the end"
-    assert re.fullmatch(r"–, \d+ cm off", missed(scene.marks[0], [scene, longer]))
+    scene, longer = make_scene(motion, late), make_scene(Motion(motion.joints.repeat(40, 1, 1)), late)
+    assert miss_text(scene.glyphs[0], [scene, scene]) == "beyond the end"
+    assert re.fullmatch(r"–, \d+ cm off", miss_text(scene.glyphs[0], [scene, longer]))
 
 
 def test_missing_extras_are_said_before_anything_is_read(visualize, capsys, monkeypatch):

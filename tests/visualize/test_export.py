@@ -10,7 +10,7 @@ from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
 from tests.rigs import tumbled
-from visualize.export.formats import ENDINGS, encoded, export
+from visualize.export.formats import ENDINGS, export, to_bytes
 
 
 def test_csv_is_read_back_by_numpy(tmp_path):
@@ -35,7 +35,7 @@ def test_rate_unit_and_t_pose(tmp_path):
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_motion_of_one_frame(ending):
-    assert encoded(Motion(tumbled()[0].joints[:1]), ending, fps=30)
+    assert to_bytes(Motion(tumbled()[0].joints[:1]), ending, fps=30)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import JOINTS, OFFSETS
 from tests.rigs import tumbled
-from visualize.export.bvh import ENDS, bvh, euler_angles
+from visualize.export.bvh import END_SITES, euler_angles, to_bvh
 from visualize.export.formats import export
 
 
@@ -62,9 +62,9 @@ def test_rest_pose_and_end_sites(tmp_path):
     export(motion, tmp_path / "a.bvh", unit="cm")
     file = read_bvh(tmp_path / "a.bvh")
     for name, offset in zip(file.names, file.offsets, strict=True):
-        wanted = ENDS[name.removesuffix("_end")] if name.endswith("_end") else OFFSETS[JOINTS.index(name)]
+        wanted = END_SITES[name.removesuffix("_end")] if name.endswith("_end") else OFFSETS[JOINTS.index(name)]
         np.testing.assert_allclose(offset, wanted, atol=1e-8)
-    assert {name.removesuffix("_end") for name in file.names if name.endswith("_end")} == ENDS.keys()
+    assert {name.removesuffix("_end") for name in file.names if name.endswith("_end")} == END_SITES.keys()
 
 
 def test_angles_say_the_rotations():
@@ -90,6 +90,6 @@ def test_angles_do_not_jump():
 
 def test_a_rig_at_rest_is_all_zeros():
     rig = Rig(torch.eye(3, dtype=torch.float64).expand(2, 22, 3, 3), torch.zeros(2, 3, dtype=torch.float64), 20.0)
-    frames = bvh(rig).splitlines()[-2:]
+    frames = to_bvh(rig).splitlines()[-2:]
     assert all(set(map(float, frame.split())) == {0.0} for frame in frames)
     assert not any("-" in frame for frame in frames)

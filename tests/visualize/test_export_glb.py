@@ -17,8 +17,8 @@ from motion_diffusion.body.skeleton import JOINTS
 from tests.rigs import tumbled, tumbling
 from visualize.bodies.capsules import capsule_skin
 from visualize.drawing import style
-from visualize.export.formats import encoded, export
-from visualize.export.glb import glb, quaternions
+from visualize.export.formats import export, to_bytes
+from visualize.export.glb import quaternions, to_glb
 
 VALIDATE = """
 const bytes = new Uint8Array(require("fs").readFileSync(process.argv[1]));
@@ -88,7 +88,7 @@ class Glb:
 @pytest.mark.parametrize("choices", [{}, {"fps": 60.0, "t_pose": True}])
 def test_joints_and_skin_are_posed_as_ours(choices):
     motion, rig = tumbled()
-    file = Glb(encoded(motion, ".glb", **choices))
+    file = Glb(to_bytes(motion, ".glb", **choices))
     rig = rig.at(60).after_t_pose() if choices else rig
     (skin,) = file.json["skins"]
     assert [file.json["nodes"][node]["name"] for node in skin["joints"]] == list(JOINTS)
@@ -100,7 +100,7 @@ def test_joints_and_skin_are_posed_as_ours(choices):
 
 
 def test_nodes_stand_in_the_rest_pose():
-    file = Glb(encoded(tumbled()[0], ".glb"))
+    file = Glb(to_bytes(tumbled()[0], ".glb"))
     file.json["animations"] = [{"channels": []}]
     joints = file.globals(0)[: len(JOINTS), :3, 3]
     np.testing.assert_allclose(joints, REST.numpy() + [0, STANDING, 0], atol=1e-9)
@@ -134,7 +134,7 @@ def test_trimesh_sees_the_body_in_its_colours(tmp_path):
 
 def test_caption_and_provenance_are_inside():
     motion, _ = tumbled()
-    asset = Glb(encoded(motion, ".glb")).json["asset"]
+    asset = Glb(to_bytes(motion, ".glb")).json["asset"]
     assert asset["version"] == "2.0"
     assert asset["extras"] == {"text": motion.text, "provenance": {"seed": 3}}
 
@@ -145,7 +145,7 @@ def test_any_skin_will_do():
         triangle.vertices[:3], np.array([[0, 1, 2]]), triangle.joints[:3], triangle.weights[:3], triangle.colours[:3]
     )
     motion, rig = tumbled()
-    assert Glb(glb(rig, motion, skin=small)).skinned(5).shape == (3, 3)
+    assert Glb(to_glb(rig, motion, skin=small)).skinned(5).shape == (3, 3)
 
 
 @pytest.mark.skipif(not node_has_the_validator(), reason="needs node and the npm package gltf-validator")
@@ -160,4 +160,4 @@ def test_khronos_validator_has_nothing_to_say(tmp_path, frames):
 
 def test_someone_who_stands_still():
     still = Rig(torch.eye(3, dtype=torch.float64).expand(2, 22, 3, 3), torch.zeros(2, 3, dtype=torch.float64), 20.0)
-    np.testing.assert_allclose(Glb(glb(still, tumbled()[0])).skinned(1), capsule_skin().vertices, atol=1e-6)
+    np.testing.assert_allclose(Glb(to_glb(still, tumbled()[0])).skinned(1), capsule_skin().vertices, atol=1e-6)

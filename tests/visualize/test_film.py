@@ -12,10 +12,9 @@ from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 from tests.visualize.pictures import GOALS, film_of, near
 from visualize.drawing import style
-from visualize.drawing.mosaic import grid, tiled
-from visualize.drawing.titles import titles_of
-from visualize.encode import encode
-from visualize.film import write_film
+from visualize.drawing.canvas import grid_shape, tile
+from visualize.film import encode, write_film
+from visualize.scene import make_titles
 
 
 @pytest.mark.parametrize("ending", ["mp4", "gif"])
@@ -159,8 +158,8 @@ def test_films_that_cannot_be(motion, tmp_path, bad, said):
 
 def test_tiles():
     pictures = [np.full((2, 3, 3), number, dtype=np.uint8) for number in range(5)]
-    assert [grid(count) for count in (1, 3, 4, 5)] == [(1, 1), (1, 3), (2, 2), (2, 3)]
-    together = tiled(pictures)
+    assert [grid_shape(count) for count in (1, 3, 4, 5)] == [(1, 1), (1, 3), (2, 2), (2, 3)]
+    together = tile(pictures)
     assert together.shape == (4, 9, 3)
     assert together[::2, ::3, 0].tolist()[0] == [0, 1, 2]
     assert together[2, 3, 0] == 4
@@ -172,14 +171,14 @@ def test_titles_say_what_differs(motion):
             motion.joints, provenance={"model": {"name": name}, "settings": {"guidance": guidance}, "seed": seed}
         )
 
-    assert titles_of([motion]) == [""]
-    assert titles_of([motion, made("eps", "noise", 0)]) == ["real", "eps"]
-    assert titles_of([made("eps", "noise", 0), made("x0", "noise", 0)]) == ["eps", "x0"]
-    assert titles_of([made("v", "noise", 0), made("v", "masks", 0)]) == ["v, noise", "v, masks"]
-    assert titles_of([made("v", "noise", 0), made("v", "noise", 1)]) == ["v, seed 0", "v, seed 1"]
-    assert titles_of([motion, motion]) == ["real (1)", "real (2)"]
-    assert titles_of([Motion(motion.joints, provenance={"file": "a.bvh"}), motion]) == ["a.bvh", "real"]
-    assert titles_of([motion, made("v", "masks", 0)], ["walk", "made"]) == ["walk", "v"]
+    assert make_titles([motion]) == [""]
+    assert make_titles([motion, made("eps", "noise", 0)]) == ["real", "eps"]
+    assert make_titles([made("eps", "noise", 0), made("x0", "noise", 0)]) == ["eps", "x0"]
+    assert make_titles([made("v", "noise", 0), made("v", "masks", 0)]) == ["v, noise", "v, masks"]
+    assert make_titles([made("v", "noise", 0), made("v", "noise", 1)]) == ["v, seed 0", "v, seed 1"]
+    assert make_titles([motion, motion]) == ["real (1)", "real (2)"]
+    assert make_titles([Motion(motion.joints, provenance={"file": "a.bvh"}), motion]) == ["a.bvh", "real"]
+    assert make_titles([motion, made("v", "masks", 0)], ["walk", "made"]) == ["walk", "v"]
     waves = replace(made("v", "masks", 0), text="a person waves")
-    assert titles_of([made("v", "masks", 0), waves]) == ["v", "v"]  # their words tell them apart
-    assert titles_of([waves, made("v", "masks", 0), waves]) == ["v (1)", "v", "v (3)"]
+    assert make_titles([made("v", "masks", 0), waves]) == ["v", "v"]  # their words tell them apart
+    assert make_titles([waves, made("v", "masks", 0), waves]) == ["v (1)", "v", "v (3)"]

@@ -12,18 +12,15 @@ from guidance.goals.goal_set import SCHEMA, Contact, GoalSet, Heading, Obstacle,
 from motion_diffusion.body.motion import Motion
 from tests.visualize.pictures import GOALS, film_of, near, pixels
 from visualize.drawing import style
-from visualize.drawing.camera import Camera, fit, framing, view_from
-from visualize.drawing.canvas import Canvas, width_of
-from visualize.drawing.film_frame import Actor, ground_of
-from visualize.drawing.fonts import written
-from visualize.drawing.footprints import prints_of
-from visualize.drawing.goal_glyphs import Arrow, Dots, Line, Mark, Zone, marks_of
-from visualize.drawing.goal_targets import balls
-from visualize.drawing.labels import lines_of, paint_clock, paint_labels
+from visualize.drawing.camera import Camera, fit_camera, framing_distance, view_azimuth
+from visualize.drawing.canvas import Canvas, text_width, wrap_text
+from visualize.drawing.goal_glyphs import HeadingGlyph, JointGlyph, ObstacleGlyph, PathGlyph, PoseGlyph, make_glyphs
+from visualize.drawing.layers import goal_solids, paint_clock, paint_labels
+from visualize.drawing.style import printable
 from visualize.film import write_film
-from visualize.pose_strip import draw_strip, key_frames
-from visualize.scene import scene_of
-from visualize.topdown import draw_path, drawn
+from visualize.scene import Actor, detect_footprints, floor_camera, make_scene
+from visualize.stills import draw_strip, key_frames
+from visualize.topdown import draw_canvas, draw_path
 
 
 def test_camera_puts_what_it_looks_at_in_the_middle():
@@ -37,7 +34,7 @@ def test_camera_puts_what_it_looks_at_in_the_middle():
 
 def test_fit_shows_all_points():
     points = np.random.default_rng(0).uniform(-4, 4, (50, 3))
-    pixel, depth = fit(points, 0.4, (800, 600)).project(points)
+    pixel, depth = fit_camera(points, 0.4, (800, 600)).project(points)
     assert (depth > 0).all()
     assert (pixel >= 0).all()
     assert (pixel <= [800, 600]).all()
@@ -47,23 +44,23 @@ def test_framing_keeps_bodies_off_the_edges_in_every_picture():
     rng = np.random.default_rng(0)
     targets = rng.uniform(-1, 1, (20, 3))
     points = targets[:, None] + rng.uniform(-1.5, 1.5, (20, 30, 3))
-    distance = framing(points, targets, 0.7, (640, 480), least=0.1)
+    distance = framing_distance(points, targets, 0.7, (640, 480), least=0.1)
     seen = np.stack(
         [Camera(at, 0.7, distance, (640, 480)).project(some)[0] for at, some in zip(targets, points, strict=True)]
     )
     low, high = seen.min(axis=(0, 1)), seen.max(axis=(0, 1))
     room = np.concatenate([low - [0.04 * 640, 0.08 * 480], [0.96 * 640, 0.88 * 480] - high])
     assert room.min() == pytest.approx(0, abs=1e-6)  # no farther than it must be
-    assert framing(points, targets, 0.7, (640, 480), least=99.0) == 99.0
+    assert framing_distance(points, targets, 0.7, (640, 480), least=99.0) == 99.0
 
 
 def test_marks_measure_what_was_missed():
     joints = np.zeros((40, 22, 3))
     joints[:, 0] = [0.2, 0.9, 1.0]
-    point, line, wrist = marks_of(GOALS)
-    assert isinstance(point, Mark)
-    assert isinstance(line, Line)
-    assert isinstance(wrist, Mark)
+    point, line, wrist = make_glyphs(GOALS)
+    assert isinstance(point, JointGlyph)
+    assert isinstance(line, PathGlyph)
+    assert isinstance(wrist, JointGlyph)
     assert point.on_floor
     assert point.miss(joints, 20) == pytest.approx(0.3)
     assert not wrist.on_floor
@@ -79,22 +76,22 @@ def test_marks_of_other_kinds(motion):
     joints[10:21, 15, 1] = np.linspace(0, 2, 11)
     foot = Contact(joint="left_foot", start=0.5, end=1.0)
     goals = [pose, foot, Heading(time=1, degrees=90), Obstacle(shape="box", center=(1, 2), size=(2, 4), degrees=90)]
-    dots, stays, arrow, zone = marks_of(GoalSet(goals=goals), seconds=3.0)
-    assert isinstance(dots, Dots)
+    dots, stays, arrow, zone = make_glyphs(GoalSet(goals=goals), seconds=3.0)
+    assert isinstance(dots, PoseGlyph)
     assert dots.joints == (15, 20)
     np.testing.assert_allclose(dots.where(1.0, joints, 20), [[0, 1.6, 0], [0, 1, 0]], atol=1e-6)
     assert dots.miss(joints, 20) == pytest.approx((np.abs(np.linspace(0, 2, 11) - 1.6).mean() + 1) / 2)
-    assert isinstance(stays, Mark)
+    assert isinstance(stays, JointGlyph)
     joints[:, 10, 0] = 3.0
     assert stays.miss(joints, 20) == 0
     np.testing.assert_allclose(stays.where(joints, 20), [3, 0, 0])
-    assert isinstance(arrow, Arrow)
+    assert isinstance(arrow, HeadingGlyph)
     np.testing.assert_allclose(arrow.ahead, [1, 0], atol=1e-9)
-    assert isinstance(zone, Zone)
+    assert isinstance(zone, ObstacleGlyph)
     assert (zone.time, zone.last) == (0, 3)
     np.testing.assert_allclose(sorted(zone.outline(1.0).tolist()), [[-1, 1], [-1, 3], [3, 1], [3, 3]], atol=1e-9)
-    scene = scene_of(motion, GoalSet(goals=[pose]))
-    assert [len(balls(scene, time).start) for time in (0.0, 0.7, 2.0)] == [0, 2, 0]
+    scene = make_scene(motion, GoalSet(goals=[pose]))
+    assert [len(goal_solids(scene, time).start) for time in (0.0, 0.7, 2.0)] == [0, 2, 0]
 
 
 def test_obstacles_are_seen_where_and_while_they_are(motion, tmp_path):
@@ -146,7 +143,7 @@ def test_path_shows_goals_where_they_are(motion, tmp_path):
 
 def test_notes_on_a_walk_lie_neither_over_each_other_nor_over_goals(motion):
     longer = Motion(torch.cat([motion.joints, motion.joints]), text="a person walks")
-    canvas = drawn(scene_of(longer, load_goals(SCHEMA.parent / "everything.json")), (900, 760))
+    canvas = draw_canvas(make_scene(longer, load_goals(SCHEMA.parent / "everything.json")), (900, 760))
     (axes,) = canvas.figure.axes
     notes = [text for text in axes.texts if isinstance(text, Annotation) and text.get_text()]
     boxes = [note.get_window_extent(canvas.get_renderer()) for note in notes]
@@ -179,32 +176,34 @@ def test_poses_that_stay_in_one_place_are_set_in_a_row(motion, tmp_path):
 
 def test_wanted_poses_have_bones_where_both_ends_are_wanted(motion):
     arm = Pose(time=1.0, joints={"left_elbow": (0, 1, 0), "left_wrist": (0.3, 1, 0), "head": (0, 1.6, 0)})
-    solids = balls(scene_of(motion, GoalSet(goals=[arm])), 1.0)
+    solids = goal_solids(make_scene(motion, GoalSet(goals=[arm])), 1.0)
     assert len(solids.start) == 4
     np.testing.assert_allclose([solids.start[3], solids.end[3]], [[0, 1, 0], [0.3, 1, 0]], atol=1e-6)
 
 
 def test_footprints_are_where_feet_stand(motion):
     joints = motion.joints.numpy()
-    steps = prints_of(joints, 20.0)
+    steps = detect_footprints(joints, 20.0)
     assert {step.toe for step in steps} == {10, 11}
     for step in steps:
         stance = joints[round(step.time * 20) : round(step.last * 20) + 1, step.toe]
         assert np.abs(stance[:, [0, 2]] - step.ball).max() < 0.12
         assert np.linalg.norm(step.ball - step.heel) < 0.2
     fine = np.stack([np.interp(np.arange(0, 59, 1 / 3), np.arange(60), axis) for axis in joints.reshape(60, -1).T], -1)
-    others = prints_of(fine.reshape(-1, 22, 3), 60.0)
+    others = detect_footprints(fine.reshape(-1, 22, 3), 60.0)
     assert [(step.time, step.toe) for step in others] == [(step.time, step.toe) for step in steps]
 
 
 def test_the_floor_touches_the_soles(motion):
     """Seen through its camera, the floor is where the soles of feet that stand are."""
-    actor = Actor(scene_of(motion, None))
-    camera = Camera(np.array([0.0, 0.9, 0.0]), view_from(motion.joints.numpy()), 4.0, (640, 480))
-    sole = np.array([0.0, -actor.sinks, 0.0])
-    np.testing.assert_allclose(ground_of(camera, [actor]).project(np.zeros(3))[0], camera.project(sole)[0], atol=1e-9)
-    sunk = Actor(scene_of(Motion(motion.joints - torch.tensor([0.0, 0.02, 0.0])), None))
-    assert sunk.sinks == pytest.approx(actor.sinks + 0.02, abs=1e-6)
+    actor = Actor(make_scene(motion, None))
+    camera = Camera(np.array([0.0, 0.9, 0.0]), view_azimuth(motion.joints.numpy()), 4.0, (640, 480))
+    sole = np.array([0.0, -actor.sole_offset, 0.0])
+    np.testing.assert_allclose(
+        floor_camera(camera, [actor]).project(np.zeros(3))[0], camera.project(sole)[0], atol=1e-9
+    )
+    sunk = Actor(make_scene(Motion(motion.joints - torch.tensor([0.0, 0.02, 0.0])), None))
+    assert sunk.sole_offset == pytest.approx(actor.sole_offset + 0.02, abs=1e-6)
 
 
 def test_tints_are_told_apart_without_colour():
@@ -237,36 +236,36 @@ def test_a_motion_of_few_frames_has_as_many_poses(motion, tmp_path):
 
 def test_lines_fit_whatever_they_say():
     for words in ("iiii " * 40, "WWWW " * 40, "人が歩く" * 40, "one-long-name-" * 20, "a walk"):
-        lines = lines_of(words, 300, size=16, bold=True, most=3)
+        lines = wrap_text(words, 300, size=16, bold=True, most=3)
         assert 0 < len(lines) <= 3
-        assert max(width_of(line, size=16, bold=True) for line in lines) <= 300
-    assert lines_of("a\nb", 300, size=16) == ("a b",)
-    assert lines_of("", 300, size=16) == ()
+        assert max(text_width(line, size=16, bold=True) for line in lines) <= 300
+    assert wrap_text("a\nb", 300, size=16) == ("a b",)
+    assert wrap_text("", 300, size=16) == ()
 
 
 @pytest.mark.parametrize("words", ["a person walks ", "i", "i ", "W", "人"])
 def test_of_endless_words_only_the_beginning_is_looked_at(words):
     started = time.perf_counter()
-    lines = lines_of(words * 100_000, 300, size=16, most=3)
+    lines = wrap_text(words * 100_000, 300, size=16, most=3)
     assert time.perf_counter() - started < 0.5  # measuring all of them takes seconds
     assert len(lines) == 3
     assert lines[-1].endswith("…")
-    assert max(width_of(line, size=16) for line in lines) <= 300
+    assert max(text_width(line, size=16) for line in lines) <= 300
     said = "".join(lines).replace(" ", "").removesuffix("…")
     assert (words * 600).replace(" ", "").startswith(said)
 
 
 @pytest.mark.filterwarnings("error")
 def test_letters_that_no_font_has_are_plain_signs(motion, tmp_path):
-    assert written("a pérson ходит 9°") == "a pérson ходит 9°"
-    assert written("\U000e0b00\x07", bold=True) == "??"
+    assert printable("a pérson ходит 9°") == "a pérson ходит 9°"
+    assert printable("\U000e0b00\x07", bold=True) == "??"
     told = Motion(motion.joints, text="人が歩く 🚶 \U000e0b00")
     draw_strip(told, tmp_path / "a.png", size=(400, 160))
     draw_path([told, told], tmp_path / "b.png", size=(300, 250))
 
 
 def test_the_clock_is_seen_over_goals_and_labels_are_in_the_picture(motion):
-    scene = scene_of(motion, GoalSet(goals=[Waypoint(time=1.0, x=0.0, z=0.0)]), title="A title")
+    scene = make_scene(motion, GoalSet(goals=[Waypoint(time=1.0, x=0.0, z=0.0)]), title="A title")
     canvas = Canvas((320, 240))
     canvas.polygons(np.array([[[0, 0], [320, 0], [320, 240], [0, 240]]]), style.GOAL)
     paint_clock(canvas, scene, 0.0, 0.5)
@@ -283,6 +282,6 @@ def test_the_clock_is_seen_over_goals_and_labels_are_in_the_picture(motion):
 
 
 def test_what_a_scene_is_told_by(motion):
-    scene = scene_of(motion, None, title="walk")
-    assert [replace(scene, text=text).told for text in ("a person walks", "")] == ["walk: a person walks", "walk"]
-    assert [replace(scene, text=text, title="").told for text in ("a person walks", "")] == ["a person walks", ""]
+    scene = make_scene(motion, None, title="walk")
+    assert [replace(scene, text=text).full_title for text in ("a person walks", "")] == ["walk: a person walks", "walk"]
+    assert [replace(scene, text=text, title="").full_title for text in ("a person walks", "")] == ["a person walks", ""]

@@ -1,10 +1,4 @@
-"""Anny, a human body free to use (Brégier et al. 2025, Apache 2.0), over our skeleton; its age and build follow words.
-
-Anny stands with its arms down and its joints where MakeHuman has them. It is made as tall as our skeleton, its trunk
-and head stretched between our hips, neck and head, and every limb turned and stretched along our bone, once, at rest;
-in between, skinning blends. Then it moves as our skeleton does, and its joints are where the motion's are, whatever its
-age: a child is as tall as everybody.
-"""
+"""TODO."""
 
 from __future__ import annotations
 
@@ -22,13 +16,11 @@ from numpy.typing import NDArray
 from motion_diffusion.body import rig
 from motion_diffusion.body.rotations import shortest_arc
 from motion_diffusion.body.skeleton import JOINTS
-from visualize.bodies.skin import Skin
-from visualize.drawing.style import suit
+from visualize.bodies.surface import Skin
+from visualize.drawing.style import suit_colours
 
 Array = NDArray[np.float64]
-
 REST: Array = rig.REST.numpy()
-
 _HIP, _ANKLE, _NECK, _HEAD = (JOINTS.index(name) for name in ("left_hip", "left_ankle", "neck", "head"))
 _ANKLES = (7, 8)
 _ARM, _LEG = ("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle", "foot")
@@ -38,7 +30,7 @@ _LOWER = 0.09
 
 
 @dataclass(frozen=True)
-class Build:
+class Phenotype:
     """What Anny is made from: child 1/3, young 2/3, old 1; male 0, female 1; thin 0, heavy 1, and beyond; weak 0,
     strong 1."""
 
@@ -50,7 +42,6 @@ class Build:
 
 _PERSON = r"(\w+ )?(person|man|woman|guy|lady|child|boy|girl|male|female)"
 """Who is heavy or strong, and not the rain, or a kick."""
-
 _WORDS: tuple[tuple[str, str, float], ...] = (
     ("age", "old|older|elderly|aged|senior|granny|grand(ma|pa|mother|father)", 1.0),
     ("age", "child|kid|boy|girl|toddler", 0.36),
@@ -63,13 +54,13 @@ _WORDS: tuple[tuple[str, str, float], ...] = (
 )
 
 
-def build_of(text: str) -> Build:
+def phenotype_from_text(text: str) -> Phenotype:
     """The age and build that a sentence speaks of."""
     said: dict[str, float] = {}
     for part, words, value in _WORDS:
         if re.search(rf"\b({words})\b", text.lower()):
             said.setdefault(part, value)
-    return Build(**said)
+    return Phenotype(**said)
 
 
 # Which of our joints carries each of Anny's bones, by the beginning of its name.
@@ -82,7 +73,7 @@ _CARRIERS = {
 
 
 @lru_cache(maxsize=4)
-def anny_skin(build: Build) -> Skin:
+def anny_skin(build: Phenotype) -> Skin:
     """Anny of a build, in the rest pose of our skeleton. The first time ever, the library makes files for a minute."""
     import anny
     from anny.paths import get_anny_cache_path
@@ -102,11 +93,11 @@ def anny_skin(build: Build) -> Skin:
     joints = np.argsort(-shares, axis=1)[:, :4]
     weights = np.take_along_axis(shares, joints, axis=1)
     return Skin(
-        _fitted(vertices, bones, shares),
+        _fit_to_skeleton(vertices, bones, shares),
         model.get_triangular_faces().numpy(),
         joints,
         weights / weights.sum(axis=1, keepdims=True),
-        suit(shares),
+        suit_colours(shares),
     )
 
 
@@ -116,7 +107,7 @@ def _carrier(bone: str) -> int:
     return JOINTS.index(name if name in JOINTS else sided + name)
 
 
-def _fitted(vertices: Array, bones: dict[str, Array], shares: Array) -> Array:
+def _fit_to_skeleton(vertices: Array, bones: dict[str, Array], shares: Array) -> Array:
     """Anny's vertices (V, 3) at rest, brought to ours; shares (V, 22): how much of each of our joints carries each."""
     scale = (REST[_NECK, 1] - REST[_ANKLE, 1]) / (bones["neck01"][1] - bones["foot.L"][1])
     hips = bones["upperleg01.L"] + _LOWER * (bones["lowerleg01.L"] - bones["upperleg01.L"])
@@ -154,16 +145,16 @@ def _limb(theirs: list[Array], joints: list[int], scale: float) -> Iterator[tupl
         bone, wanted = theirs[place + 1] - theirs[place], REST[end] - REST[joint]
         if joint in _ANKLES:
             level = [vector * [1, 0, 1] / np.linalg.norm(vector * [1, 0, 1]) for vector in (bone, wanted)]
-            yield [joint, end], scale * _turn(*level), theirs[place], REST[joint]
+            yield [joint, end], scale * _shortest_turn(*level), theirs[place], REST[joint]
             return
         along, length = bone / np.linalg.norm(bone), np.linalg.norm(bone)
-        turn = _turn(along, wanted / np.linalg.norm(wanted))
+        turn = _shortest_turn(along, wanted / np.linalg.norm(wanted))
         stretch = np.linalg.norm(wanted) / length - scale
         matrix = scale * turn
         yield [joint], matrix + stretch * turn @ np.outer(along, along), theirs[place], REST[joint]
     yield joints[-1:], matrix, theirs[-1], REST[joints[-1]]
 
 
-def _turn(a: Array, b: Array) -> Array:
+def _shortest_turn(a: Array, b: Array) -> Array:
     rotation: Array = shortest_arc(torch.from_numpy(a), torch.from_numpy(b)).numpy()
     return rotation

@@ -1,8 +1,4 @@
-"""A body built from the skeleton, free of any licence: limbs are hulls of spheres, the trunk and the head are lathed.
-
-A limb goes with one bone, and its ball in the next limb's ball closes the joint however far it bends. The trunk bends
-as a whole.
-"""
+"""TODO."""
 
 from __future__ import annotations
 
@@ -14,19 +10,17 @@ from numpy.typing import NDArray
 
 from motion_diffusion.body.rig import REST, STANDING
 from motion_diffusion.body.skeleton import JOINTS, MIRRORED
-from visualize.bodies.skin import Skin
-from visualize.drawing.style import rgb, side
+from visualize.bodies.surface import Skin
+from visualize.drawing.style import rgb, side_colour
 
 Array = NDArray[np.float64]
 Ball = tuple[Array, float]
-
 CORNERS = 18
 """Of a cross-section."""
-ROWS = 9
+BALL_ROWS = 9
 """Of corners of a ball, poles included."""
 BLEND = 0.05
 """Metres below and above a joint of the spine over which the trunk passes from one bone to the next."""
-
 # Height, how far in front of the pelvis, half the width, half the depth.
 _TRUNK = np.array([
     (-0.125, -0.010, 0.000, 0.000), (-0.115, -0.010, 0.075, 0.065), (-0.080, -0.012, 0.142, 0.106),
@@ -63,7 +57,7 @@ def capsule_skin() -> Skin:
         [part.vertices for part, _, _ in parts], [part.faces for part, _, _ in parts]
     )
     shares = np.concatenate([weights for _, weights, _ in parts])
-    colours = [np.tile(rgb(side(JOINTS.index(joint))), (len(part.vertices), 1)) for part, _, joint in parts]
+    colours = [np.tile(rgb(side_colour(JOINTS.index(joint))), (len(part.vertices), 1)) for part, _, joint in parts]
     joints = np.argsort(-shares, axis=1, kind="stable")[:, :4]
     weights = np.take_along_axis(shares, joints, axis=1)
     return Skin(
@@ -107,7 +101,7 @@ def _limbs() -> list[tuple[str, list[Ball]]]:
 
 def _hull(balls: list[Ball]) -> trimesh.Trimesh:
     """The convex hull of balls; their poles lie along the line from the first to the last."""
-    turn = np.linspace(0, np.pi, ROWS)
+    turn = np.linspace(0, np.pi, BALL_ROWS)
     sphere = trimesh.creation.revolve(np.stack([np.sin(turn), -np.cos(turn)], axis=1), sections=CORNERS)
     sphere.apply_transform(trimesh.geometry.align_vectors([0, 0, 1], balls[-1][0] - balls[0][0]))
     return trimesh.convex.convex_hull(np.concatenate([centre + radius * sphere.vertices for centre, radius in balls]))

@@ -1,4 +1,4 @@
-"""Meshes in light and shade, drawn by VTK without a display, for a Canvas to take on."""
+"""TODO."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from visualize.drawing.stick_figure import Solids
 
 Array = NDArray[np.float64]
 Faces = NDArray[np.int64]
-
 _LIGHTS = (((-0.7, 0.9, 1.0), 0.62), ((0.8, 0.1, 1.0), 0.22))  # from where, as the camera sees it, and how bright
 _SURFACE = {"ambient": 0.5, "diffuse": 0.95, "specular": 0.10, "specular_power": 12.0}
 
@@ -37,7 +36,7 @@ class MeshRenderer:
         for position, intensity in _LIGHTS:
             plotter.add_light(pyvista.Light(position=position, intensity=intensity, light_type="camera light"))
         self._bodies, _ = _mesh(plotter, np.zeros((len(colours), 3)), faces, colours)
-        self._around = _around(faces, len(colours))
+        self._vertex_faces = _vertex_faces(faces, len(colours))
         ball = pyvista.Icosphere(nsub=2)
         self._ball, self._ball_faces = np.asarray(ball.points, dtype=np.float64), np.asarray(ball.regular_faces)
         self._balls, self._balls_actor = _mesh(plotter, self._ball, self._ball_faces, np.zeros_like(self._ball))
@@ -49,7 +48,7 @@ class MeshRenderer:
     def paint(self, canvas: Canvas, camera: Camera, vertices: Array, goals: Solids) -> None:
         """Paint the bodies with their vertices (V, 3), in metres, where they are, and balls with a rim."""
         self._bodies.points[:] = vertices
-        self._bodies.point_data["Normals"][:] = _normals(vertices, self._bodies.regular_faces, self._around)
+        self._bodies.point_data["Normals"][:] = _normals(vertices, self._bodies.regular_faces, self._vertex_faces)
         self._bodies.GetPoints().Modified()
         self._bodies.Modified()
         everything = np.concatenate([vertices, self._place(goals, camera)])
@@ -122,14 +121,14 @@ def _mesh(plotter: Any, points: Array, faces: Faces, colours: Array) -> tuple[An
     return poly, actor
 
 
-def _around(faces: Faces, vertices: int) -> csr_array:
+def _vertex_faces(faces: Faces, vertices: int) -> csr_array:
     """(V, T) 1 where a vertex is a corner of a triangle."""
     where = faces.ravel(), np.repeat(np.arange(len(faces)), 3)
     return csr_array((np.ones(faces.size, dtype=np.float64), where), shape=(vertices, len(faces)))
 
 
-def _normals(vertices: Array, faces: Faces, around: csr_array) -> Array:
+def _normals(vertices: Array, faces: Faces, vertex_faces: csr_array) -> Array:
     """(V, 3) unit normals: the mean of those of the triangles around, larger ones counting more."""
     a, b, c = vertices[faces.T]
-    normals: Array = around @ np.cross(b - a, c - a)
+    normals: Array = vertex_faces @ np.cross(b - a, c - a)
     return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)

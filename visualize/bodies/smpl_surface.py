@@ -1,8 +1,4 @@
-"""SMPL, SMPL-H and SMPL-X bodies (Loper et al. 2015), from model files of the user's own, moving as a rig does.
-
-The body keeps its own bones, of the mean shape; it has the rig's rotations, and its pelvis is where its feet stand on
-the places where the motion's feet do.
-"""
+"""TODO."""
 
 from __future__ import annotations
 
@@ -21,15 +17,15 @@ from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import JOINTS, PARENTS
 from motion_diffusion.errors import InputError
 from motion_diffusion.safe_npz import read_members
-from visualize.drawing.footprints import prints_of
-from visualize.drawing.frames import frame_at
-from visualize.drawing.style import suit
+from visualize.drawing.goal_glyphs import frame_at
+from visualize.drawing.style import suit_colours
+from visualize.scene import detect_footprints
 
 _SKIN = ("v_template", "posedirs", "J_regressor", "kintree_table", "weights", "f")
 _HANDS = ("hands_meanl", "hands_meanr")
 _FIRST_FINGER = {"smplh": 22, "smplx": 25}
 _FINGERS = 15
-_SETTLE = 0.08
+_SMOOTHING = 0.08
 """Seconds over which the pelvis passes from what one foot asks of it to what the other does."""
 
 
@@ -72,7 +68,7 @@ class SmplSurface:
     def of(rig: Rig, kind: str, gender: str, folder: Path) -> SmplSurface:
         """Of a model in a folder, see `body_model.places`; InputError with what to get and where to put it."""
         model = load_smpl(kind, gender, folder)
-        return SmplSurface(model, rig, _pelvis(rig, model.rest))
+        return SmplSurface(model, rig, _pelvis_positions(rig, model.rest))
 
     @property
     def faces(self) -> NDArray[np.int64]:
@@ -84,7 +80,7 @@ class SmplSurface:
         for parent in self.model.parents[len(JOINTS) :].tolist():
             carriers.append(carriers[parent])
         ours = np.eye(len(JOINTS))[carriers]
-        return suit(self.model.weights.double().numpy() @ ours)
+        return suit_colours(self.model.weights.double().numpy() @ ours)
 
     @property
     def sole(self) -> float:
@@ -110,7 +106,7 @@ class SmplSurface:
         return vertices[0].double().numpy() + self.pelvis[frame] - model.rest[0].double().numpy()
 
 
-def _pelvis(rig: Rig, rest: Tensor) -> NDArray[np.float64]:
+def _pelvis_positions(rig: Rig, rest: Tensor) -> NDArray[np.float64]:
     """(frames, 3) where the pelvis of a body with joints (22, 3) at rest must be for its feet to stand where the rig's
     do: what the feet ask, those that stand counting twenty times."""
     world, joints = rig.world.numpy(), rig.joints.numpy()
@@ -120,12 +116,12 @@ def _pelvis(rig: Rig, rest: Tensor) -> NDArray[np.float64]:
         theirs[:, joint] = theirs[:, parent] + world[:, parent] @ offsets[joint]
     clock = np.arange(len(joints)) / rig.fps
     stands = {10: np.zeros(len(joints)), 11: np.zeros(len(joints))}
-    for step in prints_of(joints, rig.fps):
+    for step in detect_footprints(joints, rig.fps):
         stands[step.toe][(clock > step.time - 1e-6) & (clock < step.last + 1e-6)] = 1.0
     shares = 0.05 + np.stack(list(stands.values()), axis=1)
     asked = joints[:, list(stands)] - theirs[:, list(stands)]
     moved = (shares[..., None] * asked).sum(axis=1) / shares.sum(axis=1)[:, None] - joints[:, 0]
-    smooth: NDArray[np.float64] = gaussian_filter1d(moved, _SETTLE * rig.fps, axis=0, mode="nearest")
+    smooth: NDArray[np.float64] = gaussian_filter1d(moved, _SMOOTHING * rig.fps, axis=0, mode="nearest")
     return joints[:, 0] + smooth
 
 

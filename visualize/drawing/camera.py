@@ -1,4 +1,4 @@
-"""A pinhole camera, and where to put it so that a motion is seen well."""
+"""TODO."""
 
 from __future__ import annotations
 
@@ -46,29 +46,31 @@ class Camera:
         return seen[..., :2] * scale[..., None] + np.array(self.size) / 2, depth
 
 
-def facing(joints: NDArray) -> NDArray:
+def facing_direction(joints: NDArray) -> NDArray:
     """(..., 2) unit vectors (x, z) of where a body (..., 22, 3) faces: at right angles to its hips and shoulders."""
     across = joints[..., 1, :] - joints[..., 2, :] + joints[..., 16, :] - joints[..., 17, :]
     forward = np.stack([-across[..., 2], across[..., 0]], axis=-1)
     return forward / np.maximum(np.linalg.norm(forward, axis=-1, keepdims=True), 1e-9)
 
 
-def view_from(joints: NDArray, *, aside: float = 62.0) -> float:
+def view_azimuth(joints: NDArray, *, aside: float = 62.0) -> float:
     """Azimuth in radians that sees a motion (frames, 22, 3) come past, `aside` degrees from head-on."""
     walk = joints[:, 0, [0, 2]] - joints[0, 0, [0, 2]]
     reach = np.linalg.norm(walk, axis=-1)
-    ahead = walk[reach.argmax()] if reach.max() > 1.0 else facing(joints[0])
+    ahead = walk[reach.argmax()] if reach.max() > 1.0 else facing_direction(joints[0])
     return float(np.arctan2(*ahead) + np.radians(aside))
 
 
-def follow(joints: NDArray, fps: float, *, seconds: float = 0.8) -> NDArray:
+def follow_targets(joints: NDArray, fps: float, *, seconds: float = 0.8) -> NDArray:
     """(frames, 3) targets that follow the pelvis smoothly, and stay as high when it goes down."""
     targets = gaussian_filter1d(joints[:, 0].astype(np.float64), max(seconds * fps, 1e-3), axis=0, mode="nearest")
     targets[:, 1] = np.maximum(0.95, targets[:, 1])
     return targets
 
 
-def framing(points: NDArray, targets: NDArray, azimuth: float, size: tuple[int, int], *, least: float) -> float:
+def framing_distance(
+    points: NDArray, targets: NDArray, azimuth: float, size: tuple[int, int], *, least: float
+) -> float:
     """The least distance, not below `least` metres, from which a camera that looks from `azimuth` at targets
     (frames, 3) has points (frames, n, 3) in every picture, under a caption and above a clock."""
     camera = Camera(targets[0], azimuth, 0.0, size)
@@ -78,7 +80,7 @@ def framing(points: NDArray, targets: NDArray, azimuth: float, size: tuple[int, 
     return max(least, float((beside - ahead).max()))
 
 
-def fit(
+def fit_camera(
     points: NDArray,
     azimuth: float,
     size: tuple[int, int],

@@ -1,4 +1,4 @@
-"""Goals as something to draw: where a joint should be, lines to walk, places to stay out of, and where to face."""
+"""TODO."""
 
 from __future__ import annotations
 
@@ -23,13 +23,23 @@ from guidance.goals.goal_set import (
 )
 from guidance.goals.kinds import Goal
 from motion_diffusion.body.skeleton import FPS, JOINTS
-from visualize.drawing.frames import during, frame_at
+
+
+def frame_at(time: float, fps: float, frames: int) -> int:
+    """Index of the frame nearest to `time` seconds in a motion of so many frames."""
+    return min(max(round(time * fps), 0), frames - 1)
+
+
+def frame_slice(first: float, last: float, fps: float, frames: int) -> slice:
+    """The frames from one second to another."""
+    return slice(frame_at(first, fps, frames), frame_at(last, fps, frames) + 1)
+
 
 _NOWHERE = np.zeros((0, 3))
 
 
 @dataclass(frozen=True)
-class Mark:
+class JointGlyph:
     """From `time` to `until` seconds `joint` (its index) should be at `position`: x, y, z in metres, NaN where any
     will do. stays: it is a contact, which should stay in one place."""
 
@@ -44,7 +54,7 @@ class Mark:
         return max(self.time, self.until)
 
     def _during(self, joints: NDArray, fps: float) -> NDArray:
-        return joints[during(self.time, self.last, fps, len(joints)), self.joint]
+        return joints[frame_slice(self.time, self.last, fps, len(joints)), self.joint]
 
     def where(self, joints: NDArray, fps: float) -> NDArray:
         """(3,) the position, its free axes filled in from where a motion (frames, 22, 3) has the joint meanwhile."""
@@ -61,13 +71,13 @@ class Mark:
         """Whether it asks for a place above the floor and leaves the height free."""
         return bool((np.isnan(self.position) == (False, True, False)).all())
 
-    def places(self, joints: NDArray, fps: float) -> NDArray:
+    def visible_points(self, joints: NDArray, fps: float) -> NDArray:
         """(n, 3) what should be seen of it."""
         return self.where(joints, fps)[None]
 
 
 @dataclass(frozen=True)
-class Line:
+class PathGlyph:
     """The pelvis should be above `points` ((x, z), metres) at `times` (seconds), and move evenly in between."""
 
     times: tuple[float, ...]
@@ -87,18 +97,18 @@ class Line:
 
     def miss(self, joints: NDArray, fps: float) -> float:
         """Distance in metres between wanted and walked, averaged over the frames of the line."""
-        stretch = during(self.time, self.last, fps, len(joints))
+        stretch = frame_slice(self.time, self.last, fps, len(joints))
         frames = np.arange(stretch.start, stretch.stop)
         off = joints[frames][:, 0, [0, 2]] - self.at(frames / fps)
         return float(np.linalg.norm(off, axis=-1).mean())
 
-    def places(self, joints: NDArray, fps: float) -> NDArray:
+    def visible_points(self, joints: NDArray, fps: float) -> NDArray:
         """(n, 3) what should be seen of it."""
         return np.insert(np.array(self.points, dtype=float), 1, 0.0, axis=-1)
 
 
 @dataclass(frozen=True)
-class Dots:
+class PoseGlyph:
     """A pose, or a pose a frame: `positions` (frames, joints, 3) in metres that `joints` should have from `time` on,
     NaN where any will do."""
 
@@ -124,13 +134,13 @@ class Dots:
         seen = ~np.isnan(self.positions).all(axis=-1)
         return float(np.linalg.norm(np.nan_to_num(off), axis=-1)[seen].mean())
 
-    def places(self, joints: NDArray, fps: float) -> NDArray:
+    def visible_points(self, joints: NDArray, fps: float) -> NDArray:
         """(n, 3) what should be seen of it."""
         return self.where(self.time, joints, fps)
 
 
 @dataclass(frozen=True)
-class Arrow:
+class HeadingGlyph:
     """From `time` to `last` seconds the body should face `degrees`: 0 is +z, 90 is +x."""
 
     LENGTH: ClassVar = 0.62
@@ -149,27 +159,27 @@ class Arrow:
         """(2,) x and z of the pelvis of a motion (frames, 22, 3) half-way through."""
         return joints[frame_at((self.time + self.last) / 2, fps, len(joints)), 0, [0, 2]]
 
-    def places(self, joints: NDArray, fps: float) -> NDArray:
+    def visible_points(self, joints: NDArray, fps: float) -> NDArray:
         """(n, 3) what should be seen of it."""
         tip = self.where(joints, fps) + self.LENGTH * self.ahead
         return np.array([[tip[0], 0.0, tip[1]]])
 
 
 @dataclass(frozen=True)
-class Link:
+class RelationGlyph:
     """From `time` to `last` seconds two joints should be at a distance from each other."""
 
     time: float
     last: float
     joints: tuple[int, int]
 
-    def places(self, joints: NDArray, fps: float) -> NDArray:
+    def visible_points(self, joints: NDArray, fps: float) -> NDArray:
         """(n, 3) what should be seen of it."""
         return _NOWHERE
 
 
 @dataclass(frozen=True)
-class Zone:
+class ObstacleGlyph:
     """A place to stay out of, from `time` to `last` seconds."""
 
     obstacle: Obstacle
@@ -196,48 +206,55 @@ class Zone:
         )
         return np.linspace(first, last, 5).tolist()
 
-    def places(self, joints: NDArray, fps: float) -> NDArray:
+    def visible_points(self, joints: NDArray, fps: float) -> NDArray:
         """(n, 3) what should be seen of it."""
         edges = [self.outline(time) for time in self.moments(len(joints) / fps)]
         return np.insert(np.concatenate(edges), 1, 0.0, axis=-1)
 
 
-Sign = Mark | Line | Dots | Arrow | Link | Zone
+Glyph = JointGlyph | PathGlyph | PoseGlyph | HeadingGlyph | RelationGlyph | ObstacleGlyph
 
 
-def marks_of(goals: GoalSet, *, seconds: float = np.inf) -> list[Sign]:
+def make_glyphs(goals: GoalSet, *, seconds: float = np.inf) -> list[Glyph]:
     """What to draw for goals in a motion of so many seconds; loops have nothing to show."""
-    return [sign for goal in goals.goals if (sign := _sign(goal, seconds)) is not None]
+    return [glyph for goal in goals.goals if (glyph := _make_glyph(goal, seconds)) is not None]
 
 
-def _sign(goal: Goal, seconds: float) -> Sign | None:
+def _make_glyph(goal: Goal, seconds: float) -> Glyph | None:
     if isinstance(goal, PathGoal):
         times, points = goal.schedule()
-        return Line(tuple(times.tolist()), tuple((x, z) for x, z in points.tolist()))
+        return PathGlyph(tuple(times.tolist()), tuple((x, z) for x, z in points.tolist()))
     if isinstance(goal, Joint):
-        return Mark(goal.first / FPS, JOINTS.index(goal.joint), _position(goal.position), goal.last_time)
+        return JointGlyph(goal.first / FPS, JOINTS.index(goal.joint), _position(goal.position), goal.last_time)
     if isinstance(goal, Contact):
         free = (None, None, None)
         position = _position(goal.position or free)
-        return Mark(goal.start, JOINTS.index(goal.joint), position, goal.last_time, stays=True)
+        return JointGlyph(goal.start, JOINTS.index(goal.joint), position, goal.last_time, stays=True)
     if isinstance(goal, Pose):
         seen = goal.observe(goal.last + 1)
         frames, joints = slice(goal.first, None), seen.mask.any(-1).any(0).nonzero()[:, 0].tolist()
         wanted = torch.where(seen.mask, seen.values, torch.nan)[frames][:, joints]
-        return Dots(goal.first / FPS, tuple(joints), wanted.numpy()) if joints else None
+        return PoseGlyph(goal.first / FPS, tuple(joints), wanted.numpy()) if joints else None
     if isinstance(goal, Heading):
-        return Arrow(goal.first / FPS, goal.last_time, goal.degrees)
+        return HeadingGlyph(goal.first / FPS, goal.last_time, goal.degrees)
     if isinstance(goal, Orientation):
-        return Mark(goal.first / FPS, goal.index, (np.nan, np.nan, np.nan), goal.last_time)
+        return JointGlyph(goal.first / FPS, goal.index, (np.nan, np.nan, np.nan), goal.last_time)
     if isinstance(goal, Relation):
-        return Link(goal.first / FPS, goal.last_time, goal.pair())
+        return RelationGlyph(goal.first / FPS, goal.last_time, goal.pair())
     if isinstance(goal, Obstacle):
-        return Zone(goal, goal.start or 0.0, min(seconds, np.inf if goal.end is None else goal.end))
+        return ObstacleGlyph(goal, goal.start or 0.0, min(seconds, np.inf if goal.end is None else goal.end))
     if isinstance(goal, Loop):
         return None
-    return Mark(goal.last_time, 0, (goal.x, np.nan, goal.z))
+    return JointGlyph(goal.last_time, 0, (goal.x, np.nan, goal.z))
 
 
 def _position(position: tuple[float | None, float | None, float | None]) -> tuple[float, float, float]:
     x, y, z = (np.nan if axis is None else axis for axis in position)
     return x, y, z
+
+
+def due_weight(glyph: Glyph, time: float | None) -> float:
+    """0…1: how nearly the moment of a mark has come; 0 when it is a quarter of a second away or more."""
+    if time is None:
+        return 0.0
+    return max(0.0, 1 - max(glyph.time - time, time - glyph.last, 0.0) / 0.25)

@@ -1,9 +1,4 @@
-"""BVH: the skeleton as a text that every animation program opens.
-
-The rest pose that OFFSETs say is the T-pose, y up, facing +z. The root has no OFFSET, since some programs add it to the
-position channels and others replace it by them. Angles are turns about z, then x, then y, each about axes that have
-turned already: the middle one, the only one that is bound, is x, where hips and shoulders have most room.
-"""
+"""TODO."""
 
 from __future__ import annotations
 
@@ -17,19 +12,18 @@ from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import JOINTS, OFFSETS, PARENTS
 
 Array = NDArray[np.float64]
-
-ENDS = {
+END_SITES = {
     "head": (0.0, 0.18, 0.02), "left_foot": (0.02, 0.0, 0.07), "right_foot": (-0.02, 0.0, 0.07),
     "left_wrist": (0.17, 0.0, 0.0), "right_wrist": (-0.17, 0.0, 0.0),
 }  # fmt: skip
 """End sites: the crown, tips of toes and of fingers, from their joints, metres."""
 
 
-def bvh(rig: Rig, *, scale: float = 1.0) -> str:
+def to_bvh(rig: Rig, *, scale: float = 1.0) -> str:
     """The text of a file. scale: units of the file in a metre, 100 for centimetres."""
     angles = euler_angles(rig.rotations)
     channels = np.concatenate([scale * rig.root.numpy(), angles.reshape(len(angles), -1)[:, _COLUMNS]], axis=1)
-    frames = [_numbers(frame) for frame in channels]
+    frames = [_format(frame) for frame in channels]
     head = ["HIERARCHY", *_joint(0, scale, ""), "MOTION", f"Frames: {len(frames)}", f"Frame Time: {1 / rig.fps:.9f}"]
     return "\n".join([*head, *frames]) + "\n"
 
@@ -66,15 +60,15 @@ def _joint(joint: int, scale: float, indent: str) -> list[str]:
     turns = "Zrotation Xrotation Yrotation"
     channels = f"3 {turns}" if joint else f"6 Xposition Yposition Zposition {turns}"
     lines = [f"{indent}{'JOINT' if joint else 'ROOT'} {JOINTS[joint]}", f"{indent}{{"]
-    lines += [f"{inside}OFFSET {_numbers(scale * OFFSETS[joint].numpy())}", f"{inside}CHANNELS {channels}"]
+    lines += [f"{inside}OFFSET {_format(scale * OFFSETS[joint].numpy())}", f"{inside}CHANNELS {channels}"]
     for child, parent in enumerate(PARENTS):
         if parent == joint:
             lines += _joint(child, scale, inside)
-    if JOINTS[joint] in ENDS:
-        offset = _numbers(scale * np.array(ENDS[JOINTS[joint]]))
+    if JOINTS[joint] in END_SITES:
+        offset = _format(scale * np.array(END_SITES[JOINTS[joint]]))
         lines += [f"{inside}End Site", f"{inside}{{", f"{inside}\tOFFSET {offset}", f"{inside}}}"]
     return [*lines, f"{indent}}}"]
 
 
-def _numbers(vector: Array) -> str:
+def _format(vector: Array) -> str:
     return " ".join(f"{number:.6f}" for number in vector.round(6) + 0.0)  # no -0.000000

@@ -1,7 +1,4 @@
-"""GLB: the skin, the skeleton and its motion in one binary file (Khronos, glTF 2.0), in metres, y up.
-
-A GLB is a JSON text that describes arrays and the arrays themselves, so it takes no library to write one.
-"""
+"""TODO."""
 
 from __future__ import annotations
 
@@ -19,13 +16,13 @@ from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import REST, STANDING, Rig
 from motion_diffusion.body.skeleton import JOINTS, OFFSETS, PARENTS
 from visualize.bodies.capsules import capsule_skin
-from visualize.bodies.skin import Skin
+from visualize.bodies.surface import Skin
 
 _SHORT, _INTEGER, _FLOAT = 5123, 5125, 5126  # glTF's numbers for types
 _VERTICES, _INDICES = 34962, 34963  # and for what a buffer is of
 
 
-def glb(rig: Rig, motion: Motion, *, skin: Skin | None = None) -> bytes:
+def to_glb(rig: Rig, motion: Motion, *, skin: Skin | None = None) -> bytes:
     """The bytes of a file, with the motion's text and provenance in `asset.extras`. skin: by default the capsules'."""
     body = capsule_skin() if skin is None else skin
     arrays = _Arrays()

@@ -1,11 +1,6 @@
-"""python -m visualize.studio: a page on this machine to draw goals, make motions of them, and take them away."""
+"""TODO."""
 
 from __future__ import annotations
-
-if __name__ == "__main__":
-    from motion_diffusion.errors import interruptible_imports
-
-    interruptible_imports()
 
 import os
 import sys
@@ -17,6 +12,11 @@ from pathlib import Path
 import torch
 
 from motion_diffusion.errors import InputError, command, parse_arguments
+
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,4 @@
-"""The studio's server: pages for several people, who share the models and the work, and the door that keeps others out.
-
-It listens on this machine alone unless told otherwise. Pages of other origins are turned away before they are listened
-to, nobody can have it shared through a tunnel, and messages beyond their size are dropped. Private names of viser are
-used in this file only.
-"""
+"""TODO."""
 
 from __future__ import annotations
 
@@ -26,20 +21,20 @@ from viser import _messages
 
 from motion_diffusion.errors import InputError
 from visualize.drawing import style
-from visualize.studio import problems
-from visualize.studio.files import MAX_UPLOAD_BYTES
-from visualize.studio.models import Models
+from visualize.studio.event_loop import filter_library_logs
+from visualize.studio.file_transfer import MAX_UPLOAD_BYTES
+from visualize.studio.generation import Models
+from visualize.studio.jobs import JobQueue
 from visualize.studio.page import Page
-from visualize.studio.signs import LIFT, colour
-from visualize.studio.work import Work
+from visualize.studio.scene_nodes import LIFT, scene_colour
 
-PEOPLE = 12
+MAX_CLIENTS = 12
 """Pages at once."""
-LETTERS = 100_000
+MAX_VALUE_LETTERS = 100_000
 """Of a value that a page sends, at most."""
 BRAND = (0, 51, 37)
 """Of which viser makes lighter shades; that of its buttons is `style.GOAL`."""
-EYE, LOOK_AT = (-3.9, 2.7, -1.1), (0.4, 0.5, 1.6)
+CAMERA_POSITION, CAMERA_TARGET = (-3.9, 2.7, -1.1), (0.4, 0.5, 1.6)
 """Where the camera is at first, and what it sees: who walks ahead walks to the right."""
 
 
@@ -81,7 +76,7 @@ class Address:
                 remedy = "close what uses it, or give another --port" if taken else "give an address of this machine"
                 raise InputError(f"{self.host} port {self.port} cannot be listened on ({reason}); {remedy}") from None
 
-    def lets_in(self, origin: str | None, host: str | None) -> bool:
+    def accepts(self, origin: str | None, host: str | None) -> bool:
         """Whether a page of an origin, asking for a host, may come in: one that came from here, by this name."""
         name, asked = urlsplit(origin or "").netloc, host or ""
         if name != asked:
@@ -105,7 +100,7 @@ class Studio:
         warnings.filterwarnings("ignore", "Queued a .* on a closed connection")  # people leave in the middle
         address.check()
         self.address, self._models = address, Models(runs)
-        self._work = Work()
+        self._queue = JobQueue()
         self._guards: dict[int, _Guard] = {}
         self._pages: dict[int, Page] = {}
         self._lock = threading.Lock()
@@ -114,12 +109,12 @@ class Studio:
         if self._server.get_port() != address.port:  # taken in between
             self._server.stop()
             raise InputError(f"port {address.port} is in use; close what uses it, or give another --port")
-        problems.quiet()
-        self._furnish()
-        self._server._websock_server.on_client_connect(self._at_the_door)
-        self._server._websock_server.on_client_disconnect(self._leave)
-        self._server.on_client_connect(self._come)
-        self._server.on_client_disconnect(self._go)
+        filter_library_logs()
+        self._add_shared_scene()
+        self._server._websock_server.on_client_connect(self._admit)
+        self._server._websock_server.on_client_disconnect(self._disconnect)
+        self._server.on_client_connect(self._open_page)
+        self._server.on_client_disconnect(self._close_page)
         self._server._websock_server.disconnect_all_clients()  # who came before there was a door comes again
 
     def close(self) -> None:
@@ -128,12 +123,12 @@ class Studio:
             pages, self._pages = list(self._pages.values()), {}
         for page in pages:
             page.close()
-        self._work.close()
-        problems.quiet(False)
+        self._queue.close()
+        filter_library_logs(False)
         with contextlib.redirect_stdout(io.StringIO()):
             self._server.stop()
 
-    def _furnish(self) -> None:
+    def _add_shared_scene(self) -> None:
         """What all pages have alike."""
         gui, scene = self._server.gui, self._server.scene
         gui.configure_theme(show_logo=False, show_share_button=False, brand_color=BRAND)
@@ -141,39 +136,39 @@ class Studio:
         scene.configure_default_lights(cast_shadow=True)
         scene.add_grid(
             "/grid", plane="xz", infinite_grid=True, cell_size=0.5, section_size=1.0, fade_distance=22.0,
-            cell_color=colour(style.TILE), section_color=colour(style.SHADOW), plane_color=colour(style.BACKGROUND),
+            cell_color=scene_colour(style.TILE), section_color=scene_colour(style.SHADOW), plane_color=scene_colour(style.BACKGROUND),
             plane_opacity=1.0, shadow_opacity=0.2,
         )  # fmt: skip
         ahead = np.array([[[0.0, LIFT, 0.0], [0.0, LIFT, 0.45]]])  # where motions begin, and face
-        grey = colour(style.FAINT_INK)
+        grey = scene_colour(style.FAINT_INK)
         scene.add_arrows("/start", ahead, grey, shaft_radius=0.012, head_radius=0.05, head_length=0.12)
         camera = self._server.initial_camera
-        camera.position, camera.look_at, camera.up = EYE, LOOK_AT, (0.0, 1.0, 0.0)
+        camera.position, camera.look_at, camera.up = CAMERA_POSITION, CAMERA_TARGET, (0.0, 1.0, 0.0)
 
-    async def _at_the_door(self, guest: Any) -> None:
+    async def _admit(self, guest: Any) -> None:
         """Let a connection in, or close it before anything of what it sends is read."""
         connection = self._server._websock_server._live_connections[guest.client_id]
-        full = len(self._guards) >= PEOPLE
+        full = len(self._guards) >= MAX_CLIENTS
         headers = {} if connection.request is None else connection.request.headers
-        if full or not self.address.lets_in(headers.get("Origin"), headers.get("Host")):
+        if full or not self.address.accepts(headers.get("Origin"), headers.get("Host")):
             await connection.close(1008, "the studio is full" if full else "a page from elsewhere")
             return
         self._guards[guest.client_id] = _Guard(guest)
 
-    def _leave(self, guest: Any) -> None:
+    def _disconnect(self, guest: Any) -> None:
         self._guards.pop(guest.client_id, None)
 
-    async def _come(self, client: Any) -> None:
+    async def _open_page(self, client: Any) -> None:
         """A page is there, and shows something."""
         guard = self._guards.get(client.client_id)
         if guard is None:  # it is being closed
             return
-        page = Page(client, self._models, self._work)
-        guard.belongs_to(client, page)
+        page = Page(client, self._models, self._queue)
+        guard.attach(client, page)
         with self._lock:
             self._pages[client.client_id] = page
 
-    async def _go(self, client: Any) -> None:
+    async def _close_page(self, client: Any) -> None:
         with self._lock:
             page = self._pages.pop(client.client_id, None)
         if page is not None:
@@ -185,49 +180,49 @@ class _Guard:
 
     def __init__(self, connection: Any):
         self._connection, self._received = connection, 0
-        self._passed = connection._handle_incoming_message
+        self._handle = connection._handle_incoming_message
         self._client: Any = None
         self._page: Page | None = None
-        connection._handle_incoming_message = self._look
+        connection._handle_incoming_message = self._filter
 
-    def belongs_to(self, client: Any, page: Page) -> None:
+    def attach(self, client: Any, page: Page) -> None:
         """Whose connection it is."""
         self._client, self._page = client, page
 
-    async def _look(self, client_id: int, message: Any) -> None:
+    async def _filter(self, client_id: int, message: Any) -> None:
         if isinstance(message, _messages.FileTransferStartUpload):
             self._received = 0
             if self._client is not None:
                 self._client.gui._drop_uploads_from_client(client_id)  # one at a time
             if message.size_bytes > MAX_UPLOAD_BYTES or message.part_count > MAX_UPLOAD_BYTES // 2**16:
-                self._refuse(message)
+                self._refuse_upload(message)
                 return
         elif isinstance(message, _messages.FileTransferPart):
             self._received += len(message.content)
             if self._received > MAX_UPLOAD_BYTES:
                 return
-        elif isinstance(message, _messages.GuiUpdateMessage) and _letters(message.updates) > LETTERS:
-            self._tell(f"more than {LETTERS:,} letters are not taken; give fewer")
+        elif isinstance(message, _messages.GuiUpdateMessage) and _count_letters(message.updates) > MAX_VALUE_LETTERS:
+            self._notify(f"more than {MAX_VALUE_LETTERS:,} letters are not taken; give fewer")
             return
-        await self._passed(client_id, message)
+        await self._handle(client_id, message)
 
-    def _refuse(self, upload: Any) -> None:
+    def _refuse_upload(self, upload: Any) -> None:
         """End an upload on the page, which otherwise waits for it for ever, and say why."""
         size = upload.size_bytes
         ended = _messages.FileTransferPartAck(upload.source_component_uuid, upload.transfer_uuid, size, size)
         self._connection.queue_message(ended)
         self._connection.queue_message(_messages.RemoveNotificationMessage(f"upload-{upload.transfer_uuid}"))
-        self._tell(f"the file has {size / 2**20:.0f} MB and is not taken; load up to {MAX_UPLOAD_BYTES // 2**20} MB")
+        self._notify(f"the file has {size / 2**20:.0f} MB and is not taken; load up to {MAX_UPLOAD_BYTES // 2**20} MB")
 
-    def _tell(self, said: str) -> None:
+    def _notify(self, said: str) -> None:
         if self._page is not None:
-            self._page.tell(said)
+            self._page.show_message(said)
 
 
-def _letters(value: Any) -> int:
+def _count_letters(value: Any) -> int:
     """How much there is of what a page sent."""
     if isinstance(value, dict):
-        return sum(_letters(entry) for entry in value.values())
+        return sum(_count_letters(entry) for entry in value.values())
     if isinstance(value, list | tuple):
-        return len(value) + sum(_letters(entry) for entry in value)
+        return len(value) + sum(_count_letters(entry) for entry in value)
     return len(value) if isinstance(value, str | bytes) else 1

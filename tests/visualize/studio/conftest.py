@@ -8,19 +8,19 @@ from queue import Empty, Queue
 import pytest
 
 from guidance.goals.goal_set import SCHEMA, load_goals
-from visualize.studio import problems
-from visualize.studio.bench import Bench
-from visualize.studio.models import Models
-from visualize.studio.work import Work
+from visualize.studio import event_loop
+from visualize.studio.generation import Models
+from visualize.studio.jobs import JobQueue
+from visualize.studio.session import Session
 
 PATIENCE = 120.0
 """Seconds: other work may have the processor."""
 
 
 @pytest.fixture(autouse=True)
-def untold(monkeypatch):
+def fresh_report(monkeypatch):
     """Problems are told once in a process; here, once in a test."""
-    monkeypatch.setattr(problems, "_told", set())
+    monkeypatch.setattr(event_loop, "_told", set())
 
 
 @pytest.fixture
@@ -31,46 +31,46 @@ def models(make_model, tmp_path) -> Models:
 
 
 @pytest.fixture
-def work():
+def queue():
     """A working thread that ends with the test."""
-    work = Work()
-    yield work
-    work.close()
+    queue = JobQueue()
+    yield queue
+    queue.close()
 
 
-class Table:
+class SessionHarness:
     """A bench whose thread is the test's: what is posted to it happens in `settle`."""
 
-    def __init__(self, models, work, person):
+    def __init__(self, models, queue, owner):
         self.posted: Queue = Queue()
         self.delivered: list[tuple[str, bytes]] = []
-        self.bench = Bench(
+        self.session = Session(
             models,
-            work=work,
-            person=person,
-            post=self.posted.put,
-            post_newest=lambda what, task: self.posted.put(task),
+            queue=queue,
+            owner=owner,
+            post=self.posted.set_if_changed,
+            post_newest=lambda what, task: self.posted.set_if_changed(task),
             deliver=lambda name, content: self.delivered.append((name, content)),
         )
-        self.bench.edit(lambda plan: plan.changed("steps", 3))
-        self.bench.last(0, 2.0)
+        self.session.edit(lambda plan: plan.changed("steps", 3))
+        self.session.set_part_seconds(0, 2.0)
 
     def settle(self):
         """Let everything that is being done end."""
         until = time.monotonic() + PATIENCE
-        while self.bench.doing is not None and time.monotonic() < until:
+        while self.session.running is not None and time.monotonic() < until:
             try:
                 self.posted.get(timeout=1.0)()
             except Empty:
                 continue
-        assert self.bench.doing is None
-        return self.bench
+        assert self.session.running is None
+        return self.session
 
 
 @pytest.fixture
-def table(models, work):
+def harness(models, queue):
     """table(person): somebody's table, three steps of sampling and two seconds at first."""
-    return lambda person=1: Table(models, work, person)
+    return lambda owner=1: SessionHarness(models, queue, owner)
 
 
 @pytest.fixture(scope="session")

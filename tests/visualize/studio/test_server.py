@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 
 from motion_diffusion.errors import InputError
 from visualize.studio import server
-from visualize.studio.server import Address, Studio, _letters
+from visualize.studio.server import Address, Studio, _count_letters
 
 
 @pytest.fixture
@@ -74,12 +74,12 @@ def test_what_cannot_be_is_said_in_a_line(arguments, told, run_in_folder, capsys
 
 
 def test_a_missing_extra_is_said_in_a_line(run_in_folder, capsys, monkeypatch):
-    usual = builtins.__import__
+    default = builtins.__import__
 
     def without(name, *rest):
         if name.startswith("visualize.studio.server"):
             raise ImportError("No module named 'viser'", name="viser")
-        return usual(name, *rest)
+        return default(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(SystemExit, match="2"):
@@ -102,7 +102,7 @@ def test_a_missing_extra_is_said_in_a_line(run_in_folder, capsys, monkeypatch):
     ],
 )
 def test_only_its_own_pages_come_in(host, origin, asked, allowed):
-    assert Address(host, 8080).lets_in(origin, asked) is allowed
+    assert Address(host, 8080).accepts(origin, asked) is allowed
 
 
 def test_the_page_opens_where_there_is_a_screen(monkeypatch, free):
@@ -151,7 +151,7 @@ def knock(port, origin):
 
 def test_only_its_own_pages_are_listened_to(free, monkeypatch):
     """Whatever else connects is turned away at once, and takes no place from others."""
-    monkeypatch.setattr(server, "PEOPLE", 2)
+    monkeypatch.setattr(server, "MAX_CLIENTS", 2)
     studio = Studio(Address("127.0.0.1", free))
     try:
         ours = f"http://127.0.0.1:{free}"
@@ -210,17 +210,17 @@ def test_whatever_widgets_are_given_takes_few_lines_on_the_terminal(free, capsys
     studio = Studio(Address("127.0.0.1", free))
     try:
         page, lines = Page(free), []
-        (bench,) = (of.bench for of in studio._pages.values())
+        (session,) = (of.session for of in studio._pages.values())
         for steps in (10, 15):
             for widget in page.widgets.values():
                 for value in HOSTILE:
                     page.put(widget, value=value)
                 page.put(widget, nothing=1)
             until = time.monotonic() + 60
-            while bench.plan.steps != steps and time.monotonic() < until:  # it goes on all the same
+            while session.plan.steps != steps and time.monotonic() < until:  # it goes on all the same
                 page.put(page.widgets["Steps"], value=steps)
                 time.sleep(0.2)
-            assert bench.plan.steps == steps
+            assert session.plan.steps == steps
             gc.collect()  # of tasks whose errors nobody asked for
             lines.append(capsys.readouterr().err.splitlines())
         assert 0 < len(lines[0]) < 20
@@ -239,5 +239,5 @@ def test_whatever_widgets_are_given_takes_few_lines_on_the_terminal(free, capsys
 
 
 def test_how_much_a_page_sends_is_counted():
-    assert _letters({"value": "abc"}) == 3
-    assert _letters({"a": ["ab", (1, 2.0)], "b": {"c": b"xyz"}}) == 2 + 2 + (2 + 1 + 1) + 3
+    assert _count_letters({"value": "abc"}) == 3
+    assert _count_letters({"a": ["ab", (1, 2.0)], "b": {"c": b"xyz"}}) == 2 + 2 + (2 + 1 + 1) + 3

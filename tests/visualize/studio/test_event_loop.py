@@ -1,0 +1,95 @@
+"""A person's own thread."""
+
+import re
+import threading
+import time
+
+from visualize.studio.event_loop import MAX_QUEUED, EventLoop
+
+LONG = 60.0
+
+
+def test_things_happen_in_order_on_one_thread():
+    loop, seen, ended = EventLoop(lambda: None), [], threading.Event()
+    for k in range(100):
+        loop.post(lambda k=k: seen.append((k, threading.get_ident())))
+    loop.post(ended.set)
+    assert ended.wait(LONG)
+    loop.close()
+    assert [k for k, _ in seen] == list(range(100))
+    assert len({thread for _, thread in seen}) == 1
+
+
+def test_only_the_newest_of_a_kind_happens():
+    loop, seen, go, ended = EventLoop(lambda: None), [], threading.Event(), threading.Event()
+    loop.post(lambda: go.wait(LONG))
+    for k in range(10):
+        loop.post_newest("move", lambda k=k: seen.append(k))
+        loop.post_newest("other", lambda k=k: seen.append(-k))
+    loop.post(ended.set)
+    go.set()
+    assert ended.wait(LONG)
+    loop.close()
+    assert sorted(seen) == [-9, 9]
+
+
+def test_the_clock_ticks_when_it_should():
+    ticks = []
+    loop = EventLoop(lambda: ticks.append(time.monotonic()), rate=200)
+    time.sleep(0.1)
+    assert ticks == []
+    loop.ticking = True
+    until = time.monotonic() + LONG
+    while len(ticks) < 5 and time.monotonic() < until:
+        time.sleep(0.01)
+    loop.close()
+    count = len(ticks)
+    assert count >= 5
+    time.sleep(0.05)
+    assert len(ticks) == count
+
+
+def test_errors_do_not_end_it(capsys):
+    loop, ended = EventLoop(lambda: None), threading.Event()
+    for _ in range(100):
+        loop.post(lambda: 1 / 0)
+    loop.post(ended.set)
+    assert ended.wait(LONG)
+    loop.close()
+    (said,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"studio: ZeroDivisionError at test_desk.py:\d+, from desk.py:\d+: division by zero", said)
+
+
+def test_a_flood_is_not_piled_up(capsys):
+    loop, go = EventLoop(lambda: None), threading.Event()
+    seen = []
+    loop.post(lambda: go.wait(LONG))
+    for _ in range(MAX_QUEUED + 50):
+        loop.post(lambda: seen.append(1))
+    go.set()
+    ended = threading.Event()
+    until = time.monotonic() + LONG
+    while not ended.is_set() and time.monotonic() < until:
+        loop.post(ended.set)
+        ended.wait(0.1)
+    loop.close()
+    assert len(seen) <= MAX_QUEUED
+    assert capsys.readouterr().err.count("dropped") == 1
+
+
+def test_a_flood_drops_neither_what_is_insisted_on_nor_a_name(capsys):
+    loop, go, seen, ended = EventLoop(lambda: None), threading.Event(), [], threading.Event()
+    loop.post(lambda: go.wait(LONG))
+    while loop.post(lambda: None):
+        pass
+    loop.post_newest("report", lambda: seen.append("in the flood"))
+    loop.post_always(lambda: seen.append("the end of the work"))
+    loop.post_always(ended.set)
+    go.set()
+    assert ended.wait(LONG)
+    ended.clear()
+    loop.post_newest("report", lambda: seen.append("after it"))
+    loop.post(ended.set)
+    assert ended.wait(LONG)
+    loop.close()
+    assert seen == ["the end of the work", "after it"]

@@ -1,0 +1,138 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import ValidationError
+
+from data_loaders.load_motion import read_motion
+from guidance.goals.goal_set import Goal, GoalSet, explain, once
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.errors import InputError
+from motion_diffusion.safe_npz import unpacked
+from visualize.studio.generation import Take
+from visualize.studio.jobs import JobMonitor
+
+MAX_UPLOAD_BYTES = 32 * 2**20
+"""Bytes of an upload."""
+MAX_UNPACKED_BYTES = 256 * 2**20
+"""Bytes of what an .npz file holds."""
+MAX_SECONDS = 180.0
+"""Seconds of a motion."""
+
+
+def safe_label(name: str) -> str:
+    """A file's name as far as it is harmless: its last part, of letters, digits, '.', '_' and '-'."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name.replace("\\", "/").rsplit("/", 1)[-1])
+    return plain.lstrip(".")[-80:] or "file"
+
+
+def read_goals(content: bytes, motions: Mapping[str, Motion]) -> GoalSet:
+    """The goals of a file that was uploaded. A pose from a file takes it from `motions`, by that file's label.
+
+    InputError names the goal and the field, and says what to do.
+    """
+    _check_size(content)
+    try:
+        goals = GoalSet.model_validate(json.loads(content.decode("utf-8-sig"), object_pairs_hook=once))
+    except ValidationError as error:
+        raise InputError(explain(error)) from None
+    except InputError as error:
+        raise InputError(f"the file {error}") from None
+    except RecursionError:
+        raise InputError("the file is nested too deeply; a goal file has goals, and goals have numbers") from None
+    except ValueError as error:  # not JSON, not UTF-8, or a whole number of thousands of digits
+        raise InputError(f"the file is not JSON: {error}; check commas, quotes and brackets there") from None
+    return goals.model_copy(
+        update={"goals": [_resolve_pose(n, goal, motions) for n, goal in enumerate(goals.goals, 1)]}
+    )
+
+
+def _resolve_pose(number: int, goal: Goal, motions: Mapping[str, Motion]) -> Goal:
+    """The goal with its pose from a motion that is here. InputError if it is not."""
+    if goal.kind != "pose" or goal.file is None:
+        return goal
+    name = safe_label(goal.file)
+    if name not in motions:
+        raise InputError(f"goal {number} (pose) takes its pose from {name}; load that motion first, then this file")
+    with TemporaryDirectory() as folder:
+        motions[name].save(Path(folder) / "pose.npz")
+        return goal.model_copy(update={"file": "pose.npz"}).resolved(Path(folder))
+
+
+def read_upload(name: str, content: bytes) -> Motion:
+    """The motion of a file that was uploaded (.npz, .bvh, .npy). InputError names its label and says what to do."""
+    _check_size(content)
+    name = safe_label(name)
+    if name.lower().endswith(".npz"):
+        _check_unpacked(name, content)
+    if name.lower().endswith(".amc"):
+        raise InputError(f"{name} needs its skeleton, an .asf file, beside it; load a .npz, .bvh or .npy")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        try:
+            return read_motion(path, from_origin=True, longest=MAX_SECONDS)
+        except (InputError, OSError) as error:
+            raise InputError(str(error).replace(f"{folder}/", "")) from None
+
+
+def _check_size(content: bytes) -> None:
+    if len(content) > MAX_UPLOAD_BYTES:
+        raise InputError(f"the file has {len(content) / 2**20:.0f} MB; load up to {MAX_UPLOAD_BYTES // 2**20} MB")
+
+
+def _check_unpacked(name: str, content: bytes) -> None:
+    """InputError for an archive that would fill the memory."""
+    try:
+        size = unpacked(BytesIO(content))
+    except zipfile.BadZipFile:
+        return  # whoever reads it says so
+    if size > MAX_UNPACKED_BYTES:
+        raise InputError(f"{name} unpacks to {size / 2**20:.0f} MB; load up to {MAX_UNPACKED_BYTES // 2**20} MB")
+
+
+def _write_npz(take: Take, path: Path, monitor: JobMonitor) -> None:
+    take.motion.save(path)
+
+
+def _write_export(take: Take, path: Path, monitor: JobMonitor) -> None:
+    from visualize.export.formats import export
+
+    export(take.motion, path)
+
+
+def _write_film(take: Take, path: Path, monitor: JobMonitor) -> None:
+    from visualize.film import write_film
+
+    write_film(take.motion, path, goals=GoalSet(goals=list(take.plan.goals)), progress=monitor.step)
+
+
+DOWNLOADS: dict[str, tuple[str, Callable[[Take, Path, JobMonitor], None]]] = {
+    "Motion": (".npz", _write_npz),
+    "BVH": (".bvh", _write_export),
+    "GLB": (".glb", _write_export),
+    "AMASS": ("-amass.npz", _write_export),
+    "CSV": (".csv", _write_export),
+    "Film": (".mp4", _write_film),
+}
+"""What a take can be taken away as: the end of the file's name, and what writes it."""
+
+
+def write_download(take: Take, kind: str, monitor: JobMonitor) -> tuple[str, bytes]:
+    """A file's name and content. InputError for a kind that there is not, or what cannot be written; and what `watch`
+    raises between the pictures of a film."""
+    if kind not in DOWNLOADS:
+        raise InputError(f"no {kind[:20]!r} to download; choose one of {', '.join(DOWNLOADS)}")
+    ending, write = DOWNLOADS[kind]
+    name = f"take-{take.number}{ending}"
+    with TemporaryDirectory() as folder:
+        write(take, Path(folder) / name, monitor)
+        return name, (Path(folder) / name).read_bytes()

@@ -1,0 +1,293 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from guidance.compose import parse_methods
+from guidance.goals.goal_set import Goal, GoalSet, Obstacle, Segment, explain
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.errors import InputError
+from motion_diffusion.option_ranges import SEED
+from sample.editing import Part
+from sample.generate import Settings, check_words, words
+from sample.segments import frames_of
+from visualize.studio.goal_editing import time_span, with_time
+
+MIN_PART_SECONDS, MAX_PART_SECONDS = 0.1, 20.0
+"""Seconds of what one prompt says."""
+MAX_TOTAL_SECONDS = 60.0
+"""Seconds of all parts together, at most."""
+MAX_PARTS, MAX_GOALS, MAX_TAKES_AT_ONCE, MAX_STEPS, MAX_PROMPT_LETTERS = 12, 100, 8, 200, 400
+"""At most: parts, goals, takes at once, steps of sampling, letters of a prompt."""
+MAX_ENTRIES = 3000
+"""Points of a path, or poses of a goal, at most."""
+MAX_SEED = 2**53 - MAX_TAKES_AT_ONCE
+"""Of the first take: a browser knows whole numbers up to 2^53 exactly."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A motion that is there, and the second from which on it is made: up to second `end` anew, or, without, going on
+    after its end."""
+
+    motion: Motion
+    start: float
+    end: float | None = None
+
+    @staticmethod
+    def after(motion: Motion) -> Base:
+        """To go on from a motion's end."""
+        return Base(motion, motion.frames / FPS)
+
+    def part(self, seconds: float) -> Part:
+        """What is to be made, if that lasts so many seconds. InputError for no such part."""
+        if self.end is None:
+            return Part.after(self.motion, seconds)
+        return Part.between(self.motion, self.start, self.end)
+
+
+class PromptPart(Segment):
+    """What the person does for a while. While it is typed there may be no words yet, of which nothing can be made."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    @field_validator("text")
+    @classmethod
+    def _allow_empty(cls, text: str) -> str:
+        return text
+
+
+class Plan(BaseModel):
+    """A plan: what the person does, goals, and how it is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    parts: Annotated[tuple[PromptPart, ...], Field(min_length=1, max_length=MAX_PARTS)] = (
+        PromptPart(text="a person walks", seconds=4.0),
+    )
+    """Words and seconds, one after the other."""
+    goals: Annotated[tuple[Goal, ...], Field(max_length=MAX_GOALS)] = ()
+    model: Annotated[str, Field(max_length=200)] = "v-masks"
+    guidance: Annotated[str, Field(max_length=100)] = "projection"
+    seed: Annotated[int, Field(ge=SEED.least, le=MAX_SEED)] = 0
+    count: Annotated[int, Field(ge=1, le=MAX_TAKES_AT_ONCE)] = 2
+    """How many takes are made at once, with seeds one after the other."""
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 50
+    text_scale: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = Settings.text_scale
+    clean_up: bool = True
+    base: Base | None = Field(default=None, exclude=True)
+    """What it goes on from; not saved."""
+
+    @field_validator("parts")
+    @classmethod
+    def _check_parts(cls, parts: tuple[PromptPart, ...]) -> tuple[PromptPart, ...]:
+        for part in parts:
+            if not MIN_PART_SECONDS <= part.seconds <= MAX_PART_SECONDS:
+                raise ValueError(f"{part.seconds:g} s: a part lasts {MIN_PART_SECONDS:g} to {MAX_PART_SECONDS:g} s")
+            if len(part.text) > MAX_PROMPT_LETTERS:
+                raise ValueError(f"a prompt of {len(part.text)} letters; say it in {MAX_PROMPT_LETTERS}")
+        if sum(part.seconds for part in parts) > MAX_TOTAL_SECONDS:
+            raise ValueError(f"the parts last more than {MAX_TOTAL_SECONDS:g} s together; make them shorter")
+        return parts
+
+    @field_validator("guidance")
+    @classmethod
+    def _check_guidance(cls, guidance: str) -> str:
+        parse_methods(guidance)
+        return guidance
+
+    @model_validator(mode="after")
+    def _check_goals_and_base(self) -> Plan:
+        if any(goal.kind == "pose" and goal.file is not None for goal in self.goals):
+            raise ValueError("a pose names a file; load that motion, and the goal file after it")
+        for number, goal in enumerate(self.goals, 1):
+            several = [getattr(goal, name, None) for name in ("points", "centers", "motion")]
+            if (most := max(len(entries or ()) for entries in several)) > MAX_ENTRIES:
+                raise ValueError(f"goal {number} ({goal.kind}) has {most} entries; give up to {MAX_ENTRIES}")
+        if self.base is not None:
+            self.base.part(self.generated_seconds)
+        return self
+
+    @property
+    def generated_seconds(self) -> float:
+        """Seconds that are made."""
+        return frames_of(self.parts) / FPS
+
+    @property
+    def start(self) -> float:
+        """The second from which on it is made."""
+        return 0.0 if self.base is None else self.base.start
+
+    @property
+    def frames(self) -> int:
+        """Of the whole motion."""
+        return frames_of(self.parts) if self.base is None else self.base.part(self.generated_seconds).frames
+
+    @property
+    def seconds(self) -> float:
+        """The last second of the whole motion: that of its last frame."""
+        return (self.frames - 1) / FPS
+
+    @property
+    def text(self) -> str:
+        """The words of all parts."""
+        return words("", self.goal_set)
+
+    @property
+    def settings(self) -> Settings:
+        """How to sample and to guide."""
+        return Settings(guidance=self.guidance, steps=self.steps, text_scale=self.text_scale, clean_up=self.clean_up)
+
+    @property
+    def goal_set(self) -> GoalSet:
+        """The goals, and the parts as segments."""
+        return GoalSet(goals=list(self.goals), segments=list(self.parts))
+
+    def changed(self, field: str, value: object) -> Plan:
+        """The same with another value of a field. InputError if that cannot be."""
+        return _checked({**dict(self), field: value})
+
+    def with_goal(self, goal: Goal, index: int | None = None) -> Plan:
+        """The same with a goal instead of that number `index`, or added at the end."""
+        goals = list(self.goals)
+        goals[len(goals) if index is None else index : len(goals) if index is None else index + 1] = [goal]
+        return self.changed("goals", tuple(goals))
+
+    def without_goal(self, index: int) -> Plan:
+        """The same without a goal."""
+        return self.changed("goals", self.goals[:index] + self.goals[index + 1 :])
+
+    def standalone(self) -> Plan:
+        """The same words and settings for a motion of its own, without goals."""
+        return self.changed("base", None).changed("goals", ())
+
+    def to_goal_file(self) -> bytes:
+        """Goals and parts as a goal file of the command line. InputError for a part without words."""
+        check_words("", self.goal_set)
+        said = {"$schema": "schema.json", **self.goal_set.model_dump(mode="json", exclude_none=True)}
+        return (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode()
+
+    def with_goal_file(self, goals: GoalSet) -> Plan:
+        """The same with the goals of a file and, if that has segments, its words."""
+        parts = goals.segments or _extend_parts(self.parts, goals.last_time)
+        return _checked({**dict(self), "goals": tuple(goals.goals), "parts": parts, "base": None})
+
+    def to_json(self) -> str:
+        """All of it but `base`, for the browser to keep."""
+        return self.model_dump_json(exclude_none=True)
+
+    @staticmethod
+    def from_json(text: str) -> Plan:
+        """What `to_json` wrote. InputError if it is something else."""
+        try:
+            return Plan.model_validate_json(text)
+        except ValidationError as error:
+            raise InputError(explain(error)) from None
+
+
+def _checked(fields: dict[str, Any]) -> Plan:
+    try:
+        return Plan.model_validate(fields)
+    except ValidationError as error:
+        raise InputError(explain(error)) from None
+
+
+def _extend_parts(parts: tuple[PromptPart, ...], last: float) -> tuple[PromptPart, ...]:
+    """The parts, the last one made longer so that second `last` lies in the motion."""
+    missing = last + 1 / FPS - frames_of(parts) / FPS
+    if missing <= 0:
+        return parts
+    return (*parts[:-1], PromptPart(text=parts[-1].text, seconds=round(parts[-1].seconds + missing, 3)))
+
+
+def plan_from_motion(motion: Motion, plan: Plan) -> Plan:
+    """A plan with what a motion file says that it was made from; what it does not say stays.
+
+    InputError for a motion that was not made at once, and for what is no plan.
+    """
+    said = motion.provenance
+    if "part" in said:
+        raise InputError("it was made part by part, for which there is no plan")
+    try:
+        goals = GoalSet.model_validate(said.get("goals", {}))
+        settings, model = said.get("settings", {}), said.get("model", {})
+        fields = {
+            "parts": goals.segments or [PromptPart(text=motion.text or plan.text, seconds=motion.frames / FPS)],
+            "goals": goals.goals,
+            "model": model.get("name", plan.model),
+            "seed": said.get("seed", plan.seed),
+            "base": None,
+        }
+        kept = {name: settings[name] for name in ("guidance", "steps", "text_scale", "clean_up") if name in settings}
+        return _checked({**dict(plan), **fields, **kept})
+    except ValidationError as error:
+        raise InputError(explain(error)) from None
+    except (TypeError, AttributeError):
+        raise InputError("the file does not say what it was made from as this project writes it") from None
+
+
+@dataclass(frozen=True)
+class History(Generic[T]):
+    """A value, those before it, and those that were undone. Values are compared by ==."""
+
+    now: T
+    past: tuple[T, ...] = ()
+    future: tuple[T, ...] = ()
+    last_change: str = ""
+    """What was changed last, so that one long movement is one change."""
+
+    DEPTH = 200
+
+    def push(self, value: T, change: str = "") -> History[T]:
+        """Go on with another value. Changes of the same `describe`, one right after the other, are undone together."""
+        if value == self.now:
+            return self
+        if change and change == self.last_change:
+            return replace(self, now=value, future=())
+        return History(value, (*self.past, self.now)[-self.DEPTH :], (), change)
+
+    def undo(self) -> History[T]:
+        """One change back; the same if there is none."""
+        if not self.past:
+            return self
+        return History(self.past[-1], self.past[:-1], (self.now, *self.future))
+
+    def redo(self) -> History[T]:
+        """One change forth again; the same if none was undone."""
+        if not self.future:
+            return self
+        return History(self.future[0], (*self.past, self.now), self.future[1:])
+
+
+def with_part_seconds(plan: Plan, part: int, seconds: float) -> Plan:
+    """The plan with a part that lasts so long. Goals that last to the end of the motion last to its new end."""
+    said = plan.parts[part].model_copy(update={"seconds": round(seconds * FPS) / FPS})
+    longer = plan.changed("parts", (*plan.parts[:part], said, *plan.parts[part + 1 :]))
+    goals = []
+    for goal in plan.goals:
+        when = None if isinstance(goal, Obstacle) else time_span(goal, plan.seconds)
+        if when is not None and abs(when[1] - plan.seconds) < 0.5 / FPS:
+            goal = with_time(goal, min(when[0], longer.seconds), longer.seconds, longer.seconds)
+        goals.append(goal)
+    return longer.changed("goals", tuple(goals))
+
+
+def with_part_text(plan: Plan, part: int, text: str) -> Plan:
+    """The plan with other words for a part."""
+    said = plan.parts[part].model_copy(update={"text": text})
+    return plan.changed("parts", (*plan.parts[:part], said, *plan.parts[part + 1 :]))
+
+
+def text_at(plan: Plan, second: float) -> str:
+    """What the plan says at a second; before and after it, the words of its first and its last part."""
+    ends = accumulate(part.seconds for part in plan.parts)
+    said = (part.text for part, end in zip(plan.parts, ends, strict=True) if second - plan.start < end)
+    return next(said, plan.parts[-1].text)
