@@ -1,4 +1,4 @@
-"""TODO."""
+"""python -m visualize: films, stills and exported files of motions, and the studio."""
 
 from __future__ import annotations
 
@@ -32,41 +32,42 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class Options:
-    """Show motions, or take them away; the ending of --out says how.
+    """Render or export motions; the suffix of --out selects the format.
 
-    .mp4, .gif: a film. .png: key poses of one motion, a sheet of several or of a folder, or walks from above.
-    .bvh, .glb, .npz (as AMASS has it), .csv: a file for other programs. `python -m visualize studio`: a page to draw
-    goals on. `python -m visualize plots`: figures of trainings, evaluations and analyses.
+    .mp4, .gif: a film. .png: key poses of one motion, a contact sheet of several or of a folder, or top-down paths.
+    .bvh, .glb, .npz (AMASS layout), .csv: a file for other programs. `python -m visualize studio`: an interactive page
+    for drawing goals. `python -m visualize plots`: figures of trainings, evaluations and analyses.
     """
 
     motions: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Files of motions, or folders of them."""
+    """Motion files, or folders of them."""
     out: Path
-    """What to write."""
+    """File to write."""
     view: Literal["poses", "path"] = "poses"
-    """What a .png shows."""
+    """Content of a .png: key poses, or the path from above."""
     layout: Layout = "side"
-    """Of a film of several motions: side by side, or on one floor, each in its own tint."""
+    """Film of several motions: side by side, or on one floor, each in its own tint."""
     looks: Annotated[Looks, tyro.conf.arg(name="")] = field(default_factory=Looks)
     goals: Path | None = None
-    """Goal file to draw; by default the goals that each motion was made with."""
+    """Goal file to draw; by default the goals that each motion was generated with."""
     titles: tuple[str, ...] | None = None
-    """Of each motion; by default what tells them apart."""
+    """One per motion; by default what distinguishes them."""
     size: tuple[int, int] = (640, 480)
-    """Width and height of each motion's picture in a film."""
+    """Width and height of each motion's panel in a film, pixels."""
     page: int = 1
-    """Of a sheet of many motions."""
+    """Page of a contact sheet."""
     fps: float | None = None
-    """Pictures a second of a film, or frames a second of a file; by default the motion's own."""
+    """Frames per second of a film or an exported file; by default those of the motion."""
     unit: Literal["m", "cm"] = "m"
-    """Of lengths in a .bvh or .csv."""
+    """Unit of length in a .bvh or .csv."""
     t_pose: bool = False
-    """Begin a file for other programs with one frame of the rest pose."""
+    """Start an exported file with one frame of the rest pose."""
     overwrite: bool = False
+    """Replace an existing file."""
 
     @property
     def single(self) -> bool:
-        """Whether one motion is given, and no folder."""
+        """Whether one motion file is given, and no folder."""
         return len(self.motions) == 1 and not os.path.isdir(self.motions[0])
 
 
@@ -78,7 +79,14 @@ _ONLY: dict[str, tuple[str, ...]] = {
 
 
 def check(options: Options) -> str:
-    """The ending of --out in small letters; InputError if nothing can be written so, or if an option is not of it."""
+    """Check the options.
+
+    Returns:
+        The suffix of --out in lower case.
+
+    Raises:
+        InputError: for a suffix without a format, an option that does not belong to it, or an existing file.
+    """
     ending = options.out.suffix.lower()
     if ending not in FILMS + PICTURES + FILES:
         known = ", ".join(FILMS + PICTURES + FILES)
@@ -108,7 +116,7 @@ def check(options: Options) -> str:
 
 @command
 def main() -> None:
-    """The command."""
+    """Run the command."""
     if sys.argv[1:2] == ["studio"]:
         from visualize.studio.__main__ import Options as StudioOptions
         from visualize.studio.__main__ import run
@@ -137,7 +145,7 @@ def _read(file: Path, options: Options) -> Motion:
 
 
 def _goals(motion: Motion, file: Path, given: GoalSet | None) -> GoalSet:
-    """Those that are given, or else its own; what is wanted after its end is told, for it cannot be measured."""
+    """The given goals or else the motion's own, with a warning about goals after its end, which cannot be measured."""
     goals = given or recorded_goals(motion, file)
     last = motion.seconds - 0.5 / motion.fps
     if late := sum(goal.last_time > last for goal in goals.goals):
@@ -156,7 +164,7 @@ def _export(files: Sequence[Path], options: Options) -> None:
 
 
 def _show(files: Sequence[Path], options: Options) -> None:
-    """A film, or walks from above."""
+    """Write a film or a top-down view."""
     check_count(len(files), most=MAX_MOTIONS[options.layout])
     given = load_goals(options.goals) if options.goals else None
     motions = [_read(file, options) for file in files]
@@ -177,7 +185,7 @@ def _show(files: Sequence[Path], options: Options) -> None:
 
 
 def _still(files: Sequence[Path], options: Options) -> None:
-    """Key poses of a motion, or a sheet of several."""
+    """Draw key poses of one motion, or a contact sheet of several."""
     goals = load_goals(options.goals) if options.goals else None
     if options.single:
         motion = _read(files[0], options)

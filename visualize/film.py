@@ -1,4 +1,7 @@
-"""TODO."""
+"""Films of motions: frames of one or several bodies, written as MP4 (H.264) or GIF with PyAV.
+
+Frames are rendered and encoded one after the other; memory does not grow with the film's length.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ from visualize.scene import Actor, Scene, floor_camera, make_scenes
 
 Layout = Literal["side", "overlay"]
 MAX_MOTIONS: dict[Layout, int] = {"side": MAX_SIDE_BY_SIDE, "overlay": len(style.TINTS)}
-"""Motions in a film."""
+"""Maximum number of motions in a film."""
 
 
 def write_film(
@@ -64,15 +67,24 @@ def write_film(
     fps: float | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Write a film, .mp4 or .gif, of a motion with its goals, or of several.
+    """Write a film (.mp4 or .gif) of one or several motions.
 
-    goals: of all motions, or of each. titles: of each; by default what tells them apart. layout: each in a picture of
-    its own beside the others, or all on one floor, each in its own tint, with the goals of the first. looks: the body,
-    by default capsules of flat colours. size: width and height in pixels of a picture, even numbers. fps: pictures a
-    second, by default the first motion's own; other rates show the body in between its frames. A motion that ends
-    before the others stands still. progress: is told before each picture what share of them is done, 0 to 1, in place
-    of a bar on the terminal; if it raises, nothing is written. Holds one picture at a time in memory.
-    Raises InputError for what cannot be made.
+    Args:
+        motions: one or several.
+        path: of the film; its suffix selects the format.
+        goals: of all motions, or one set per motion.
+        titles: one per motion; by default what distinguishes them.
+        layout: "side" gives each motion a panel of its own, "overlay" puts all on one floor, each in its own tint, with
+            the goals of the first.
+        looks: the body; by default a stick figure.
+        size: width and height of a panel in pixels, even numbers.
+        fps: frames per second, by default that of the first motion. Other rates interpolate. A motion that ends before
+            the others stands still.
+        progress: called before each frame with the finished share, 0 to 1, instead of a progress bar. If it raises, no
+            file is written.
+
+    Raises:
+        InputError: for a number of motions, size, frame rate or file name that is not possible.
     """
     several = [motions] if isinstance(motions, Motion) else list(motions)
     check_count(len(several), most=MAX_MOTIONS[layout])
@@ -106,7 +118,7 @@ def write_film(
 
 
 def check_size(size: tuple[int, int]) -> None:
-    """InputError for a width and height in pixels that no picture of a film has."""
+    """Raise InputError for a width and height in pixels that a film cannot have."""
     if any(side < 64 or side > 4096 or side % 2 for side in size):
         raise InputError(
             f"a film of {size[0]}x{size[1]} pixels cannot be made; give even numbers from 64 to 4096 (--size)"
@@ -120,7 +132,7 @@ def _reporting(times: Sequence[float], progress: Callable[[float], None]) -> Ite
 
 
 def render_frames(panels: Sequence[FrameRenderer], times: Iterable[float]) -> Iterator[NDArray[np.uint8]]:
-    """The pictures (height, width, 3) of all panels side by side, one for each time in seconds."""
+    """Render all panels side by side at each time in seconds, as pictures (height, width, 3)."""
     for time in times:
         yield tile([panel.render(time) for panel in panels])
 
@@ -129,12 +141,18 @@ _OVERHEAD = 0.25  # metres from the head's joint up to what should be in the pic
 
 
 class FrameRenderer:
-    """Pictures of one actor with its title, or of several with a legend; the goals are those of the first.
+    """Renders frames of one actor with its title, or of several with a legend; the goals are those of the first.
 
-    size: width and height in pixels. Surfaces are drawn for all actors or for none.
+    The camera follows the mean pelvis. Either all actors have a surface or none has one.
     """
 
     def __init__(self, actors: Sequence[Actor], size: tuple[int, int]) -> None:
+        """Choose the camera for all frames.
+
+        Args:
+            actors: one or several.
+            size: width and height in pixels.
+        """
         self._actors, self._canvas, self._unit = actors, Canvas(size), min(size) / 480
         self._surfaces = [actor.surface for actor in actors if actor.surface]
         self._mesh = _joined_mesh(self._surfaces, [actor.tint for actor in actors], size) if self._surfaces else None
@@ -150,7 +168,7 @@ class FrameRenderer:
         self._distance = framing_distance(points, self._targets, self._azimuth, size, least=least)
 
     def render(self, time: float) -> NDArray[np.uint8]:
-        """The picture (height, width, 3) of a moment in seconds."""
+        """Render the picture (height, width, 3) at `time` seconds."""
         target = np.array([np.interp(time, self._clock, axis) for axis in self._targets.T])
         camera = Camera(target, self._azimuth, self._distance, self._canvas.size)
         self._canvas.clear()
@@ -158,7 +176,7 @@ class FrameRenderer:
         return self._canvas.image()
 
     def close(self) -> None:
-        """Give back what draws its meshes; no more pictures can be had."""
+        """Free the mesh renderer; nothing can be rendered afterwards."""
         if self._mesh:
             self._mesh.close()
 
@@ -185,7 +203,7 @@ class FrameRenderer:
         self._paint_words(scenes)
 
     def _paint_words(self, scenes: Sequence[Scene]) -> None:
-        """The caption, and the title or, in tints, a legend, which also says what each is if that is not the same."""
+        """Paint the caption and the title or, for tinted bodies, a legend with the texts where these differ."""
         same = len({scene.text for scene in scenes}) == 1
         lines = caption_lines(self._canvas, scenes[0].text if same else "", self._unit)
         paint_caption(self._canvas, lines, self._unit)
@@ -207,7 +225,7 @@ class FrameRenderer:
 def _joined_mesh(
     surfaces: Sequence[Surface], tints: Sequence[str | None], size: tuple[int, int], *, smooth: int = 2
 ) -> MeshRenderer:
-    """What draws surfaces together, each in its tint or its own colours."""
+    """Renderer of several surfaces together, each in its tint or its own colours."""
     starts = np.cumsum([0, *(len(surface.colours) for surface in surfaces)])
     faces = [surface.faces + start for surface, start in zip(surfaces, starts, strict=False)]
     colours = [
@@ -220,11 +238,18 @@ def _joined_mesh(
 Picture = NDArray[np.uint8]
 FILM_ENDINGS = (".mp4", ".gif")
 MAX_FILM_FPS = {".mp4": 240.0, ".gif": 50.0}
-"""Pictures a second, at most: a GIF counts hundredths of a second, and viewers slow down those below two."""
+"""Maximum frames per second by format: GIF times are in hundredths of a second, and viewers slow down below two."""
 
 
 def check_film(path: str | Path, fps: float) -> str:
-    """The ending of a film's path; InputError for one that no film has, or an fps that the format does not have."""
+    """Check the name and the frame rate of a film.
+
+    Returns:
+        The path's suffix in lower case.
+
+    Raises:
+        InputError: for another suffix, or a rate that the format cannot have.
+    """
     ending = Path(path).suffix.lower()
     if ending not in FILM_ENDINGS:
         raise InputError(f"{path}: a film ends in {' or '.join(FILM_ENDINGS)}; choose another name")
@@ -243,10 +268,17 @@ def encode(
     fps: float,
     samples: Iterable[Picture],
 ) -> None:
-    """Write pictures (height, width, 3) to a film by the path's ending; it is whole or not there.
+    """Encode pictures (height, width, 3) as a film, atomically.
 
-    size: their width and height, even numbers. fps: pictures a second. samples: a few of the pictures, looked at for
-    the colours of a GIF. Raises InputError as `check` does.
+    Args:
+        pictures: frames in order.
+        path: of the film; its suffix selects the format.
+        size: width and height in pixels, even numbers.
+        fps: frames per second.
+        samples: a few of the frames, from which the palette of a GIF is computed.
+
+    Raises:
+        InputError: as `check_film`.
     """
     ending = check_film(path, fps)
     rate = Fraction(fps).limit_denominator(1001)
@@ -274,7 +306,7 @@ def _write_mp4(pictures: Iterable[Picture], path: Path, size: tuple[int, int], r
 def _write_gif(
     pictures: Iterable[Picture], path: Path, size: tuple[int, int], rate: Fraction, palette: Image.Image
 ) -> None:
-    """Without dithering: the pictures are flat, and what does not move stays as it is."""
+    """Write a GIF without dithering: colours are flat, and regions that do not change stay identical."""
     colours = np.full((256, 4), 255, dtype=np.uint8)  # alpha, red, green, blue
     listed = np.array(palette.getpalette(), dtype=np.uint8).reshape(-1, 3)
     colours[: len(listed), 1:] = listed
@@ -289,5 +321,5 @@ def _write_gif(
 
 
 def make_palette(samples: Sequence[Picture]) -> Image.Image:
-    """The 255 colours that pictures (height, width, 3) are best drawn with; one is left for what a GIF leaves out."""
+    """Median-cut palette of 255 colours for pictures (height, width, 3); one entry is left for transparency."""
     return Image.fromarray(np.concatenate(samples)).quantize(255, method=Image.Quantize.MEDIANCUT)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A motion with its goals, footprints and title, ready to be drawn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ from visualize.drawing.stick_figure import SOLE_DEPTH
 
 @dataclass(frozen=True)
 class Scene:
-    """joints: (frames, 22, 3) metres, at `fps` frames a second; marks: the goals to draw with them."""
+    """A motion to draw.
+
+    Attributes:
+        joints: (frames, 22, 3) metres.
+        fps: frames per second.
+        text: prompt.
+        glyphs: goals to draw with it.
+        footprints: where its feet stand.
+        title: its name among several motions.
+    """
 
     joints: NDArray
     fps: float
@@ -33,29 +42,29 @@ class Scene:
     glyphs: Sequence[Glyph] = field(default_factory=tuple)
     footprints: Sequence[Footprint] = field(default_factory=tuple)
     title: str = ""
-    """What it is, where several are seen."""
 
     @property
     def full_title(self) -> str:
-        """Its title and its text, as far as it has them."""
+        """Title and text, as far as present."""
         return ": ".join(word for word in (self.title, self.text) if word)
 
     @property
     def seconds(self) -> float:
+        """Time of the last frame, seconds."""
         return (len(self.joints) - 1) / self.fps
 
     @property
     def visible_points(self) -> NDArray:
-        """(n, 3) everywhere that the pelvis goes and the marks are, metres."""
+        """Points (n, 3) in metres that the picture must contain: pelvis positions and goals."""
         glyphs = [glyph.visible_points(self.joints, self.fps) for glyph in self.glyphs]
         return np.concatenate([self.joints[:, 0], *glyphs])
 
     def covers(self, glyph: Glyph) -> bool:
-        """Whether it lasts until a mark's end, so that there is something to measure."""
+        """Whether the motion lasts until the end of a goal, so that its error is defined."""
         return glyph.last <= self.seconds + 0.5 / self.fps
 
     def at(self, time: float) -> NDArray:
-        """(22, 3) joints at `time` seconds, straight between the frames on either side, held at the ends."""
+        """Joints (22, 3) at `time` seconds: linear between frames, constant beyond the ends."""
         place = float(np.clip(time * self.fps, 0, len(self.joints) - 1))
         index = min(int(place), max(len(self.joints) - 2, 0))
         share = place - index
@@ -63,7 +72,7 @@ class Scene:
 
 
 def make_scene(motion: Motion, goals: GoalSet | None, *, title: str = "") -> Scene:
-    """A motion and its goals, ready to be drawn."""
+    """Combine a motion and its goals into a scene."""
     glyphs = [] if goals is None else make_glyphs(goals, seconds=motion.seconds)
     joints = motion.joints.detach().cpu().numpy()
     return Scene(joints, motion.fps, motion.text, glyphs, detect_footprints(joints, motion.fps), title)
@@ -72,7 +81,13 @@ def make_scene(motion: Motion, goals: GoalSet | None, *, title: str = "") -> Sce
 def make_scenes(
     motions: Sequence[Motion], goals: GoalSet | Sequence[GoalSet] | None, titles: Sequence[str] | None
 ) -> list[Scene]:
-    """Several motions. goals: of all, or of each. titles: of each; by default what tells them apart."""
+    """Combine several motions with their goals into scenes.
+
+    Args:
+        motions: one scene each.
+        goals: of all motions, or one set per motion.
+        titles: one per motion; by default those of `make_titles`.
+    """
     named = make_titles(motions) if titles is None else titles
     of_each = goals if isinstance(goals, Sequence) else [goals] * len(motions)
     return [
@@ -81,9 +96,10 @@ def make_scenes(
 
 
 def recorded_goals(motion: Motion, file: Path) -> GoalSet:
-    """The goals that a motion, read from a file, was made with; none if it does not say.
+    """Goals that a motion file says it was generated with; empty if it names none.
 
-    InputError, with the file and what is wrong, if they are none of ours.
+    Raises:
+        InputError: with the file and the reason, if they are not valid goals.
     """
     try:
         return GoalSet.model_validate(motion.provenance.get("goals", {}))
@@ -92,7 +108,7 @@ def recorded_goals(motion: Motion, file: Path) -> GoalSet:
 
 
 def short_names(files: Sequence[Path]) -> list[str]:
-    """File names without ending, and with as many folders as it takes to tell them apart."""
+    """File names without suffix, with as many parent folders as needed to be distinct."""
     for parts in range(1, max(len(file.parts) for file in files) + 1):
         names = ["/".join(file.with_suffix("").parts[-parts:]) for file in files]
         if len(set(names)) == len(names):
@@ -101,10 +117,14 @@ def short_names(files: Sequence[Path]) -> list[str]:
 
 
 def make_titles(motions: Sequence[Motion], names: Sequence[str] | None = None) -> list[str]:
-    """For each motion its model, and guidance and seed where these differ; for one that no model made, its name.
+    """Distinguishing titles of motions.
 
-    names: of each; by default that of the file that it was read from, or "real". Those that would be the same, and say
-    the same words, are numbered. One motion alone needs no title.
+    The title is the model, followed by guidance and seed where these differ between the motions. A motion that no model
+    generated is called by its name. Equal titles with equal texts are numbered; a single motion has no title.
+
+    Args:
+        motions: to be titled.
+        names: one per motion; by default the file in its provenance, or "real".
     """
     if len(motions) == 1:
         return [""]
@@ -117,7 +137,7 @@ def make_titles(motions: Sequence[Motion], names: Sequence[str] | None = None) -
 
 
 def _facts(motion: Motion, name: str) -> tuple[str, str, str]:
-    """Model, guidance and seed that made a motion."""
+    """Model, guidance and seed that generated a motion."""
     about, settings = (motion.provenance.get(key) for key in ("model", "settings"))
     if not isinstance(about, dict):
         return name or str(motion.provenance.get("file", "real")), "", ""
@@ -127,9 +147,14 @@ def _facts(motion: Motion, name: str) -> tuple[str, str, str]:
 
 @dataclass(frozen=True)
 class Footprint:
-    """From `time` to `last` seconds the foot whose toe is the joint `toe` stands on its `ball` (x, z), in metres.
+    """A foot contact projected to the floor.
 
-    heel: x and z of the ankle meanwhile.
+    Attributes:
+        time: start of the contact, seconds.
+        last: end of the contact, seconds.
+        toe: index of the foot joint.
+        ball: (2,) x and z of the foot joint, metres.
+        heel: (2,) mean x and z of the ankle during the contact, metres.
     """
 
     time: float
@@ -140,7 +165,7 @@ class Footprint:
 
 
 def detect_footprints(joints: NDArray, fps: float) -> list[Footprint]:
-    """Where the feet of a motion (frames, 22, 3) stand, in the order of time."""
+    """Foot contacts of a motion (frames, 22, 3) in the order of their start."""
     joints = joints.astype(np.float64)
     if fps != FPS and len(joints) > 1:
         clock = np.arange(len(joints)) / fps
@@ -165,8 +190,13 @@ _SINKS = (-0.03, 0.1)
 
 @dataclass(frozen=True)
 class Actor:
-    """Who moves in a scene. tint: the colour of the whole body; without it, each side has its own. surface: its skin;
-    without one, it is painted as capsules."""
+    """A scene with the look of its body.
+
+    Attributes:
+        scene: the motion.
+        tint: colour of the whole body; by default the colour of each side.
+        surface: mesh of the body; by default a stick figure.
+    """
 
     scene: Scene
     tint: str | None = None
@@ -174,11 +204,11 @@ class Actor:
 
     @property
     def sole_offset(self) -> float:
-        """Metres by which its soles lie below y = 0 when it stands, negative above; a few centimetres at most."""
+        """Metres by which the soles of the standing body lie below y = 0, limited to a few centimetres; negative above."""
         level = float(np.quantile(self.scene.joints[:, TOES, 1].min(axis=1), 0.05))
         return float(np.clip((self.surface.sole if self.surface else SOLE_DEPTH) - level, *_SINKS))
 
 
 def floor_camera(camera: Camera, actors: Sequence[Actor]) -> Camera:
-    """The camera through which to paint a floor that touches the actors' soles: skins differ in how thick these are."""
+    """The camera for painting a floor that touches the actors' soles, whose thickness depends on the body."""
     return replace(camera, target=camera.target + [0, max(actor.sole_offset for actor in actors), 0])

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Stills: a pose strip of one motion, and contact sheets of many."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from visualize.scene import TOES, Actor, Scene, floor_camera, make_scene, record
 
 STRIP_ELEVATION, ROW_ELEVATION = np.radians(22), np.radians(12)
 TIMES_HEIGHT = 34
-"""Units of height that the times of poses in a row take."""
+"""Height in canvas units of the row of times below poses set in a row."""
 _CLOSE, _APART = 0.3, 0.85  # metres from pose to pose: what is too little, and what it is then
 _HEAD_TOP = np.array([0, 0.2, 0])  # metres from the head's joint to its top
 
@@ -51,10 +51,19 @@ def draw_strip(
     poses: int = 8,
     size: tuple[int, int] = (1600, 640),
 ) -> None:
-    """Draw `poses` moments of a motion along its way, with its goals, to a PNG of `size` pixels.
+    """Draw key poses of a motion along its path, with its goals, to a PNG.
 
-    The poses are spread evenly over the way; early ones are paler. Those of a motion without goals that stays where it
-    is are spread over its time, and set in a row above their times. A motion of fewer frames has as many poses.
+    The poses are evenly spaced along the path; early ones are paler. A motion without goals that stays in place has its
+    poses spaced in time and set in a row above their times.
+
+    Args:
+        motion: to draw.
+        path: of the PNG.
+        goals: to draw with it.
+        looks: the body; by default a stick figure.
+        title: above the caption.
+        poses: number of poses; at most one per frame.
+        size: width and height in pixels.
     """
     actor = Actor(
         make_scene(motion, goals, title=title), surface=make_surface(motion, looks or Looks(), fps=motion.fps)
@@ -64,7 +73,7 @@ def draw_strip(
 
 
 def render_strip(actor: Actor, *, poses: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture (height, width, 3) that draw_strip writes."""
+    """Render the picture (height, width, 3) that `draw_strip` writes."""
     scene = actor.scene
     indices = key_frames(scene.joints, poses)
     poses = len(indices)
@@ -110,7 +119,16 @@ def render_strip(actor: Actor, *, poses: int, size: tuple[int, int]) -> NDArray[
 def _paint_meshes(
     canvas: Canvas, camera: Camera, surface: Surface, poses: list[NDArray], paleness: NDArray, goals: Solids
 ) -> None:
-    """A surface in several poses, each its vertices (V, 3), in colours that much paler."""
+    """Paint a surface in several poses.
+
+    Args:
+        canvas: where to paint.
+        camera: of the picture.
+        surface: faces and colours.
+        poses: vertices (V, 3) of each pose.
+        paleness: (poses,) share of the background in each pose's colours.
+        goals: balls to paint with them.
+    """
     count = len(surface.colours)
     faces = np.concatenate([surface.faces + count * pose for pose in range(len(poses))])
     colours = np.tile(surface.colours, (len(poses), 1))
@@ -121,19 +139,19 @@ def _paint_meshes(
 
 
 def poses_overlap(scene: Scene, poses: int) -> bool:
-    """Whether so many poses of a motion would stand in each other's place, and no goal says where they must be."""
+    """Whether `poses` poses of a motion would overlap, and no goal fixes their positions."""
     reach = np.linalg.norm(np.ptp(scene.joints[:, 0, [0, 2]], axis=0))
     return not scene.glyphs and poses > 1 and bool(reach < _CLOSE * (poses - 1))
 
 
 def row_offsets(places: NDArray, azimuth: float) -> NDArray[np.float64]:
-    """(n, 3) moves along the floor that set places (n, 3) in a row, left to right as seen from an azimuth."""
+    """Offsets (n, 3) along the floor that arrange positions (n, 3) in a row, left to right as seen from an azimuth."""
     right = np.array([np.cos(azimuth), 0.0, -np.sin(azimuth)])
     return _APART * np.arange(len(places))[:, None] * right - places * [1, 0, 1]
 
 
 def paint_times(canvas: Canvas, camera: Camera, poses: NDArray, times: NDArray, unit: float) -> None:
-    """The seconds of poses (n, 22, 3) in a row, below their feet and shadows."""
+    """Paint the times of poses (n, 22, 3) in a row, below their feet and shadows."""
     feet, _ = camera.project(poses[:, TOES].mean(axis=1) * [1, 0, 1])
     low = min(shadows(stick_figure(pose), camera)[..., 1].min() for pose in poses) - 6 * unit
     for (x, _), time in zip(feet, times, strict=True):
@@ -141,22 +159,26 @@ def paint_times(canvas: Canvas, camera: Camera, poses: NDArray, times: NDArray, 
 
 
 def key_frames(joints: NDArray, count: int) -> NDArray[np.int64]:
-    """Up to `count` frames, all different, spread evenly over the way of the pelvis, with a little of the time in it,
-    first and last too."""
+    """Up to `count` distinct frames, first and last included, evenly spaced along the pelvis path, with a small weight
+    on time."""
     step = np.linalg.norm(np.diff(joints[:, 0, [0, 2]], axis=0), axis=-1)
     way = np.concatenate([[0.0], np.cumsum(step + 0.002)])
     return np.unique(np.searchsorted(way, np.linspace(0, way[-1], count) - 1e-9).clip(0, len(joints) - 1))
 
 
 MOTIONS_PER_PAGE = 24
-"""Motions on a sheet, in two columns if there are more than four."""
+"""Motions on one sheet, in two columns if there are more than four."""
 _THUMBNAIL_SIZE = (800, 340)
 _THUMBNAIL_POSES = 6
 _THUMBNAIL_GAP = 4  # pixels between two
 
 
 def motion_files(given: Sequence[Path]) -> list[Path]:
-    """The files of motions that are given, or are in folders that are, by name; InputError for a folder without any."""
+    """Resolve files and folders of motions to a list of files, sorted naturally within each folder.
+
+    Raises:
+        InputError: for a folder without motions.
+    """
     found: list[Path] = []
     for path in given:
         inside = [file for file in path.rglob("*") if file.suffix.lower() in ENDINGS] if os.path.isdir(path) else [path]
@@ -167,7 +189,7 @@ def motion_files(given: Sequence[Path]) -> list[Path]:
 
 
 def _natural_key(path: Path) -> list[tuple[int, str]]:
-    """What to sort names by, so that 2 comes before 10."""
+    """Sort key under which 2 comes before 10."""
     return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", str(path))]
 
 
@@ -180,10 +202,21 @@ def draw_contact_sheet(
     looks: Looks | None = None,
     page: int = 1,
 ) -> str:
-    """Draw a page of motions, `PER_PAGE` on each, to a PNG; what to say of it.
+    """Draw one page of `MOTIONS_PER_PAGE` motions to a PNG. Only the motions of that page are read.
 
-    goals: of all motions; by default those that each was made with. titles: by default the files' names.
-    Only the page's files are read. Raises InputError for a page that there is not.
+    Args:
+        files: of all motions.
+        path: of the PNG.
+        goals: of all motions; by default those that each was generated with.
+        titles: one per file; by default the file names.
+        looks: the body; by default a stick figure.
+        page: counted from 1.
+
+    Returns:
+        A one-line summary.
+
+    Raises:
+        InputError: for a page that does not exist.
     """
     pages = -(-len(files) // MOTIONS_PER_PAGE)
     if not 1 <= page <= pages:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Top-down view of pelvis path and goals."""
 
 from __future__ import annotations
 
@@ -53,12 +53,21 @@ def draw_path(
     titles: Sequence[str] | None = None,
     size: tuple[int, int] = (900, 760),
 ) -> None:
-    """Draw a motion's walk from above, with its goals and how far it missed them, to a PNG; several side by side.
+    """Draw the pelvis path from above, with the goals and their errors, to a PNG; several motions side by side.
 
-    The body starts looking up the page (+z); its left (+x) is left on the page, so a left turn looks like one.
-    The pelvis is dark at first and lighter later, with a tick of where the body faces and the time every second.
-    goals: of all motions, or of each. titles: of each; by default what tells them apart. size: of each, in pixels.
-    Raises InputError for more motions than a picture has place for.
+    The body starts facing up the page (+z), and its left (+x) is left on the page. The path is dark at first and
+    lighter
+    later; every second is marked with its time and the facing.
+
+    Args:
+        motions: one or several.
+        path: of the PNG.
+        goals: of all motions, or one set per motion.
+        titles: one per motion; by default what distinguishes them.
+        size: width and height of each panel, pixels.
+
+    Raises:
+        InputError: for more motions than fit into a picture.
     """
     several = [motions] if isinstance(motions, Motion) else list(motions)
     check_count(len(several))
@@ -68,13 +77,13 @@ def draw_path(
 
 
 def render_topdown(scene: Scene, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture (height, width, 3) of one motion that draw_path writes."""
+    """Render the picture (height, width, 3) of one motion."""
     canvas = draw_canvas(scene, size)
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def draw_canvas(scene: Scene, size: tuple[int, int]) -> FigureCanvasAgg:
-    """The same, of size pixels, with everything that is in it."""
+    """Draw one motion to a matplotlib canvas of `size` pixels."""
     figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, facecolor="white")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes(_AXES_BOX)
@@ -89,7 +98,8 @@ def draw_canvas(scene: Scene, size: tuple[int, int]) -> FigureCanvasAgg:
 
 
 def _set_up_axes(axes: Axes, scene: Scene, panel: tuple[float, float]) -> float:
-    """Limits that show everything with equal scales in a panel of so many pixels, and the grid. Pixels a metre."""
+    """Set limits of equal scale that show everything in a panel of `panel` pixels, and the grid. Returns pixels per
+    metre."""
     places = scene.visible_points[:, [0, 2]]
     middle, half = (places.max(axis=0) + places.min(axis=0)) / 2, np.maximum(np.ptp(places, axis=0) / 2 + 0.45, 1.0)
     scale = float((np.array(panel) / (2 * half)).min())
@@ -108,7 +118,7 @@ def _set_up_axes(axes: Axes, scene: Scene, panel: tuple[float, float]) -> float:
 
 
 def _draw_pelvis_path(axes: Axes, scene: Scene, scale: float) -> list[Text]:
-    """The pelvis over the floor, where the body faces, and the seconds: one label for those spent in one place."""
+    """Draw the pelvis path, the facing and the seconds, with one label for consecutive seconds in one place."""
     walked = scene.joints[:, 0, [0, 2]].astype(np.float64)
     share = np.linspace(0, 1, max(len(walked) - 1, 1))
     colours = style.mix(style.rgb(style.INK), style.rgb(style.FAINT_INK), share)
@@ -138,7 +148,7 @@ def _draw_pelvis_path(axes: Axes, scene: Scene, scale: float) -> list[Text]:
 
 
 def _draw_glyph(axes: Axes, glyph: Glyph, scene: Scene, scale: float) -> list[Text]:
-    """Draw one goal; the notes on it."""
+    """Draw one goal. Returns its notes."""
     if isinstance(glyph, ObstacleGlyph):
         return _draw_obstacle(axes, glyph, scene)
     if isinstance(glyph, RelationGlyph):
@@ -151,7 +161,7 @@ def _draw_glyph(axes: Axes, glyph: Glyph, scene: Scene, scale: float) -> list[Te
 
 
 def _draw_obstacle(axes: Axes, zone: ObstacleGlyph, scene: Scene) -> list[Text]:
-    """An obstacle; one that moves in a few of its places, the later the darker, and the way of its middle."""
+    """Draw an obstacle; a moving one at several times, later ones darker, with the path of its centre."""
     moments = zone.moments(scene.seconds)
     for place, moment in enumerate(moments, 1):
         x, z = zone.outline(moment).T
@@ -168,7 +178,7 @@ def _draw_obstacle(axes: Axes, zone: ObstacleGlyph, scene: Scene) -> list[Text]:
 
 
 def _draw_heading(axes: Axes, arrow: HeadingGlyph, scene: Scene, scale: float) -> Annotation:
-    """An arrow to where the body should face, from where it was then, and how far off it was at most."""
+    """Draw an arrow along the target heading from the position at that time, with the maximum error."""
     place = arrow.where(scene.joints, scene.fps)
     tip = place + 46 / scale * arrow.ahead
     look = {"arrowstyle": "-|>", "color": style.GOAL, "lw": 2.4, "shrinkA": 0, "shrinkB": 0}
@@ -181,7 +191,7 @@ def _draw_heading(axes: Axes, arrow: HeadingGlyph, scene: Scene, scale: float) -
 
 
 def _draw_pose(axes: Axes, dots: PoseGlyph, scene: Scene) -> Annotation:
-    """A pose as a small dot for each of its joints, where it begins."""
+    """Draw the first frame of a pose target as one dot per joint."""
     places = dots.visible_points(scene.joints, scene.fps)[:, [0, 2]]
     colours = [style.rgb(style.side_colour(joint)) for joint in dots.joints]
     axes.scatter(places[:, 0], places[:, 1], s=14, c=colours, edgecolors=style.GOAL, linewidths=0.9, zorder=6)
@@ -194,7 +204,7 @@ def _time_text(glyph: JointGlyph | HeadingGlyph | PoseGlyph) -> str:
 
 
 def _miss_text(scene: Scene, glyph: Glyph, off: str) -> str:
-    """How far off a motion was, unless it ends before."""
+    """The error, or "beyond the end" if the motion ends before the goal."""
     return off if scene.covers(glyph) else "beyond the end"
 
 
@@ -208,10 +218,7 @@ def _draw_path(axes: Axes, line: PathGlyph, scene: Scene) -> Annotation:
 
 
 def _draw_joint(axes: Axes, glyph: JointGlyph, scene: Scene) -> Annotation:
-    """A ring for a way-point, a ball for a goal in space, and a thin line to where the joint really was.
-
-    A contact is a small ring.
-    """
+    """Draw a ring for a way-point, a small ring for a contact or a ball for a joint target, and a line to the joint."""
     place = glyph.where(scene.joints, scene.fps)[[0, 2]]
     if scene.covers(glyph):
         reached = scene.at(glyph.time)[glyph.joint, [0, 2]]
@@ -230,7 +237,7 @@ def _draw_joint(axes: Axes, glyph: JointGlyph, scene: Scene) -> Annotation:
 
 
 def _add_note(axes: Axes, place: NDArray, words: str) -> Annotation:
-    """Words beside a place, to its right."""
+    """Add text to the right of a position."""
     return axes.annotate(
         words,
         xy=(place[0], place[1]),
@@ -245,8 +252,10 @@ def _add_note(axes: Axes, place: NDArray, words: str) -> Annotation:
 
 
 def _place_notes(words: list[Text], axes: Axes, canvas: FigureCanvasAgg, scene: Scene) -> None:
-    """Put notes where they lie over no other words and within the panel, off the walk and the goals if they can, and
-    as near to their place as that allows; a thin line leads there from those that are not."""
+    """Move notes to positions where they overlap no text, and if possible neither path nor goals.
+
+    A note that is far from its position gets a leader line.
+    """
     renderer, panel = canvas.get_renderer(), axes.get_window_extent()
     taken = [text.get_window_extent(renderer) for text in words if not isinstance(text, Annotation)]
     glyphs = [
@@ -273,12 +282,12 @@ def _place_notes(words: list[Text], axes: Axes, canvas: FigureCanvasAgg, scene: 
 
 
 def _inside(points: NDArray, box: Bbox) -> int:
-    """How many points (n, 2) a box covers."""
+    """Number of points (n, 2) inside a box."""
     return int(((points > box.min) & (points < box.max)).all(axis=1).sum())
 
 
 def _move_note(note: Annotation, beside: tuple[float, float], renderer: RendererAgg) -> Bbox:
-    """Put a note so many points beside its place; the pixels that it then takes."""
+    """Move a note to an offset in points from its position. Returns its bounding box in pixels."""
     note.set(position=beside, horizontalalignment="left" if beside[0] > 0 else "right", verticalalignment="center")
     return note.get_window_extent(renderer).padded(2)
 

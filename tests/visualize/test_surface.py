@@ -16,7 +16,7 @@ from motion_diffusion.errors import InputError
 from tests.data_loaders.amass_files import body_model, skin, write_model
 from tests.visualize.pictures import GOALS, film_of, near, pixels
 from visualize.bodies.smpl_surface import SmplSurface, load_smpl
-from visualize.bodies.surface import Looks, Skinned, make_surface
+from visualize.bodies.surface import Looks, SkinnedSurface, make_surface
 from visualize.drawing import style
 from visualize.drawing.camera import Camera
 from visualize.drawing.canvas import Canvas
@@ -94,7 +94,7 @@ def test_balls_have_a_rim_in_the_colour_of_goals(renderer):
 def test_capsules_move_as_the_rig_does(motion, fps):
     pytest.importorskip("pyvista")
     surface = make_surface(motion, Looks(body="capsules"), fps=fps)
-    assert isinstance(surface, Skinned)
+    assert isinstance(surface, SkinnedSurface)
     joints = motion.rig.joints.numpy()
     for time in (0.0, 1.0, 99.0):
         vertices = surface.at(time)

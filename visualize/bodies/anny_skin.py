@@ -1,4 +1,10 @@
-"""TODO."""
+"""Anny body (Brégier et al. 2025, Apache 2.0) fitted to this project's skeleton; age and build follow the prompt.
+
+Anny's rest pose has its arms down and MakeHuman's joint positions. It is fitted once, at rest: scaled to our height,
+trunk and head stretched between our hips, neck and head, and every limb rotated and stretched along our bone; skinning
+weights blend in between. It then moves with our skeleton, and its joints coincide with the motion's at any age: a child
+is as tall as an adult.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +32,19 @@ _ANKLES = (7, 8)
 _ARM, _LEG = ("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle", "foot")
 _LIMBS = [joint for joint, name in enumerate(JOINTS) if name.endswith(_ARM + _LEG)]
 _LOWER = 0.09
-"""Our hips lie lower than Anny's, by this share of its thigh, and nearer to each other."""
+"""Share of Anny's thigh by which our hips lie below Anny's."""
 
 
 @dataclass(frozen=True)
 class Phenotype:
-    """What Anny is made from: child 1/3, young 2/3, old 1; male 0, female 1; thin 0, heavy 1, and beyond; weak 0,
-    strong 1."""
+    """Anny's parameters.
+
+    Attributes:
+        age: child 1/3, young 2/3, old 1.
+        gender: male 0, female 1.
+        weight: thin 0, heavy 1; extrapolates.
+        muscle: weak 0, strong 1.
+    """
 
     age: float = 2 / 3
     gender: float = 0.5
@@ -41,7 +53,7 @@ class Phenotype:
 
 
 _PERSON = r"(\w+ )?(person|man|woman|guy|lady|child|boy|girl|male|female)"
-"""Who is heavy or strong, and not the rain, or a kick."""
+"""Nouns that "heavy" or "strong" must refer to; rain and kicks do not count."""
 _WORDS: tuple[tuple[str, str, float], ...] = (
     ("age", "old|older|elderly|aged|senior|granny|grand(ma|pa|mother|father)", 1.0),
     ("age", "child|kid|boy|girl|toddler", 0.36),
@@ -55,7 +67,7 @@ _WORDS: tuple[tuple[str, str, float], ...] = (
 
 
 def phenotype_from_text(text: str) -> Phenotype:
-    """The age and build that a sentence speaks of."""
+    """The age and build that a prompt mentions."""
     said: dict[str, float] = {}
     for part, words, value in _WORDS:
         if re.search(rf"\b({words})\b", text.lower()):
@@ -74,7 +86,7 @@ _CARRIERS = {
 
 @lru_cache(maxsize=4)
 def anny_skin(build: Phenotype) -> Skin:
-    """Anny of a build, in the rest pose of our skeleton. The first time ever, the library makes files for a minute."""
+    """Anny of a phenotype in the rest pose of our skeleton. The library's first use takes minutes to build a cache."""
     import anny
     from anny.paths import get_anny_cache_path
 
@@ -108,7 +120,16 @@ def _carrier(bone: str) -> int:
 
 
 def _fit_to_skeleton(vertices: Array, bones: dict[str, Array], shares: Array) -> Array:
-    """Anny's vertices (V, 3) at rest, brought to ours; shares (V, 22): how much of each of our joints carries each."""
+    """Fit Anny's vertices at rest to our skeleton.
+
+    Args:
+        vertices: (V, 3) metres.
+        bones: head of each of Anny's bones, (3,) metres.
+        shares: (V, 22) weights of our joints.
+
+    Returns:
+        (V, 3) metres.
+    """
     scale = (REST[_NECK, 1] - REST[_ANKLE, 1]) / (bones["neck01"][1] - bones["foot.L"][1])
     hips = bones["upperleg01.L"] + _LOWER * (bones["lowerleg01.L"] - bones["upperleg01.L"])
     result = (1 - shares[:, _LIMBS].sum(axis=1))[:, None] * _trunk(vertices, bones, hips, scale)
@@ -124,7 +145,7 @@ def _fit_to_skeleton(vertices: Array, bones: dict[str, Array], shares: Array) ->
 
 
 def _trunk(vertices: Array, bones: dict[str, Array], hips: Array, scale: float) -> Array:
-    """Vertices scaled, their heights stretched between hips, neck and head, and moved to the fore where ours are."""
+    """Scale the vertices, stretch their heights between hips, neck and head, and shift them forward to our joints."""
     theirs = np.array([hips, bones["neck01"], bones["head"]])
     ours = REST[[_HIP, _NECK, _HEAD]]
     beyond = np.array([-1.0, 1.0])  # metres below the hips and above the head, where nothing is stretched
@@ -136,9 +157,10 @@ def _trunk(vertices: Array, bones: dict[str, Array], hips: Array, scale: float) 
 
 
 def _limb(theirs: list[Array], joints: list[int], scale: float) -> Iterator[tuple[list[int], Array, Array, Array]]:
-    """For each bone of a limb: the joints that carry what goes with it, a matrix, and from where to where it moves.
+    """Affine maps of the bones of a limb: joints that they move, matrix, origin before and origin after.
 
-    Bones are turned the shortest way and stretched; a hand goes with the forearm, a foot only turns about the vertical.
+    Bones are rotated by the shortest arc and stretched. A hand moves with the forearm; a foot rotates about the
+    vertical.
     """
     matrix = scale * np.eye(3)
     for place, (joint, end) in enumerate(pairwise(joints)):

@@ -1,4 +1,9 @@
-"""TODO."""
+"""Capsule body: a skinned mesh generated from the skeleton, free of any licence.
+
+Limbs are convex hulls of spheres; trunk and head are surfaces of revolution with elliptic cross-sections. A limb moves
+with one bone and overlaps the next limb in a common sphere, so that joints stay closed at any angle. The trunk is one
+piece that bends smoothly.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +21,11 @@ from visualize.drawing.style import rgb, side_colour
 Array = NDArray[np.float64]
 Ball = tuple[Array, float]
 CORNERS = 18
-"""Of a cross-section."""
+"""Vertices per cross-section."""
 BALL_ROWS = 9
-"""Of corners of a ball, poles included."""
+"""Rows of vertices of a sphere, poles included."""
 BLEND = 0.05
-"""Metres below and above a joint of the spine over which the trunk passes from one bone to the next."""
+"""Metres below and above a spine joint over which the trunk's weights pass from one bone to the next."""
 # Height, how far in front of the pelvis, half the width, half the depth.
 _TRUNK = np.array([
     (-0.125, -0.010, 0.000, 0.000), (-0.115, -0.010, 0.075, 0.065), (-0.080, -0.012, 0.142, 0.106),
@@ -41,7 +46,7 @@ _SPINE = ("pelvis", "spine1", "spine2", "spine3", "neck")
 
 @cache
 def capsule_skin() -> Skin:
-    """The body; left blue, right orange, the middle grey."""
+    """The capsule body: left blue, right orange, trunk and head grey."""
     trunk, head = _lathed(_TRUNK), _lathed(_HEAD)
     parts = [(trunk, _along_the_spine(trunk.vertices[:, 1]), "pelvis"), (head, _one("head", head), "head")]
     nose = _hull([(np.array([0, 0.706, 0.110]), 0.011), (np.array([0, 0.680, 0.122]), 0.014)])
@@ -70,7 +75,7 @@ def capsule_skin() -> Skin:
 
 
 def _limbs() -> list[tuple[str, list[Ball]]]:
-    """The joint that carries it, and its balls, of everything on the left."""
+    """Joint and spheres of every limb on the left side."""
     at = {name: REST[JOINTS.index(name)].numpy() for name in JOINTS}
     shoulder, elbow, wrist = (at[f"left_{name}"] for name in ("shoulder", "elbow", "wrist"))
     hip, knee, ankle, ball = (at[f"left_{name}"] for name in ("hip", "knee", "ankle", "foot"))
@@ -100,7 +105,7 @@ def _limbs() -> list[tuple[str, list[Ball]]]:
 
 
 def _hull(balls: list[Ball]) -> trimesh.Trimesh:
-    """The convex hull of balls; their poles lie along the line from the first to the last."""
+    """Convex hull of spheres, whose poles lie along the line from the first to the last."""
     turn = np.linspace(0, np.pi, BALL_ROWS)
     sphere = trimesh.creation.revolve(np.stack([np.sin(turn), -np.cos(turn)], axis=1), sections=CORNERS)
     sphere.apply_transform(trimesh.geometry.align_vectors([0, 0, 1], balls[-1][0] - balls[0][0]))
@@ -108,7 +113,7 @@ def _hull(balls: list[Ball]) -> trimesh.Trimesh:
 
 
 def _lathed(rows: Array) -> trimesh.Trimesh:
-    """Ellipses (height, how far in front, half the width, half the depth), one above the other, joined."""
+    """Connected ellipses, given by height, forward offset, half width and half depth."""
     profile = np.stack([rows[:, 2] > 0, rows[:, 0]], axis=1).astype(np.float64)
     mesh = trimesh.creation.revolve(profile, sections=CORNERS)
     across, height = mesh.vertices[:, :2], mesh.vertices[:, 2]
@@ -118,7 +123,7 @@ def _lathed(rows: Array) -> trimesh.Trimesh:
 
 
 def _along_the_spine(heights: Array) -> Array:
-    """(V, 22) how much each joint carries of the trunk at heights (V,): the bones within BLEND, by their share."""
+    """Weights (V, 22) of the trunk at heights (V,): the overlap of each bone with the interval of ±BLEND."""
     shares = np.zeros((len(heights), len(JOINTS)))
     joints = [JOINTS.index(name) for name in _SPINE]
     ends = [-np.inf, *REST[joints[1:], 1].tolist(), np.inf]
@@ -129,7 +134,7 @@ def _along_the_spine(heights: Array) -> Array:
 
 
 def _one(joint: str, mesh: trimesh.Trimesh) -> Array:
-    """(V, 22) all of a part on one joint."""
+    """Weights (V, 22) of a part that moves with one joint."""
     shares = np.zeros((len(mesh.vertices), len(JOINTS)))
     shares[:, JOINTS.index(joint)] = 1
     return shares

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Bodies by name, skinned meshes, and the moving surface of a body."""
 
 from __future__ import annotations
 
@@ -23,31 +23,29 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Skin:
-    """A triangle mesh in the rest pose of `skeleton.OFFSETS`, metres, y up, the pelvis at the origin."""
+    """A triangle mesh with skinning weights, in the rest pose of `skeleton.OFFSETS`: metres, y up, the pelvis at the
+    origin."""
 
     vertices: Array
-    """(V, 3)"""
+    """(V, 3) metres."""
     faces: NDArray[np.int64]
-    """(T, 3) indices of vertices, anticlockwise as seen from outside."""
+    """(T, 3) vertex indices, anticlockwise as seen from outside."""
     joints: NDArray[np.int64]
-    """(V, 4) the joints that carry a vertex, 0 where its weight is 0 ..."""
+    """(V, 4) joints that move a vertex; 0 where the weight is 0."""
     weights: Array
-    """(V, 4) ... and how much of it each carries; a vertex's add up to 1."""
+    """(V, 4) weights of these joints; each row sums to 1."""
     colours: Array
-    """(V, 3) red, green and blue as a screen has them (sRGB), 0…1."""
+    """(V, 3) sRGB, 0…1."""
 
     @cached_property
     def dense_weights(self) -> Array:
-        """(V, 22) the weight of every joint."""
+        """(V, 22) weight of every joint."""
         shares = np.zeros((len(self.vertices), len(JOINTS)))
         np.add.at(shares, (np.arange(len(shares))[:, None], self.joints), self.weights)
         return shares
 
     def posed(self, rig: Rig) -> Array:
-        """(frames, V, 3) the vertices in every frame: each the weighted mean of where its joints would put it.
-
-        (Linear blend skinning, as glTF and SMPL have it.)
-        """
+        """Vertices (frames, V, 3) in every frame by linear blend skinning, as in glTF and SMPL."""
         world, root = rig.world.numpy(), rig.joints.numpy()
         moved = root - (world @ REST.numpy()[..., None])[..., 0]  # of what is at the origin
         carried = np.concatenate([world, moved[..., None]], axis=-1)  # (frames, 22, 3, 4)
@@ -56,13 +54,14 @@ class Skin:
         return here
 
     def posed_at(self, rig: Rig, frame: int) -> Array:
-        """(V, 3) the vertices in one frame."""
+        """Vertices (V, 3) in one frame."""
         one = slice(frame, frame + 1)
         return self.posed(replace(rig, rotations=rig.rotations[one], root=rig.root[one]))[0]
 
 
 _TOE = 10
 BODIES = ("stick", "capsules", "anny", "smpl", "smplh", "smplx")
+"""Names of all bodies."""
 Gender = Literal["neutral", "female", "male"]
 
 
@@ -71,37 +70,37 @@ class Looks:
     """The body that a motion is shown with."""
 
     body: str = "stick"
-    """stick: flat and fast; capsules: a mesh of them in light and shade; anny: a human whose age and build follow the
-    words; smpl, smplh or smplx: from your own model files."""
+    """stick: flat and fast; capsules: a shaded mesh of capsules; anny: a human whose age and build follow the prompt;
+    smpl, smplh or smplx: from your own model files."""
     body_models: Path | None = None
-    """Folder with the model files of smpl, smplh and smplx, which recordings of AMASS are read with too; by default
-    $BODY_MODELS, or body_models in the cache."""
+    """Folder of the model files of smpl, smplh and smplx, also used to read AMASS recordings; by default $BODY_MODELS,
+    or body_models in the cache."""
     gender: Gender = "neutral"
-    """Which of the model files."""
+    """Variant of the smpl, smplh or smplx model."""
 
 
 class Surface(Protocol):
-    """The skin of a body that moves."""
+    """The moving surface of a body."""
 
     @property
     def faces(self) -> NDArray[np.int64]:
-        """(T, 3) indices of vertices."""
+        """(T, 3) vertex indices."""
 
     @property
     def colours(self) -> NDArray[np.float64]:
-        """(V, 3) in 0…1."""
+        """(V, 3), 0…1."""
 
     @property
     def sole(self) -> float:
-        """Metres from the ball of the foot down to the ground it stands on."""
+        """Metres from the ball of the foot to the ground below it."""
 
     def at(self, time: float) -> NDArray[np.float64]:
-        """(V, 3) vertices in metres at the frame nearest to `time` seconds, held at the ends."""
+        """Vertices (V, 3) in metres at the frame nearest to `time` seconds."""
 
 
 @dataclass(frozen=True)
-class Skinned:
-    """A skin of our own skeleton, that moves as a rig does."""
+class SkinnedSurface:
+    """A skin of this project's skeleton, moved by a rig."""
 
     skin: Skin
     rig: Rig
@@ -123,7 +122,11 @@ class Skinned:
 
 
 def check_looks(looks: Looks) -> None:
-    """InputError with what to choose or install, if there is no such body or what draws it is missing."""
+    """Check that a body exists and its dependencies are installed.
+
+    Raises:
+        InputError: with the bodies to choose from, or what to install.
+    """
     if looks.body not in BODIES:
         raise InputError(f"unknown body {looks.body!r}; choose one of {', '.join(BODIES)}")
     if looks.body == "anny":
@@ -133,9 +136,18 @@ def check_looks(looks: Looks) -> None:
 
 
 def make_surface(motion: Motion, looks: Looks, *, fps: float) -> Surface | None:
-    """The surface of a body that moves as a motion does, so many frames a second; None for `stick`, which has none.
+    """The surface of a body that performs a motion.
 
-    Raises InputError as check_looks does, and with what to get and where to put it if a model file is missing.
+    Args:
+        motion: to perform.
+        looks: the body.
+        fps: frames per second of the surface.
+
+    Returns:
+        The surface; None for `stick`, which has none.
+
+    Raises:
+        InputError: as `check_looks`, and for a missing model file.
     """
     check_looks(looks)
     if looks.body == "stick":
@@ -145,18 +157,18 @@ def make_surface(motion: Motion, looks: Looks, *, fps: float) -> Surface | None:
     if looks.body == "capsules":
         from visualize.bodies.capsules import capsule_skin
 
-        return Skinned(capsule_skin(), rig)
+        return SkinnedSurface(capsule_skin(), rig)
     if looks.body == "anny":
         from visualize.bodies.anny_skin import anny_skin, phenotype_from_text
 
-        return Skinned(anny_skin(phenotype_from_text(motion.text)), rig)
+        return SkinnedSurface(anny_skin(phenotype_from_text(motion.text)), rig)
     from visualize.bodies.smpl_surface import SmplSurface
 
     return SmplSurface.of(rig, looks.body, looks.gender, looks.body_models or usual_folder())
 
 
 def _needs(module: str, why: str, *, extra: str) -> None:
-    """InputError with what to install if a module does not import."""
+    """Raise InputError with the extra to install if a module cannot be imported."""
     try:
         import_module(module)
     except ImportError as error:

@@ -1,4 +1,8 @@
-"""TODO."""
+"""Layers of a picture of a scene: floor, footprints, goals with their labels, and the clock.
+
+Times are in seconds; `time=None` draws a still, in which no moment is highlighted. `unit` is the number of pixels per
+canvas unit.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ _FADE = (4.0, 10.0)  # metres from the target: where the floor begins to fade, a
 
 
 def paint_floor(canvas: Canvas, camera: Camera) -> None:
-    """A chequered floor of one-metre tiles that fades into the background."""
+    """Paint a chequered floor of one-metre tiles that fades into the background."""
     middle = np.floor(camera.target[[0, 2]])
     x, z = np.meshgrid(_TILES + middle[0], _TILES + middle[1], indexing="ij")
     corners = np.stack([x, z], axis=-1)[(x + z) % 2 == 0][:, None] + np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
@@ -44,7 +48,7 @@ def paint_floor(canvas: Canvas, camera: Camera) -> None:
 def paint_track(
     canvas: Canvas, camera: Camera, points: NDArray, *, colour: str, width: float, dashes: Sequence[float] = ()
 ) -> None:
-    """A line along points (n, 2), (x, z) in metres on the floor."""
+    """Paint a line along floor points (n, 2), x and z in metres."""
     pixels, depth = camera.project(np.insert(points.astype(np.float64), 1, 0.0, axis=-1))
     runs = np.split(pixels, np.flatnonzero(depth <= NEAR))
     canvas.lines([run for run in runs if len(run) > 1], colour, width=width, dashes=dashes)
@@ -53,9 +57,14 @@ def paint_track(
 def paint_footprints(
     canvas: Canvas, camera: Camera, scene: Scene, time: float | None, *, tint: str | None = None
 ) -> None:
-    """The footprints up to now, those of feet that stand now stronger; all of them if no time is given.
+    """Paint the footprints up to now; those in contact are stronger.
 
-    tint: their colour; without it, that of each foot's side.
+    Args:
+        canvas: where to paint.
+        camera: of the floor.
+        scene: whose footprints.
+        time: seconds; None for all footprints.
+        tint: their colour; by default that of each foot's side.
     """
     footprints = [step for step in scene.footprints if time is None or step.time <= time + 1e-6]
     if not footprints:
@@ -72,10 +81,7 @@ def paint_footprints(
 
 
 def paint_floor_goals(canvas: Canvas, camera: Camera, scene: Scene, time: float | None, unit: float) -> None:
-    """Zones to stay out of, lines to walk, rings to stand in and arrows to face along.
-
-    time: seconds, to show what moves where it is, and to highlight what is due; None: nothing is.
-    """
+    """Paint goals on the floor: obstacles, paths, rings for way-points and arrows for headings."""
     for glyph in scene.glyphs:
         if isinstance(glyph, ObstacleGlyph):
             paint_obstacle(canvas, camera, glyph, scene, time, unit)
@@ -104,7 +110,7 @@ def paint_floor_goals(canvas: Canvas, camera: Camera, scene: Scene, time: float 
 def paint_obstacle(
     canvas: Canvas, camera: Camera, zone: ObstacleGlyph, scene: Scene, time: float | None, unit: float
 ) -> None:
-    """An obstacle on the floor: where it is now while it is there; in a still, all the places where it comes."""
+    """Paint an obstacle where it is at `time`; in a still, at all its `moments`."""
     if time is not None and not zone.time - 1e-6 <= time <= zone.last + 1e-6:
         return
     for moment in zone.moments(scene.seconds) if time is None else [time]:
@@ -117,7 +123,7 @@ def paint_obstacle(
 
 
 def paint_heading(canvas: Canvas, camera: Camera, place: NDArray, ahead: NDArray, colour: str, unit: float) -> None:
-    """An arrow on the floor from place (2,) along a unit vector (2,), both x and z."""
+    """Paint an arrow on the floor from `place` (2,) along the unit vector `ahead` (2,), both x and z."""
     aside = np.array([ahead[1], -ahead[0]])
     tip = place + HeadingGlyph.LENGTH * ahead
     wings = [tip - 0.14 * ahead + side * 0.1 * aside for side in (-1, 1)]
@@ -126,7 +132,7 @@ def paint_heading(canvas: Canvas, camera: Camera, place: NDArray, ahead: NDArray
 
 
 def paint_ring(canvas: Canvas, camera: Camera, place: NDArray, radius: float, width: float, colour: str) -> None:
-    """A ring on the floor around place (1, 2), seen in perspective; a disc if its width is 0."""
+    """Paint a ring on the floor around `place` (1, 2); a disc if its width is 0."""
     _, depth = camera.project(np.array([place[0, 0], 0.0, place[0, 1]]))
     if depth > NEAR:
         outer = project_floor(circles(place, np.array([radius])), camera)[0]
@@ -140,10 +146,10 @@ _NOTHING = Solids(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 2)), np.zeros
 
 
 def goal_solids(scene: Scene, time: float | None) -> Solids:
-    """The marks in space, as balls in the colour of their joint's side; larger when they are due.
+    """Joint targets as balls in the colour of the joint's side, larger when due.
 
-    Poses are small dots, joined by thin bones where both ends of one are wanted, and only when they are due or no
-    moment is meant.
+    Poses are small balls, with thin bones between joints that both have a target; they are shown when due, and in
+    stills.
     """
     parts = [_NOTHING]
     for glyph in scene.glyphs:
@@ -162,7 +168,7 @@ def _balls(centres: NDArray, radius: float, joints: Sequence[int]) -> Solids:
 
 
 def _bones(places: NDArray, joints: Sequence[int]) -> Solids:
-    """Thin bones between those of some joints, at places (joints, 3), whose parent is among them too."""
+    """Thin bones between joints at `places` (joints, 3) whose parent is among them."""
     at = dict(zip(joints, places, strict=True))
     ends = [(at[PARENTS[joint]], place) for joint, place in at.items() if PARENTS[joint] in at]
     if not ends:
@@ -172,7 +178,7 @@ def _bones(places: NDArray, joints: Sequence[int]) -> Solids:
 
 
 def paint_links(canvas: Canvas, camera: Camera, scene: Scene, joints: NDArray, time: float, unit: float) -> None:
-    """A line between two joints of a body (22, 3) while they should be at a distance from each other."""
+    """Paint a line between the two joints of each relation that is due, on a body (22, 3)."""
     for glyph in scene.glyphs:
         if isinstance(glyph, RelationGlyph) and due_weight(glyph, time):
             pixels, depth = camera.project(joints[list(glyph.joints)].astype(np.float64))
@@ -184,8 +190,10 @@ _MANY = 12  # with more goals than this they are not labelled
 
 
 def paint_labels(canvas: Canvas, camera: Camera, scenes: Sequence[Scene], time: float, unit: float) -> None:
-    """At each mark of the first scene the second when it is due and, once that has passed, how far off each scene's
-    motion was. Words that would lie over others move aside."""
+    """Label each joint target of the first scene with its time and, afterwards, with the error of every scene's motion.
+
+    Labels that would overlap move aside.
+    """
     lead = scenes[0]
     placed = [glyph for glyph in lead.glyphs if isinstance(glyph, JointGlyph) and not glyph.stays]
     size = 11.5 * unit
@@ -223,7 +231,7 @@ def paint_labels(canvas: Canvas, camera: Camera, scenes: Sequence[Scene], time: 
 
 
 def miss_text(glyph: JointGlyph, scenes: Sequence[Scene]) -> str:
-    """By how far each scene's motion missed a mark, or a dash where it ends before."""
+    """Errors of each scene's motion at a goal, with a dash where the motion ends before the goal."""
     if not any(scene.covers(glyph) for scene in scenes):
         return "beyond the end"
     miss = [f"{100 * glyph.miss(of.joints, of.fps):.0f}" if of.covers(glyph) else "–" for of in scenes]
@@ -231,8 +239,7 @@ def miss_text(glyph: JointGlyph, scenes: Sequence[Scene]) -> str:
 
 
 def paint_clock(canvas: Canvas, scene: Scene, time: float, unit: float) -> None:
-    """The time, and a line of it with the moments of the goals, on a pale band at the lower edge; it stops where the
-    motion does."""
+    """Paint the time and a time line with the goals' intervals, on a pale band at the lower edge."""
     time = min(time, scene.seconds)
     width, _ = canvas.size
     edge = EDGE * unit

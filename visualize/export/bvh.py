@@ -1,4 +1,9 @@
-"""TODO."""
+"""BVH: hierarchy and motion as text, read by every animation program.
+
+The rest pose given by the OFFSETs is the T-pose, y up, facing +z. The root has no OFFSET, since some programs add it to
+the position channels and others replace it by them. Angles are intrinsic rotations about z, x and y in this order: the
+middle one is limited to ±90°, and x is the axis with the largest margin for hips and shoulders.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +21,19 @@ END_SITES = {
     "head": (0.0, 0.18, 0.02), "left_foot": (0.02, 0.0, 0.07), "right_foot": (-0.02, 0.0, 0.07),
     "left_wrist": (0.17, 0.0, 0.0), "right_wrist": (-0.17, 0.0, 0.0),
 }  # fmt: skip
-"""End sites: the crown, tips of toes and of fingers, from their joints, metres."""
+"""End sites (crown, toe tips, fingertips) relative to their joints, metres."""
 
 
 def to_bvh(rig: Rig, *, scale: float = 1.0) -> str:
-    """The text of a file. scale: units of the file in a metre, 100 for centimetres."""
+    """Serialise a rig.
+
+    Args:
+        rig: the motion.
+        scale: file units per metre, 100 for centimetres.
+
+    Returns:
+        The text of the file.
+    """
     angles = euler_angles(rig.rotations)
     channels = np.concatenate([scale * rig.root.numpy(), angles.reshape(len(angles), -1)[:, _COLUMNS]], axis=1)
     frames = [_format(frame) for frame in channels]
@@ -29,10 +42,16 @@ def to_bvh(rig: Rig, *, scale: float = 1.0) -> str:
 
 
 def euler_angles(rotations: Tensor) -> Array:
-    """Rotations (frames, n, 3, 3) → angles (frames, n, 3) in degrees about z, x and y, Rz·Rx·Ry, without jumps.
+    """Continuous Euler angles of rotations.
 
-    Of the two triples that say the same, (z, x, y) and (z + 180, 180 - x, y + 180), and of their turns by 360, each
-    frame takes what is nearest to the frame before.
+    Of the equivalent triples (z, x, y) and (z + 180, 180 - x, y + 180), up to multiples of 360, each frame takes the
+    one nearest to the previous frame.
+
+    Args:
+        rotations: (frames, n, 3, 3), equal to Rz·Rx·Ry.
+
+    Returns:
+        (frames, n, 3) degrees about z, x and y.
     """
     import roma  # here, since it brings PyTorch's compiler: 0.7 s that most commands need not wait for
 
@@ -46,7 +65,7 @@ def euler_angles(rotations: Tensor) -> Array:
 
 
 def _order(joint: int) -> list[int]:
-    """The joint and all that hang on it, as the file has them: each with its own below it before the next."""
+    """The joint and its descendants in depth-first order."""
     below = [child for child, parent in enumerate(PARENTS) if parent == joint]
     return [joint, *[one for child in below for one in _order(child)]]
 
@@ -55,7 +74,7 @@ _COLUMNS = (3 * np.array(_order(0))[:, None] + np.arange(3)).ravel()
 
 
 def _joint(joint: int, scale: float, indent: str) -> list[str]:
-    """The lines of a joint and all that hang on it."""
+    """Lines of a joint and its descendants."""
     inside = indent + "\t"
     turns = "Zrotation Xrotation Yrotation"
     channels = f"3 {turns}" if joint else f"6 Xposition Yposition Zposition {turns}"

@@ -5,7 +5,6 @@ import time
 
 import pytest
 import torch
-from visualize.studio.undo import plan_guidance, report_undoing, sampling_chain
 
 from data_loaders.load_motion import read_motion
 from guidance.goals.goal_set import (
@@ -28,6 +27,7 @@ from visualize.studio import html
 from visualize.studio.file_transfer import DOWNLOADS, safe_label
 from visualize.studio.generation import rest_pose
 from visualize.studio.jobs import JobMonitor
+from visualize.studio.undoing_report import plan_guidance, report_undoing, sampling_chain
 
 PLACE = Waypoint(time=1.0, x=0.3, z=0.8)
 
