@@ -1,4 +1,4 @@
-"""TODO."""
+"""Binding of viser's widgets to the session: callbacks run on the page's event loop."""
 
 from __future__ import annotations
 
@@ -13,23 +13,29 @@ from visualize.studio.session import Session
 
 Action = Callable[[Session, Any], None]
 QUIET = scene_colour(style.TILE)
-"""Of buttons that do not call out."""
+"""Colour of secondary buttons."""
 MAX_NUMBER = 1e18
-"""In a widget; larger ones are no times or places."""
+"""Largest magnitude accepted from a widget."""
 
 
 @dataclass(frozen=True, eq=False)
 class Controls:
-    """A person's widgets (of viser), and what is done when one is used."""
+    """The widgets of one page.
+
+    Attributes:
+        gui: viser's GUI of the client.
+        loop: event loop of the page.
+        session: passed to all actions.
+        refresh: called after each action to update the page.
+    """
 
     gui: Any
     loop: EventLoop
     session: Session
     refresh: Callable[[], None]
-    """Shows the bench as it is now."""
 
     def on_change(self, widget: Any, action: Action) -> Any:
-        """Do something with the value that a person gives a widget."""
+        """Run an action with the new value when the client changes a widget. Returns the widget."""
 
         async def updated(event: Any) -> None:
             if event.client is not None:
@@ -39,7 +45,7 @@ class Controls:
         return widget
 
     def on_press(self, button: Any, action: Action) -> Any:
-        """Do something when a button is pressed; with which, for a group of them."""
+        """Run an action when a button is pressed, with the pressed button's label for a group. Returns the button."""
 
         async def clicked(event: Any) -> None:
             if event.client is not None:
@@ -49,7 +55,7 @@ class Controls:
         return button
 
     def on_upload(self, button: Any, action: Action) -> Any:
-        """Do something with a file that was uploaded."""
+        """Run an action with an uploaded file. Returns the button."""
 
         async def arrived(event: Any) -> None:
             if event.client is not None:
@@ -60,7 +66,7 @@ class Controls:
         return button
 
     def on_key(self, label: str, hotkey: str, action: Callable[[Session], None], modifier: str | None = None) -> None:
-        """Do something when a key is pressed."""
+        """Run an action when a key is pressed."""
         command = self.gui.add_command(label, hotkey=hotkey, modifier=modifier)
 
         async def struck(event: Any) -> None:
@@ -69,7 +75,7 @@ class Controls:
         command.on_trigger(struck)
 
     def run_action(self, action: Callable[[Session], None]) -> None:
-        """Do something, and show what became of it."""
+        """Run an action on the event loop and update the page."""
 
         def run() -> None:
             try:
@@ -81,7 +87,7 @@ class Controls:
 
 
 def _with_value(widget: Any, session: Session, action: Action) -> None:
-    """Do something with the value that a widget has now, unless it is one that no page of ours gives."""
+    """Run an action with a widget's value, unless it is out of range or not among the options."""
     value, options = widget.value, getattr(widget, "options", None)
     numbers = value if isinstance(value, tuple) else (value,)
     sane = all(abs(n) <= MAX_NUMBER for n in numbers if isinstance(n, int | float))  # NaN is not
@@ -90,6 +96,6 @@ def _with_value(widget: Any, session: Session, action: Action) -> None:
 
 
 def set_if_changed(widget: Any, field: str, value: Any) -> None:
-    """Give a widget a property, unless it has it already: then nothing is sent."""
+    """Set a widget's property if it differs, so that nothing is sent otherwise."""
     if getattr(widget, field) != value:
         setattr(widget, field, value)

@@ -1,4 +1,7 @@
-"""TODO."""
+"""Event loop of a page, and a terminal log that reports each unexpected error once.
+
+Clients may send anything, as often as they like, and must not flood the terminal.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +16,33 @@ from queue import Empty, Queue
 
 Task = Callable[[], None]
 MAX_QUEUED = 1000
-"""Tasks that may wait; what comes beyond is dropped, for nobody clicks so fast."""
+"""Maximum number of pending tasks; further ones are dropped."""
 
 
 class EventLoop:
-    """Does what is posted, in order, and calls `tick` so many times a second as long as `ticking`."""
+    """A thread that runs posted tasks in order and calls a function periodically.
+
+    Attributes:
+        ticking: whether the periodic function is called.
+    """
 
     def __init__(self, tick: Task, *, rate: float = 30.0):
+        """Start the thread.
+
+        Args:
+            tick: called periodically while `ticking`.
+            rate: calls per second.
+        """
         self.ticking = False
         self._tick, self._between = tick, 1 / rate
         self._tasks: Queue[Task | None] = Queue()
         self._newest: dict[str, Task] = {}
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="studio-desk", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="studio-event-loop", daemon=True)
         self._thread.start()
 
     def post(self, task: Task) -> bool:
-        """Have something done, if not too much waits. Whether it will be."""
+        """Schedule a task unless the loop is full. Returns whether it was scheduled."""
         if self._tasks.qsize() >= MAX_QUEUED:
             report_once("a person's clicks come faster than they can be followed; some are dropped")
             return False
@@ -37,23 +50,23 @@ class EventLoop:
         return True
 
     def post_always(self, task: Task) -> None:
-        """Have something done, however much waits."""
+        """Schedule a task even if the loop is full."""
         self._tasks.put(task)
 
-    def post_newest(self, what: str, task: Task) -> None:
-        """Have something done instead of what was posted before under the same name and still waits."""
+    def post_newest(self, key: str, task: Task) -> None:
+        """Schedule a task in place of a pending one with the same key."""
         with self._lock:
-            waits = what in self._newest
-            self._newest[what] = task
-            if not waits and not self.post(lambda: self._take_newest(what)()):
-                del self._newest[what]
+            pending = key in self._newest
+            self._newest[key] = task
+            if not pending and not self.post(lambda: self._take_newest(key)()):
+                del self._newest[key]
 
-    def _take_newest(self, what: str) -> Task:
+    def _take_newest(self, key: str) -> Task:
         with self._lock:
-            return self._newest.pop(what)
+            return self._newest.pop(key)
 
     def close(self) -> None:
-        """Do nothing more. Waits for what is being done, unless that is who calls."""
+        """Drop pending tasks, end the thread and wait for it, unless called from it."""
         self._tasks = Queue()
         self._tasks.put(None)
         if threading.current_thread() is not self._thread:
@@ -82,25 +95,25 @@ def _nothing() -> None:
 
 _reported: set[str] = set()
 _LOGGERS = ("asyncio", "websockets.server")
-"""Of the libraries, which write a whole traceback for every message that cannot be handled."""
+"""Libraries that log a traceback for every message that they cannot handle."""
 
 
 def report_once(problem: str, words: str = "") -> None:
-    """Print a problem, with words about it, unless it has been printed before."""
+    """Print a problem with details, unless it has been printed before."""
     if problem not in _reported:
         _reported.add(problem)
         print(" ".join(f"studio: {problem}{words}".split())[:300], file=sys.stderr, flush=True)
 
 
 def report_exception(error: BaseException) -> None:
-    """Print an exception that nobody expected: its kind, and where it came from, tell it from others."""
+    """Print an unexpected exception, identified by its type and origin."""
     frames = traceback.extract_tb(error.__traceback__)[-2:]
     places = ", from ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
     report_once(f"{type(error).__name__} at {places}", f": {error}")
 
 
 class _ExceptionFilter(logging.Filter):
-    """Takes exceptions out of what is logged, and tells each once."""
+    """Removes exceptions from a log and reports each once."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -113,7 +126,7 @@ _FILTER = _ExceptionFilter()
 
 
 def filter_library_logs(begin: bool = True) -> None:
-    """From now on, or no more, tell what the libraries log of exceptions once."""
+    """Start or stop reporting the exceptions that libraries log once only."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         (logger.addFilter if begin else logger.removeFilter)(_FILTER)

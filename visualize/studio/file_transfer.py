@@ -1,4 +1,7 @@
-"""TODO."""
+"""Uploads and downloads. File names are labels here, never paths.
+
+Uploads are checked by the project's own readers, in a private folder that is removed afterwards.
+"""
 
 from __future__ import annotations
 
@@ -21,23 +24,28 @@ from visualize.studio.generation import Take
 from visualize.studio.jobs import JobMonitor
 
 MAX_UPLOAD_BYTES = 32 * 2**20
-"""Bytes of an upload."""
+"""Maximum size of an upload."""
 MAX_UNPACKED_BYTES = 256 * 2**20
-"""Bytes of what an .npz file holds."""
+"""Maximum uncompressed size of an .npz file."""
 MAX_SECONDS = 180.0
-"""Seconds of a motion."""
+"""Maximum duration of a motion."""
 
 
 def safe_label(name: str) -> str:
-    """A file's name as far as it is harmless: its last part, of letters, digits, '.', '_' and '-'."""
+    """Sanitised file name: its last component, with letters, digits, '.', '_' and '-' only."""
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name.replace("\\", "/").rsplit("/", 1)[-1])
     return plain.lstrip(".")[-80:] or "file"
 
 
 def read_goals(content: bytes, motions: Mapping[str, Motion]) -> GoalSet:
-    """The goals of a file that was uploaded. A pose from a file takes it from `motions`, by that file's label.
+    """Parse an uploaded goal file.
 
-    InputError names the goal and the field, and says what to do.
+    Args:
+        content: of the file.
+        motions: loaded motions by label, from which poses that name a file are taken.
+
+    Raises:
+        InputError: with the goal, the field and the remedy.
     """
     _check_size(content)
     try:
@@ -56,7 +64,7 @@ def read_goals(content: bytes, motions: Mapping[str, Motion]) -> GoalSet:
 
 
 def _resolve_pose(number: int, goal: Goal, motions: Mapping[str, Motion]) -> Goal:
-    """The goal with its pose from a motion that is here. InputError if it is not."""
+    """Replace a pose that names a file by the pose from a loaded motion."""
     if goal.kind != "pose" or goal.file is None:
         return goal
     name = safe_label(goal.file)
@@ -68,7 +76,11 @@ def _resolve_pose(number: int, goal: Goal, motions: Mapping[str, Motion]) -> Goa
 
 
 def read_upload(name: str, content: bytes) -> Motion:
-    """The motion of a file that was uploaded (.npz, .bvh, .npy). InputError names its label and says what to do."""
+    """Read an uploaded motion (.npz, .bvh, .npy).
+
+    Raises:
+        InputError: with the file's label and the remedy.
+    """
     _check_size(content)
     name = safe_label(name)
     if name.lower().endswith(".npz"):
@@ -90,7 +102,7 @@ def _check_size(content: bytes) -> None:
 
 
 def _check_unpacked(name: str, content: bytes) -> None:
-    """InputError for an archive that would fill the memory."""
+    """Raise InputError for an archive that would exhaust memory."""
     try:
         size = unpacked(BytesIO(content))
     except zipfile.BadZipFile:
@@ -123,12 +135,19 @@ DOWNLOADS: dict[str, tuple[str, Callable[[Take, Path, JobMonitor], None]]] = {
     "CSV": (".csv", _write_export),
     "Film": (".mp4", _write_film),
 }
-"""What a take can be taken away as: the end of the file's name, and what writes it."""
+"""Downloads by label: suffix of the file name, and writer."""
 
 
 def write_download(take: Take, kind: str, monitor: JobMonitor) -> tuple[str, bytes]:
-    """A file's name and content. InputError for a kind that there is not, or what cannot be written; and what `watch`
-    raises between the pictures of a film."""
+    """Write a take as a file.
+
+    Returns:
+        File name and content.
+
+    Raises:
+        InputError: for an unknown kind, or a file that cannot be written.
+        JobStopped: if the monitor stops the job between the frames of a film.
+    """
     if kind not in DOWNLOADS:
         raise InputError(f"no {kind[:20]!r} to download; choose one of {', '.join(DOWNLOADS)}")
     ending, write = DOWNLOADS[kind]

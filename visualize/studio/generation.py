@@ -1,4 +1,4 @@
-"""TODO."""
+"""Generation jobs: models on offer, feasibility of a plan, and takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from guidance.compose import parse_methods
 from guidance.goals.feasibility import feasibility
-from guidance.goals.goal_set import GoalSet, Residual
+from guidance.goals.goal_set import Goal, GoalSet, Residual
 from motion_diffusion import pretrained
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.body.motion import Motion
@@ -37,14 +37,22 @@ from visualize.studio.jobs import JobMonitor
 from visualize.studio.plan import Base, Plan, PromptPart, text_at
 
 SYMBOLS = {"eps": "ε"}
-"""Of prediction types, where the name is not one."""
+"""Symbols of prediction types whose name is not the symbol."""
 
 
 class Models:
-    """Models by name, each read once, when it is first asked for. No other name is ever looked for on the disk."""
+    """Models by name, each loaded once, at its first use. No other name is ever looked up on disk."""
 
     def __init__(self, runs: Sequence[str | Path] = ()):
-        """runs: run directories to offer first. FileNotFoundError or InputError for one that is none."""
+        """Find the models.
+
+        Args:
+            runs: run directories to offer first.
+
+        Raises:
+            FileNotFoundError: for a directory without a model.
+            InputError: for one that cannot be offered.
+        """
         self._folders: dict[str, Path] = {}
         self.symbols: dict[str, str] = {}
         """What each predicts: ε, x0, v …"""
@@ -68,18 +76,22 @@ class Models:
 
     @property
     def names(self) -> list[str]:
-        """Of all that there are."""
+        """Names of all models."""
         return list(self._folders)
 
     @property
     def default(self) -> str:
-        """The one to begin with: the first that the studio was told of, else the project's own choice."""
+        """The first of the given run directories, or else the project's default model."""
         shipped = ASSETS / "models" / "v-masks"
-        told = next(iter(self._folders.items()))
-        return told[0] if told[1].parent != shipped.parent else shipped.name
+        name, folder = next(iter(self._folders.items()))
+        return name if folder.parent != shipped.parent else shipped.name
 
     def get(self, name: str) -> MotionModel:
-        """A model. InputError for a name that is not offered."""
+        """Load a model.
+
+        Raises:
+            InputError: for a name that is not offered.
+        """
         if name not in self._folders:
             raise InputError(f"no model {name[:60]!r} here; choose one of {', '.join(self.names)}")
         with self._lock:
@@ -89,7 +101,7 @@ class Models:
 
     @property
     def text_motion_encoder(self) -> TextMotionEncoder:
-        """What judges how well takes fit their words."""
+        """Embedding model that rates how well takes fit their prompt."""
         with self._lock:
             if self._text_motion_encoder is None:
                 self._text_motion_encoder = TextMotionEncoder.load(DEFAULT_MATCHER)
@@ -97,51 +109,57 @@ class Models:
 
 
 DISPLAY_FPS = 60.0
-"""Frames a second that are shown."""
+"""Frames per second of the display."""
 
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """A motion that was made, or loaded, and the plan that it belongs to."""
+    """A generated or loaded motion with its plan.
+
+    Attributes:
+        number: counted from 1.
+        motion: the motion.
+        plan: that it was generated from.
+        rig: the same at `DISPLAY_FPS`.
+        fit: how well it fits its prompt; None if the model did not learn the words.
+    """
 
     number: int
     motion: Motion
     plan: Plan
     rig: Rig
-    """The same at `SMOOTH` frames a second."""
     fit: Verdict | None = None
-    """How well it fits its words, where the model learned them and that can be judged."""
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name on the page."""
         return f"Take {self.number}"
 
     @property
     def last(self) -> float:
-        """The second of its last frame."""
+        """Time of the last frame, seconds."""
         return (self.motion.frames - 1) / FPS
 
     @cached_property
     def residuals(self) -> list[Residual]:
-        """How well it meets each goal of its plan; none if it is another motion than that plan's."""
+        """Error at each goal of the plan; empty if goals lie beyond the motion."""
         try:
             return GoalSet(goals=list(self.plan.goals)).residuals(self.motion.joints, self.motion.rig.world)
         except InputError:  # goals beyond its end
             return []
 
     def joints_at(self, time: float) -> Tensor:
-        """(22, 3): where its joints are at a second."""
+        """Joints (22, 3) at `time` seconds."""
         return self.motion.joints[frame_at(time, FPS, self.motion.frames)]
 
 
 def display_rig(motion: Motion) -> Rig:
-    """The rig of a motion at `SMOOTH` frames a second."""
+    """The rig of a motion at `DISPLAY_FPS`."""
     return motion.rig.at(DISPLAY_FPS)
 
 
 def check_plan(plan: Plan, model: MotionModel) -> None:
-    """InputError for a plan that the model cannot make."""
+    """Raise InputError for a plan that the model cannot generate."""
     if plan.base is not None:
         check_edit(model, plan.text, plan.base.part(plan.generated_seconds), plan.goal_set, plan.settings)
     else:
@@ -150,18 +168,21 @@ def check_plan(plan: Plan, model: MotionModel) -> None:
 
 @dataclass(frozen=True)
 class PlanReport:
-    """What is to be said of a plan before it is made."""
+    """Feasibility of a plan.
+
+    Attributes:
+        error: why it cannot be generated; empty if it can.
+        warnings: what is hard for a person.
+        unlearned: words that the model did not learn.
+    """
 
     error: str = ""
-    """Why it cannot be made, if it cannot."""
     warnings: tuple[str, ...] = ()
-    """What a person cannot do of it."""
     unlearned: tuple[str, ...] = ()
-    """What of its words the model did not learn."""
 
 
 def report_plan(plan: Plan, models: Models) -> PlanReport:
-    """TODO."""
+    """Check whether a plan can be generated, is humanly possible, and uses words that the model learned."""
     try:
         check_plan(plan, models.get(plan.model))
         return PlanReport(
@@ -179,9 +200,18 @@ def generate_takes(
     monitor: JobMonitor,
     text_motion_encoder: TextMotionEncoder | None = None,
 ) -> list[Take]:
-    """Takes of a plan, numbered from `number`. matcher: judges how well they fit their words.
+    """Generate takes of a plan.
 
-    Raises InputError for what cannot be made, and what `watch` raises.
+    Args:
+        plan: to generate.
+        model: its model.
+        number: of the first take.
+        monitor: progress and cancellation.
+        text_motion_encoder: rates how well the takes fit their prompt.
+
+    Raises:
+        InputError: for a plan that cannot be generated.
+        JobStopped: if the monitor stops the job.
     """
     standalone = plan.base is not None or woven(plan.parts, model.config.max_frames)
     monitored = MonitoredModel.of(
@@ -210,32 +240,35 @@ def _generate_motions(plan: Plan, model: MotionModel) -> Iterator[Motion]:
 
 
 def network_calls(settings: Settings, batches: int) -> int:
-    """How often the network is asked, for so many batches."""
+    """Number of network calls for `batches` batches."""
     if "noise" in parse_methods(settings.guidance):
         return batches * settings.noise.steps * (settings.noise.rounds + 1)
     return batches * settings.steps
 
 
-def count_calls(monitor: JobMonitor, network_calls: int, share: float = 0.9) -> Callable[[], None]:
-    """What a watched model calls: each of so many calls is a step, together `share` of the whole."""
+def count_calls(monitor: JobMonitor, total: int, share: float = 0.9) -> Callable[[], None]:
+    """Callback before each of `total` network calls, which together make up `share` of the job."""
     done = 0
 
     def count_call() -> None:
         nonlocal done
-        monitor.step(share * min(done / network_calls, 1.0))
+        monitor.step(share * min(done / total, 1.0))
         done += 1
 
     return count_call
 
 
 def plan_continuation(take: Take, plan: Plan) -> Plan:
-    """The plan, without goals, of what comes after a take."""
+    """A plan without goals that continues a take."""
     return plan.changed("base", Base.after(take.motion)).changed("goals", ())
 
 
 def plan_regeneration(take: Take, plan: Plan, start: float, end: float) -> Plan:
-    """The plan of a take made anew from second `start` to second `end`, with what it says and wants there. InputError
-    for no such part."""
+    """A plan that regenerates a take from second `start` to second `end`, with its prompt and goals there.
+
+    Raises:
+        InputError: for an interval outside of the take.
+    """
     base = Base(take.motion, start, end)
     part = base.part(end - start)
     first, last = part.start / FPS, (part.end - 1) / FPS
@@ -247,18 +280,18 @@ def plan_regeneration(take: Take, plan: Plan, start: float, end: float) -> Plan:
 
 
 def rest_pose() -> Tensor:
-    """(22, 3): somebody who stands at the origin, arms out."""
+    """Joints (22, 3) of the T-pose standing at the origin."""
     return (REST + torch.tensor([0.0, STANDING, 0.0])).float()
 
 
 class MonitoredModel(MotionModel):
-    """The same model, its weights shared, which calls `look` before each denoising. What `look` raises ends it."""
+    """A model with shared weights that calls a function before each denoising step; an exception from it ends sampling."""
 
     _before_step: Callable[[], None]
 
     @staticmethod
     def of(model: MotionModel, before_step: Callable[[], None]) -> MonitoredModel:
-        """Look at this model; itself it stays as it was."""
+        """Wrap a model, which itself stays unchanged."""
         monitored = MonitoredModel.__new__(MonitoredModel)
         monitored.__dict__.update(model.__dict__)
         monitored._before_step = before_step
@@ -280,3 +313,30 @@ class MonitoredModel(MotionModel):
             return denoise(x, t, s)
 
         return monitored
+
+
+def planned_joints(plan: Plan, time: float) -> Tensor:
+    """Expected joints (22, 3) of a plan at `time` seconds.
+
+    The pose is that of the motion that the plan edits, or else at rest. Its pelvis is above the last position that a
+    way-point or path has fixed up to that time.
+    """
+    joints, frame = rest_pose(), min(round(time * FPS), plan.frames - 1)
+    if plan.base is not None:
+        source = plan.base.motion.joints
+        joints = source[min(frame, len(source) - 1)]
+    targets = _pelvis_targets(plan)
+    known = targets[: frame + 1].isfinite().all(-1).nonzero()[:, 0]
+    if len(known):
+        x, z = targets[known[-1]].tolist()
+        joints = joints - joints[:1] * torch.tensor([1.0, 0.0, 1.0]) + torch.tensor([x, 0.0, z])
+    return joints
+
+
+def _pelvis_targets(plan: Plan) -> Tensor:
+    """Targets (frames, 2), x and z, of the pelvis; NaN where the plan has none."""
+    goals: list[Goal] = [
+        goal for goal in plan.goals if goal.kind in ("waypoint", "path") and round(goal.last_time * FPS) < plan.frames
+    ]
+    observed = GoalSet(goals=goals).observe(plan.frames)
+    return torch.where(observed.mask, observed.values, torch.nan)[:, 0, [0, 2]]

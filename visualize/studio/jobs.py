@@ -1,4 +1,8 @@
-"""TODO."""
+"""Job queue: one thread runs the jobs of all clients in order; every job can be stopped.
+
+A job is a function of a `JobMonitor`, to which it reports progress between its steps. There it is stopped when its
+owner asks for it or leaves, or when its time is up. Its outcome is reported exactly once.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +17,16 @@ from motion_diffusion.errors import InputError
 from visualize.studio.event_loop import report_exception
 
 MAX_JOB_SECONDS = 300.0
-"""That a job may take, so that nobody waits for ever."""
+"""Time limit of a job."""
 
 
 class JobStopped(Exception):
-    """Raised in a job that shall not go on."""
+    """Raised within a job that is to stop."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: a result, words of an error, or neither if it was stopped."""
+    """Outcome of a job: a result, an error message, or neither if it was stopped."""
 
     result: Any = None
     error: str = ""
@@ -30,7 +34,7 @@ class Outcome:
 
 
 class JobMonitor:
-    """What a job tells how far it is."""
+    """Progress and cancellation of a job."""
 
     def __init__(self, seconds: float, progress: Callable[[float], None]):
         self._seconds, self._progress = seconds, progress
@@ -38,20 +42,25 @@ class JobMonitor:
         self._ends = float("inf")
 
     def start(self) -> None:
-        """From now on its time runs."""
+        """Start the time limit."""
         self._ends = time.monotonic() + self._seconds
 
     def stop(self) -> None:
-        """Let the next step be the last."""
+        """Make the next call of `step` raise JobStopped."""
         self._stop.set()
 
     @property
     def stopped(self) -> bool:
-        """Whether it shall stop."""
+        """Whether the job is to stop."""
         return self._stop.is_set()
 
     def step(self, share: float) -> None:
-        """A step is done, and so much of the whole, 0 to 1. Raises Stopped, or InputError when the time is up."""
+        """Report the finished share, 0 to 1.
+
+        Raises:
+            JobStopped: if the job is to stop.
+            InputError: if its time is up.
+        """
         if self._stop.is_set():
             raise JobStopped
         if time.monotonic() > self._ends:
@@ -61,7 +70,7 @@ class JobMonitor:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Something to be done for a person."""
+    """A job of an owner."""
 
     owner: Hashable
     run: Callable[[JobMonitor], Any]
@@ -70,16 +79,20 @@ class Job:
 
 
 class JobQueue:
-    """A thread that does jobs."""
+    """A thread that runs jobs."""
 
     def __init__(self, seconds: float = MAX_JOB_SECONDS):
-        """seconds: that a job may take."""
+        """Start the thread.
+
+        Args:
+            seconds: time limit of a job.
+        """
         self._seconds = seconds
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="studio-work", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="studio-jobs", daemon=True)
         self._thread.start()
 
     def submit(
@@ -90,9 +103,16 @@ class JobQueue:
         done: Callable[[Outcome], None],
         progress: Callable[[float], None] = lambda share: None,
     ) -> Job:
-        """Have something done. done and progress are called on the working thread, and must be quick.
+        """Queue a job.
 
-        InputError if it is closed.
+        Args:
+            owner: identifies the client.
+            run: the job.
+            done: called with the outcome on the job thread; must be quick.
+            progress: called with the finished share on the job thread; must be quick.
+
+        Raises:
+            InputError: if the queue is closed.
         """
         job = Job(owner, run, done, JobMonitor(self._seconds, progress))
         with self._changed:
@@ -103,13 +123,13 @@ class JobQueue:
         return job
 
     def position(self, job: Job) -> int | None:
-        """How many jobs come before this one; 0 if it is being done, None if it is not there any more."""
+        """Number of jobs before this one: 0 if it is running, None if it has ended."""
         with self._changed:
             order = self._jobs()
             return order.index(job) if job in order else None
 
     def stop(self, job: Job) -> None:
-        """Take a job from the queue, or let it stop at its next step."""
+        """Remove a job from the queue, or stop it at its next step."""
         with self._changed:
             if waits := job in self._waiting:
                 self._waiting.remove(job)
@@ -118,14 +138,14 @@ class JobQueue:
             _notify(job, Outcome(stopped=True))
 
     def cancel_all(self, owner: Hashable) -> None:
-        """Stop everything of a person."""
+        """Stop all jobs of an owner."""
         with self._changed:
             mine = [job for job in self._jobs() if job.owner == owner]
         for job in mine:
             self.stop(job)
 
     def close(self) -> None:
-        """Stop everything, and wait until it has."""
+        """Stop all jobs and wait for the thread to end."""
         with self._changed:
             self._closed = True
             every = self._jobs()
@@ -135,11 +155,11 @@ class JobQueue:
         self._thread.join()
 
     def _jobs(self) -> list[Job]:
-        """What is being done, and what waits, in order."""
+        """The running job and the queued ones, in order."""
         return [*([] if self._running is None else [self._running]), *self._waiting]
 
     def _next(self) -> Job | None:
-        """The next job; None when there will be none."""
+        """The next job; None once the queue is closed."""
         with self._changed:
             self._running = None
             while not self._waiting:
@@ -165,7 +185,7 @@ class JobQueue:
 
 
 def _notify(job: Job, outcome: Outcome) -> None:
-    """Say what became of a job; whoever hears it cannot stop the work of others."""
+    """Report an outcome; an exception of the receiver does not affect other jobs."""
     try:
         job.done(outcome)
     except Exception as error:

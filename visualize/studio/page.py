@@ -1,4 +1,4 @@
-"""TODO."""
+"""The page of one client: it builds widgets and scene, and keeps them in step with the session."""
 
 from __future__ import annotations
 
@@ -22,22 +22,28 @@ from visualize.studio.take_panels import MakePanel, ReportPanel, TakePanel, Time
 from visualize.studio.tools import handles, move_handle
 
 PLAN_KEY = "plan"
-"""Under which the browser keeps the plan."""
+"""Key of the plan in the browser's local storage."""
 TOOLS_THROUGH_GOALS = ("Key frame", "Facing")
-"""Tools that are used where goals are, and are not to take hold of these."""
+"""Tools that are used where goals are, so that goals must not be grabbed."""
 MOTION_SPACING = 1.4
-"""Metres between takes side by side, beyond what they need."""
+"""Metres between takes side by side, in addition to their width."""
 LOOK_HEIGHT = 0.25
-"""Metres above the floor at which the camera looks: the lower part of the picture lies behind the time line."""
+"""Height in metres at which the camera looks; the time line covers the lower part of the picture."""
 OVERLAY_OPACITY = 0.35
-"""Opacity of takes that are laid over the chosen one."""
+"""Opacity of takes overlaid on the chosen one."""
 
 
 class Page:
-    """Everything of one browser. It is built and used on the person's own thread."""
+    """Everything of one client. It is built and used on its own event loop."""
 
     def __init__(self, client: Any, models: Models, queue: JobQueue):
-        """client: of viser."""
+        """Create the session and schedule the construction of the page.
+
+        Args:
+            client: viser's handle.
+            models: offered by the studio.
+            queue: shared job queue.
+        """
         self._client = client
         self._loop = EventLoop(self._tick)
         self.session = Session(
@@ -45,7 +51,7 @@ class Page:
             queue=queue,
             owner=client.client_id,
             post=lambda task: self._loop.post_always(lambda: self._run_and_refresh(task)),
-            post_newest=lambda what, task: self._loop.post_newest(what, lambda: self._run_and_refresh(task)),
+            post_newest=lambda key, task: self._loop.post_newest(key, lambda: self._run_and_refresh(task)),
             deliver=self._deliver,
         )
         self._last_tick = time.monotonic()
@@ -55,12 +61,12 @@ class Page:
         self._loop.post(self._build)
 
     def close(self) -> None:
-        """The person is gone: stop their work, once no more of it can come."""
+        """Stop the event loop, then cancel the client's jobs."""
         self._loop.close()
         self.session.close()
 
     def show_message(self, message: str) -> None:
-        """Say something to the person; from any thread."""
+        """Show a message. Safe to call from any thread."""
 
         def show() -> None:
             self.session.message = message
@@ -83,7 +89,7 @@ class Page:
         )
         self._scene_view = SceneView(self._client, self._loop, callbacks)
         gui.set_panel_label("Motion studio")
-        self._words, self._draw, self._goal = PromptPanel(controls), DrawPanel(controls), GoalPanel(controls)
+        self._prompt, self._draw, self._goal = PromptPanel(controls), DrawPanel(controls), GoalPanel(controls)
         self._report_panel = ReportPanel(controls)
         gui.main_panel.dock_left()
         gui.main_panel.set_width(330)
@@ -95,7 +101,7 @@ class Page:
         with side.add_tab("Files", "folder"):
             FilesPanel(controls)
         with side.add_tab("Knows", "list"):
-            self._check_guidance = KnownActionsPanel(controls)
+            self._known_actions = KnownActionsPanel(controls)
         side.dock_right()
         side.set_width(310)
         below = gui.add_panel()
@@ -111,17 +117,17 @@ class Page:
         controls.on_key("Take the goal away", "delete", lambda session: session.remove_goal())
         self._refresh()
 
-    # What happens
+    # Actions
 
     def _run_and_refresh(self, task: Task) -> None:
-        """Do something, and show what became of it."""
+        """Run a task and update the page."""
         try:
             task()
         finally:
             self._refresh()
 
-    def _run_action(self, act: Callable[[Session], None]) -> None:
-        self._run_and_refresh(lambda: act(self.session))
+    def _run_action(self, action: Callable[[Session], None]) -> None:
+        self._run_and_refresh(lambda: action(self.session))
 
     def _move(self, index: int, number: int, spot: Point) -> None:
         def move(session: Session) -> None:
@@ -142,10 +148,10 @@ class Page:
         self._scene_view.show_time(self._time.player.time)
         self.session.set_time(self._time.player.time)
 
-    # What is shown
+    # Display
 
     def _refresh(self) -> None:
-        """Show what has changed."""
+        """Display what has changed."""
         session = self.session
         new_takes = self._has_changed("takes", (session.takes, session.chosen, self._takes.layout))
         if new_takes and session.chosen is not None and self._has_changed("chosen", session.chosen):
@@ -155,9 +161,9 @@ class Page:
         self._draw.show(session)
         self._scene_view.enable_drawing(session.tool_state.tool != "Look")
         if self._has_changed("plan", (session.plan, session.refusals)):
-            self._words.show(session.plan)
+            self._prompt.show(session.plan)
             self._make.show(session.plan)
-            self._check_guidance.show(session)
+            self._known_actions.show(session)
             self._store_plan(session.plan)
             self._loop.post_newest("report", self._show_report)
             base = session.plan.base
@@ -180,9 +186,9 @@ class Page:
             self._last_tick = time.monotonic()
         self._loop.ticking = self._time.player.playing
 
-    def _has_changed(self, what: str, value: object) -> bool:
-        """Whether something is not what was shown last; from now on it is."""
-        before, self._last_shown[what] = self._last_shown.get(what), value
+    def _has_changed(self, key: str, value: object) -> bool:
+        """Whether a value differs from the one last displayed; stores it."""
+        before, self._last_shown[key] = self._last_shown.get(key), value
         return before is None or before != value
 
     def _show_report(self) -> None:
@@ -192,7 +198,7 @@ class Page:
         self._client.local_storage.set_item(PLAN_KEY, plan.to_json())
 
     def _displayed_motions(self, takes: list[Take]) -> list[DisplayedMotion]:
-        """The chosen take at home, the others beside it or over it."""
+        """The chosen take at the origin, the others beside it or overlaid."""
         self._poses = {take.number: self._poses.get(take.number) or Poses.of(take.rig) for take in takes}
         beside = self._takes.layout == "Side by side"
         motions, offset = [], 0.0
@@ -209,7 +215,7 @@ class Page:
         return motions
 
     def _look(self, camera: str) -> None:
-        """Look at where the plan and the takes go."""
+        """Point the camera at the extent of plan and takes."""
         session = self.session
         spots = [(0.0, 0.0, 0.0)]
         for goal in session.plan.goals:

@@ -172,7 +172,7 @@ class Studio:
         with self._lock:
             page = self._pages.pop(client.client_id, None)
         if page is not None:
-            threading.Thread(target=page.close, name="studio-goodbye", daemon=True).start()
+            threading.Thread(target=page.close, name="studio-close-page", daemon=True).start()
 
 
 class _Guard:

@@ -1,4 +1,7 @@
-"""TODO."""
+"""The session of one client: plan with history, tool state, takes and the running job.
+
+All methods run on the page's event loop. The session knows nothing of the page that displays it.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from guidance.goals.goal_set import Goal, GoalSet, Pose, explain
+from guidance.goals.goal_set import Goal, Pose, explain
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import FPS, JOINTS
@@ -25,8 +27,8 @@ from visualize.studio.generation import (
     generate_takes,
     plan_continuation,
     plan_regeneration,
+    planned_joints,
     report_plan,
-    rest_pose,
 )
 from visualize.studio.jobs import Job, JobMonitor, JobQueue, Outcome
 from visualize.studio.plan import History, Plan, plan_from_motion, with_part_seconds, with_part_text
@@ -34,15 +36,21 @@ from visualize.studio.tools import FloorPoint, Tool, ToolState, apply_click, app
 from visualize.studio.undoing_report import UndoingReport, report_undoing
 
 MAX_TAKES = 24
-"""Takes that are kept; the oldest go first."""
+"""Maximum number of takes; the oldest are dropped."""
 MAX_MOTIONS = 8
-"""Motion files that goal files may take poses from."""
+"""Maximum number of loaded motions that goal files may take poses from."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class RunningJob:
-    """Work that is waiting or being done."""
+    """A job that is queued or running.
+
+    Attributes:
+        label: for messages.
+        job: in the queue.
+        share: finished share, 0 to 1.
+    """
 
     label: str
     job: Job
@@ -51,31 +59,41 @@ class RunningJob:
 
 @dataclass(eq=False, kw_only=True)
 class Session:
-    """TODO."""
+    """The state of one client and the operations on it.
+
+    Attributes:
+        models: offered by the studio.
+        queue: shared job queue.
+        owner: identifies the client in the queue.
+        post: runs a task on the event loop, even if the loop is full.
+        post_newest: runs a task on the event loop instead of the pending one of the same key.
+        deliver: sends a file to the client, by name and content.
+        history: of the plan.
+        tool_state: selected tool and its options.
+        selected: index of the selected goal.
+        chosen: displayed take.
+        message: last error or notice.
+        refusals: number of refused edits. Its change makes the page display the plan again.
+        takes: oldest first.
+        running: current job.
+        undoing: last undoing report and the take that it is about.
+    """
 
     models: Models
     queue: JobQueue
     owner: Hashable
     post: Callable[[Task], None]
-    """Has something done on the person's thread, whatever else waits there."""
     post_newest: Callable[[str, Task], None]
-    """Has something done there instead of what still waits under the same name."""
     deliver: Callable[[str, bytes], None]
-    """Hands a file over: its name and content."""
     history: History[Plan] = field(init=False)
     tool_state: ToolState = field(default_factory=ToolState)
     selected: int | None = None
-    """The goal that is in hand, by its number from 0."""
     chosen: Take | None = None
-    """The take that is seen."""
     message: str = ""
-    """What went wrong last."""
     refusals: int = 0
-    """How much was refused so far, so that a page shows the plan again in place of what was given instead."""
     takes: tuple[Take, ...] = ()
     running: RunningJob | None = None
     undoing: tuple[Take, UndoingReport] | None = None
-    """What was found out about the undoing of guidance, and for which take."""
     _motions: dict[str, Motion] = field(default_factory=dict)
     _take_count: int = 0
 
@@ -84,118 +102,97 @@ class Session:
 
     @property
     def plan(self) -> Plan:
-        """As it stands."""
+        """Current plan."""
         return self.history.now
 
     def edit(self, edit_plan: Callable[[Plan], Plan], change: str = "") -> None:
-        """Change the plan. What it refuses is said in `message`. what: see `History.did`."""
+        """Change the plan. If the change is refused, `message` gives the reason.
+
+        Args:
+            edit_plan: maps the plan to its successor.
+            change: see `History.push`.
+        """
         if (plan := self.attempt(lambda: edit_plan(self.plan))) is not None:
             self._set_history(self.history.push(plan, change))
 
     def undo(self) -> None:
-        """Take the last change back."""
+        """Undo the last change of the plan."""
         self._set_history(self.history.undo())
 
     def redo(self) -> None:
-        """Do again what was undone."""
+        """Redo the last undone change."""
         self._set_history(self.history.redo())
 
     def restore(self, kept: str) -> None:
-        """Begin with a plan that a browser kept; with the usual one if it is something else."""
+        """Start with a plan stored by the browser, or with the default one if it is invalid."""
         if (plan := self.attempt(lambda: Plan.from_json(kept))) is not None and plan.model in self.models.names:
             self.history = History(plan)
         self.message = ""
 
     def set_part_seconds(self, part: int, seconds: float) -> None:
-        """Let a part of the plan last so long."""
+        """Set the duration of a part of the plan."""
         self.edit(lambda plan: with_part_seconds(plan, part, seconds), f"seconds {part}")
 
     def set_part_text(self, part: int, text: str) -> None:
-        """Let a part of the plan say something else."""
+        """Set the prompt of a part of the plan."""
         self.edit(lambda plan: with_part_text(plan, part, text), f"text {part}")
 
     def select_tool(self, tool: Tool) -> None:
-        """Hold another tool, or begin anew with this one."""
+        """Select a tool and stop extending the current path."""
         self.tool_state = replace(self.tool_state, tool=tool, extending=None)
 
     def set_tool_options(self, *, joint: str | None = None, face_along: bool | None = None) -> None:
-        """Use the tool for another joint, or for paths that are faced along or not."""
+        """Set the joint of key frames, and whether the body faces along paths."""
         joint = self.tool_state.joint if joint not in JOINTS else joint
         along = self.tool_state.face_along if face_along is None else face_along
         self.tool_state = replace(self.tool_state, joint=joint, face_along=along)
 
     def set_time(self, time: float) -> None:
-        """Use the tool for another second."""
+        """Set the time at which tools place goals, in seconds."""
         self.tool_state = replace(self.tool_state, time=time)
 
     def clear(self) -> None:
-        """Plan a motion of its own, without goals."""
+        """Remove all goals and the edited motion."""
         self.edit(Plan.standalone)
 
     def click(self, place: FloorPoint) -> None:
-        """A click on the floor."""
+        """Apply the tool to a click on the floor."""
         self._apply_tool(lambda: apply_click(self.plan, self.tool_state, place, self._joints_for_tool()))
 
     def draw_stroke(self, points: list[FloorPoint]) -> None:
-        """A stroke on the floor."""
+        """Apply the tool to a stroke on the floor."""
         self._apply_tool(lambda: apply_stroke(self.plan, self.tool_state, points, self._joints_for_tool()))
         self.tool_state = replace(self.tool_state, extending=None)
 
-    def replace_goal(self, index: int, goal: Goal, change: str = "") -> None:
-        """Put a goal in the place of another."""
-        self.edit(lambda plan: plan.with_goal(goal, index), change)
-
     def add_goal(self, goal: Goal) -> None:
-        """Add a goal, and take it in hand."""
+        """Add a goal and select it."""
         self._apply_tool(lambda: (self.plan.with_goal(goal), len(self.plan.goals)))
 
     def remove_goal(self) -> None:
-        """Take the goal in hand away."""
+        """Remove the selected goal."""
         if (index := self.selected) is not None:
             self.edit(lambda plan: plan.without_goal(index))
 
     def select(self, index: int | None) -> None:
-        """Take a goal in hand, or none."""
+        """Select a goal by its index, or none."""
         self.selected = index if index is not None and 0 <= index < len(self.plan.goals) else None
 
     def pin_pose(self) -> None:
-        """Make the pose that is seen a goal of its time."""
+        """Add the displayed pose as a goal at its time."""
         if self.chosen is not None:
             frame = min(round(self.tool_state.time * FPS), self.chosen.motion.frames - 1)
             self.add_goal(Pose.of(self.chosen.motion.joints[frame : frame + 1], frame=frame))
 
     def joints_at(self, time: float) -> Tensor:
-        """(22, 3): where the body is at a second: in the chosen take, else at rest where the plan has its pelvis."""
-        if self.chosen is not None:
-            return self.chosen.joints_at(time)
-        joints, frame = rest_pose(), min(round(time * FPS), self.plan.frames - 1)
-        if self.plan.base is not None:
-            source = self.plan.base.motion.joints
-            joints = source[min(frame, len(source) - 1)]
-        known = self._pelvis_targets[: frame + 1].isfinite().all(-1).nonzero()[:, 0]
-        if len(known):
-            x, z = self._pelvis_targets[known[-1]].tolist()
-            joints = joints - joints[:1] * torch.tensor([1.0, 0.0, 1.0]) + torch.tensor([x, 0.0, z])
-        return joints
-
-    @property
-    def _pelvis_targets(self) -> Tensor:
-        """(frames, 2): x and z that the plan wants of the pelvis, NaN where it says nothing."""
-        plan = self.plan
-        ways: list[Goal] = [
-            goal
-            for goal in plan.goals
-            if goal.kind in ("waypoint", "path") and round(goal.last_time * FPS) < plan.frames
-        ]
-        wanted = GoalSet(goals=ways).observe(plan.frames)
-        return torch.where(wanted.mask, wanted.values, torch.nan)[:, 0, [0, 2]]
+        """Joints (22, 3) of the chosen take at `time` seconds, or those of the plan without a take."""
+        return planned_joints(self.plan, time) if self.chosen is None else self.chosen.joints_at(time)
 
     def report(self) -> PlanReport:
         """Check the current plan."""
         return report_plan(self.plan, self.models)
 
     def attempt(self, run: Callable[[], T]) -> T | None:
-        """What a function gives; None if it refuses, which is said in `message`."""
+        """Call a function. If it refuses, `message` gives the reason and the result is None."""
         self.message = ""
         try:
             return run()
@@ -211,7 +208,7 @@ class Session:
         self.select(self.selected)
 
     def _apply_tool(self, use: Callable[[], tuple[Plan, int | None]]) -> None:
-        """Use a tool: change the plan, and take the goal in hand that it made."""
+        """Apply a tool: set the plan and select the goal that it created or changed."""
         if (result := self.attempt(use)) is not None:
             plan, index = result
             self._set_history(self.history.push(plan))
@@ -219,11 +216,11 @@ class Session:
             self.tool_state = replace(self.tool_state, extending=self.selected)
 
     def _joints_for_tool(self) -> Tensor:
-        """The body at the time of the tool in hand: for a path, where it begins."""
+        """Joints at the tool's time; for a path, at the start of the plan."""
         return self.joints_at(self.plan.start if self.tool_state.tool == "Path" else self.tool_state.time)
 
     def generate(self) -> None:
-        """Have takes made of the plan."""
+        """Generate takes of the plan."""
         plan, first = self.plan, self._take_count + 1
 
         def run(monitor: JobMonitor) -> list[Take]:
@@ -236,12 +233,12 @@ class Session:
         self._submit("making", run, done)
 
     def stop(self) -> None:
-        """Stop the work."""
+        """Stop the running job."""
         if self.running is not None:
             self.queue.stop(self.running.job)
 
     def add_takes(self, takes: list[Take]) -> None:
-        """Put new takes on the table, the first of them chosen."""
+        """Add takes and choose the first of them."""
         self.takes = (*self.takes, *takes)[-MAX_TAKES:]
         self.chosen = takes[0]
 
@@ -250,21 +247,21 @@ class Session:
         self.chosen = next((take for take in self.takes if take.number == number), self.chosen)
 
     def keep_only_chosen(self) -> None:
-        """Keep the chosen take alone."""
+        """Remove all takes but the chosen one."""
         self.takes = () if self.chosen is None else (self.chosen,)
 
     def continue_take(self) -> None:
-        """Plan what comes after the chosen take."""
+        """Plan a continuation of the chosen take."""
         if (take := self.chosen) is not None:
             self.edit(lambda plan: plan_continuation(take, plan))
 
     def regenerate_part(self, start: float, end: float) -> None:
-        """Plan the chosen take anew from second `start` to second `end`."""
+        """Plan to regenerate the chosen take from second `start` to second `end`."""
         if (take := self.chosen) is not None:
             self.edit(lambda plan: plan_regeneration(take, plan, start, end))
 
     def analyse_undoing(self) -> None:
-        """Find out what became of the guidance of the chosen take."""
+        """Measure how much of the guidance of the chosen take the network undid."""
         if (take := self.chosen) is None:
             return
         seed = take.motion.provenance.get("seed")
@@ -279,11 +276,11 @@ class Session:
         self._submit("looking into it", run, done)
 
     def load_goals(self, content: bytes) -> None:
-        """Take goals, and words if it has some, from a goal file."""
+        """Load goals, and the prompt if there is one, from a goal file."""
         self.edit(lambda plan: plan.with_goal_file(read_goals(content, self._motions)))
 
     def load_motion(self, name: str, content: bytes) -> None:
-        """Put a motion on the table, and, if the file says what it was made from, its plan."""
+        """Add a motion as a take and, if its file has one, load its plan."""
 
         def run(monitor: JobMonitor) -> tuple[Motion, Rig]:
             motion = read_upload(name, content)
@@ -303,7 +300,7 @@ class Session:
         self._submit("loading", run, done)
 
     def save_goals(self) -> None:
-        """Hand the plan's goals and words over as a goal file. What else it takes to make more of a motion is said."""
+        """Send goals and prompt as a goal file. `message` names the command for a plan that edits a motion."""
         if (content := self.attempt(self.plan.to_goal_file)) is None:
             return
         self.deliver("plan.json", content)
@@ -312,7 +309,7 @@ class Session:
             self.message = f"the file goes with the motion: python -m sample {how} MOTION.npz --goals plan.json"
 
     def download(self, kind: str) -> None:
-        """Hand the chosen take over as a file."""
+        """Send the chosen take as a file."""
         if (take := self.chosen) is not None:
             self._submit(
                 "writing the file",
@@ -321,11 +318,11 @@ class Session:
             )
 
     def close(self) -> None:
-        """The person is gone."""
+        """Cancel all jobs of this client."""
         self.queue.cancel_all(self.owner)
 
     def _plan_from_motion(self, motion: Motion) -> tuple[Plan, str]:
-        """What a motion says that it was made from, the words as they are if it has no plan; and what to say of it."""
+        """The plan in a motion's provenance or the current one without goals, and a message about it."""
         try:
             plan = plan_from_motion(motion, self.plan)
         except InputError as error:
@@ -335,7 +332,7 @@ class Session:
         return plan, f"{plan.model[:60]} made this, which is not offered here; the plan stays with {self.plan.model}"
 
     def _submit(self, label: str, run: Callable[[JobMonitor], T], done: Callable[[T], None]) -> None:
-        """Have something done in its turn, one thing at a time; `done` is told the result, here."""
+        """Queue a job unless one is running; `done` is called on the event loop with its result."""
         if self.running is not None:
             self.message = f"still {self.running.label}; let it finish, or stop it"
             return

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Undoing of guidance in a take: the same goals, prompt and noise with and without guidance, step by step."""
 
 from __future__ import annotations
 
@@ -20,31 +20,34 @@ from visualize.studio.jobs import JobMonitor
 from visualize.studio.plan import Plan
 
 SEED_COUNT = 4
-"""With the seed of the take and those after it: figures are means over them."""
+"""Number of consecutive seeds, starting with the take's, that figures are averaged over."""
 
 
 @dataclass(frozen=True, eq=False)
 class UndoingReport:
-    """Metres along the way to the goals, at each of N steps, and in all."""
+    """Metres along the direction to the goals, per step (N,) and in total.
+
+    Attributes:
+        times: (N,) diffusion times, descending.
+        push: (N,) displacement by guidance.
+        back: (N,) part of it that the network's next estimate undid.
+        wanted: distance of the unguided motion from the goals.
+        left: part of that distance covered in the end.
+    """
 
     times: Tensor
-    """(N,) the diffusion times, descending."""
     push: Tensor
-    """(N,) what guidance pushed."""
     back: Tensor
-    """(N,) what of that the network's next answer took back."""
     wanted: float
-    """How far the goals are from where the words alone lead."""
     left: float
-    """How far the motion has come of that in the end."""
 
     @property
     def share(self) -> float:
-        """Of all that was pushed, what was taken back."""
+        """Undone share of all pushes."""
         return float(self.back.sum() / self.push.sum().clamp_min(1e-9))
 
     def summary(self) -> str:
-        """In a sentence."""
+        """Summary in two sentences."""
         return (
             f"Guidance pushed {self.push.sum():.2f} m towards the goals, and the network took {self.back.sum():.2f} m "
             f"({100 * self.share:.0f} %) of it back. In the end the motion has come {self.left:.2f} m of the "
@@ -53,10 +56,11 @@ class UndoingReport:
 
 
 def report_undoing(plan: Plan, model: MotionModel, seed: int, monitor: JobMonitor) -> UndoingReport:
-    """Account for the guidance of a plan, by ancestral steps. See `guidance.analysis.undoing`.
+    """Measure the undoing of a plan's guidance with ancestral sampling. See `guidance.analysis.undoing`.
 
-    InputError if guidance does not push in the steps, or in more than these, for no goal of the pelvis, and for more
-    than one window.
+    Raises:
+        InputError: if guidance does not act in the steps alone, no goal constrains the pelvis, or the plan needs
+            several windows.
     """
     methods = parse_methods(plan.guidance)
     if not {"projection", "classifier", "imputation"} & set(methods):
@@ -73,7 +77,7 @@ def report_undoing(plan: Plan, model: MotionModel, seed: int, monitor: JobMonito
 
 
 def sampling_chain(model: MotionModel, plan: Plan, seed: int) -> Chain:
-    """The runs of a plan, which are told what is known if its guidance has masks."""
+    """Sampling chain of a plan; with masks in its guidance, the network is conditioned on the observed motion."""
     chain = Chain.of(
         model, [plan.text], range(seed, seed + SEED_COUNT), frames=plan.frames, steps=plan.steps,
         text_scale=plan.text_scale,
@@ -83,12 +87,12 @@ def sampling_chain(model: MotionModel, plan: Plan, seed: int) -> Chain:
         return chain
     exist = torch.ones(chain.z.shape[1], chain.frames, dtype=torch.bool, device=chain.z.device)
     texts = [plan.text] * chain.z.shape[1]
-    told = model.denoise_fn(texts, exist, text_scale=plan.text_scale, observed=observed)
-    return Chain(model, told, chain.times, chain.z)
+    conditioned = model.denoise_fn(texts, exist, text_scale=plan.text_scale, observed=observed)
+    return Chain(model, conditioned, chain.times, chain.z)
 
 
 def plan_guidance(chain: Chain, plan: Plan) -> Guidance:
-    """The plan's way of guiding all motions of a chain, which begin at the origin as all that are made."""
+    """The plan's guidance for all motions of a chain, which start at the origin."""
     count = chain.z.shape[1]
     lengths = torch.full((count,), chain.frames, device=chain.z.device)
     problem = GuidanceProblem.of(chain.model, [from_the_origin(plan.goal_set, chain.frames)] * count, lengths)
@@ -96,7 +100,11 @@ def plan_guidance(chain: Chain, plan: Plan) -> Guidance:
 
 
 def compare_guided(chain: Chain, plan: Plan) -> UndoingReport:
-    """Run a chain without and with guidance, and compare. InputError if no goal says where the pelvis should be."""
+    """Run a chain with and without guidance and compare.
+
+    Raises:
+        InputError: if no goal constrains the pelvis.
+    """
     plain = chain.run()
     guided = chain.run(plan_guidance(chain, plan).guide)
     book = ledger(chain, guided, plain, plan.goal_set)

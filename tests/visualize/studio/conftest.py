@@ -20,7 +20,7 @@ PATIENCE = 120.0
 @pytest.fixture(autouse=True)
 def fresh_report(monkeypatch):
     """Problems are told once in a process; here, once in a test."""
-    monkeypatch.setattr(event_loop, "_told", set())
+    monkeypatch.setattr(event_loop, "_reported", set())
 
 
 @pytest.fixture

@@ -472,7 +472,7 @@ def test_a_model_is_read_by_the_work(harness, monkeypatch):
     monkeypatch.setattr(owner.session.models, "get", monitored)
     owner.session.analyse_undoing()
     owner.settle()
-    assert read == ["studio-work"]
+    assert read == ["studio-jobs"]
 
 
 def test_labels_are_no_paths():
