@@ -68,7 +68,7 @@ def test_goals_that_are_given_are_of_all(visualize, tmp_path):
 
 
 def test_a_folder_becomes_sheets(visualize, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(stills, "PER_PAGE", 5)
+    monkeypatch.setattr(stills, "MOTIONS_PER_PAGE", 5)
     for number in range(7):
         (tmp_path / "many" / f"take{number}").mkdir(parents=True)
         shutil.copy(tmp_path / "m.npz", tmp_path / "many" / f"take{number}" / "motion.npz")

@@ -285,7 +285,10 @@ def rest_pose() -> Tensor:
 
 
 class MonitoredModel(MotionModel):
-    """A model with shared weights that calls a function before each denoising step; an exception from it ends sampling."""
+    """A model with shared weights that calls a function before each denoising step.
+
+    An exception from that function ends sampling.
+    """
 
     _before_step: Callable[[], None]
 
@@ -318,7 +321,8 @@ class MonitoredModel(MotionModel):
 def planned_joints(plan: Plan, time: float) -> Tensor:
     """Expected joints (22, 3) of a plan at `time` seconds.
 
-    The pose is that of the motion that the plan edits, or else at rest. Its pelvis is above the last position that a
+    The pose is that of the motion that the plan edits, or else the rest pose. Its pelvis is above the last position
+    that a
     way-point or path has fixed up to that time.
     """
     joints, frame = rest_pose(), min(round(time * FPS), plan.frames - 1)

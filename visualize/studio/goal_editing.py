@@ -1,4 +1,4 @@
-"""TODO."""
+"""Editing of goals: their time span, their restriction to an interval, and the properties that widgets can set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from motion_diffusion.body.skeleton import FPS, JOINTS
 
 
 def time_span(goal: Goal, seconds: float) -> tuple[float, float] | None:
-    """The first and the last second of a goal in a motion of so many; None for one that has no time of its own."""
+    """First and last second of a goal in a motion of `seconds` seconds; None for a goal without a time of its own."""
     if isinstance(goal, Loop):
         return None
     if isinstance(goal, Obstacle):
@@ -30,12 +30,19 @@ def time_span(goal: Goal, seconds: float) -> tuple[float, float] | None:
 
 
 def is_moment(goal: Goal) -> bool:
-    """Whether a goal can only be at one moment, or begins at one and lasts as long as it lasts."""
+    """Whether a goal holds at one moment only, or has a fixed duration."""
     return isinstance(goal, Moment) or (isinstance(goal, Pose) and goal.motion is not None)
 
 
 def with_time(goal: Goal, start: float, end: float, seconds: float) -> Goal:
-    """The goal at these seconds, within a motion of so many. What has one moment takes the first; a path stays even."""
+    """A copy of a goal with another time span.
+
+    Args:
+        goal: to change.
+        start: new start, seconds; the moment of goals that have one.
+        end: new end, seconds. Paths keep an even pace.
+        seconds: time of the motion's last frame, to which both are limited.
+    """
     start, end = (round(min(max(second, 0.0), seconds) * FPS) / FPS for second in (start, end))
     if isinstance(goal, Loop):
         return goal
@@ -58,9 +65,18 @@ def with_time(goal: Goal, start: float, end: float, seconds: float) -> Goal:
 
 
 def restrict_to(goal: Goal, start: float, end: float, seconds: float) -> Goal | None:
-    """What a goal in a motion of so many seconds wants from second `start` to second `end`, frames both; None: nothing.
+    """Restrict a goal to the frames from second `start` to second `end`, both included.
 
-    An obstacle stays all the time. So does a joint that is to stay where it is, for that is where it was before.
+    Obstacles are kept unchanged, and so are contacts without a position, which refer to where the joint was before.
+
+    Args:
+        goal: to restrict.
+        start: seconds.
+        end: seconds.
+        seconds: time of the motion's last frame.
+
+    Returns:
+        The restricted goal; None if nothing is left of it.
     """
     if isinstance(goal, Loop):
         return goal if frame_of(end) >= frame_of(seconds) else None
@@ -84,7 +100,7 @@ def restrict_to(goal: Goal, start: float, end: float, seconds: float) -> Goal | 
 
 
 def _cut_path(path: PathGoal, first: float, last: float) -> PathGoal | None:
-    """A path from one second to another, straight from corner to corner or from frame to frame; None for a dot."""
+    """Restrict a path to an interval; None for a single point."""
     if last - first < SHORTEST:
         return None
     between = path.schedule()[0] if path.curve == "line" else np.arange(frame_of(first), frame_of(last)) / FPS
@@ -95,7 +111,7 @@ def _cut_path(path: PathGoal, first: float, last: float) -> PathGoal | None:
 
 
 def constrain_axes(goal: Joint, axes: tuple[bool, bool, bool], position: Sequence[float]) -> Joint:
-    """A key frame that holds these axes and leaves the others free; what it did not hold comes from a position."""
+    """A key frame that constrains the given axes; those that were free take the value of `position`."""
     kept = [
         (round(float(position[k]), 3) if goal.position[k] is None else goal.position[k]) if axes[k] else None
         for k in range(3)
@@ -104,24 +120,30 @@ def constrain_axes(goal: Joint, axes: tuple[bool, bool, bool], position: Sequenc
 
 
 JointsAt = Callable[[float], Tensor]
-"""(22, 3): where the body is at a second."""
+"""Function from a time in seconds to the joints (22, 3) at that time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """Something of a goal, and the widget that shows it."""
+    """A property of goals and its widget.
+
+    Attributes:
+        label: of the widget.
+        widget: creates the widget from viser's GUI and the label.
+        applies: whether a goal has the property.
+        read: returns its value.
+        write: returns the goal with another value. Raises ValidationError for an invalid one.
+    """
 
     label: str
     widget: Callable[[Any, str], Any]
-    """Makes it, from viser's gui and the label."""
     applies: Callable[[Any], bool]
     read: Callable[[Any], Any]
     write: Callable[[Any, Any, JointsAt], Goal]
-    """The goal with another value. ValidationError if it cannot have that."""
 
 
-def _own_field(name: str) -> tuple[Callable[[Any], Any], Callable[[Any, Any, JointsAt], Goal]]:
-    """How a goal's own field is read and written."""
+def _attribute(name: str) -> tuple[Callable[[Any], Any], Callable[[Any, Any, JointsAt], Goal]]:
+    """Read and write a field of the goal."""
 
     def write(goal: Any, value: Any, joints_at: JointsAt) -> Goal:
         return with_value(goal, name, value)
@@ -130,7 +152,7 @@ def _own_field(name: str) -> tuple[Callable[[Any], Any], Callable[[Any, Any, Joi
 
 
 def _two_words(name: str, yes: str, no: str) -> tuple[Callable[[Any], Any], Callable[[Any, Any, JointsAt], Goal]]:
-    """How a field of two words is read and written as a tick."""
+    """Read and write a field of two values as a checkbox."""
 
     def write(goal: Any, value: Any, joints_at: JointsAt) -> Goal:
         return with_value(goal, name, yes if value else no)
@@ -139,7 +161,7 @@ def _two_words(name: str, yes: str, no: str) -> tuple[Callable[[Any], Any], Call
 
 
 def _axis_held(axis: int) -> tuple[Callable[[Any], Any], Callable[[Any, Any, JointsAt], Goal]]:
-    """How it is read and written whether a key frame holds an axis; one is held always."""
+    """Read and write whether a key frame constrains an axis; at least one remains constrained."""
 
     def write(goal: Joint, value: bool, joints_at: JointsAt) -> Goal:
         now = [place is not None for place in goal.position]
@@ -151,7 +173,7 @@ def _axis_held(axis: int) -> tuple[Callable[[Any], Any], Callable[[Any, Any, Joi
 
 
 def with_value(goal: Any, name: str, value: Any) -> Goal:
-    """A goal with another value of a field, checked. ValidationError if it cannot have that."""
+    """A copy of a goal with another value of a field. Raises ValidationError for an invalid one."""
     other: Goal = type(goal).model_validate({**dict(goal), name: value})
     return other
 
@@ -173,20 +195,20 @@ def _is(*kinds: type) -> Callable[[Any], bool]:
 
 
 FIELDS = (
-    Field("Radius, m", _slider(0.1, 5.0, 0.05), lambda g: getattr(g, "radius", None) is not None, *_own_field("radius")),
-    Field("Size, m", _size, lambda g: getattr(g, "size", None) is not None, *_own_field("size")),
+    Field("Radius, m", _slider(0.1, 5.0, 0.05), lambda g: getattr(g, "radius", None) is not None, *_attribute("radius")),
+    Field("Size, m", _size, lambda g: getattr(g, "size", None) is not None, *_attribute("size")),
     Field(
         "Turned, °", _slider(-180.0, 180.0, 5.0),
-        lambda g: isinstance(g, Heading) or getattr(g, "size", None) is not None, *_own_field("degrees"),
+        lambda g: isinstance(g, Heading) or getattr(g, "size", None) is not None, *_attribute("degrees"),
     ),
-    Field("Margin, m", _slider(0.0, 1.0, 0.05), _is(Obstacle), *_own_field("margin")),
+    Field("Margin, m", _slider(0.0, 1.0, 0.05), _is(Obstacle), *_attribute("margin")),
     Field("Whole body", _checkbox, _is(Obstacle), *_two_words("body", "whole", "root")),
     Field("Smooth curve", _checkbox, _is(PathGoal), *_two_words("curve", "spline", "line")),
-    Field("Face along it", _checkbox, _is(PathGoal), *_own_field("face_along")),
+    Field("Face along it", _checkbox, _is(PathGoal), *_attribute("face_along")),
     Field("Hold sideways", _checkbox, _is(Joint), *_axis_held(0)),
     Field("Hold height", _checkbox, _is(Joint), *_axis_held(1)),
     Field("Hold ahead", _checkbox, _is(Joint), *_axis_held(2)),
-    Field("Apart, m", _slider(0.0, 1.5, 0.05), _is(Relation), *_own_field("distance")),
-    Field("In place", _checkbox, _is(Loop), *_own_field("in_place")),
+    Field("Apart, m", _slider(0.0, 1.5, 0.05), _is(Relation), *_attribute("distance")),
+    Field("In place", _checkbox, _is(Loop), *_attribute("in_place")),
 )  # fmt: skip
-"""All that can be set."""
+"""All properties that widgets can set."""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""HTML of the page: texts, tables and the time line. All user input is escaped."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from visualize.studio.plan import Plan
 from visualize.studio.tools import polyline_length
 
 GOOD, BAD, FAINT = "#00704f", "#b3402a", style.MIDDLE
-"""Of text: dark enough to be read on white (WCAG 2, 4.5 to 1)."""
+"""Text colours with a contrast of at least 4.5 to 1 on white (WCAG 2)."""
 EMPTY_PLAN_HINT = (
     "<b>Nothing is drawn yet.</b> Press Path and drag along the floor, or leave it to the words; then press Generate."
 )
-"""What to do first."""
+"""Hint for a plan without goals."""
 
 
 def block(content: str, *, top: float = 0.0) -> str:
-    """Content as small as the page's labels, with its margins."""
+    """Content in the size of the page's labels, with margins; `top` is the upper one in em."""
     return (
         f'<div style="font-size:0.82em;line-height:1.45;margin:{top}em 0.75em 0.55em;color:{style.INK}">{content}</div>'
     )
@@ -46,7 +46,7 @@ def note(text: str, hue: str = FAINT) -> str:
 
 
 def describe_goal(goal: Goal) -> str:
-    """A goal in a few words."""
+    """Short description of a goal."""
     if isinstance(goal, PathGoal):
         metres = polyline_length(goal.schedule()[1].tolist())
         first, last = (goal.times[0], goal.times[-1]) if goal.times else (goal.start or 0.0, goal.end or 0.0)
@@ -69,7 +69,7 @@ def describe_goal(goal: Goal) -> str:
 
 
 def goal_label(number: int, goal: Goal) -> str:
-    """A goal by its number, from 1, for lists."""
+    """A goal with its number, counted from 1."""
     return f"{number}  {describe_goal(goal)}"
 
 
@@ -78,7 +78,7 @@ def _readable(joint: str) -> str:
 
 
 def plan_report(found: PlanReport, plan: Plan) -> str:
-    """Whether the plan can be made, and done."""
+    """Feasibility of a plan."""
     if found.error:
         return block(f'<b style="color:{BAD}">Cannot be made.</b> {escape(capitalise(found.error))}')
     parts = [("Not learned.", found.unlearned), ("Hard for a person.", found.warnings)]
@@ -89,14 +89,14 @@ def plan_report(found: PlanReport, plan: Plan) -> str:
 
 
 def _headed(title: str, lines: Sequence[str]) -> str:
-    """Lines of warning under a title."""
+    """Warnings under a title."""
     return block(
         f'<b style="color:{BAD}">{title}</b>' + "".join(f"<div>{escape(capitalise(line))}</div>" for line in lines)
     )
 
 
 def known_actions_table(known: Known | None) -> str:
-    """A table of what a model was trained on: actions, hours, an example and styles of each."""
+    """Table of what a model was trained on: actions, minutes, examples and styles."""
     if known is None:
         return note("This model does not say what it was trained on.")
     rows = [_cells("", ["minutes"], head=True)]
@@ -108,12 +108,12 @@ def known_actions_table(known: Known | None) -> str:
 
 
 def capitalise(line: str) -> str:
-    """A sentence's first letter made large."""
+    """Capitalise the first letter."""
     return line[:1].upper() + line[1:]
 
 
 def residual_table(takes: Sequence[Take], chosen: Take | None) -> str:
-    """A table: the error at every goal, a column for each take; the takes in one plan's order of goals."""
+    """Table of the error at every goal, one column per take; all takes have the same order of goals."""
     if not takes:
         return note("Takes appear here, with how far each is from every goal.")
     every = [take.residuals for take in takes]
@@ -147,7 +147,7 @@ def _cells(first: str, cells: Sequence[str], *, head: bool = False) -> str:
 
 
 def time_line(plan: Plan, selected: int | None) -> str:
-    """The plan over its seconds: what is said, and when each goal holds. An SVG as wide as its panel."""
+    """Prompt parts and goal intervals over time, as an SVG as wide as its panel."""
     width, left, row = 540.0, 4.0, min(11.0, 90.0 / max(len(plan.goals), 1))
     whole = max(plan.seconds, 1 / FPS)
 

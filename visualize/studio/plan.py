@@ -1,4 +1,8 @@
-"""TODO."""
+"""The studio's plan of a motion, an immutable value, and the history of its changes.
+
+Goals and prompt are saved as a goal file of the command line, the prompt as segments; model, seed and guidance are
+options there. The browser stores the whole plan, so that a reopened page shows it again.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +25,24 @@ from sample.segments import frames_of
 from visualize.studio.goal_editing import time_span, with_time
 
 MIN_PART_SECONDS, MAX_PART_SECONDS = 0.1, 20.0
-"""Seconds of what one prompt says."""
+"""Duration of one part of the prompt."""
 MAX_TOTAL_SECONDS = 60.0
-"""Seconds of all parts together, at most."""
-MAX_PARTS, MAX_GOALS, MAX_TAKES_AT_ONCE, MAX_STEPS, MAX_PROMPT_LETTERS = 12, 100, 8, 200, 400
-"""At most: parts, goals, takes at once, steps of sampling, letters of a prompt."""
+"""Duration of all parts together."""
+MAX_PARTS, MAX_GOALS = 12, 100
+MAX_TAKES_AT_ONCE, MAX_STEPS = 8, 200
+"""Takes generated together, and sampling steps."""
+MAX_PROMPT_LETTERS = 400
+"""Maximum length of the prompt of one part."""
 MAX_ENTRIES = 3000
-"""Points of a path, or poses of a goal, at most."""
+"""Maximum number of points of a path, or poses of a goal."""
 MAX_SEED = 2**53 - MAX_TAKES_AT_ONCE
-"""Of the first take: a browser knows whole numbers up to 2^53 exactly."""
+"""Largest seed of the first take: browsers represent integers up to 2^53 exactly."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """A motion that is there, and the second from which on it is made: up to second `end` anew, or, without, going on
-    after its end."""
+    """A motion to edit, from second `start`: regenerated up to second `end`, or continued if there is no end."""
 
     motion: Motion
     start: float
@@ -44,18 +50,22 @@ class Base:
 
     @staticmethod
     def after(motion: Motion) -> Base:
-        """To go on from a motion's end."""
+        """Continue a motion from its end."""
         return Base(motion, motion.frames / FPS)
 
     def part(self, seconds: float) -> Part:
-        """What is to be made, if that lasts so many seconds. InputError for no such part."""
+        """The part to generate, if it lasts `seconds` seconds.
+
+        Raises:
+            InputError: for an interval outside of the motion.
+        """
         if self.end is None:
             return Part.after(self.motion, seconds)
         return Part.between(self.motion, self.start, self.end)
 
 
 class PromptPart(Segment):
-    """What the person does for a while. While it is typed there may be no words yet, of which nothing can be made."""
+    """Prompt and duration of a part. While it is being typed the text may be empty; such a plan cannot be generated."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -66,25 +76,25 @@ class PromptPart(Segment):
 
 
 class Plan(BaseModel):
-    """A plan: what the person does, goals, and how it is made."""
+    """A plan: prompt, goals, and how to generate."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     parts: Annotated[tuple[PromptPart, ...], Field(min_length=1, max_length=MAX_PARTS)] = (
         PromptPart(text="a person walks", seconds=4.0),
     )
-    """Words and seconds, one after the other."""
+    """Prompts and durations, in order."""
     goals: Annotated[tuple[Goal, ...], Field(max_length=MAX_GOALS)] = ()
     model: Annotated[str, Field(max_length=200)] = "v-masks"
     guidance: Annotated[str, Field(max_length=100)] = "projection"
     seed: Annotated[int, Field(ge=SEED.least, le=MAX_SEED)] = 0
     count: Annotated[int, Field(ge=1, le=MAX_TAKES_AT_ONCE)] = 2
-    """How many takes are made at once, with seeds one after the other."""
+    """Number of takes generated together, with consecutive seeds."""
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 50
     text_scale: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = Settings.text_scale
     clean_up: bool = True
     base: Base | None = Field(default=None, exclude=True)
-    """What it goes on from; not saved."""
+    """Motion to edit; not saved."""
 
     @field_validator("parts")
     @classmethod
@@ -118,75 +128,87 @@ class Plan(BaseModel):
 
     @property
     def generated_seconds(self) -> float:
-        """Seconds that are made."""
+        """Duration of the generated part."""
         return frames_of(self.parts) / FPS
 
     @property
     def start(self) -> float:
-        """The second from which on it is made."""
+        """Start of the generated part, seconds."""
         return 0.0 if self.base is None else self.base.start
 
     @property
     def frames(self) -> int:
-        """Of the whole motion."""
+        """Number of frames of the whole motion."""
         return frames_of(self.parts) if self.base is None else self.base.part(self.generated_seconds).frames
 
     @property
     def seconds(self) -> float:
-        """The last second of the whole motion: that of its last frame."""
+        """Time of the last frame of the whole motion, seconds."""
         return (self.frames - 1) / FPS
 
     @property
     def text(self) -> str:
-        """The words of all parts."""
+        """The prompt of all parts."""
         return words("", self.goal_set)
 
     @property
     def settings(self) -> Settings:
-        """How to sample and to guide."""
+        """Settings for sampling and guidance."""
         return Settings(guidance=self.guidance, steps=self.steps, text_scale=self.text_scale, clean_up=self.clean_up)
 
     @property
     def goal_set(self) -> GoalSet:
-        """The goals, and the parts as segments."""
+        """The goals, with the parts as segments."""
         return GoalSet(goals=list(self.goals), segments=list(self.parts))
 
     def changed(self, field: str, value: object) -> Plan:
-        """The same with another value of a field. InputError if that cannot be."""
+        """A copy with another value of a field.
+
+        Raises:
+            InputError: if the plan would be invalid.
+        """
         return _checked({**dict(self), field: value})
 
     def with_goal(self, goal: Goal, index: int | None = None) -> Plan:
-        """The same with a goal instead of that number `index`, or added at the end."""
+        """A copy with a goal at `index`, or appended."""
         goals = list(self.goals)
         goals[len(goals) if index is None else index : len(goals) if index is None else index + 1] = [goal]
         return self.changed("goals", tuple(goals))
 
     def without_goal(self, index: int) -> Plan:
-        """The same without a goal."""
+        """A copy without a goal."""
         return self.changed("goals", self.goals[:index] + self.goals[index + 1 :])
 
     def standalone(self) -> Plan:
-        """The same words and settings for a motion of its own, without goals."""
+        """A copy with the same prompt and settings, without goals and edited motion."""
         return self.changed("base", None).changed("goals", ())
 
     def to_goal_file(self) -> bytes:
-        """Goals and parts as a goal file of the command line. InputError for a part without words."""
+        """Serialise goals and parts as a goal file.
+
+        Raises:
+            InputError: for a part without text.
+        """
         check_words("", self.goal_set)
         said = {"$schema": "schema.json", **self.goal_set.model_dump(mode="json", exclude_none=True)}
         return (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode()
 
     def with_goal_file(self, goals: GoalSet) -> Plan:
-        """The same with the goals of a file and, if that has segments, its words."""
+        """A copy with the goals of a file and, if it has segments, its prompt."""
         parts = goals.segments or _extend_parts(self.parts, goals.last_time)
         return _checked({**dict(self), "goals": tuple(goals.goals), "parts": parts, "base": None})
 
     def to_json(self) -> str:
-        """All of it but `base`, for the browser to keep."""
+        """Serialise everything but `base`, for the browser's storage."""
         return self.model_dump_json(exclude_none=True)
 
     @staticmethod
     def from_json(text: str) -> Plan:
-        """What `to_json` wrote. InputError if it is something else."""
+        """Parse the output of `to_json`.
+
+        Raises:
+            InputError: for anything else.
+        """
         try:
             return Plan.model_validate_json(text)
         except ValidationError as error:
@@ -201,7 +223,7 @@ def _checked(fields: dict[str, Any]) -> Plan:
 
 
 def _extend_parts(parts: tuple[PromptPart, ...], last: float) -> tuple[PromptPart, ...]:
-    """The parts, the last one made longer so that second `last` lies in the motion."""
+    """Extend the last part such that second `last` lies in the motion."""
     missing = last + 1 / FPS - frames_of(parts) / FPS
     if missing <= 0:
         return parts
@@ -209,9 +231,10 @@ def _extend_parts(parts: tuple[PromptPart, ...], last: float) -> tuple[PromptPar
 
 
 def plan_from_motion(motion: Motion, plan: Plan) -> Plan:
-    """A plan with what a motion file says that it was made from; what it does not say stays.
+    """Restore the plan from a motion's provenance; fields that it lacks are taken from `plan`.
 
-    InputError for a motion that was not made at once, and for what is no plan.
+    Raises:
+        InputError: for a motion that was edited, and for invalid provenance.
     """
     said = motion.provenance
     if "part" in said:
@@ -236,18 +259,23 @@ def plan_from_motion(motion: Motion, plan: Plan) -> Plan:
 
 @dataclass(frozen=True)
 class History(Generic[T]):
-    """A value, those before it, and those that were undone. Values are compared by ==."""
+    """A value with its past and its undone future. Values are compared by ==."""
 
     now: T
     past: tuple[T, ...] = ()
     future: tuple[T, ...] = ()
     last_change: str = ""
-    """What was changed last, so that one long movement is one change."""
+    """Name of the last change; consecutive changes of one name are undone together."""
 
     DEPTH = 200
 
     def push(self, value: T, change: str = "") -> History[T]:
-        """Go on with another value. Changes of the same `describe`, one right after the other, are undone together."""
+        """Append a value.
+
+        Args:
+            value: new present.
+            change: name of the change; consecutive changes of one name are undone together.
+        """
         if value == self.now:
             return self
         if change and change == self.last_change:
@@ -255,20 +283,20 @@ class History(Generic[T]):
         return History(value, (*self.past, self.now)[-self.DEPTH :], (), change)
 
     def undo(self) -> History[T]:
-        """One change back; the same if there is none."""
+        """One step back; unchanged at the beginning."""
         if not self.past:
             return self
         return History(self.past[-1], self.past[:-1], (self.now, *self.future))
 
     def redo(self) -> History[T]:
-        """One change forth again; the same if none was undone."""
+        """One step forward; unchanged at the end."""
         if not self.future:
             return self
         return History(self.future[0], (*self.past, self.now), self.future[1:])
 
 
 def with_part_seconds(plan: Plan, part: int, seconds: float) -> Plan:
-    """The plan with a part that lasts so long. Goals that last to the end of the motion last to its new end."""
+    """The plan with another duration of a part. Goals that last to the end of the motion last to its new end."""
     said = plan.parts[part].model_copy(update={"seconds": round(seconds * FPS) / FPS})
     longer = plan.changed("parts", (*plan.parts[:part], said, *plan.parts[part + 1 :]))
     goals = []
@@ -281,13 +309,13 @@ def with_part_seconds(plan: Plan, part: int, seconds: float) -> Plan:
 
 
 def with_part_text(plan: Plan, part: int, text: str) -> Plan:
-    """The plan with other words for a part."""
+    """The plan with another prompt of a part."""
     said = plan.parts[part].model_copy(update={"text": text})
     return plan.changed("parts", (*plan.parts[:part], said, *plan.parts[part + 1 :]))
 
 
 def text_at(plan: Plan, second: float) -> str:
-    """What the plan says at a second; before and after it, the words of its first and its last part."""
+    """The prompt at a second; that of the first or last part outside of the plan."""
     ends = accumulate(part.seconds for part in plan.parts)
     said = (part.text for part, end in zip(plan.parts, ends, strict=True) if second - plan.start < end)
     return next(said, plan.parts[-1].text)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Panels of the plan: prompt, drawing tools, goals, files, and what the model knows."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ THEN, SHORTER = "And then …", "Not the last"
 
 @dataclass(eq=False)
 class _PartWidgets:
-    """The widgets of a part."""
+    """Widgets of one part of the prompt."""
 
     words: Any
     seconds: Any
     known: str = ""
-    """The words when they were last read or written. What is typed since then is not written over."""
+    """Text last read from or written to the widget. Newer input is not overwritten."""
 
     def show(self, text: str) -> None:
-        """Show words, unless it was the widget that said them."""
+        """Display a text, unless it came from the widget."""
         if text != self.known:
             self.known = text
             set_if_changed(self.words, "value", text)
 
 
 class PromptPanel:
-    """What the person does, one thing after the other, and for how long."""
+    """Prompt and duration of each part."""
 
     def __init__(self, controls: Controls):
         self._controls, gui = controls, controls.gui
@@ -51,7 +51,7 @@ class PromptPanel:
         controls.on_press(gui.add_button_group("", (THEN, SHORTER)), _add_or_remove_part)
 
     def show(self, plan: Plan) -> None:
-        """Show the plan as it is."""
+        """Display the plan."""
         set_if_changed(self._base, "content", _of_base(plan))
         while len(self._parts) > len(plan.parts):
             part = self._parts.pop()
@@ -100,7 +100,7 @@ def _add_or_remove_part(session: Session, value: str) -> None:
 
 
 class DrawPanel:
-    """The tools."""
+    """The drawing tools."""
 
     def __init__(self, controls: Controls):
         gui = controls.gui
@@ -118,7 +118,7 @@ class DrawPanel:
         controls.on_press(gui.add_button_group("Step", ("Undo", "Redo", "Clear")), _step)
 
     def show(self, session: Session) -> None:
-        """Show the tool in state."""
+        """Display the selected tool."""
         state = session.tool_state
         set_if_changed(
             self._hint, "content", html.block(f'<b style="color:{html.GOOD}">{state.tool}.</b> {HINTS[state.tool]}')
@@ -140,11 +140,11 @@ def _step(session: Session, value: str) -> None:
 
 NO_GOAL = "–"
 OTHER_GOALS = ("Pin this pose", "A foot stays", "Hands together", "End as it began")
-"""Goals that are not drawn."""
+"""Goals that are added without drawing."""
 
 
 class GoalPanel:
-    """A list of the goals, and the widgets for the one in hand."""
+    """List of the goals, and widgets for the selected one."""
 
     def __init__(self, controls: Controls):
         self._controls, gui = controls, controls.gui
@@ -165,7 +165,7 @@ class GoalPanel:
             )
 
     def show(self, session: Session) -> None:
-        """Show the goals as they are."""
+        """Display the goals."""
         plan, index = session.plan, session.selected
         options = (NO_GOAL, *(html.goal_label(number, goal) for number, goal in enumerate(plan.goals, 1)))
         if tuple(self._list.options) != options:
@@ -211,7 +211,7 @@ class GoalPanel:
 
 
 def _goal_index(value: str) -> int | None:
-    """The goal's number from 0 of an entry in the list."""
+    """Index of the goal of a list entry."""
     number = value.split(" ", 1)[0]
     return int(number) - 1 if number.isdigit() else None
 
@@ -233,14 +233,14 @@ ABOUT_KNOWN = "What the model was trained on, the most first: minutes of motion,
 
 
 class KnownActionsPanel:
-    """A table of actions."""
+    """Table of the actions that the model was trained on."""
 
     def __init__(self, controls: Controls):
         controls.gui.add_html(html.note(ABOUT_KNOWN))
         self._table = controls.gui.add_html("")
 
     def show(self, session: Session) -> None:
-        """Show what the model of the plan knows."""
+        """Display the actions of the plan's model."""
         set_if_changed(self._table, "content", html.known_actions_table(session.models.known.get(session.plan.model)))
 
 
@@ -252,11 +252,11 @@ ABOUT_DOWNLOADS = {
     "CSV": "the joints' positions",
     "Film": "an .mp4",
 }
-"""What each download is good for."""
+"""Description of each download."""
 
 
 class FilesPanel:
-    """Loading, saving, taking away."""
+    """Uploads and downloads."""
 
     def __init__(self, controls: Controls):
         gui = controls.gui

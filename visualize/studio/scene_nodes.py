@@ -1,4 +1,4 @@
-"""TODO."""
+"""Nodes of viser's scene: goals and bodies."""
 
 from __future__ import annotations
 
@@ -22,34 +22,42 @@ from visualize.studio.tools import FloorPoint, fill_free_axes
 Array = NDArray[np.float64]
 RGB = tuple[int, int, int]
 LIFT = 0.012
-"""Metres of marks above the floor, so that they are seen."""
+"""Height in metres of goals above the floor, which would hide them."""
 OBSTACLE_HEIGHT = 0.5
-"""Metres of a zone's height."""
+"""Displayed height of obstacles, metres."""
 LABEL_DEPTH = 0.1
-"""Metres of labels below the floor, so that they are beside their marks."""
+"""Depth in metres of labels below the floor, so that they appear beside their goals."""
 _RING = np.linspace(0, 2 * np.pi, 40)
 
 
 def scene_colour(hue: str, share: float = 1.0) -> RGB:
-    """Red, green and blue in 0…255 of a hue, or of what a share of it makes with white."""
+    """RGB in 0…255 of a colour blended with white; `share` is the colour's weight."""
     red, green, blue = np.round(255 * (1 - share + share * style.rgb(hue))).astype(int).tolist()
     return red, green, blue
 
 
 def add_line(scene: Any, name: str, points: Array, hue: RGB, thickness: float = 0.025) -> Any:
-    """A line through points (n, 3)."""
+    """Add a line through points (n, 3)."""
     return scene.add_line_segments(name, np.stack([points[:-1], points[1:]], axis=1), hue, thickness=thickness)
 
 
 def above_floor(places: Array) -> Array:
-    """(n, 3): places (n, 2) a little above the floor."""
+    """Floor points (n, 2) as points (n, 3) slightly above the floor."""
     return np.insert(places, 1, LIFT, axis=-1)
 
 
 def add_goal(scene: Any, name: str, goal: Goal, joints_at: Callable[[float], Tensor], *, selected: bool) -> Any:
-    """Draw a goal below a node, and give back the node of a zone.
+    """Add a goal below a node.
 
-    standing: where the body is at a second, for what the goal leaves free.
+    Args:
+        scene: of viser.
+        name: of the node.
+        goal: to draw.
+        joints_at: joints (22, 3) by time, for free axes.
+        selected: whether to highlight it.
+
+    Returns:
+        The node of an obstacle; None for other goals.
     """
     hue = scene_colour(style.OBSTACLE if isinstance(goal, Obstacle) else style.GOAL, 1.0 if selected else 0.8)
     if isinstance(goal, PathGoal):
@@ -90,7 +98,7 @@ def _add_ring(scene: Any, name: str, place: FloorPoint, radius: float, hue: RGB)
 
 
 def add_obstacle(scene: Any, name: str, goal: Obstacle, hue: RGB, opacity: float) -> Any:
-    """The place to stay out of, where it is at first. The node is to be moved if the goal moves."""
+    """Add an obstacle at its initial position; the node must be moved if the obstacle moves."""
     x, z = goal.center or (goal.centers or [(0.0, 0.0)])[0]
     at = (x, OBSTACLE_HEIGHT / 2, z)
     if goal.size is None:
@@ -111,14 +119,14 @@ def add_obstacle(scene: Any, name: str, goal: Obstacle, hue: RGB, opacity: float
 
 
 def _add_stem(scene: Any, name: str, spot: tuple[float, float, float], hue: RGB) -> None:
-    """From the floor up to a spot."""
+    """Add a vertical line from the floor to a point."""
     x, y, z = spot
     add_line(scene, f"{name}/stem", np.array([[x, LIFT, z], [x, max(y, LIFT), z]]), hue, 0.012)
     _add_ring(scene, f"{name}/foot", (x, z), 0.07, hue)
 
 
 def _add_heading(scene: Any, name: str, goal: Heading, joints_at: Tensor, hue: RGB) -> None:
-    """On the floor, from where the body is."""
+    """Add an arrow on the floor at the body."""
     start = np.array([float(joints_at[0, 0]), LIFT + 0.02, float(joints_at[0, 2])])
     turn = np.radians(goal.degrees)
     end = start + 0.7 * np.array([np.sin(turn), 0.0, np.cos(turn)])
@@ -128,7 +136,7 @@ def _add_heading(scene: Any, name: str, goal: Heading, joints_at: Tensor, hue: R
 
 
 def _add_pose(scene: Any, name: str, goal: Pose, hue: RGB) -> None:
-    """The joints of its first frame, and the bones between those that are wanted as wholes."""
+    """Add the bones between joints of the first frame that are fully constrained."""
     seen = goal.observe(goal.last + 1)
     whole = seen.mask[goal.first].all(-1)
     spots = seen.values[goal.first].numpy()
@@ -141,7 +149,7 @@ def _add_pose(scene: Any, name: str, goal: Pose, hue: RGB) -> None:
 
 
 def add_label(scene: Any, name: str, words: str, place: FloorPoint) -> None:
-    """Words just below a place on the floor, where they cover no body."""
+    """Add a label just below a floor point, where it hides no body."""
     x, z = place
     scene.add_label(f"{name}/label", words, position=(x, -LABEL_DEPTH, z), font_screen_scale=0.72, anchor="top-center")
 
@@ -152,58 +160,65 @@ def _joint_position(joints_at: Callable[[float], Tensor], joint: str, time: floa
 
 
 def is_moving(goal: Goal) -> bool:
-    """Whether it is elsewhere as time goes by."""
+    """Whether a goal moves over time."""
     return isinstance(goal, Obstacle) and goal.centers is not None
 
 
 def obstacle_position(goal: Obstacle, time: float) -> tuple[float, float, float]:
-    """Where the node of a zone that moves is at a second."""
+    """Position of a moving obstacle's node at `time` seconds."""
     ((x, z),) = goal.middle(torch.tensor([time * FPS])).tolist()
     return x, OBSTACLE_HEIGHT / 2, z
 
 
 @dataclass(frozen=True, eq=False)
 class Poses:
-    """Where the joints are at every frame of a motion."""
+    """Joint positions and orientations of a motion."""
 
     positions: Array
     """(frames, 22, 3) metres."""
     orientations: Array
-    """(frames, 22, 4): their orientations in the world, quaternions wxyz."""
+    """(frames, 22, 4) world orientations, quaternions wxyz."""
     fps: float
 
     @staticmethod
     def of(rig: Rig) -> Poses:
-        """Those of a rig."""
+        """Compute them from a rig."""
         import roma
 
         xyzw = roma.rotmat_to_unitquat(rig.world)
         return Poses(rig.joints.numpy(), xyzw[..., [3, 0, 1, 2]].numpy(), rig.fps)
 
     def frame(self, time: float) -> int:
-        """The frame nearest to a second."""
+        """Index of the frame nearest to `time` seconds."""
         return frame_at(time, self.fps, len(self.positions))
 
     def joints_at(self, time: float) -> Tensor:
-        """(22, 3): where the joints are at a second."""
+        """Joints (22, 3) at `time` seconds."""
         return torch.from_numpy(self.positions[self.frame(time)])
 
 
 @dataclass(frozen=True, eq=False)
 class MeshPart:
-    """What of the skin has one colour, and the joints that carry it."""
+    """The part of a skin that has one colour.
+
+    Attributes:
+        vertices: (V, 3) metres.
+        faces: (T, 3) vertex indices.
+        joints: that move it.
+        weights: (V, joints).
+        colour: RGB, 0…255.
+    """
 
     vertices: Array
     faces: NDArray[np.int64]
     joints: tuple[int, ...]
     weights: Array
-    """(V, joints)"""
     colour: tuple[int, int, int]
 
 
 @cache
 def body_parts() -> tuple[MeshPart, ...]:
-    """The capsule body by colours, since the browser's skinned meshes have one each."""
+    """The capsule body split by colour, since viser's skinned meshes have one colour each."""
     from visualize.bodies.capsules import capsule_skin  # here, since it needs trimesh
 
     skin = capsule_skin()
@@ -230,10 +245,15 @@ def body_parts() -> tuple[MeshPart, ...]:
 
 
 class BodyMesh:
-    """A body in a scene, below a node of it."""
+    """A body in the scene. The mesh is sent once; afterwards only bone poses are."""
 
     def __init__(self, scene: Any, name: str):
-        """scene: of viser; name: the node's."""
+        """Add the body's meshes.
+
+        Args:
+            scene: of viser.
+            name: of the node.
+        """
         self._root = scene.add_frame(name, show_axes=False)
         still = np.tile([1.0, 0.0, 0.0, 0.0], (len(JOINTS), 1))
         self._meshes = [
@@ -250,21 +270,21 @@ class BodyMesh:
         ]
 
     def show(self, poses: Poses, time: float) -> None:
-        """Stand as a motion does at a second."""
+        """Take the pose of a motion at `time` seconds."""
         frame = poses.frame(time)
         for piece, mesh in zip(body_parts(), self._meshes, strict=True):
             for joint, bone in zip(piece.joints, mesh.bones, strict=True):
                 bone.wxyz, bone.position = poses.orientations[frame, joint], poses.positions[frame, joint]
 
     def set_offset(self, offset: float) -> None:
-        """Be so many metres to the left of home."""
+        """Move to `offset` metres left of the origin."""
         self._root.position = (offset, 0.0, 0.0)
 
     def set_opacity(self, opacity: float | None) -> None:
-        """Be seen through; None: not at all."""
+        """Set the opacity; None for opaque."""
         for mesh in self._meshes:
             mesh.opacity = opacity
 
     def set_hidden(self, hidden: bool) -> None:
-        """Be there or not."""
+        """Hide or show the body."""
         self._root.visible = not hidden

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Scene view of one client: a floor to draw on, bodies, goals, and the handles that move them."""
 
 from __future__ import annotations
 
@@ -31,47 +31,63 @@ from visualize.studio.tools import FloorPoint, Handle, handles, intersect_floor
 
 Point = tuple[float, float, float]
 FLOOR = 60.0
-"""Metres of the floor that can be drawn on, in each direction."""
+"""Side length in metres of the floor that accepts strokes."""
 CAMERAS: dict[str, tuple[Point, float]] = {
     "Side": ((-1.0, 0.6, -0.35), 4.8),
     "Front": ((0.25, 0.35, 1.0), 4.0),
     "Behind": ((0.3, 0.55, -1.0), 4.0),
     "Above": ((0.0, 1.0, -0.02), 7.5),
 }
-"""From where the camera looks, a direction and metres, by the name on the page."""
+"""Viewing direction and distance in metres, by label."""
 
 
 @dataclass(frozen=True)
 class SceneCallbacks:
-    """What a person does in the scene; called on their own thread."""
+    """Callbacks of the scene, called on the page's event loop.
+
+    Attributes:
+        click: on the floor.
+        stroke: along the floor.
+        select: a goal, by its index.
+        move: handle of a goal (index, number) to a point.
+    """
 
     click: Callable[[FloorPoint], None]
-    """On the floor."""
     stroke: Callable[[list[FloorPoint]], None]
-    """Along the floor."""
     select: Callable[[int], None]
-    """On a goal."""
     move: Callable[[int, int, Point], None]
-    """A handle of a goal, to a spot."""
 
 
 @dataclass(frozen=True, eq=False)
 class DisplayedMotion:
-    """A motion on the stage, with its name, and with goals beside it where it is not at home."""
+    """A motion in the scene.
+
+    Attributes:
+        poses: joints over time.
+        name: label on the floor.
+        goals: drawn with it if it is not at the origin.
+        offset: metres to the left of the origin.
+        opacity: None for opaque.
+    """
 
     poses: Poses
     name: str = ""
     goals: tuple[Goal, ...] = ()
     offset: float = 0.0
-    """Metres to the left of home."""
     opacity: float | None = None
 
 
 class SceneView:
-    """What a person sees. To be used on their own thread alone."""
+    """The scene of one client. Use it on the page's event loop only."""
 
     def __init__(self, client: Any, loop: EventLoop, callbacks: SceneCallbacks):
-        """client: of viser."""
+        """Add the floor.
+
+        Args:
+            client: viser's handle.
+            loop: event loop of the page.
+            callbacks: for clicks, strokes and handles.
+        """
         self._client, self._scene, self._loop, self._callbacks = client, client.scene, loop, callbacks
         half = FLOOR / 2
         corners = np.array([[-half, 0, -half], [-half, 0, half], [half, 0, half], [half, 0, -half]])
@@ -91,7 +107,7 @@ class SceneView:
     # The floor
 
     def enable_drawing(self, drawing: bool) -> None:
-        """Let the floor be drawn on, or else the camera be turned by dragging it."""
+        """Let drags draw on the floor, or else turn the camera."""
         if drawing == self._drawing:
             return
         self._drawing = drawing
@@ -131,9 +147,13 @@ class SceneView:
     def show_goals(
         self, plan: Plan, selected: int | None, joints_at: Callable[[float], Tensor], *, grabbable: bool = True
     ) -> None:
-        """Show the goals of the plan that lie in its time, with handles; the one in hand stands out.
+        """Display the goals within the plan's time, with handles.
 
-        held: whether they can be taken hold of; else clicks and strokes go through them.
+        Args:
+            plan: whose goals.
+            selected: index of the highlighted goal.
+            joints_at: joints (22, 3) by time, for free axes.
+            grabbable: whether goals accept clicks and drags; else these pass through to the floor.
         """
         with self._client.atomic():
             if self._goals is not None:
@@ -200,7 +220,7 @@ class SceneView:
     # Bodies
 
     def show_motions(self, motions: Sequence[DisplayedMotion]) -> None:
-        """Put motions on the stage."""
+        """Display motions."""
         with self._client.atomic():
             for frame in self._frames:
                 frame.remove()
@@ -224,7 +244,7 @@ class SceneView:
             add_goal(self._scene, f"{name}/{index}", goal, motion.poses.joints_at, selected=False)
 
     def show_time(self, time: float) -> None:
-        """Show a second of all motions; one that is over stands still."""
+        """Display all motions at `time` seconds; those that have ended keep their last pose."""
         with self._client.atomic():
             for body, motion in zip(self._bodies, self._motions, strict=False):
                 body.show(motion.poses, time)
@@ -232,7 +252,7 @@ class SceneView:
                 node.position = obstacle_position(goal, time)
 
     def show_source_path(self, way: NDArray[np.float64] | None) -> None:
-        """Show where a motion that is gone on from went, places (n, 2); None: nothing."""
+        """Display the path (n, 2) of the motion that the plan edits; None removes it."""
         if self._trail is not None:
             self._trail.remove()
             self._trail = None
@@ -240,7 +260,7 @@ class SceneView:
             self._trail = add_line(self._scene, "/trail", above_floor(way), scene_colour(style.WALKED, 0.5), 0.02)
 
     def set_view(self, camera: str, middle: Point, reach: float) -> None:
-        """Look from a side at a spot, from as far that so many metres around it are seen."""
+        """Point the camera at `middle` from a named side, at a distance that shows `reach` metres around it."""
         direction, distance = CAMERAS[camera]
         towards = np.array(direction) / np.linalg.norm(direction)
         eye = self._client.camera
@@ -251,6 +271,6 @@ class SceneView:
 
 
 def _floor_point_of(event: Any) -> FloorPoint | None:
-    """The place on the floor beneath the pointer of a drag."""
+    """Floor point below the pointer of a drag."""
     eye = np.asarray(event.client.camera.position, dtype=float)
     return intersect_floor(eye.tolist(), (np.asarray(event.end_position, dtype=float) - eye).tolist())

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Panels of the takes: generation, report, list of takes, player with time line, and undoing of guidance."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ GUIDANCE_CHOICES = (
     "projection", "classifier+projection", "masks+projection", "stages+projection", "classifier", "imputation",
     "classifier+imputation", "masks", "noise", "none",
 )  # fmt: skip
-"""Ways of guiding to choose from; each is explained in the README."""
+"""Guidance methods on offer; the README explains them."""
 
 
 class MakePanel:
-    """Model, guidance, takes, and the work that is being done."""
+    """Model, guidance, number of takes, and progress."""
 
     def __init__(self, controls: Controls):
         gui, models = controls.gui, controls.session.models
@@ -72,7 +72,7 @@ class MakePanel:
         gui.add_divider()
 
     def show(self, plan: Plan) -> None:
-        """Show the plan as it is."""
+        """Display the plan."""
         set_if_changed(self._model, "value", self._labels.get(plan.model, self._model.value))
         set_if_changed(
             self._guidance,
@@ -88,7 +88,7 @@ class MakePanel:
         set_if_changed(self._make, "label", "Generate" if plan.count == 1 else f"Generate {plan.count} takes")
 
     def show_progress(self, session: Session) -> None:
-        """Show how far the work is."""
+        """Display the progress of the job."""
         running = session.running
         set_if_changed(self._make, "visible", running is None)
         set_if_changed(self._stop, "visible", running is not None)
@@ -97,18 +97,18 @@ class MakePanel:
 
 
 class ReportPanel:
-    """What is to be said: whether the plan can be made, what is being done, what went wrong."""
+    """Feasibility of the plan, the running job, and the last message."""
 
     def __init__(self, controls: Controls):
         self._report = controls.gui.add_html("")
         self._status = controls.gui.add_html("")
 
     def show(self, report: PlanReport, plan: Plan) -> None:
-        """Say whether the plan can be made, and done."""
+        """Display the feasibility of the plan."""
         set_if_changed(self._report, "content", html.plan_report(report, plan))
 
     def show_progress(self, session: Session) -> None:
-        """Say what is being done, and what went wrong last."""
+        """Display the running job and the last message."""
         status = html.note(html.capitalise(session.message), html.BAD) if session.message else ""
         if (running := session.running) is not None:
             ahead = session.queue.position(running.job)
@@ -118,16 +118,16 @@ class ReportPanel:
 
 
 LAYOUTS = ("One", "Side by side", "Overlaid")
-"""How takes are seen."""
+"""Arrangements of several takes."""
 MAX_SHOWN = 4
-"""Takes that are seen together at most."""
+"""Maximum number of takes displayed together."""
 MAX_COLUMNS = 4
-"""Takes in the table at most."""
+"""Maximum number of takes in the table."""
 NO_TAKE = "–"
 
 
 class TakePanel:
-    """Takes, and what becomes of them."""
+    """List of takes, their errors, and actions on the chosen one."""
 
     def __init__(self, controls: Controls):
         gui = controls.gui
@@ -157,7 +157,7 @@ class TakePanel:
         self.layout = value if value in LAYOUTS else self.layout
 
     def show(self, session: Session) -> None:
-        """Show the takes as they are."""
+        """Display the takes."""
         options = tuple(_take_label(take) for take in session.takes) or (NO_TAKE,)
         if tuple(self._take.options) != options:
             self._take.options = options
@@ -174,7 +174,7 @@ class TakePanel:
         set_if_changed(self._errors, "content", html.residual_table(compared_takes(session), session.chosen))
 
     def shown(self, session: Session) -> list[Take]:
-        """The takes that are seen: the chosen one first, and, unless it is seen alone, the newest others."""
+        """The takes to display: the chosen one and, unless the layout shows one alone, the newest others."""
         if session.chosen is None:
             return []
         if self.layout == "One":
@@ -184,7 +184,7 @@ class TakePanel:
 
 
 def compared_takes(session: Session) -> list[Take]:
-    """The chosen take and the newest others with its goals, in the order in which they were made."""
+    """The chosen take and the newest others with the same goals, in the order of their numbers."""
     if (chosen := session.chosen) is None:
         return []
     others = [take for take in session.takes if take is not chosen and take.plan.goals == chosen.plan.goals]
@@ -201,12 +201,12 @@ def _take_number(value: str) -> int:
 
 
 SPEEDS = {"1×": 1.0, "½×": 0.5, "¼×": 0.25, "⅒×": 0.1}
-"""How fast, by what stands on the page."""
+"""Playback speeds by label."""
 
 
 @dataclass(frozen=True)
 class Player:
-    """A second on the time line of a motion that lasts to second `last`."""
+    """Playback position in a motion that ends at second `last`."""
 
     last: float
     time: float = 0.0
@@ -214,27 +214,27 @@ class Player:
     playing: bool = False
 
     def advanced(self, seconds: float) -> Player:
-        """So many seconds of the clock later."""
+        """Advance by `seconds` of real time; playback loops."""
         if not self.playing or self.last <= 0:
             return self
         time = self.time + self.speed * seconds
         return replace(self, time=time if time <= self.last else time % self.last)
 
     def seek(self, time: float) -> Player:
-        """At a second; before the beginning and after the end at these."""
+        """Move to a time, limited to the motion."""
         return replace(self, time=min(max(time, 0.0), self.last))
 
     def toggled(self, playing: bool) -> Player:
-        """Running or standing; run from the end, it begins anew."""
+        """Start or pause; at the end, playback starts over."""
         over = playing and self.time >= self.last
         return replace(self, playing=playing, time=0.0 if over else self.time)
 
     def with_speed(self, speed: float) -> Player:
-        """Running so fast."""
+        """Play at a speed."""
         return replace(self, speed=speed).toggled(True)
 
     def with_end(self, last: float) -> Player:
-        """The same for a motion that lasts to another second."""
+        """The same for a motion that ends at another second."""
         return replace(self, last=last).seek(self.time)
 
 
@@ -242,7 +242,7 @@ PLAY, PAUSE = "Play", "Pause"
 
 
 class TimePanel:
-    """Playing, and the time line."""
+    """Playback controls and the time line."""
 
     def __init__(self, controls: Controls):
         gui = controls.gui
@@ -254,7 +254,7 @@ class TimePanel:
         self._line = gui.add_html("")
 
     def press(self, value: str) -> None:
-        """Play or stand still, or choose how fast."""
+        """Play or pause, or set the speed."""
         if value in SPEEDS:
             self.player = self.player.with_speed(SPEEDS[value])
         else:
@@ -264,7 +264,7 @@ class TimePanel:
         self.player = self.player.seek(value).toggled(False)
 
     def show(self, session: Session) -> None:
-        """Show the plan's time."""
+        """Display the plan over time."""
         last = max(session.plan.seconds, 0.0 if session.chosen is None else session.chosen.last)
         self.player = self.player.with_end(last)
         set_if_changed(self._time, "max", round(last, 3))
@@ -273,7 +273,7 @@ class TimePanel:
         self.show_time()
 
     def show_time(self) -> None:
-        """Show the second that is seen."""
+        """Display the playback position."""
         set_if_changed(self._time, "value", round(self.player.time, 2))
 
 
@@ -284,11 +284,11 @@ ABOUT_UNDOING = (
 
 
 HEIGHT = 170
-"""Pixels of a chart."""
+"""Height of a chart in pixels."""
 
 
 class UndoingPanel:
-    """Two charts and a sentence."""
+    """Two charts and a summary of the undoing of guidance."""
 
     def __init__(self, controls: Controls):
         self._gui = gui = controls.gui
@@ -302,7 +302,7 @@ class UndoingPanel:
         self._shown: UndoingReport | None = None
 
     def show(self, session: Session) -> None:
-        """Show what was found out about the chosen take."""
+        """Display the report on the chosen take."""
         found = session.undoing[1] if session.undoing is not None and session.undoing[0] is session.chosen else None
         if found is self._shown:
             return

@@ -1,4 +1,7 @@
-"""TODO."""
+"""Drawing tools: from clicks and strokes on the floor to goals, and from goals to handles that move them.
+
+The floor is y = 0; a floor point is (x, z) in metres.
+"""
 
 from __future__ import annotations
 
@@ -28,45 +31,55 @@ HINTS: dict[Tool, str] = {
     "Facing": "Drag the way the body should face at the time below.",
 }
 DEFAULT_SIZE = 0.4
-"""Metres from the middle to the edge of an obstacle that is set down by a click."""
+"""Half the size in metres of an obstacle placed by a click."""
 Array = NDArray[np.float64]
 FloorPoint = tuple[float, float]
 MAX_DISTANCE = 50.0
-"""Metres from the middle of the floor, at most."""
+"""Maximum distance in metres from the origin."""
 STROKE_TOLERANCE = 0.04
-"""Metres by which a simplified stroke may be off."""
+"""Maximum error in metres of a simplified stroke."""
 MIN_STROKE = 0.05
-"""Metres that a stroke is long at least."""
+"""Minimum length in metres of a stroke."""
 SNAP_DISTANCE = 0.35
-"""Metres from where the body is within which a stroke begins there."""
+"""Strokes that begin within this distance in metres of the body start at the body."""
 WALKING_SPEED = 1.3
-"""m/s at which somebody walks to where a stroke begins."""
+"""Speed in m/s of the approach to a stroke that begins farther away."""
 MAX_HANDLES = 24
-"""Points of a path that can be taken hold of one by one; a path of more moves as a whole."""
+"""Maximum number of points of a path with a handle each; a longer path moves as a whole."""
 
 
 @dataclass(frozen=True)
 class ToolState:
-    """The tool that is held, and when and how it is used."""
+    """The selected tool and its options."""
 
     tool: Tool = "Look"
     time: float = 0.0
-    """The second on the time line."""
+    """Time at which goals are placed, seconds."""
     joint: str = "right_wrist"
     face_along: bool = False
     extending: int | None = None
-    """The number of the path that clicks make longer."""
+    """Index of the path that further clicks extend."""
 
 
 def apply_click(plan: Plan, state: ToolState, place: FloorPoint, joints: Tensor) -> tuple[Plan, int | None]:
-    """The plan after a click on the floor, and which goal is in hand now. standing: (22, 3), the body at that time."""
+    """Apply the tool to a click on the floor.
+
+    Args:
+        plan: to change.
+        state: the tool.
+        place: of the click.
+        joints: (22, 3) body at the tool's time.
+
+    Returns:
+        The new plan and the index of the goal to select.
+    """
     if state.tool == "Path":
         return _extend_path(plan, state, place, joints)
     return apply_stroke(plan, state, [place], joints)
 
 
 def apply_stroke(plan: Plan, state: ToolState, points: Sequence[FloorPoint], joints: Tensor) -> tuple[Plan, int | None]:
-    """The plan after a stroke on the floor, one point or more, and which goal is in hand now."""
+    """Apply the tool to a stroke of one or more floor points; see `apply_click`."""
     goal = _goal(plan, state, points, joints)
     return (plan, None) if goal is None else (plan.with_goal(goal), len(plan.goals))
 
@@ -94,7 +107,7 @@ def _goal(plan: Plan, state: ToolState, points: Sequence[FloorPoint], joints: Te
 
 
 def _extend_path(plan: Plan, state: ToolState, place: FloorPoint, joints: Tensor) -> tuple[Plan, int | None]:
-    """The path in hand up to a place; or a path from where the body begins."""
+    """Extend the current path, or start one at the body."""
     if state.extending is not None and state.extending < len(plan.goals):
         goal = plan.goals[state.extending]
         if isinstance(goal, PathGoal) and goal.times is None:
@@ -110,7 +123,7 @@ def _place(joints: Tensor) -> FloorPoint:
 
 
 def intersect_floor(origin: Sequence[float], direction: Sequence[float], height: float = 0.0) -> FloorPoint | None:
-    """Where a ray meets the plane at a height; None if it does not, or too far away."""
+    """Intersection of a ray with the plane at a height; None if there is none within `MAX_DISTANCE`."""
     o, d = np.asarray(origin, dtype=float), np.asarray(direction, dtype=float)
     if not (np.isfinite(o).all() and np.isfinite(d).all()) or abs(d[1]) < 1e-9:
         return None
@@ -120,8 +133,7 @@ def intersect_floor(origin: Sequence[float], direction: Sequence[float], height:
 
 
 def simplify(points: Sequence[FloorPoint], detail: float = STROKE_TOLERANCE) -> list[FloorPoint]:
-    """The fewest of these points, with the first and the last, from whose line none is farther than `detail` metres
-    (Ramer 1972; Douglas & Peucker 1973)."""
+    """Simplify a polyline to a tolerance in metres, keeping both ends (Ramer 1972; Douglas & Peucker 1973)."""
     line = np.asarray(points, dtype=float)
     keep = np.zeros(len(line), dtype=bool)
     keep[[0, -1]] = True
@@ -140,14 +152,14 @@ def simplify(points: Sequence[FloorPoint], detail: float = STROKE_TOLERANCE) -> 
 
 
 def _distances_from_segment(points: Array, start: Array, end: Array) -> Array:
-    """(n,) distances of points (n, 2) from the segment between two points."""
+    """Distances (n,) of points (n, 2) from the segment between two points."""
     along = end - start
     share = ((points - start) @ along) / max(float(along @ along), 1e-12)
     return np.linalg.norm(points - start - np.clip(share, 0, 1)[:, None] * along, axis=-1)
 
 
 def polyline_length(points: Sequence[FloorPoint]) -> float:
-    """Metres of a polyline."""
+    """Length in metres."""
     return float(np.linalg.norm(np.diff(np.asarray(points, dtype=float), axis=0), axis=-1).sum())
 
 
@@ -159,10 +171,21 @@ def path_from_stroke(
     at: FloorPoint = (0.0, 0.0),
     face_along: bool = False,
 ) -> PathGoal | None:
-    """The path goal of a stroke on the floor, at an even pace to second `seconds`; None for a mere dot.
+    """Path goal along a stroke at an even pace.
 
-    The motion begins at second `begin`, `at` a place. A stroke that begins near there begins there, and then; another
-    one when somebody who walks has come to its first point, and in the first half.
+    A stroke that begins near the body starts there at second `begin`; any other starts when a walker arrives, at the
+    latest
+    in the middle of the time.
+
+    Args:
+        points: of the stroke.
+        seconds: end of the path.
+        begin: start of the motion, seconds.
+        at: position of the body at that time.
+        face_along: whether the body faces along the path.
+
+    Returns:
+        The goal; None for a stroke shorter than `MIN_STROKE`.
     """
     line = simplify(points) if len(points) > 1 else list(points)
     if not line or polyline_length(line) < MIN_STROKE:
@@ -179,47 +202,52 @@ def path_from_stroke(
 
 
 def waypoint_at(place: FloorPoint, time: float) -> Waypoint:
-    """The pelvis above a place at a time."""
+    """Way-point at a floor point and a time."""
     return Waypoint(time=_round_time(time), x=round(place[0], 3), z=round(place[1], 3))
 
 
 def circle_obstacle(place: FloorPoint, edge: FloorPoint) -> Obstacle:
-    """A circle to stay out of, from its middle to a place on its edge."""
+    """Circular obstacle with a given centre and a point on its edge."""
     radius = max(math.dist(place, edge), 0.1)
     return Obstacle(shape="circle", center=_round_point(place), radius=round(radius, 3))
 
 
 def box_obstacle(corner: FloorPoint, opposite: FloorPoint) -> Obstacle:
-    """A box to stay out of, between two opposite corners."""
+    """Box obstacle between two opposite corners."""
     middle = ((corner[0] + opposite[0]) / 2, (corner[1] + opposite[1]) / 2)
     size = tuple(round(max(abs(a - b), 0.1), 3) for a, b in zip(corner, opposite, strict=True))
     return Obstacle(shape="box", center=_round_point(middle), size=(size[0], size[1]))
 
 
 def heading_towards(place: FloorPoint, towards: FloorPoint, time: float) -> Heading:
-    """The body to face from one place towards another at a time."""
+    """Heading from one floor point towards another at a time."""
     degrees = math.degrees(math.atan2(towards[0] - place[0], towards[1] - place[1]))
     return Heading(time=_round_time(time), degrees=round(degrees, 1))
 
 
 def key_frame(joint: str, position: Sequence[float], time: float) -> Joint:
-    """A joint at a position at a time."""
+    """Target position of a joint at a time."""
     x, y, z = (round(float(axis), 3) for axis in position)
     return Joint(joint=joint, time=_round_time(time), position=(x, y, z))
 
 
 @dataclass(frozen=True)
 class Handle:
-    """A spot (x, y, z), in metres, by which a goal is moved: by its number among the goal's, on the floor or freely."""
+    """A point by which a goal is moved.
+
+    Attributes:
+        number: among the goal's handles.
+        position: x, y, z in metres.
+        free: whether it moves vertically too.
+    """
 
     number: int
     position: tuple[float, float, float]
     free: bool = False
-    """Whether it moves up and down too."""
 
 
 def handles(goal: Goal, joints: Array) -> list[Handle]:
-    """The handles of a goal. standing: (22, 3), where the body is meanwhile, for axes that the goal leaves free."""
+    """Handles of a goal; `joints` (22, 3) fills in its free axes."""
     if isinstance(goal, Waypoint):
         return [Handle(0, (goal.x, 0.0, goal.z))]
     if isinstance(goal, PathGoal) and len(goal.points) <= MAX_HANDLES:
@@ -239,13 +267,13 @@ def handles(goal: Goal, joints: Array) -> list[Handle]:
 
 
 def fill_free_axes(position: Position, otherwise: Array) -> tuple[float, float, float]:
-    """A position, its free axes filled in."""
+    """Replace the free axes of a position by those of another one."""
     x, y, z = (float(b if a is None else a) for a, b in zip(position, otherwise, strict=True))
     return x, y, z
 
 
 def move_handle(goal: Goal, number: int, to: tuple[float, float, float]) -> Goal:
-    """The goal with that handle moved to a spot (x, y, z). Axes that the goal leaves free stay so."""
+    """A copy of a goal with a handle moved to a point (x, y, z). Free axes remain free."""
     x, y, z = (round(min(max(float(axis), -MAX_DISTANCE), MAX_DISTANCE), 3) for axis in to)
     if isinstance(goal, Waypoint):
         return goal.model_copy(update={"x": x, "z": z})
@@ -264,7 +292,7 @@ def move_handle(goal: Goal, number: int, to: tuple[float, float, float]) -> Goal
 
 
 def _shifted(points: Sequence[FloorPoint], number: int, to: FloorPoint, *, whole: bool) -> list[FloorPoint]:
-    """Points with one of them, or all by as much, moved."""
+    """Move one point, or all points by the same offset."""
     x, z = to[0] - points[number][0], to[1] - points[number][1]
     return [_round_point((a + x, b + z)) if whole or k == number else (a, b) for k, (a, b) in enumerate(points)]
 
@@ -274,5 +302,5 @@ def _round_point(place: FloorPoint) -> FloorPoint:
 
 
 def _round_time(time: float) -> float:
-    """The second of the nearest frame."""
+    """Time of the nearest frame."""
     return round(time * FPS) / FPS

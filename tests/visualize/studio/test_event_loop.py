@@ -57,7 +57,9 @@ def test_errors_do_not_end_it(capsys):
     assert ended.wait(LONG)
     loop.close()
     (said,) = capsys.readouterr().err.splitlines()
-    assert re.fullmatch(r"studio: ZeroDivisionError at test_event_loop.py:\d+, from event_loop.py:\d+: division by zero", said)
+    assert re.fullmatch(
+        r"studio: ZeroDivisionError at test_event_loop.py:\d+, from event_loop.py:\d+: division by zero", said
+    )
 
 
 def test_a_flood_is_not_piled_up(capsys):

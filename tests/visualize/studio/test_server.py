@@ -1,7 +1,9 @@
 """The door of the studio: where it listens, who is let in, and what it says when it cannot begin."""
 
 import builtins
+import dataclasses
 import gc
+import inspect
 import math
 import re
 import socket
@@ -16,6 +18,8 @@ pytest.importorskip("viser")
 import msgspec
 import viser
 import zstandard
+from viser import _messages
+from viser.infra import WebsockClientConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -241,3 +245,30 @@ def test_whatever_widgets_are_given_takes_few_lines_on_the_terminal(free, capsys
 def test_how_much_a_page_sends_is_counted():
     assert _count_letters({"value": "abc"}) == 3
     assert _count_letters({"a": ["ab", (1, 2.0)], "b": {"c": b"xyz"}}) == 2 + 2 + (2 + 1 + 1) + 3
+
+
+def test_viser_has_the_private_names_that_the_server_uses(free):
+    """Access control and size limits depend on them; a version of viser without them must not be used unnoticed."""
+    running = viser.ViserServer(host="127.0.0.1", port=free, verbose=False)
+    try:
+        websocket = running._websock_server
+        assert websocket._live_connections == {}
+        assert callable(websocket.disconnect_all_clients)
+        assert callable(websocket.on_client_connect)
+        assert callable(websocket.on_client_disconnect)
+        assert callable(running.gui._drop_uploads_from_client)
+    finally:
+        running.stop()
+    assert inspect.iscoroutinefunction(WebsockClientConnection._handle_incoming_message)
+    assert list(inspect.signature(WebsockClientConnection._handle_incoming_message).parameters) == [
+        "self", "client_id", "message",
+    ]  # fmt: skip
+    fields = {
+        "FileTransferStartUpload": {"source_component_uuid", "transfer_uuid", "part_count", "size_bytes"},
+        "FileTransferPart": {"content"},
+        "FileTransferPartAck": {"source_component_uuid", "transfer_uuid", "transferred_bytes", "total_bytes"},
+        "GuiUpdateMessage": {"updates"},
+        "RemoveNotificationMessage": {"uuid"},
+    }
+    for name, used in fields.items():
+        assert used <= {field.name for field in dataclasses.fields(getattr(_messages, name))}
