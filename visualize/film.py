@@ -111,10 +111,10 @@ def write_film(
         for panel in panels:
             after.callback(panel.close)
         if progress is None:
-            seen: Iterable[float] = after.enter_context(tqdm(times.tolist(), desc="film", unit="frame", leave=False))
+            steps: Iterable[float] = after.enter_context(tqdm(times.tolist(), desc="film", unit="frame", leave=False))
         else:
-            seen = _reporting(times.tolist(), progress)
-        encode(render_frames(panels, seen), path, size=whole, fps=rate, samples=samples)
+            steps = _reporting(times.tolist(), progress)
+        encode(render_frames(panels, steps), path, size=whole, fps=rate, samples=samples)
 
 
 def check_size(size: tuple[int, int]) -> None:
@@ -137,7 +137,7 @@ def render_frames(panels: Sequence[FrameRenderer], times: Iterable[float]) -> It
         yield tile([panel.render(time) for panel in panels])
 
 
-_OVERHEAD = 0.25  # metres from the head's joint up to what should be in the picture
+_OVERHEAD = 0.25  # metres above the head joint that must be in the picture
 
 
 class FrameRenderer:
@@ -164,7 +164,7 @@ class FrameRenderer:
         places = np.concatenate([actor.scene.visible_points[:, [0, 2]] for actor in actors])
         reach = float(np.linalg.norm(np.ptp(places, axis=0)))
         points = np.concatenate([joints, joints[:, :, 15:16] + [0, _OVERHEAD, 0]], axis=2).reshape(len(joints), -1, 3)
-        least = 4.5 + 0.25 * min(reach, 8.0)  # the further the walk, the more of it is seen
+        least = 4.5 + 0.25 * min(reach, 8.0)  # a longer path is shown from farther away
         self._distance = framing_distance(points, self._targets, self._azimuth, size, least=least)
 
     def render(self, time: float) -> NDArray[np.uint8]:
@@ -296,7 +296,7 @@ def _write_mp4(pictures: Iterable[Picture], path: Path, size: tuple[int, int], r
             "preset": "veryfast",
             "crf": "22",
             "x264-params": "mbtree=0",
-        }  # with it, no two files are same
+        }  # mbtree makes the output non-deterministic
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for picture in pictures:
             film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

@@ -132,8 +132,8 @@ def make_titles(motions: Sequence[Motion], names: Sequence[str] | None = None) -
     made = [fact for fact in facts if fact[2]]
     differ = [True, *(len({fact[part] for fact in made}) > 1 for part in (1, 2))]
     titles = [", ".join(word for word, tells in zip(fact, differ, strict=True) if tells and word) for fact in facts]
-    told = [(title, motion.text) for title, motion in zip(titles, motions, strict=True)]
-    return [f"{of[0]} ({number})" if told.count(of) > 1 else of[0] for number, of in enumerate(told, 1)]
+    labels = [(title, motion.text) for title, motion in zip(titles, motions, strict=True)]
+    return [f"{of[0]} ({number})" if labels.count(of) > 1 else of[0] for number, of in enumerate(labels, 1)]
 
 
 def _facts(motion: Motion, name: str) -> tuple[str, str, str]:
@@ -204,7 +204,7 @@ class Actor:
 
     @property
     def sole_offset(self) -> float:
-        """Metres by which the soles of the standing body lie below y = 0, limited to a few centimetres; negative above."""
+        """Metres by which the standing soles lie below y = 0, at most a few centimetres; negative above."""
         level = float(np.quantile(self.scene.joints[:, TOES, 1].min(axis=1), 0.05))
         return float(np.clip((self.surface.sole if self.surface else SOLE_DEPTH) - level, *_SINKS))
 

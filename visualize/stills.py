@@ -37,8 +37,8 @@ from visualize.scene import TOES, Actor, Scene, floor_camera, make_scene, record
 STRIP_ELEVATION, ROW_ELEVATION = np.radians(22), np.radians(12)
 TIMES_HEIGHT = 34
 """Height in canvas units of the row of times below poses set in a row."""
-_CLOSE, _APART = 0.3, 0.85  # metres from pose to pose: what is too little, and what it is then
-_HEAD_TOP = np.array([0, 0.2, 0])  # metres from the head's joint to its top
+_CLOSE, _APART = 0.3, 0.85  # metres between poses: minimum along a path, and spacing in a row
+_HEAD_TOP = np.array([0, 0.2, 0])  # metres from the head joint to the crown
 
 
 def draw_strip(
@@ -85,15 +85,15 @@ def render_strip(actor: Actor, *, poses: int, size: tuple[int, int]) -> NDArray[
         scene = replace(scene, footprints=())
     joints = scene.joints[indices] + apart[:, None]
     goals = goal_solids(scene, None)
-    scale = 2  # painted larger and shrunk, for smooth edges
+    scale = 2  # supersampling factor
     big = (size[0] * scale, size[1] * scale)
-    seen = [joints.reshape(-1, 3), joints[:, 15] + _HEAD_TOP, goals.start]
-    seen += [] if apart.any() else [scene.visible_points * [1, 0, 1]]
+    visible = [joints.reshape(-1, 3), joints[:, 15] + _HEAD_TOP, goals.start]
+    visible += [] if apart.any() else [scene.visible_points * [1, 0, 1]]
     canvas, unit = Canvas(big), 1.35 * scale * min(size) / 640
     caption = caption_lines(canvas, scene.text, unit)
     words = (EDGE + LINE * (len(caption) + bool(scene.title))) * unit
     above, below = max(0.14, words / big[1]), 0.07 + (TIMES_HEIGHT * unit / big[1] if apart.any() else 0)
-    camera = fit_camera(np.concatenate(seen), azimuth, big, elevation=elevation, above=above, below=below)
+    camera = fit_camera(np.concatenate(visible), azimuth, big, elevation=elevation, above=above, below=below)
     ground = floor_camera(camera, [actor])
     paleness = np.linspace(0, 0.62, poses)[::-1]
     bodies = [fade(stick_figure(pose), share) for pose, share in zip(joints, paleness, strict=True)]
@@ -170,7 +170,7 @@ MOTIONS_PER_PAGE = 24
 """Motions on one sheet, in two columns if there are more than four."""
 _THUMBNAIL_SIZE = (800, 340)
 _THUMBNAIL_POSES = 6
-_THUMBNAIL_GAP = 4  # pixels between two
+_THUMBNAIL_GAP = 4  # pixels between pictures
 
 
 def motion_files(given: Sequence[Path]) -> list[Path]:
@@ -224,8 +224,8 @@ def draw_contact_sheet(
     names = list(titles) if titles is not None else short_names(files)
     shown = slice((page - 1) * MOTIONS_PER_PAGE, page * MOTIONS_PER_PAGE)
     named = list(zip(files, names, strict=True))[shown]
-    with tqdm(named, desc="sheet", unit="motion", leave=False) as seen:
-        thumbnails = [_thumbnail(file, name, goals, looks or Looks()) for file, name in seen]
+    with tqdm(named, desc="sheet", unit="motion", leave=False) as progress:
+        thumbnails = [_thumbnail(file, name, goals, looks or Looks()) for file, name in progress]
     with atomic(path) as temporary:
         Image.fromarray(tile(thumbnails, columns=1 if len(thumbnails) <= 4 else 2)).save(temporary)
     return f"{path}: {len(thumbnails)} of {len(files)} motions" + (f", page {page} of {pages}" if pages > 1 else "")

@@ -35,14 +35,14 @@ from visualize.drawing.goal_glyphs import (
 from visualize.drawing.style import font_families, printable
 from visualize.scene import Scene, make_scenes
 
-_AXES_BOX = (0.085, 0.135, 0.885, 0.775)  # left, bottom, width and height of the plot, as shares of the picture
-_MIN_LEADER = 16  # points from a place to its note, below which they need no line between them
+_AXES_BOX = (0.085, 0.135, 0.885, 0.775)  # left, bottom, width and height of the axes, relative to the picture
+_MIN_LEADER = 16  # points between a position and its note from which a leader line is drawn
 _NOTE_OFFSETS = [
     (side * reach * np.cos(angle), reach * np.sin(angle))
     for reach in (15, 30, 50, 75, 105)
     for angle in np.radians([20, -40, 50, -65, 75])
     for side in (1, -1)
-]  # points from a place to where its note may be
+]  # candidate offsets of a note, points
 
 
 def draw_path(
@@ -104,7 +104,7 @@ def _set_up_axes(axes: Axes, scene: Scene, panel: tuple[float, float]) -> float:
     middle, half = (places.max(axis=0) + places.min(axis=0)) / 2, np.maximum(np.ptp(places, axis=0) / 2 + 0.45, 1.0)
     scale = float((np.array(panel) / (2 * half)).min())
     half = np.array(panel) / 2 / scale
-    axes.set_xlim(middle[0] + half[0], middle[0] - half[0])  # x grows to the left of the page
+    axes.set_xlim(middle[0] + half[0], middle[0] - half[0])  # x increases to the left
     axes.set_ylim(middle[1] - half[1], middle[1] + half[1])
     axes.set_aspect("equal")
     axes.set_xlabel("x in metres (the body's left at the start is left)", color=style.INK)

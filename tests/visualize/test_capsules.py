@@ -1,4 +1,4 @@
-"""The skin against smplx's own skinning; the capsule body against what a body is."""
+"""Skinning against smplx, and geometry of the capsule body."""
 
 import numpy as np
 import roma
@@ -15,13 +15,13 @@ from visualize.drawing import style
 
 
 def parts(skin):
-    """(V,) which closed piece of the mesh each vertex is of."""
+    """Connected component (V,) of each vertex."""
     edges = np.concatenate([skin.faces[:, [0, 1]], skin.faces[:, [1, 2]]])
     return trimesh.graph.connected_component_labels(edges, node_count=len(skin.vertices))
 
 
 def inside(vertices, faces, points):
-    """(P,) how many times a closed mesh winds around points: the angles that its faces fill, over 4π.
+    """Winding number (P,) of a closed mesh around points: the solid angle of its faces over 4π.
 
     Van Oosterom and Strackee 1983.
     """
@@ -32,7 +32,7 @@ def inside(vertices, faces, points):
     return np.arctan2(volume, la * lb * lc + sum(dots)).sum(1) / (2 * np.pi)
 
 
-def test_as_smplx_poses_a_skin():
+def test_skinning_agrees_with_smplx():
     skin, rig = capsule_skin(), tumbling(frames=6)
     parents = torch.tensor(PARENTS)
     rest = REST.expand(6, -1, -1)
@@ -47,7 +47,7 @@ def test_as_smplx_poses_a_skin():
     np.testing.assert_allclose(skin.posed_at(rig, 4), posed[4], atol=1e-12)
 
 
-def test_weights_and_joints_are_what_gltf_asks_for():
+def test_skin_weights_satisfy_gltf():
     skin = capsule_skin()
     np.testing.assert_allclose(skin.weights.sum(1), 1, atol=1e-12)
     assert (skin.weights >= 0).all()
@@ -56,7 +56,7 @@ def test_weights_and_joints_are_what_gltf_asks_for():
     assert skin.colours.shape == skin.vertices.shape
 
 
-def test_the_body_is_small_closed_and_stands_on_the_floor():
+def test_capsule_skin_is_closed_and_stands_on_the_floor():
     skin = capsule_skin()
     mesh = trimesh.Trimesh(skin.vertices, skin.faces, process=False)
     assert len(skin.vertices) < 4000
@@ -67,7 +67,7 @@ def test_the_body_is_small_closed_and_stands_on_the_floor():
     assert 1.6 < np.ptp(skin.vertices[:, 1]) < 1.9
 
 
-def test_left_is_right_seen_in_a_mirror():
+def test_capsule_skin_is_symmetric():
     skin = capsule_skin()
     away, _ = cKDTree(skin.vertices).query(skin.vertices * [-1, 1, 1])
     assert away.max() < 0.003
@@ -79,8 +79,8 @@ def test_left_is_right_seen_in_a_mirror():
         assert {MIRRORED[joint] for joint in carriers}.isdisjoint(carriers)
 
 
-def test_it_does_not_fall_apart_when_it_bends():
-    """However far joints turn, every one lies in two pieces: in that of the bone above it, and in that of its own."""
+def test_bent_limbs_stay_joined():
+    """At any angle, each joint lies within two pieces: that of its parent bone and its own."""
     skin = capsule_skin()
     rng = np.random.default_rng(0)
     axes = rng.normal(size=(5, 22, 3))
@@ -93,7 +93,7 @@ def test_it_does_not_fall_apart_when_it_bends():
         assert inside(vertices, skin.faces, joints).min() > 1.99
 
 
-def test_the_trunk_is_one_piece_that_bends_smoothly():
+def test_trunk_is_one_piece_with_smooth_weights():
     skin = capsule_skin()
     label = parts(skin)
     spine = [JOINTS.index(name) for name in ("pelvis", "spine1", "spine2", "spine3", "neck")]

@@ -1,4 +1,4 @@
-"""Meshes are drawn where the camera has them, in front of what is farther; bodies stand where the motion stands."""
+"""Mesh rendering, and surfaces of all bodies."""
 
 import sys
 from dataclasses import replace
@@ -54,7 +54,7 @@ def painted(renderer, corners, goals=NONE):
     return image, np.abs(image - before).max(axis=-1) > 60
 
 
-def test_a_mesh_lies_where_the_camera_has_it(renderer):
+def test_mesh_covers_its_projected_extent(renderer):
     rng = np.random.default_rng(0)
     for _ in range(4):  # the same plotter, moved
         corners = CAMERA.target + rng.uniform(-0.8, 0.8, (4, 3))
@@ -68,7 +68,7 @@ def test_a_mesh_lies_where_the_camera_has_it(renderer):
     assert not painted(renderer, corners + 50 * CAMERA.axes[0])[1].any()  # beside the picture
 
 
-def test_what_is_nearer_hides_what_is_farther(renderer):
+def test_nearer_objects_occlude_farther_ones(renderer):
     corners = CAMERA.target + 0.5 * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
     toward = -CAMERA.axes[2]
     for side, seen in ((1, True), (-1, False)):
@@ -79,7 +79,7 @@ def test_what_is_nearer_hides_what_is_farther(renderer):
         assert (red > blue) == seen
 
 
-def test_balls_have_a_rim_in_the_colour_of_goals(renderer):
+def test_balls_have_a_rim_in_the_goal_colour(renderer):
     image, seen = painted(renderer, CAMERA.target + 50 + np.eye(4, 3), ball(CAMERA.target, 0.3, style.RIGHT))
     rows, columns = seen.nonzero()
     assert np.ptp(columns) == pytest.approx(2 * 0.3 * CAMERA.focal / 4.0, abs=4)
@@ -91,7 +91,7 @@ def test_balls_have_a_rim_in_the_colour_of_goals(renderer):
 
 
 @pytest.mark.parametrize("fps", [20.0, 60.0])
-def test_capsules_move_as_the_rig_does(motion, fps):
+def test_capsule_surface_follows_the_rig(motion, fps):
     pytest.importorskip("pyvista")
     surface = make_surface(motion, Looks(body="capsules"), fps=fps)
     assert isinstance(surface, SkinnedSurface)
@@ -118,7 +118,7 @@ def test_films_and_stills_of_capsules(motion, tmp_path):
 
 
 def anny_is_there():
-    """Whether the library is, and has prepared its body, for which it takes minutes."""
+    """Whether anny is installed and has built its cache, which takes minutes."""
     try:
         from anny.paths import get_anny_cache_path
     except ImportError:
@@ -127,7 +127,7 @@ def anny_is_there():
 
 
 @pytest.mark.skipif(not anny_is_there(), reason="anny is not installed, or has not prepared its body")
-def test_anny_has_its_joints_where_ours_are():
+def test_anny_is_fitted_to_the_skeleton():
     from visualize.bodies.anny_skin import Phenotype, anny_skin
 
     rest = REST.numpy()
@@ -147,7 +147,7 @@ def test_anny_has_its_joints_where_ours_are():
 
 
 @pytest.mark.skipif(not anny_is_there(), reason="anny is not installed, or has not prepared its body")
-def test_age_and_build_follow_the_words():
+def test_phenotype_follows_the_prompt():
     from visualize.bodies.anny_skin import Phenotype, anny_skin, phenotype_from_text
 
     assert phenotype_from_text("a person walks") == Phenotype()
@@ -169,7 +169,7 @@ def test_age_and_build_follow_the_words():
 
 
 def write_body(folder, kind, **changes):
-    """A body model with a skin, the numbers our own; returns where it is."""
+    """Write a body model with random parameters and a skin. Returns its path."""
     if kind != "smpl":
         return write_model(folder, kind, "neutral", **(body_model(kind, 20) | skin(kind) | changes))
     arrays = body_model("smplh", 16) | skin("smplh")
@@ -182,7 +182,7 @@ def write_body(folder, kind, **changes):
 
 
 @pytest.mark.parametrize("kind", ["smplh", "smplx"])
-def test_skins_are_those_of_smplx(motion, tmp_path, kind):
+def test_smpl_surface_agrees_with_smplx(motion, tmp_path, kind):
     path = write_body(tmp_path, kind)
     path.rename(tmp_path / kind / f"{kind.upper()}_NEUTRAL.npz")
     rig = motion.rig
@@ -197,8 +197,8 @@ def test_skins_are_those_of_smplx(motion, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["smpl", "smplh"])
-def test_feet_stand_where_the_motions_do(motion, tmp_path, kind):
-    """The bones are up to a fifth longer or shorter than ours: the pelvis is elsewhere, but standing feet are not."""
+def test_smpl_feet_follow_the_foot_contacts(motion, tmp_path, kind):
+    """The bones differ from ours by up to a fifth: the pelvis moves, feet in contact do not."""
     write_body(tmp_path, kind)
     rig = motion.rig
     surface = SmplSurface.of(rig, kind, "neutral", tmp_path)
@@ -217,7 +217,7 @@ def test_feet_stand_where_the_motions_do(motion, tmp_path, kind):
     assert np.mean(off) < 0.5 * without[:, [10, 11]].mean()
 
 
-def test_our_own_bones_leave_the_pelvis_where_it_is(motion, tmp_path):
+def test_smpl_with_our_bones_keeps_the_pelvis(motion, tmp_path):
     arrays = body_model("smplh") | skin("smplh")
     rest = np.zeros((52, 3))
     for joint, parent in enumerate(PARENTS[1:], 1):
@@ -246,14 +246,14 @@ def test_our_own_bones_leave_the_pelvis_where_it_is(motion, tmp_path):
         ("smplh", {"hands_meanl": np.zeros(7)}, r"hands_meanl is not \(45,\) finite"),
     ],
 )
-def test_models_that_are_broken(tmp_path, kind, changes, said):
+def test_damaged_model_files_are_refused(tmp_path, kind, changes, said):
     write_body(tmp_path, kind, **changes)
     with pytest.raises(InputError, match=said):
         load_smpl(kind, "neutral", tmp_path)
 
 
 @pytest.mark.parametrize(("kind", "what"), [("smpl", "SMPL"), ("smplh", "SMPL.H"), ("smplx", "SMPL.X")])
-def test_missing_models_say_what_to_get_and_where_to_put_it(tmp_path, kind, what):
+def test_missing_models_name_file_and_source(tmp_path, kind, what):
     with pytest.raises(InputError, match=f"no {what} body model for female: get .*{kind}/female/model.npz"):
         load_smpl(kind, "female", tmp_path)
     arrays = body_model("smplh" if kind == "smpl" else kind)
@@ -266,12 +266,12 @@ def test_missing_models_say_what_to_get_and_where_to_put_it(tmp_path, kind, what
     ("body", "module", "extra"),
     [("capsules", "pyvista", "mesh"), ("smplx", "pyvista", "mesh"), ("anny", "anny", "anny")],
 )
-def test_missing_extras_say_what_to_install(motion, monkeypatch, body, module, extra):
+def test_missing_extras_name_the_package(motion, monkeypatch, body, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=rf'pip install "motion-diffusion\[{extra}\]"'):
         make_surface(motion, Looks(body=body), fps=20)
 
 
-def test_unknown_bodies(motion):
+def test_unknown_body_is_refused(motion):
     with pytest.raises(InputError, match="unknown body 'robot'; choose one of stick, capsules, anny, smpl"):
         make_surface(motion, replace(Looks(), body="robot", body_models=Path("none")), fps=20)

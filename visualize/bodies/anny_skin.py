@@ -68,14 +68,14 @@ _WORDS: tuple[tuple[str, str, float], ...] = (
 
 def phenotype_from_text(text: str) -> Phenotype:
     """The age and build that a prompt mentions."""
-    said: dict[str, float] = {}
+    mentioned: dict[str, float] = {}
     for part, words, value in _WORDS:
         if re.search(rf"\b({words})\b", text.lower()):
-            said.setdefault(part, value)
-    return Phenotype(**said)
+            mentioned.setdefault(part, value)
+    return Phenotype(**mentioned)
 
 
-# Which of our joints carries each of Anny's bones, by the beginning of its name.
+# Our joint that moves each of Anny's bones, by prefix of the bone's name.
 _CARRIERS = {
     "root": "pelvis", "pelvis": "pelvis", "upperleg": "hip", "lowerleg": "knee", "foot": "ankle", "toe": "foot",
     "spine05": "pelvis", "spine04": "spine1", "spine03": "spine1", "spine02": "spine2", "spine01": "spine3",
@@ -95,7 +95,7 @@ def anny_skin(build: Phenotype) -> Skin:
     model = anny.Anny(skinning_method="lbs", extrapolate_phenotypes=True)
     with torch.no_grad():
         made = model(phenotype_kwargs=asdict(build))
-    turned = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # from z up and facing -y
+    turned = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # from z up, facing -y
     vertices = made["rest_vertices"][0].double().numpy() @ turned.T
     bones = dict(zip(model.bone_labels, made["rest_bone_heads"][0].double().numpy() @ turned.T, strict=True))
     carriers = np.array([_carrier(label) for label in model.bone_labels])
@@ -148,7 +148,7 @@ def _trunk(vertices: Array, bones: dict[str, Array], hips: Array, scale: float) 
     """Scale the vertices, stretch their heights between hips, neck and head, and shift them forward to our joints."""
     theirs = np.array([hips, bones["neck01"], bones["head"]])
     ours = REST[[_HIP, _NECK, _HEAD]]
-    beyond = np.array([-1.0, 1.0])  # metres below the hips and above the head, where nothing is stretched
+    beyond = np.array([-1.0, 1.0])  # metres below the hips and above the head, which are not stretched
     knots = np.concatenate([theirs[:1, 1] + beyond[0], theirs[:, 1], theirs[-1:, 1] + beyond[1]])
     heights = np.concatenate([ours[:1, 1] + scale * beyond[0], ours[:, 1], ours[-1:, 1] + scale * beyond[1]])
     y = np.interp(vertices[:, 1], knots, heights)

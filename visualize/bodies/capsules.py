@@ -26,7 +26,7 @@ BALL_ROWS = 9
 """Rows of vertices of a sphere, poles included."""
 BLEND = 0.05
 """Metres below and above a spine joint over which the trunk's weights pass from one bone to the next."""
-# Height, how far in front of the pelvis, half the width, half the depth.
+# Height, forward offset from the pelvis, half width, half depth; metres.
 _TRUNK = np.array([
     (-0.125, -0.010, 0.000, 0.000), (-0.115, -0.010, 0.075, 0.065), (-0.080, -0.012, 0.142, 0.106),
     (-0.025, -0.016, 0.162, 0.115), (0.030, -0.020, 0.154, 0.108), (0.080, -0.022, 0.142, 0.099),

@@ -16,7 +16,7 @@ from visualize.drawing.stick_figure import Solids
 
 Array = NDArray[np.float64]
 Faces = NDArray[np.int64]
-_LIGHTS = (((-0.7, 0.9, 1.0), 0.62), ((0.8, 0.1, 1.0), 0.22))  # from where, as the camera sees it, and how bright
+_LIGHTS = (((-0.7, 0.9, 1.0), 0.62), ((0.8, 0.1, 1.0), 0.22))  # direction in camera coordinates, and intensity
 _SURFACE = {"ambient": 0.5, "diffuse": 0.95, "specular": 0.10, "specular_power": 12.0}
 
 
@@ -32,8 +32,8 @@ class MeshRenderer:
             size: width and height of the pictures, pixels.
             smooth: supersampling factor per side.
         """
-        pyvista, vtk = import_module("pyvista"), import_module("vtkmodules.vtkCommonCore")  # an extra
-        vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_ERROR)  # it warns that there is no display
+        pyvista, vtk = import_module("pyvista"), import_module("vtkmodules.vtkCommonCore")  # optional dependencies
+        vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_ERROR)  # suppress warnings about the missing display
         self._size, self._smooth, self._pixels = size, smooth, vtk.vtkUnsignedCharArray()
         window = [size[0] * smooth, size[1] * smooth]
         self._plotter = plotter = pyvista.Plotter(off_screen=True, window_size=window, lighting="none")
@@ -70,7 +70,7 @@ class MeshRenderer:
         if not len(goals.start):
             return np.zeros((0, 3))
         along = goals.end - goals.start
-        far = self._ball @ along[..., None] > 0  # (n, V, 1): which half of a ball goes to the end
+        far = self._ball @ along[..., None] > 0  # (n, V, 1): which half of a ball is moved to the end
         ends = np.where(far, goals.end[:, None], goals.start[:, None])
         radii = np.where(far, goals.radii[:, None, 1:], goals.radii[:, None, :1])
         points = (ends + radii * self._ball).reshape(-1, 3)

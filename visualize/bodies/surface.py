@@ -47,7 +47,7 @@ class Skin:
     def posed(self, rig: Rig) -> Array:
         """Vertices (frames, V, 3) in every frame by linear blend skinning, as in glTF and SMPL."""
         world, root = rig.world.numpy(), rig.joints.numpy()
-        moved = root - (world @ REST.numpy()[..., None])[..., 0]  # of what is at the origin
+        moved = root - (world @ REST.numpy()[..., None])[..., 0]  # translation of the origin
         carried = np.concatenate([world, moved[..., None]], axis=-1)  # (frames, 22, 3, 4)
         blended = np.tensordot(self.dense_weights, carried, axes=(1, 1))  # (V, frames, 3, 4)
         here: Array = np.einsum("vfij,vj->fvi", blended[..., :3], self.vertices) + blended[..., 3].swapaxes(0, 1)

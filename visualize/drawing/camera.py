@@ -52,10 +52,10 @@ class Camera:
         Returns:
             Pixels (..., 2) and depths (...) in metres. Pixels of points behind the camera are meaningless.
         """
-        seen = (points - self.target) @ self.axes.T
-        depth = seen[..., 2] + self.distance
+        local = (points - self.target) @ self.axes.T
+        depth = local[..., 2] + self.distance
         scale = self.focal / np.maximum(depth, 1e-3)
-        return seen[..., :2] * scale[..., None] + np.array(self.size) / 2, depth
+        return local[..., :2] * scale[..., None] + np.array(self.size) / 2, depth
 
 
 def facing_direction(joints: NDArray) -> NDArray:
@@ -139,7 +139,7 @@ def fit_camera(
     while far - near > 0.01:
         distance = (near + far) / 2
         camera = replace(camera, distance=distance)
-        for _ in range(3):  # move so that what is seen is in the middle, then look whether it fits
+        for _ in range(3):  # centre the points, then test whether they fit
             pixels, depth = camera.project(flat)
             off = (pixels.min(axis=0) + pixels.max(axis=0) - low_edge - high_edge) / 2
             camera = replace(camera, target=camera.target + off / camera.focal * distance @ camera.axes[:2])

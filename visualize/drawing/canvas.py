@@ -163,7 +163,7 @@ def _letters(words: str, size: float, bold: bool) -> tuple[NDArray[np.float64], 
 
 EDGE, LINE = 18, 21
 """Margin between the picture's border and its text, and line height of a caption, in canvas units."""
-_NARROW = 0.25  # of their height: the width of the narrowest letters
+_NARROW = 0.25  # width of the narrowest letters, relative to their height
 
 
 @lru_cache(maxsize=256)
@@ -179,7 +179,7 @@ def wrap_text(words: str, room: float, *, size: float, bold: bool = False, most:
     """
     words = " ".join(words.split())
     fits = int(most * room / (_NARROW * size)) + 1
-    if len(words) > fits:  # measuring takes as long as words are
+    if len(words) > fits:  # measuring takes time proportional to the length
         words = f"{words[:fits]} …"
     if (wide := text_width(words, size=size, bold=bold)) <= room:
         return (words,) if words else ()

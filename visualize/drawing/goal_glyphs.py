@@ -152,8 +152,8 @@ class PoseGlyph:
         """Mean distance in metres between target and motion over frames and joints."""
         frames = [frame_at(self.time + index / FPS, fps, len(joints)) for index in range(len(self.positions))]
         off = joints[frames][:, list(self.joints)] - self.positions
-        seen = ~np.isnan(self.positions).all(axis=-1)
-        return float(np.linalg.norm(np.nan_to_num(off), axis=-1)[seen].mean())
+        observed = ~np.isnan(self.positions).all(axis=-1)
+        return float(np.linalg.norm(np.nan_to_num(off), axis=-1)[observed].mean())
 
     def visible_points(self, joints: NDArray, fps: float) -> NDArray:
         """Points (n, 3) that the picture must contain."""
@@ -252,9 +252,9 @@ def _make_glyph(goal: Goal, seconds: float) -> Glyph | None:
         position = _position(goal.position or free)
         return JointGlyph(goal.start, JOINTS.index(goal.joint), position, goal.last_time, stays=True)
     if isinstance(goal, Pose):
-        seen = goal.observe(goal.last + 1)
-        frames, joints = slice(goal.first, None), seen.mask.any(-1).any(0).nonzero()[:, 0].tolist()
-        wanted = torch.where(seen.mask, seen.values, torch.nan)[frames][:, joints]
+        observed = goal.observe(goal.last + 1)
+        frames, joints = slice(goal.first, None), observed.mask.any(-1).any(0).nonzero()[:, 0].tolist()
+        wanted = torch.where(observed.mask, observed.values, torch.nan)[frames][:, joints]
         return PoseGlyph(goal.first / FPS, tuple(joints), wanted.numpy()) if joints else None
     if isinstance(goal, Heading):
         return HeadingGlyph(goal.first / FPS, goal.last_time, goal.degrees)

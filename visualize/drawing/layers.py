@@ -28,7 +28,7 @@ from visualize.drawing.stick_figure import Solids, capsule_outlines, circles, pr
 from visualize.scene import Scene
 
 _TILES = np.arange(-13, 13)
-_FADE = (4.0, 10.0)  # metres from the target: where the floor begins to fade, and where it is gone
+_FADE = (4.0, 10.0)  # metres from the target: start and end of the floor's fading
 
 
 def paint_floor(canvas: Canvas, camera: Camera) -> None:
@@ -38,10 +38,10 @@ def paint_floor(canvas: Canvas, camera: Camera) -> None:
     corners = np.stack([x, z], axis=-1)[(x + z) % 2 == 0][:, None] + np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
     away = np.linalg.norm(corners.mean(axis=1) - camera.target[[0, 2]], axis=-1) * 5.0 / max(camera.distance, 5.0)
     _, depth = camera.project(np.insert(corners, 1, 0.0, axis=-1))
-    seen = (depth.min(axis=1) > NEAR) & (away < _FADE[1])
-    fade = np.clip((away - _FADE[0]) / (_FADE[1] - _FADE[0]), 0, 1)[seen]
+    visible = (depth.min(axis=1) > NEAR) & (away < _FADE[1])
+    fade = np.clip((away - _FADE[0]) / (_FADE[1] - _FADE[0]), 0, 1)[visible]
     canvas.polygons(
-        project_floor(corners[seen], camera), style.mix(style.rgb(style.TILE), style.rgb(style.BACKGROUND), fade)
+        project_floor(corners[visible], camera), style.mix(style.rgb(style.TILE), style.rgb(style.BACKGROUND), fade)
     )
 
 
@@ -186,7 +186,7 @@ def paint_links(canvas: Canvas, camera: Camera, scene: Scene, joints: NDArray, t
                 canvas.lines([pixels], style.GOAL_DUE, width=3 * unit, dashes=(1.5, 1.2))
 
 
-_MANY = 12  # with more goals than this they are not labelled
+_MANY = 12  # more goals than this are not labelled
 
 
 def paint_labels(canvas: Canvas, camera: Camera, scenes: Sequence[Scene], time: float, unit: float) -> None:
@@ -209,12 +209,12 @@ def paint_labels(canvas: Canvas, camera: Camera, scenes: Sequence[Scene], time: 
         if time > glyph.last + 0.5 / lead.fps:
             words += f": {miss_text(glyph, scenes)}"
         away = (0.28 * np.sin(camera.elevation) if glyph.on_floor else 0.09) * camera.focal / depth
-        high, low = canvas.size[1] - 84 * unit, 44 * unit + size + away  # beyond are the caption and the clock
+        high, low = canvas.size[1] - 84 * unit, 44 * unit + size + away  # limits of caption and clock
         under = pixel[1] > high or (glyph.on_floor and pixel[1] > low)
         step = -1 if under else 1
-        reach = np.array([0.6 * len(words), 1.3]) * size  # of another's middle, within which it would lie over these
+        reach = np.array([0.6 * len(words), 1.3]) * size  # extent of the label
         at = pixel + [0, step * away]
-        if 0 <= pixel[0] <= canvas.size[0]:  # in the picture, so that its words are too
+        if 0 <= pixel[0] <= canvas.size[0]:  # keep the label of a visible goal in the picture
             at[0] = np.clip(at[0], reach[0] / 2, canvas.size[0] - reach[0] / 2)
         while any((np.abs(at - other) < (reach + extent) / 2).all() for other, extent in taken):
             at[1] += step * size / 2

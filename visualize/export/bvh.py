@@ -53,7 +53,7 @@ def euler_angles(rotations: Tensor) -> Array:
     Returns:
         (frames, n, 3) degrees about z, x and y.
     """
-    import roma  # here, since it brings PyTorch's compiler: 0.7 s that most commands need not wait for
+    import roma  # deferred: importing it takes 0.7 s
 
     angles: Array = roma.rotmat_to_euler("ZXY", rotations, degrees=True).numpy()
     for before, now in pairwise(angles):

@@ -21,8 +21,8 @@ from motion_diffusion.body.skeleton import JOINTS, OFFSETS, PARENTS
 from visualize.bodies.capsules import capsule_skin
 from visualize.bodies.surface import Skin
 
-_SHORT, _INTEGER, _FLOAT = 5123, 5125, 5126  # glTF's numbers for types
-_VERTICES, _INDICES = 34962, 34963  # and for what a buffer is of
+_SHORT, _INTEGER, _FLOAT = 5123, 5125, 5126  # glTF component types
+_VERTICES, _INDICES = 34962, 34963  # glTF buffer targets
 
 
 def to_glb(rig: Rig, motion: Motion, *, skin: Skin | None = None) -> bytes:
@@ -50,7 +50,7 @@ def to_glb(rig: Rig, motion: Motion, *, skin: Skin | None = None) -> bytes:
         "material": 0,
     }
     to_joints = np.tile(np.eye(4), (len(JOINTS), 1, 1))
-    to_joints[:, 3, :3] = -REST.numpy()  # columns first, as glTF has matrices
+    to_joints[:, 3, :3] = -REST.numpy()  # glTF matrices are column-major
     skeleton = {"joints": list(range(len(JOINTS))), "skeleton": 0, "inverseBindMatrices": arrays.add(to_joints, "MAT4")}
     times = arrays.add(np.arange(len(rig.root))[:, None] / rig.fps, "SCALAR", bounds=True)
     tracks = [(0, "translation", arrays.add(rig.root.numpy(), "VEC3"))]
@@ -96,7 +96,7 @@ def quaternions(rotations: Tensor) -> Tensor:
     Returns:
         (frames, ..., 4), x, y, z, w.
     """
-    import roma  # here, since it brings PyTorch's compiler: 0.7 s that most commands need not wait for
+    import roma  # deferred: importing it takes 0.7 s
 
     turns: Tensor = roma.rotmat_to_unitquat(rotations)
     against = (turns[1:] * turns[:-1]).sum(-1, keepdim=True) < 0

@@ -56,7 +56,7 @@ def read_goals(content: bytes, motions: Mapping[str, Motion]) -> GoalSet:
         raise InputError(f"the file {error}") from None
     except RecursionError:
         raise InputError("the file is nested too deeply; a goal file has goals, and goals have numbers") from None
-    except ValueError as error:  # not JSON, not UTF-8, or a whole number of thousands of digits
+    except ValueError as error:  # not JSON, not UTF-8, or an integer of thousands of digits
         raise InputError(f"the file is not JSON: {error}; check commas, quotes and brackets there") from None
     return goals.model_copy(
         update={"goals": [_resolve_pose(n, goal, motions) for n, goal in enumerate(goals.goals, 1)]}
@@ -106,7 +106,7 @@ def _check_unpacked(name: str, content: bytes) -> None:
     try:
         size = unpacked(BytesIO(content))
     except zipfile.BadZipFile:
-        return  # whoever reads it says so
+        return  # reported by the reader
     if size > MAX_UNPACKED_BYTES:
         raise InputError(f"{name} unpacks to {size / 2**20:.0f} MB; load up to {MAX_UNPACKED_BYTES // 2**20} MB")
 

@@ -55,9 +55,9 @@ class Models:
         """
         self._folders: dict[str, Path] = {}
         self.symbols: dict[str, str] = {}
-        """What each predicts: ε, x0, v …"""
+        """Prediction type of each: ε, x0, v …"""
         self.known: dict[str, Known | None] = {}
-        """What each was trained on, where that is kept with it."""
+        """Actions that each was trained on, where recorded."""
         self._loaded: dict[str, MotionModel] = {}
         self._text_motion_encoder: TextMotionEncoder | None = None
         self._lock = Lock()
@@ -145,7 +145,7 @@ class Take:
         """Error at each goal of the plan; empty if goals lie beyond the motion."""
         try:
             return GoalSet(goals=list(self.plan.goals)).residuals(self.motion.joints, self.motion.rig.world)
-        except InputError:  # goals beyond its end
+        except InputError:  # goals after the end of the motion
             return []
 
     def joints_at(self, time: float) -> Tensor:
@@ -273,10 +273,10 @@ def plan_regeneration(take: Take, plan: Plan, start: float, end: float) -> Plan:
     part = base.part(end - start)
     first, last = part.start / FPS, (part.end - 1) / FPS
     text = text_at(take.plan, (first + last) / 2)
-    said = PromptPart(text=text, seconds=(part.end - part.start) / FPS)
+    prompt_part = PromptPart(text=text, seconds=(part.end - part.start) / FPS)
     cuts = [restrict_to(goal, first, last, take.last) for goal in take.plan.goals]
     goals = tuple(cut for cut in cuts if cut is not None)
-    return plan.changed("base", None).changed("parts", (said,)).changed("goals", goals).changed("base", base)
+    return plan.changed("base", None).changed("parts", (prompt_part,)).changed("goals", goals).changed("base", base)
 
 
 def rest_pose() -> Tensor:

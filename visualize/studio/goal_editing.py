@@ -142,7 +142,7 @@ class Field:
     write: Callable[[Any, Any, JointsAt], Goal]
 
 
-def _attribute(name: str) -> tuple[Callable[[Any], Any], Callable[[Any, Any, JointsAt], Goal]]:
+def _by_name(name: str) -> tuple[Callable[[Any], Any], Callable[[Any, Any, JointsAt], Goal]]:
     """Read and write a field of the goal."""
 
     def write(goal: Any, value: Any, joints_at: JointsAt) -> Goal:
@@ -195,20 +195,20 @@ def _is(*kinds: type) -> Callable[[Any], bool]:
 
 
 FIELDS = (
-    Field("Radius, m", _slider(0.1, 5.0, 0.05), lambda g: getattr(g, "radius", None) is not None, *_attribute("radius")),
-    Field("Size, m", _size, lambda g: getattr(g, "size", None) is not None, *_attribute("size")),
+    Field("Radius, m", _slider(0.1, 5.0, 0.05), lambda g: getattr(g, "radius", None) is not None, *_by_name("radius")),
+    Field("Size, m", _size, lambda g: getattr(g, "size", None) is not None, *_by_name("size")),
     Field(
         "Turned, °", _slider(-180.0, 180.0, 5.0),
-        lambda g: isinstance(g, Heading) or getattr(g, "size", None) is not None, *_attribute("degrees"),
+        lambda g: isinstance(g, Heading) or getattr(g, "size", None) is not None, *_by_name("degrees"),
     ),
-    Field("Margin, m", _slider(0.0, 1.0, 0.05), _is(Obstacle), *_attribute("margin")),
+    Field("Margin, m", _slider(0.0, 1.0, 0.05), _is(Obstacle), *_by_name("margin")),
     Field("Whole body", _checkbox, _is(Obstacle), *_two_words("body", "whole", "root")),
     Field("Smooth curve", _checkbox, _is(PathGoal), *_two_words("curve", "spline", "line")),
-    Field("Face along it", _checkbox, _is(PathGoal), *_attribute("face_along")),
+    Field("Face along it", _checkbox, _is(PathGoal), *_by_name("face_along")),
     Field("Hold sideways", _checkbox, _is(Joint), *_axis_held(0)),
     Field("Hold height", _checkbox, _is(Joint), *_axis_held(1)),
     Field("Hold ahead", _checkbox, _is(Joint), *_axis_held(2)),
-    Field("Apart, m", _slider(0.0, 1.5, 0.05), _is(Relation), *_attribute("distance")),
-    Field("In place", _checkbox, _is(Loop), *_attribute("in_place")),
+    Field("Apart, m", _slider(0.0, 1.5, 0.05), _is(Relation), *_by_name("distance")),
+    Field("In place", _checkbox, _is(Loop), *_by_name("in_place")),
 )  # fmt: skip
 """All properties that widgets can set."""

@@ -82,9 +82,9 @@ def plan_report(found: PlanReport, plan: Plan) -> str:
     if found.error:
         return block(f'<b style="color:{BAD}">Cannot be made.</b> {escape(capitalise(found.error))}')
     parts = [("Not learned.", found.unlearned), ("Hard for a person.", found.warnings)]
-    said = "".join(_headed(title, lines) for title, lines in parts if lines)
-    if said:
-        return said
+    warnings = "".join(_headed(title, lines) for title, lines in parts if lines)
+    if warnings:
+        return warnings
     return note("A person can do this.", GOOD) if plan.goals else block(EMPTY_PLAN_HINT)
 
 

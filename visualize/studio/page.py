@@ -78,7 +78,7 @@ class Page:
             if kept := self._client.local_storage.get_item(PLAN_KEY, timeout=5.0):
                 self.session.restore(kept)
         except (RuntimeError, TimeoutError):
-            pass  # a browser that keeps nothing
+            pass  # a browser without local storage
         gui = self._client.gui
         controls = Controls(gui, self._loop, self.session, self._refresh)
         callbacks = SceneCallbacks(

@@ -190,8 +190,8 @@ class Plan(BaseModel):
             InputError: for a part without text.
         """
         check_words("", self.goal_set)
-        said = {"$schema": "schema.json", **self.goal_set.model_dump(mode="json", exclude_none=True)}
-        return (json.dumps(said, indent=2, ensure_ascii=False) + "\n").encode()
+        content = {"$schema": "schema.json", **self.goal_set.model_dump(mode="json", exclude_none=True)}
+        return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
 
     def with_goal_file(self, goals: GoalSet) -> Plan:
         """A copy with the goals of a file and, if it has segments, its prompt."""
@@ -236,17 +236,17 @@ def plan_from_motion(motion: Motion, plan: Plan) -> Plan:
     Raises:
         InputError: for a motion that was edited, and for invalid provenance.
     """
-    said = motion.provenance
-    if "part" in said:
+    provenance = motion.provenance
+    if "part" in provenance:
         raise InputError("it was made part by part, for which there is no plan")
     try:
-        goals = GoalSet.model_validate(said.get("goals", {}))
-        settings, model = said.get("settings", {}), said.get("model", {})
+        goals = GoalSet.model_validate(provenance.get("goals", {}))
+        settings, model = provenance.get("settings", {}), provenance.get("model", {})
         fields = {
             "parts": goals.segments or [PromptPart(text=motion.text or plan.text, seconds=motion.frames / FPS)],
             "goals": goals.goals,
             "model": model.get("name", plan.model),
-            "seed": said.get("seed", plan.seed),
+            "seed": provenance.get("seed", plan.seed),
             "base": None,
         }
         kept = {name: settings[name] for name in ("guidance", "steps", "text_scale", "clean_up") if name in settings}
@@ -297,8 +297,8 @@ class History(Generic[T]):
 
 def with_part_seconds(plan: Plan, part: int, seconds: float) -> Plan:
     """The plan with another duration of a part. Goals that last to the end of the motion last to its new end."""
-    said = plan.parts[part].model_copy(update={"seconds": round(seconds * FPS) / FPS})
-    longer = plan.changed("parts", (*plan.parts[:part], said, *plan.parts[part + 1 :]))
+    edited = plan.parts[part].model_copy(update={"seconds": round(seconds * FPS) / FPS})
+    longer = plan.changed("parts", (*plan.parts[:part], edited, *plan.parts[part + 1 :]))
     goals = []
     for goal in plan.goals:
         when = None if isinstance(goal, Obstacle) else time_span(goal, plan.seconds)
@@ -310,12 +310,12 @@ def with_part_seconds(plan: Plan, part: int, seconds: float) -> Plan:
 
 def with_part_text(plan: Plan, part: int, text: str) -> Plan:
     """The plan with another prompt of a part."""
-    said = plan.parts[part].model_copy(update={"text": text})
-    return plan.changed("parts", (*plan.parts[:part], said, *plan.parts[part + 1 :]))
+    edited = plan.parts[part].model_copy(update={"text": text})
+    return plan.changed("parts", (*plan.parts[:part], edited, *plan.parts[part + 1 :]))
 
 
 def text_at(plan: Plan, second: float) -> str:
     """The prompt at a second; that of the first or last part outside of the plan."""
     ends = accumulate(part.seconds for part in plan.parts)
-    said = (part.text for part, end in zip(plan.parts, ends, strict=True) if second - plan.start < end)
-    return next(said, plan.parts[-1].text)
+    texts = (part.text for part, end in zip(plan.parts, ends, strict=True) if second - plan.start < end)
+    return next(texts, plan.parts[-1].text)

@@ -54,16 +54,16 @@ class PromptPanel:
         """Display the plan."""
         set_if_changed(self._base, "content", _of_base(plan))
         while len(self._parts) > len(plan.parts):
-            part = self._parts.pop()
-            part.words.remove()
-            part.seconds.remove()
+            surplus = self._parts.pop()
+            surplus.words.remove()
+            surplus.seconds.remove()
         while len(self._parts) < len(plan.parts):
             self._parts.append(self._add(len(self._parts)))
         fixed = plan.base is not None and plan.base.end is not None
-        for part, said in zip(self._parts, plan.parts, strict=True):
-            part.show(said.text)
-            set_if_changed(part.seconds, "value", said.seconds)
-            set_if_changed(part.seconds, "disabled", fixed)
+        for widgets, part in zip(self._parts, plan.parts, strict=True):
+            widgets.show(part.text)
+            set_if_changed(widgets.seconds, "value", part.seconds)
+            set_if_changed(widgets.seconds, "disabled", fixed)
 
     def _add(self, k: int) -> _PartWidgets:
         gui = self._controls.gui
@@ -93,8 +93,8 @@ def _of_base(plan: Plan) -> str:
 def _add_or_remove_part(session: Session, value: str) -> None:
     parts = session.plan.parts
     if value == THEN and len(parts) < MAX_PARTS:
-        said = parts[-1].model_copy(update={"seconds": 3.0})
-        session.edit(lambda plan: plan.changed("parts", (*parts, said)))
+        added = parts[-1].model_copy(update={"seconds": 3.0})
+        session.edit(lambda plan: plan.changed("parts", (*parts, added)))
     elif value == SHORTER and len(parts) > 1:
         session.edit(lambda plan: plan.changed("parts", parts[:-1]))
 

@@ -102,7 +102,7 @@ def add_obstacle(scene: Any, name: str, goal: Obstacle, hue: RGB, opacity: float
     x, z = goal.center or (goal.centers or [(0.0, 0.0)])[0]
     at = (x, OBSTACLE_HEIGHT / 2, z)
     if goal.size is None:
-        quarter = (0.7071068, 0.7071068, 0.0, 0.0)  # cylinders of the browser stand along z
+        quarter = (0.7071068, 0.7071068, 0.0, 0.0)  # viser's cylinders are along z
         return scene.add_cylinder(
             name,
             radius=goal.radius or 0.1,
@@ -137,9 +137,9 @@ def _add_heading(scene: Any, name: str, goal: Heading, joints_at: Tensor, hue: R
 
 def _add_pose(scene: Any, name: str, goal: Pose, hue: RGB) -> None:
     """Add the bones between joints of the first frame that are fully constrained."""
-    seen = goal.observe(goal.last + 1)
-    whole = seen.mask[goal.first].all(-1)
-    spots = seen.values[goal.first].numpy()
+    observed = goal.observe(goal.last + 1)
+    whole = observed.mask[goal.first].all(-1)
+    spots = observed.values[goal.first].numpy()
     kept = whole.nonzero()[:, 0].tolist()
     bones = [(spots[PARENTS[joint]], spots[joint]) for joint in kept if joint > 0 and whole[PARENTS[joint]]]
     if bones:
@@ -219,7 +219,7 @@ class MeshPart:
 @cache
 def body_parts() -> tuple[MeshPart, ...]:
     """The capsule body split by colour, since viser's skinned meshes have one colour each."""
-    from visualize.bodies.capsules import capsule_skin  # here, since it needs trimesh
+    from visualize.bodies.capsules import capsule_skin  # deferred: needs trimesh
 
     skin = capsule_skin()
     colours, which = np.unique(skin.colours, axis=0, return_inverse=True)

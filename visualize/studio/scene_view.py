@@ -139,7 +139,7 @@ class SceneView:
             add_line(self._scene, "/stroke", above_floor(np.array(points)), scene_colour(style.GOAL_DUE), 0.03)
 
     def _end_stroke(self, points: list[FloorPoint]) -> None:
-        self._scene.add_frame("/stroke", show_axes=False)  # instead of the line
+        self._scene.add_frame("/stroke", show_axes=False)  # replaces the line
         self._callbacks.stroke(points)
 
     # Goals

@@ -207,7 +207,7 @@ class _Guard:
         if isinstance(message, _messages.FileTransferStartUpload):
             self._received = 0
             if self._client is not None:
-                self._client.gui._drop_uploads_from_client(client_id)  # one at a time
+                self._client.gui._drop_uploads_from_client(client_id)  # one upload at a time
             if message.size_bytes > MAX_UPLOAD_BYTES or message.part_count > MAX_UPLOAD_BYTES // 2**16:
                 self._refuse_upload(message)
                 return
@@ -228,9 +228,9 @@ class _Guard:
         self._connection.queue_message(_messages.RemoveNotificationMessage(f"upload-{upload.transfer_uuid}"))
         self._notify(f"the file has {size / 2**20:.0f} MB and is not taken; load up to {MAX_UPLOAD_BYTES // 2**20} MB")
 
-    def _notify(self, said: str) -> None:
+    def _notify(self, text: str) -> None:
         if self._page is not None:
-            self._page.show_message(said)
+            self._page.show_message(text)
 
 
 def _count_letters(value: Any) -> int:

@@ -291,11 +291,11 @@ class Session:
             motion, rig = loaded
             self._take_count += 1
             self._motions = dict([*self._motions.items(), (safe_label(name), motion)][-MAX_MOTIONS:])
-            plan, said = self._plan_from_motion(motion)
+            plan, notice = self._plan_from_motion(motion)
             offered = plan if plan.model in self.models.names else plan.changed("model", self.plan.model)
             self.edit(lambda _: offered)
             self.add_takes([Take(self._take_count, motion, plan, rig)])
-            self.message = said
+            self.message = notice
 
         self._submit("loading", run, done)
 

@@ -1,4 +1,4 @@
-"""A person's own thread."""
+"""Event loop: order, deduplication, ticking, limits and errors."""
 
 import re
 import threading
@@ -9,7 +9,7 @@ from visualize.studio.event_loop import MAX_QUEUED, EventLoop
 LONG = 60.0
 
 
-def test_things_happen_in_order_on_one_thread():
+def test_event_loop_runs_tasks_in_order_on_one_thread():
     loop, seen, ended = EventLoop(lambda: None), [], threading.Event()
     for k in range(100):
         loop.post(lambda k=k: seen.append((k, threading.get_ident())))
@@ -20,7 +20,7 @@ def test_things_happen_in_order_on_one_thread():
     assert len({thread for _, thread in seen}) == 1
 
 
-def test_only_the_newest_of_a_kind_happens():
+def test_post_newest_replaces_the_pending_task_of_its_key():
     loop, seen, go, ended = EventLoop(lambda: None), [], threading.Event(), threading.Event()
     loop.post(lambda: go.wait(LONG))
     for k in range(10):
@@ -33,7 +33,7 @@ def test_only_the_newest_of_a_kind_happens():
     assert sorted(seen) == [-9, 9]
 
 
-def test_the_clock_ticks_when_it_should():
+def test_event_loop_ticks_only_while_ticking():
     ticks = []
     loop = EventLoop(lambda: ticks.append(time.monotonic()), rate=200)
     time.sleep(0.1)
@@ -49,7 +49,7 @@ def test_the_clock_ticks_when_it_should():
     assert len(ticks) == count
 
 
-def test_errors_do_not_end_it(capsys):
+def test_event_loop_survives_exceptions_and_reports_each_once(capsys):
     loop, ended = EventLoop(lambda: None), threading.Event()
     for _ in range(100):
         loop.post(lambda: 1 / 0)
@@ -62,7 +62,7 @@ def test_errors_do_not_end_it(capsys):
     )
 
 
-def test_a_flood_is_not_piled_up(capsys):
+def test_event_loop_drops_tasks_beyond_its_limit(capsys):
     loop, go = EventLoop(lambda: None), threading.Event()
     seen = []
     loop.post(lambda: go.wait(LONG))
@@ -79,7 +79,7 @@ def test_a_flood_is_not_piled_up(capsys):
     assert capsys.readouterr().err.count("dropped") == 1
 
 
-def test_a_flood_drops_neither_what_is_insisted_on_nor_a_name(capsys):
+def test_full_event_loop_keeps_required_tasks_and_frees_keys(capsys):
     loop, go, seen, ended = EventLoop(lambda: None), threading.Event(), [], threading.Event()
     loop.post(lambda: go.wait(LONG))
     while loop.post(lambda: None):

@@ -1,4 +1,4 @@
-"""What is uploaded is checked, and nothing that comes in harms."""
+"""Uploads are validated before use."""
 
 import io
 import json
@@ -35,7 +35,7 @@ def test_motions_are_read_or_refused_in_a_line(content, name):
     assert "/" not in str(refusals.value).split(":")[0]
 
 
-def test_what_would_fill_the_memory_is_refused(monkeypatch):
+def test_uploads_over_the_size_limits_are_refused(monkeypatch):
     monkeypatch.setattr(file_transfer, "MAX_UNPACKED_BYTES", 2**20)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -75,8 +75,8 @@ def test_long_motions_are_refused(monkeypatch, walks, tmp_path):
         file_transfer.read_upload("m.npz", (tmp_path / "m.npz").read_bytes())
 
 
-def test_long_motions_take_no_memory():
-    """Of a file of a few thousand bytes, which would become 140 million numbers."""
+def test_long_motions_are_refused_before_allocation():
+    """The file of a few thousand bytes would expand to 140 million numbers."""
     packed = io.BytesIO()
     joints = np.zeros((100_000, 22, 3), np.int8)
     np.savez_compressed(packed, version=1, joints=joints, fps=1.0, joint_names=JOINTS, text="", provenance="{}")

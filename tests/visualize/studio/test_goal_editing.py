@@ -1,4 +1,4 @@
-"""When goals hold, and how long a plan lasts."""
+"""Time spans of goals and plans."""
 
 import pytest
 import torch
@@ -9,12 +9,11 @@ from guidance.goals.goal_set import Contact, Loop, Obstacle, PathGoal, Pose, Seg
 from motion_diffusion.body.skeleton import FPS
 from visualize.studio.goal_editing import is_moment, restrict_to, time_span, with_time
 from visualize.studio.plan import Plan, text_at, with_part_seconds, with_part_text
-from visualize.studio.take_panels import Player
 
 SECONDS = 5.95
 
 
-def test_every_goal_goes_to_the_time_it_is_given(every_goal, walks):
+def test_with_time_moves_every_goal_to_the_given_span(every_goal, walks):
     poses = [Pose.of(walks[0][:1], frame=3), Pose.of(walks[0][:20], frame=3)]
     for goal in [*every_goal, *poses]:
         for start, end in ((1.0, 3.0), (0.5, 0.5), (0.0, SECONDS)):
@@ -31,14 +30,14 @@ def test_every_goal_goes_to_the_time_it_is_given(every_goal, walks):
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
-def test_no_goal_leaves_the_motion(start, end):
+def test_with_time_keeps_goals_within_the_motion(start, end):
     for goal in (Waypoint(time=1.0, x=0.0, z=0.0), Obstacle(shape="circle", center=(1, 1), radius=0.5, start=1.0)):
         first, last = time_span(with_time(goal, start, end, SECONDS), SECONDS)
         assert 0 <= first <= SECONDS + 0.05
         assert last <= SECONDS + 0.05
 
 
-def test_goals_to_the_end_stay_to_the_end():
+def test_goals_that_last_to_the_end_follow_the_end():
     plan = Plan(goals=(PathGoal(points=[(0, 0), (0, 3)], end=3.95), Waypoint(time=2.0, x=0.0, z=1.0)))
     for seconds in (6.0, 1.0, 4.0):
         plan = with_part_seconds(plan, 0, seconds)
@@ -48,7 +47,7 @@ def test_goals_to_the_end_stay_to_the_end():
 
 
 @pytest.mark.parametrize(("start", "end"), [(1.0, 2.5), (0.2, 0.3), (3.0, SECONDS), (0.05, SECONDS), (2.0, 2.0)])
-def test_a_part_of_a_goal_wants_the_same_there_and_nothing_elsewhere(every_goal, walks, start, end):
+def test_restrict_to_keeps_targets_inside_and_removes_those_outside(every_goal, walks, start, end):
     frames, inside = round(SECONDS * FPS) + 1, slice(round(start * FPS), round(end * FPS) + 1)
     for goal in [*every_goal, Pose.of(walks[0][:20], frame=30), Pose.of(walks[0][:1], frame=40)]:
         cut, whole = restrict_to(goal, start, end, SECONDS), goal.observe(frames)
@@ -64,7 +63,7 @@ def test_a_part_of_a_goal_wants_the_same_there_and_nothing_elsewhere(every_goal,
         assert torch.allclose(part.values[inside], whole.values[inside], atol=1e-6)
 
 
-def test_what_is_there_all_the_time_stays():
+def test_restrict_to_keeps_obstacles_and_contacts_without_position():
     obstacle = Obstacle(shape="circle", center=(1, 1), radius=0.5)
     foot = Contact(joint="left_foot", start=0.5, end=1.5)
     held = foot.model_copy(update={"position": (0.1, None, 0.2)})
@@ -74,19 +73,7 @@ def test_what_is_there_all_the_time_stays():
     assert [restrict_to(Loop(), 2.0, end, SECONDS) for end in (3.0, SECONDS)] == [None, Loop()]
 
 
-def test_words_are_those_of_a_part():
+def test_text_at_returns_the_prompt_of_the_part():
     plan = Plan(parts=(Segment(text="a", seconds=1.0), Segment(text="b", seconds=2.0)))
     assert with_part_text(plan, 1, "c").text == "a; then c"
     assert [text_at(plan, second) for second in (0.0, 0.9, 1.0, 2.9, 9.0)] == ["a", "a", "b", "b", "b"]
-
-
-@given(st.floats(0.1, 10), st.floats(0, 1), st.floats(0, 100), st.sampled_from([1.0, 0.5, 0.1]))
-def test_the_player_runs_round_and_round(last, share, seconds, speed):
-    player = Player(last, share * last, speed, playing=True)
-    later = player.advanced(seconds)
-    assert 0 <= later.time <= last
-    turns = (player.time + speed * seconds - later.time) / last
-    assert turns == pytest.approx(round(turns), abs=1e-6)
-    assert player.toggled(False).advanced(seconds).time == player.time
-    assert Player(last, last).toggled(True).time == 0
-    assert player.with_end(last / 2).time <= last / 2

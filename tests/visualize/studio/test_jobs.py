@@ -1,4 +1,4 @@
-"""Work is done in order, can be stopped, is told of once, and takes no longer than it may."""
+"""Job queue: order, cancellation, exactly one outcome, and the time limit."""
 
 import threading
 
@@ -11,7 +11,7 @@ LONG = 60.0
 
 
 class Person:
-    """Somebody who submits jobs, and hears of them."""
+    """An owner who submits jobs and receives their outcomes."""
 
     def __init__(self, queue, name):
         self.queue, self.name = queue, name
@@ -32,7 +32,7 @@ class Person:
 
 
 class Gate:
-    """A job that begins, and goes on step by step until it is let through."""
+    """A job that runs until it is released."""
 
     def __init__(self):
         self.begun, self.open = threading.Event(), threading.Event()
@@ -46,7 +46,7 @@ class Gate:
 
 @pytest.fixture
 def shut(queue):
-    """A gate that is being worked at, so that others wait behind it."""
+    """A running gate, behind which other jobs wait."""
     gate = Gate()
     Person(queue, "gatekeeper").ask(gate)
     assert gate.begun.wait(LONG)
@@ -54,7 +54,7 @@ def shut(queue):
     gate.open.set()
 
 
-def test_jobs_are_done_in_order_and_know_how_many_come_before(queue, shut):
+def test_queue_runs_jobs_in_order_and_reports_positions(queue, shut):
     order = []
     ann, bob = Person(queue, "ann"), Person(queue, "bob")
     jobs = [person.ask(lambda monitor, k=k: order.append(k)) for k, person in enumerate([ann, bob, ann])]
@@ -93,7 +93,7 @@ def test_a_running_job_stops_at_its_next_step(queue):
     assert len(ann.heard) == 2
 
 
-def test_who_leaves_takes_all_their_work_along(queue, shut):
+def test_cancel_all_stops_the_jobs_of_one_owner(queue, shut):
     ann, bob = Person(queue, "ann"), Person(queue, "bob")
     done = []
     for _ in range(3):
@@ -107,7 +107,7 @@ def test_who_leaves_takes_all_their_work_along(queue, shut):
     assert all(outcome.stopped for _, outcome in ann.heard)
 
 
-def test_errors_are_words_and_others_go_on(queue, capsys):
+def test_exceptions_become_messages_and_the_queue_continues(queue, capsys):
     ann = Person(queue, "ann")
 
     def refuse(monitor):
@@ -126,7 +126,7 @@ def test_errors_are_words_and_others_go_on(queue, capsys):
     assert ann.wait().result == "still here"
 
 
-def test_time_is_limited():
+def test_job_ends_at_its_time_limit():
     queue = JobQueue(seconds=0.02)
     try:
         ann = Person(queue, "ann")
@@ -136,7 +136,7 @@ def test_time_is_limited():
         queue.close()
 
 
-def test_progress_is_told(queue):
+def test_job_reports_progress(queue):
     shares = []
     ended = threading.Event()
     queue.submit(
@@ -149,7 +149,7 @@ def test_progress_is_told(queue):
     assert shares == [0.0, 0.5, 1.0]
 
 
-def test_closing_stops_everything():
+def test_close_stops_all_jobs():
     queue, gate = JobQueue(), Gate()
     ann = Person(queue, "ann")
     ann.ask(gate)
@@ -161,7 +161,7 @@ def test_closing_stops_everything():
         ann.ask(lambda monitor: 2)
 
 
-def test_a_step_of_what_is_stopped_goes_no_further(queue):
+def test_step_raises_in_a_stopped_job(queue):
     reached = []
 
     def run(monitor):

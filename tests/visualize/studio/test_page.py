@@ -1,4 +1,4 @@
-"""The studio in a real browser: draw, generate, see the figure move, take it away, read it back."""
+"""The studio in a real browser: draw, generate, play, download, reload."""
 
 import json
 import math
@@ -31,10 +31,10 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
 ]  # fmt: skip
 PATIENCE = 120.0
-"""Seconds: without a graphics card, and with other work on the processor."""
+"""Deadline in seconds, for machines without a graphics card."""
 
 LONG = (Segment(text="a person walks", seconds=20.0),)
-"""So long that making it is seen."""
+"""A plan that takes long enough to observe its progress."""
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}")
 
@@ -60,7 +60,7 @@ def browser():
 
 
 class Visitor:
-    """Somebody with a browser in front of them."""
+    """A client with a browser."""
 
     def __init__(self, browser, studio, width=1000, height=600):
         self.studio = studio
@@ -117,13 +117,13 @@ class Visitor:
         self.until(lambda: abs(self.session.tool_state.time - second) < 0.03, f"second {second}")
 
     def be_still(self):
-        """Let nothing move, which costs time without a graphics card."""
+        """Pause playback, which is slow without a graphics card."""
         page = self.studio._pages[self.number]
         page._time.player = self.player.toggled(False)
         self.until(lambda: not page._loop.ticking or page._loop.post(page._refresh), "the motion to stand still")
 
     def pixel(self, *spot):
-        """Where a spot (x, y, z) is seen."""
+        """Page coordinates of a point (x, y, z)."""
         camera, box = self.studio._pages[self.number]._client.camera, self.page.locator("canvas").first.bounding_box()
         ahead = camera.look_at - camera.position
         ahead = ahead / np.linalg.norm(ahead)
@@ -149,7 +149,7 @@ class Visitor:
         self.page.mouse.up()
 
     def slide(self, label, thumb, share):
-        """Drag a thumb of a slider that has several."""
+        """Drag a thumb of a slider with several."""
         track = self.row(label).locator(".multi-slider-track").bounding_box()
         box = self.row(label).locator(".multi-slider-thumb").nth(thumb).bounding_box()
         y = box["y"] + box["height"] / 2
@@ -171,7 +171,7 @@ class Visitor:
         chooser.value.set_files(path)
 
 
-def test_goals_are_drawn_and_moved(browser, studio):
+def test_browser_draws_and_moves_goals(browser, studio):
     ann = Visitor(browser, studio)
     ann.page.get_by_text("Press Path and drag along the floor").wait_for()
     ann.page.locator(".mantine-Notification-closeButton").first.click()  # that there is no graphics card
@@ -233,7 +233,7 @@ def test_goals_are_drawn_and_moved(browser, studio):
     ann.page.close()
 
 
-def test_from_the_first_click_to_the_file(browser, studio, tmp_path):
+def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     ann = Visitor(browser, studio)
     page, session = ann.page, ann.session
     session.edit(lambda plan: plan.changed("steps", 5))

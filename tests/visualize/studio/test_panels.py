@@ -1,4 +1,4 @@
-"""The panels without a browser: what they show of a plan and of takes, and what a person's fields become."""
+"""Panels without a browser: display of plan and takes, and input from widgets."""
 
 import socket
 import threading
@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 import pytest
 
 viser = pytest.importorskip("viser")
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
 from guidance.goals.goal_set import Segment, Waypoint  # noqa: E402
 from motion_diffusion.body.motion import Motion  # noqa: E402
 from visualize.studio.controls import Controls  # noqa: E402
@@ -23,6 +26,7 @@ from visualize.studio.take_panels import (  # noqa: E402
     GUIDANCE_CHOICES,
     MAX_COLUMNS,
     MakePanel,
+    Player,
     TakePanel,
     compared_takes,
 )
@@ -30,7 +34,7 @@ from visualize.studio.take_panels import (  # noqa: E402
 
 @pytest.fixture(scope="module")
 def gui():
-    """Widgets that nobody sees."""
+    """Widgets without a client."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -41,7 +45,7 @@ def gui():
 
 @dataclass(frozen=True, eq=False)
 class Hands(Controls):
-    """Controls that a test uses in the place of a person."""
+    """Controls operated by a test instead of a client."""
 
     callbacks: dict = field(default_factory=dict)
 
@@ -50,20 +54,20 @@ class Hands(Controls):
         return widget
 
     def give(self, widget, value):
-        """Give a widget a value, and let it be done."""
+        """Set a widget's value and run its action."""
         widget.value = value
         self.callbacks[id(widget)](self.session, value)
 
 
 @pytest.fixture
 def hands(gui, harness):
-    """Widgets bound to a bench."""
+    """Widgets bound to a session."""
     loop = EventLoop(lambda: None)
     yield Hands(gui, loop, harness().session, lambda: None)
     loop.close()
 
 
-def test_what_is_typed_is_the_plan_and_not_written_over(hands):
+def test_typed_text_enters_the_plan_and_is_not_overwritten(hands):
     panel, session = PromptPanel(hands), hands.session
     panel.show(session.plan)
     (part,) = panel._parts
@@ -80,7 +84,7 @@ def test_what_is_typed_is_the_plan_and_not_written_over(hands):
     assert part.words.value == "a person walks"
 
 
-def test_what_is_refused_is_replaced_by_the_plan(hands):
+def test_refused_text_is_replaced_by_that_of_the_plan(hands):
     panel, session = PromptPanel(hands), hands.session
     panel.show(session.plan)
     (part,) = panel._parts
@@ -92,22 +96,22 @@ def test_what_is_refused_is_replaced_by_the_plan(hands):
     assert part.words.value == "a person walks"
 
 
-def test_a_short_part_is_shown_as_it_is(hands):
+def test_short_part_is_displayed_unchanged(hands):
     panel = PromptPanel(hands)
-    panel.show(hands.session.plan.on_change("parts", (Segment(text="a person bows", seconds=0.5),)))
+    panel.show(hands.session.plan.changed("parts", (Segment(text="a person bows", seconds=0.5),)))
     assert panel._parts[0].seconds.value == 0.5
 
 
-def test_guidance_from_a_file_is_among_the_ways(hands):
+def test_guidance_from_a_file_is_among_the_choices(hands):
     panel, plan = MakePanel(hands), hands.session.plan
-    panel.show(plan.on_change("guidance", "noise+imputation"))
+    panel.show(plan.changed("guidance", "noise+imputation"))
     assert panel._guidance.value == "noise+imputation"
     assert panel._guidance.options == (*GUIDANCE_CHOICES, "noise+imputation")
     panel.show(plan)
     assert (panel._guidance.value, panel._guidance.options) == ("projection", GUIDANCE_CHOICES)
 
 
-def test_the_chosen_take_is_in_the_table(hands, walks):
+def test_error_table_contains_the_chosen_take(hands, walks):
     session, motion = hands.session, Motion(walks[0][:10])
     plan, rig = session.plan, display_rig(motion)
     session.add_takes([Take(number, motion, plan, rig) for number in range(1, 7)])
@@ -122,7 +126,7 @@ def test_the_chosen_take_is_in_the_table(hands, walks):
     assert "Take 5" in panel._errors.content
 
 
-def test_who_leaves_while_something_begins_leaves_no_work(harness):
+def test_closing_a_page_stops_a_job_that_is_being_submitted(harness):
     page, begun, go = Page.__new__(Page), threading.Event(), threading.Event()
     page._loop, page.session = EventLoop(lambda: None), harness().session
     page.session.queue.submit("other", lambda monitor: go.wait(60), done=lambda outcome: None)
@@ -137,3 +141,15 @@ def test_who_leaves_while_something_begins_leaves_no_work(harness):
     page.close()
     assert page.session.running.job.monitor.stopped
     go.set()
+
+
+@given(st.floats(0.1, 10), st.floats(0, 1), st.floats(0, 100), st.sampled_from([1.0, 0.5, 0.1]))
+def test_player_loops(last, share, seconds, speed):
+    player = Player(last, share * last, speed, playing=True)
+    later = player.advanced(seconds)
+    assert 0 <= later.time <= last
+    turns = (player.time + speed * seconds - later.time) / last
+    assert turns == pytest.approx(round(turns), abs=1e-6)
+    assert player.toggled(False).advanced(seconds).time == player.time
+    assert Player(last, last).toggled(True).time == 0
+    assert player.with_end(last / 2).time <= last / 2

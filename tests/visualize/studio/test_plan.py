@@ -1,4 +1,4 @@
-"""A plan and its history: undo is the inverse of do, what is saved is what is loaded, and limits hold."""
+"""Plan and history: undo and redo, round trips, and limits."""
 
 import json
 
@@ -46,7 +46,7 @@ def edited(plan, edit):
 
 
 @given(EDITS)
-def test_undo_is_the_inverse_of_do(edits):
+def test_undo_is_the_inverse_of_push(edits):
     history, states = History(Plan()), [Plan()]
     for edit in edits:
         history = history.push(edited(history.now, edit))
@@ -63,7 +63,7 @@ def test_undo_is_the_inverse_of_do(edits):
 
 
 @given(EDITS, EDITS)
-def test_a_change_after_undoing_forgets_what_was_undone(first, second):
+def test_push_discards_the_undone_future(first, second):
     history = History(Plan())
     for edit in first:
         history = history.push(edited(history.now, edit))
@@ -77,7 +77,7 @@ def test_a_change_after_undoing_forgets_what_was_undone(first, second):
 
 
 @given(st.lists(st.integers(0, 100), min_size=1))
-def test_one_movement_is_undone_at_once(seeds):
+def test_consecutive_changes_of_one_name_are_undone_together(seeds):
     start = History(Plan(seed=7)).push(Plan(seed=101))
     history = start
     for seed in seeds:
@@ -86,7 +86,7 @@ def test_one_movement_is_undone_at_once(seeds):
     assert history.push(Plan(seed=102), "other").undo().now == history.now
 
 
-def test_the_history_does_not_grow_for_ever():
+def test_history_has_a_maximum_depth():
     history = History(0)
     for value in range(1, 1000):
         history = history.push(value)
@@ -95,7 +95,7 @@ def test_the_history_does_not_grow_for_ever():
 
 
 @pytest.mark.parametrize("path", sorted(set(SCHEMA.parent.glob("*.json")) - {SCHEMA}), ids=lambda path: path.stem)
-def test_goal_files_come_back(path, tmp_path):
+def test_goal_files_round_trip(path, tmp_path):
     plan = Plan().with_goal_file(load_goals(path))
     (tmp_path / "plan.json").write_bytes(plan.to_goal_file())
     again = load_goals(tmp_path / "plan.json")
@@ -105,7 +105,7 @@ def test_goal_files_come_back(path, tmp_path):
 
 
 @given(EDITS)
-def test_what_the_browser_keeps_comes_back(edits):
+def test_json_round_trip(edits):
     plan = Plan()
     for edit in edits:
         plan = edited(plan, edit)
@@ -115,7 +115,7 @@ def test_what_the_browser_keeps_comes_back(edits):
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"base": {"motion": 1}}', '{"x": 1}', '{"count": 1000}', '{"parts": []}']
 )
-def test_anything_else_is_refused(text):
+def test_from_json_refuses_anything_else(text):
     with pytest.raises(InputError):
         Plan.from_json(text)
 
@@ -139,27 +139,27 @@ def test_anything_else_is_refused(text):
         ("parts", (Segment(text="a", seconds=0.05),)),
     ],
 )
-def test_limits(field, value):
+def test_plan_enforces_its_limits(field, value):
     with pytest.raises(InputError) as refusals:
         Plan().changed(field, value)
     assert "\n" not in str(refusals.value)
 
 
-def test_a_file_of_goals_makes_the_plan_long_enough():
+def test_goal_file_extends_the_plan():
     goals = GoalSet(goals=[Waypoint(time=5.0, x=0.0, z=3.0)])
     plan = Plan().with_goal_file(goals)
     plan.goal_set.check(plan.frames)
     assert plan.text == Plan().text
 
 
-def test_words_may_be_none_yet_but_not_in_a_file():
+def test_empty_prompt_is_allowed_in_a_plan_but_not_in_a_goal_file():
     plan = Plan(parts=(PromptPart(text="", seconds=2.0),))
     assert Plan.from_json(plan.to_json()) == plan
     with pytest.raises(InputError, match="the prompt is empty"):
         plan.to_goal_file()
 
 
-def test_a_motion_says_what_it_was_made_from(walks):
+def test_plan_is_restored_from_provenance(walks):
     plan = Plan(seed=5, guidance="imputation", steps=9).with_goal(Waypoint(time=1.0, x=0.1, z=0.9))
     said = {
         "goals": {"goals": [goal.model_dump(exclude_none=True) for goal in plan.goals]},
@@ -183,12 +183,12 @@ def test_a_motion_says_what_it_was_made_from(walks):
         ({"seed": -1}, "field seed"),
     ],
 )
-def test_a_motion_that_has_no_plan_says_why(walks, said, told):
+def test_provenance_without_a_plan_is_refused_with_the_reason(walks, said, told):
     with pytest.raises(InputError, match=told):
         plan_from_motion(Motion(walks[0][:40], provenance=said), Plan())
 
 
-def test_what_a_plan_goes_on_from_is_looked_at(walks):
+def test_plan_of_an_edit_includes_the_edited_motion(walks):
     motion = Motion(walks[0][:60])
     after = Plan().changed("base", Base.after(motion))
     assert (after.frames, after.start) == (60 + 80, 3.0)

@@ -1,4 +1,4 @@
-"""The door of the studio: where it listens, who is let in, and what it says when it cannot begin."""
+"""Server: addresses, access control, size limits, and errors at the start."""
 
 import builtins
 import dataclasses
@@ -30,7 +30,7 @@ from visualize.studio.server import Address, Studio, _count_letters
 
 @pytest.fixture
 def taken():
-    """A port that something listens on."""
+    """A port in use."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -39,13 +39,13 @@ def taken():
 
 @pytest.fixture
 def free():
-    """A port that nothing listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def test_a_port_in_use_is_said_in_a_line(taken, run_in_folder, capsys):
+def test_port_in_use_gives_a_one_line_error(taken, run_in_folder, capsys):
     with pytest.raises(SystemExit, match="2"):
         run_in_folder(command, "--port", taken)
     error = capsys.readouterr().err
@@ -69,7 +69,7 @@ def test_a_port_in_use_is_said_in_a_line(taken, run_in_folder, capsys):
         (("--host", "nowhere.invalid"), "give an address of this machine"),
     ],
 )
-def test_what_cannot_be_is_said_in_a_line(arguments, told, run_in_folder, capsys):
+def test_invalid_options_give_a_one_line_error(arguments, told, run_in_folder, capsys):
     with pytest.raises(SystemExit, match="2"):
         run_in_folder(command, *arguments)
     error = capsys.readouterr().err
@@ -77,7 +77,7 @@ def test_what_cannot_be_is_said_in_a_line(arguments, told, run_in_folder, capsys
     assert error.count("\n") == 1
 
 
-def test_a_missing_extra_is_said_in_a_line(run_in_folder, capsys, monkeypatch):
+def test_missing_extra_gives_a_one_line_error(run_in_folder, capsys, monkeypatch):
     default = builtins.__import__
 
     def without(name, *rest):
@@ -105,12 +105,12 @@ def test_a_missing_extra_is_said_in_a_line(run_in_folder, capsys, monkeypatch):
         ("0.0.0.0", "http://evil.example", "studio.example:8080", False),
     ],
 )
-def test_only_its_own_pages_come_in(host, origin, asked, allowed):
+def test_address_accepts_its_own_origin_only(host, origin, asked, allowed):
     assert Address(host, 8080).accepts(origin, asked) is allowed
 
 
-def test_the_page_opens_where_there_is_a_screen(monkeypatch, free):
-    """Seen here, the browser's opening ends the studio, as ctrl-c does."""
+def test_browser_opens_only_with_a_display(monkeypatch, free):
+    """Opening the browser ends the studio here, as ctrl-c does."""
     opened = []
 
     def open_it(url):
@@ -129,13 +129,13 @@ def test_the_page_opens_where_there_is_a_screen(monkeypatch, free):
     assert not command._has_screen()
 
 
-def test_local_is_local():
+def test_address_knows_whether_it_is_local():
     assert all(Address(host, 1).is_local for host in ("127.0.0.1", "127.1.2.3", "localhost", "::1"))
     assert not any(Address(host, 1).is_local for host in ("0.0.0.0", "192.168.0.2", "::", "studio.example"))
     assert Address("::1", 8080).url == "http://[::1]:8080"
 
 
-def test_a_free_port_is_free(taken, free):
+def test_address_check_detects_ports_in_use(taken, free):
     with pytest.raises(InputError):
         Address("127.0.0.1", taken).check()
     Address("127.0.0.1", free).check()
@@ -143,7 +143,7 @@ def test_a_free_port_is_free(taken, free):
 
 
 def knock(port, origin):
-    """A connection as a page of an origin makes it, or why it was closed."""
+    """A connection from a page of an origin, or the reason why it was closed."""
     speaks = [f"viser-v{viser.__version__}"]
     door = connect(f"ws://127.0.0.1:{port}", origin=origin, subprotocols=speaks, proxy=None, max_size=None)
     try:
@@ -153,8 +153,7 @@ def knock(port, origin):
     return door
 
 
-def test_only_its_own_pages_are_listened_to(free, monkeypatch):
-    """Whatever else connects is turned away at once, and takes no place from others."""
+def test_foreign_connections_are_closed_and_take_no_place(free, monkeypatch):
     monkeypatch.setattr(server, "MAX_CLIENTS", 2)
     studio = Studio(Address("127.0.0.1", free))
     try:
@@ -164,7 +163,9 @@ def test_only_its_own_pages_are_listened_to(free, monkeypatch):
         first, second = knock(free, ours), knock(free, ours)
         assert knock(free, ours) == "the studio is full"
         first.close()
+        until = time.monotonic() + 60
         while len(studio._guards) > 1:
+            assert time.monotonic() < until
             time.sleep(0.01)
         third = knock(free, ours)
         for door in (second, third):
@@ -175,7 +176,7 @@ def test_only_its_own_pages_are_listened_to(free, monkeypatch):
 
 
 class Page:
-    """A page without a browser: it knows the widgets by their labels, and sends values of them."""
+    """A client without a browser: it knows widgets by label and sends values."""
 
     def __init__(self, port):
         self.door, self.widgets = knock(port, f"http://127.0.0.1:{port}"), {}
@@ -210,7 +211,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def test_whatever_widgets_are_given_takes_few_lines_on_the_terminal(free, capsys):
+def test_invalid_widget_values_do_not_flood_the_terminal(free, capsys):
     studio = Studio(Address("127.0.0.1", free))
     try:
         page, lines = Page(free), []
@@ -242,7 +243,7 @@ def test_whatever_widgets_are_given_takes_few_lines_on_the_terminal(free, capsys
         studio.close()
 
 
-def test_how_much_a_page_sends_is_counted():
+def test_count_letters_counts_nested_values():
     assert _count_letters({"value": "abc"}) == 3
     assert _count_letters({"a": ["ab", (1, 2.0)], "b": {"c": b"xyz"}}) == 2 + 2 + (2 + 1 + 1) + 3
 

@@ -1,4 +1,4 @@
-"""A person's table from the plan to the file that is taken away, with a small model and the real work."""
+"""A session from plan to download, with a small model and the real job queue."""
 
 import threading
 import time
@@ -41,7 +41,7 @@ def test_takes_meet_their_goals(harness):
     assert_made(session, harness)
 
 
-def test_words_that_were_not_learned_are_told_and_not_judged(harness):
+def test_unlearned_words_are_reported_and_not_rated(harness):
     session = harness().session
     knows = Known((KnownAction("walk", 0.5, "a person walks", ("walks",)),), ("a", "person", "walks"))
     session.models.known["m"] = session.models.get("m").known = knows
@@ -63,7 +63,7 @@ def test_words_that_were_not_learned_are_told_and_not_judged(harness):
 
 
 def assert_made(session, harness):
-    """Three takes of what is planned, all of them meeting every goal."""
+    """Assert that three takes of the session's plan meet every goal."""
     three = harness("another")
     three.session.history = session.history
     three.session.generate()
@@ -76,15 +76,15 @@ def assert_made(session, harness):
         assert take.motion.frames == three.session.plan.frames
 
 
-def test_two_people_get_their_own(harness, models):
+def test_sessions_are_independent(harness, models):
     ann, bob = harness("ann"), harness("bob")
     ann.session.add_goal(PLACE)
     bob.session.set_part_seconds(0, 3.0)
     bob.session.edit(lambda plan: plan.changed("seed", 5))
-    for owner in (ann, bob):
-        owner.session.generate()
-    for owner in (ann, bob):
-        owner.settle()
+    for client in (ann, bob):
+        client.session.generate()
+    for client in (ann, bob):
+        client.settle()
     assert [take.plan for take in ann.session.takes] == [ann.session.plan] * 2
     assert [take.plan for take in bob.session.takes] == [bob.session.plan] * 2
     assert [take.motion.provenance["seed"] for take in bob.session.takes] == [5, 6]
@@ -95,7 +95,7 @@ def test_two_people_get_their_own(harness, models):
 
 
 def make_alone(plan, models):
-    """The first take's joints, made without a studio."""
+    """The first take's joints, generated without a studio."""
     many = plan.count
     motions = generate(
         models.get(plan.model),
@@ -108,27 +108,27 @@ def make_alone(plan, models):
     return motions[0].joints
 
 
-def test_work_is_stopped_in_the_middle(harness):
-    owner = harness()
-    owner.session.edit(lambda plan: plan.changed("steps", 200))
+def test_generation_can_be_stopped(harness):
+    client = harness()
+    client.session.edit(lambda plan: plan.changed("steps", 200))
     begun, go = threading.Event(), threading.Event()
-    owner.session.queue.submit("other", lambda monitor: (begun.set(), go.wait(60)), done=lambda outcome: None)
+    client.session.queue.submit("other", lambda monitor: (begun.set(), go.wait(60)), done=lambda outcome: None)
     assert begun.wait(60)
-    owner.session.generate()
-    owner.session.generate()
-    assert "still making" in owner.session.message
-    owner.session.stop()
+    client.session.generate()
+    client.session.generate()
+    assert "still making" in client.session.message
+    client.session.stop()
     go.set()
-    assert owner.settle().message == "stopped"
-    assert owner.session.takes == ()
+    assert client.settle().message == "stopped"
+    assert client.session.takes == ()
 
 
-def test_going_on_keeps_what_was(harness):
-    owner = harness()
-    owner.session.generate()
-    first = owner.settle().chosen
-    owner.session.continue_take()
-    session = owner.session
+def test_continuation_keeps_the_take(harness):
+    client = harness()
+    client.session.generate()
+    first = client.settle().chosen
+    client.session.continue_take()
+    session = client.session
     assert session.plan.start == pytest.approx(2.0)
     there = first.motion.joints[-1, 0, [0, 2]]
     session.set_tool_options()
@@ -136,88 +136,88 @@ def test_going_on_keeps_what_was(harness):
     session.select_tool("Way-point")
     session.click((there[0].item() + 0.4, there[1].item() + 0.8))
     session.generate()
-    second = owner.settle().chosen
+    second = client.settle().chosen
     assert session.message == ""
     assert second.motion.frames == first.motion.frames + 40
     assert torch.equal(second.motion.joints[:40], first.motion.joints)
     assert [residual.met for residual in second.residuals] == [True]
 
 
-def test_a_part_is_made_anew(harness):
-    owner = harness()
-    owner.session.add_goal(PLACE)
-    owner.session.generate()
-    first = owner.settle().chosen
-    owner.session.edit(lambda plan: plan.changed("seed", 9))
-    owner.session.regenerate_part(0.6, 1.4)
-    assert owner.session.plan.goals == (PLACE,)
-    owner.session.generate()
-    second = owner.settle().chosen
+def test_regeneration_changes_the_part_only(harness):
+    client = harness()
+    client.session.add_goal(PLACE)
+    client.session.generate()
+    first = client.settle().chosen
+    client.session.edit(lambda plan: plan.changed("seed", 9))
+    client.session.regenerate_part(0.6, 1.4)
+    assert client.session.plan.goals == (PLACE,)
+    client.session.generate()
+    second = client.settle().chosen
     same = (second.motion.joints == first.motion.joints).flatten(1).all(1)
     assert same.tolist() == [not 12 <= frame < 28 for frame in range(40)]
     assert second.residuals[0].met
-    owner.session.regenerate_part(1.0, 5.0)
-    assert "to 2 s" in owner.session.message
-    owner.session.undo()
+    client.session.regenerate_part(1.0, 5.0)
+    assert "to 2 s" in client.session.message
+    client.session.undo()
 
 
-def test_a_part_made_anew_is_said_and_wanted_as_it_was(harness):
-    owner = harness()
+def test_regeneration_keeps_prompt_and_goals_of_the_part(harness):
+    client = harness()
     for goal in (
         PathGoal(points=[(0, 0), (0, 1), (1, 1)], end=1.95),
         Obstacle(shape="circle", center=(-2, 0), radius=0.3),
         Heading(start=0.0, end=1.95, degrees=0),
         Waypoint(time=0.2, x=0.0, z=0.2),
     ):
-        owner.session.add_goal(goal)
+        client.session.add_goal(goal)
     parts = (Segment(text="a person walks", seconds=1.0), Segment(text="a person bows", seconds=1.0))
-    owner.session.edit(lambda plan: plan.changed("parts", parts))
-    owner.session.generate()
-    owner.settle().set_part_text(0, "a person jumps")  # which is not what the take says
-    owner.session.regenerate_part(1.0, 1.8)
-    plan = owner.session.plan
+    client.session.edit(lambda plan: plan.changed("parts", parts))
+    client.session.generate()
+    client.settle().set_part_text(0, "a person jumps")  # which is not what the take says
+    client.session.regenerate_part(1.0, 1.8)
+    plan = client.session.plan
     assert plan.text == "a person bows"
     assert [goal.kind for goal in plan.goals] == ["path", "obstacle", "heading"]
     assert plan.goals[1] == Obstacle(shape="circle", center=(-2, 0), radius=0.3)
     assert (plan.goals[2].start, plan.goals[2].end) == (1.0, 1.75)
     assert (plan.goals[0].times[0], plan.goals[0].times[-1]) == (1.0, 1.75)
-    owner.session.generate()
-    assert owner.settle().message == ""
-    assert owner.session.chosen.residuals[0].met
+    client.session.generate()
+    assert client.settle().message == ""
+    assert client.session.chosen.residuals[0].met
 
 
-def test_one_take_is_kept(harness):
-    owner = harness()
-    owner.session.generate()
-    owner.settle().choose(2)
-    owner.session.choose(99)  # there is none
-    owner.session.keep_only_chosen()
-    assert [take.number for take in owner.session.takes] == [2]
-    owner.session.generate()
-    assert [take.number for take in owner.settle().takes] == [2, 3, 4]
+def test_keep_only_chosen_removes_the_other_takes(harness):
+    client = harness()
+    client.session.generate()
+    client.settle().choose(2)
+    client.session.choose(99)  # there is none
+    client.session.keep_only_chosen()
+    assert [take.number for take in client.session.takes] == [2]
+    client.session.generate()
+    assert [take.number for take in client.settle().takes] == [2, 3, 4]
 
 
 @pytest.mark.parametrize("kind", DOWNLOADS)
-def test_what_is_taken_away_can_be_read(harness, tmp_path, kind):
-    owner = harness()
-    owner.session.generate()
-    owner.settle().download(kind)
-    owner.settle()
-    assert owner.session.message == ""
-    ((name, content),) = owner.delivered
+def test_downloads_are_readable(harness, tmp_path, kind):
+    client = harness()
+    client.session.generate()
+    client.settle().download(kind)
+    client.settle()
+    assert client.session.message == ""
+    ((name, content),) = client.delivered
     assert content.startswith({"BVH": b"HIERARCHY", "GLB": b"glTF", "CSV": b"", "Film": b"\0\0\0"}.get(kind, b"PK"))
     if kind in ("Motion", "BVH"):
         (tmp_path / name).write_bytes(content)
         motion = read_motion(tmp_path / name)
-        assert motion.frames == owner.session.chosen.motion.frames
+        assert motion.frames == client.session.chosen.motion.frames
     if kind == "Motion":
-        assert torch.equal(motion.joints, owner.session.chosen.motion.joints)
+        assert torch.equal(motion.joints, client.session.chosen.motion.joints)
 
 
-def test_a_film_is_stopped_in_the_middle(harness, monkeypatch):
-    owner = harness()
-    owner.session.generate()
-    owner.settle()
+def test_film_download_can_be_stopped(harness, monkeypatch):
+    client = harness()
+    client.session.generate()
+    client.settle()
     step, shares = JobMonitor.step, []
 
     def stopped_halfway(monitor, share):
@@ -227,13 +227,13 @@ def test_a_film_is_stopped_in_the_middle(harness, monkeypatch):
         step(monitor, share)
 
     monkeypatch.setattr(JobMonitor, "step", stopped_halfway)
-    owner.session.download("Film")
-    assert owner.settle().message == "stopped"
-    assert owner.delivered == []
+    client.session.download("Film")
+    assert client.settle().message == "stopped"
+    assert client.delivered == []
     assert 0.5 < max(shares) < 0.6
 
 
-def test_a_motion_brings_its_plan(harness):
+def test_loaded_motion_restores_its_plan(harness):
     ann, bob = harness("ann"), harness("bob")
     ann.session.add_goal(PLACE)
     ann.session.set_part_text(0, "a tired person walks")
@@ -250,14 +250,14 @@ def test_a_motion_brings_its_plan(harness):
     assert bob.session.plan.goals == ()
 
 
-def test_a_motion_of_another_model_or_of_parts_says_so(harness, walks, tmp_path):
-    owner = harness()
-    owner.session.add_goal(PLACE)
+def test_motion_of_another_model_or_an_edit_is_reported(harness, walks, tmp_path):
+    client = harness()
+    client.session.add_goal(PLACE)
 
     def load(name, text, provenance):
         Motion(walks[0][:40], text=text, provenance=provenance).save(tmp_path / name)
-        owner.session.load_motion(name, (tmp_path / name).read_bytes())
-        return owner.settle()
+        client.session.load_motion(name, (tmp_path / name).read_bytes())
+        return client.settle()
 
     session = load("known.npz", "a person limps", {"model": {"name": "eps-small"}})
     assert (session.message, session.plan.model, session.chosen.plan.model) == ("", "eps-small", "eps-small")
@@ -265,7 +265,7 @@ def test_a_motion_of_another_model_or_of_parts_says_so(harness, walks, tmp_path)
     assert "mine made this, which is not offered here" in session.message
     assert (session.plan.model, session.chosen.plan.model) == ("eps-small", "mine")
     session.analyse_undoing()
-    assert "no model 'mine' here" in owner.settle().message
+    assert "no model 'mine' here" in client.settle().message
     session.set_part_text(0, "a person waves")
     session.add_goal(PLACE)
     said = {"part": {"start": 1.0}, "goals": {"goals": [PLACE.model_dump(exclude_none=True)]}}
@@ -274,18 +274,20 @@ def test_a_motion_of_another_model_or_of_parts_says_so(harness, walks, tmp_path)
     assert (session.plan.text, session.plan.goals, session.chosen.plan.goals) == ("a person waves", (), ())
 
 
-def test_what_is_edited_while_a_motion_is_read_stays(harness, walks, tmp_path):
-    owner = harness()
+def test_edits_during_loading_are_kept(harness, walks, tmp_path):
+    client = harness()
     Motion(walks[0][:40]).save(tmp_path / "walk.npz")
-    owner.session.load_motion("walk.npz", (tmp_path / "walk.npz").read_bytes())
-    while owner.session.queue.ahead(owner.session.running.job) is not None:
+    client.session.load_motion("walk.npz", (tmp_path / "walk.npz").read_bytes())
+    until = time.monotonic() + 60
+    while client.session.queue.position(client.session.running.job) is not None:
+        assert time.monotonic() < until
         time.sleep(0.01)
-    owner.session.edit(lambda plan: plan.changed("count", 5))
-    assert owner.settle().message == ""
-    assert owner.session.plan.count == owner.session.chosen.plan.count == 5
+    client.session.edit(lambda plan: plan.changed("count", 5))
+    assert client.settle().message == ""
+    assert client.session.plan.count == client.session.chosen.plan.count == 5
 
 
-def test_goals_go_out_and_come_in(harness, every_goal, tmp_path):
+def test_goals_round_trip_through_a_file(harness, every_goal, tmp_path):
     ann, bob = harness("ann"), harness("bob")
     for goal in every_goal:
         ann.session.add_goal(goal)
@@ -298,60 +300,62 @@ def test_goals_go_out_and_come_in(harness, every_goal, tmp_path):
     assert bob.session.plan.parts == ann.session.plan.parts
 
 
-def test_a_goal_file_with_the_settings_makes_the_take(harness, models, tmp_path):
-    owner = harness()
-    owner.session.add_goal(PLACE)
-    owner.session.edit(lambda plan: plan.changed("count", 1).changed("seed", 3))
-    owner.session.save_goals()
-    owner.session.generate()
-    plan = owner.settle().plan
-    assert owner.session.message == ""
-    (tmp_path / "plan.json").write_bytes(owner.delivered[0][1])
+def test_saved_goal_file_reproduces_the_take(harness, models, tmp_path):
+    client = harness()
+    client.session.add_goal(PLACE)
+    client.session.edit(lambda plan: plan.changed("count", 1).changed("seed", 3))
+    client.session.save_goals()
+    client.session.generate()
+    plan = client.settle().plan
+    assert client.session.message == ""
+    (tmp_path / "plan.json").write_bytes(client.delivered[0][1])
     goals = load_goals(tmp_path / "plan.json")
     (motion,) = generate(models.get(plan.model), [""], [0], goals=[goals], seeds=[3], settings=plan.settings)
-    assert torch.equal(motion.joints, owner.session.chosen.motion.joints)
-    owner.session.continue_take()
-    owner.session.save_goals()
-    assert "--continue-from MOTION.npz --goals plan.json" in owner.session.message
-    owner.session.regenerate_part(0.5, 1.5)
-    owner.session.save_goals()
-    assert "--between 0.5 1.5 --regenerate MOTION.npz" in owner.session.message
+    assert torch.equal(motion.joints, client.session.chosen.motion.joints)
+    client.session.continue_take()
+    client.session.save_goals()
+    assert "--continue-from MOTION.npz --goals plan.json" in client.session.message
+    client.session.regenerate_part(0.5, 1.5)
+    client.session.save_goals()
+    assert "--between 0.5 1.5 --regenerate MOTION.npz" in client.session.message
 
 
-def test_poses_come_from_motions_that_were_loaded(harness, walks, tmp_path):
-    owner = harness()
+def test_poses_are_taken_from_loaded_motions(harness, walks, tmp_path):
+    client = harness()
     file = b'{"goals": [{"kind": "pose", "time": 1.0, "file": "../../etc/walk.npz", "file_frame": 3}]}'
-    owner.session.load_goals(file)
-    assert owner.session.message == "goal 1 (pose) takes its pose from walk.npz; load that motion first, then this file"
+    client.session.load_goals(file)
+    assert (
+        client.session.message == "goal 1 (pose) takes its pose from walk.npz; load that motion first, then this file"
+    )
     Motion(walks[0][:40]).save(tmp_path / "walk.npz")
-    owner.session.load_motion("C:\\somewhere\\walk.npz", (tmp_path / "walk.npz").read_bytes())
-    owner.settle()
-    owner.session.load_goals(file)
-    assert owner.session.message == ""
-    wanted = owner.session.plan.goals[0].observe(40)
+    client.session.load_motion("C:\\somewhere\\walk.npz", (tmp_path / "walk.npz").read_bytes())
+    client.settle()
+    client.session.load_goals(file)
+    assert client.session.message == ""
+    wanted = client.session.plan.goals[0].observe(40)
     assert torch.allclose(wanted.values[20].float(), walks[0][3], atol=1e-5)
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"\xff\xfe", b"PK\x03\x04", b'{"goals": [{"kind": "pose", "frame": 1}]}']
 )
-def test_files_that_are_none_change_nothing(harness, content):
-    owner = harness()
-    owner.session.add_goal(PLACE)
-    before = owner.session.plan
-    owner.session.load_goals(content)
-    assert owner.session.message
+def test_invalid_files_change_nothing(harness, content):
+    client = harness()
+    client.session.add_goal(PLACE)
+    before = client.session.plan
+    client.session.load_goals(content)
+    assert client.session.message
     for name in ("a.npz", "a.bvh", "a.npy", "a.exe"):
-        owner.session.load_motion(name, content)
-        owner.settle()
-        assert owner.session.message
-        assert "\n" not in owner.session.message
-        assert "/tmp" not in owner.session.message
-    assert owner.session.plan == before
-    assert owner.session.takes == ()
+        client.session.load_motion(name, content)
+        client.settle()
+        assert client.session.message
+        assert "\n" not in client.session.message
+        assert "/tmp" not in client.session.message
+    assert client.session.plan == before
+    assert client.session.takes == ()
 
 
-def test_the_report_says_what_is_wrong(harness):
+def test_report_names_the_problem(harness):
     session = harness().session
     session.add_goal(Waypoint(time=1.0, x=30.0, z=0.0))
     assert "30.0 m/s" in session.report().warnings[0]
@@ -364,14 +368,14 @@ def test_the_report_says_what_is_wrong(harness):
     session.generate()
 
 
-def test_a_model_that_is_not_offered_is_never_looked_for(harness):
-    owner = harness()
-    owner.session.edit(lambda plan: plan.changed("model", "../x"))
-    owner.session.generate()
-    assert "no model '../x' here" in owner.settle().message
+def test_model_not_on_offer_is_refused(harness):
+    client = harness()
+    client.session.edit(lambda plan: plan.changed("model", "../x"))
+    client.session.generate()
+    assert "no model '../x' here" in client.settle().message
 
 
-def test_where_the_body_is(harness):
+def test_joints_at_follows_the_plan(harness):
     session = harness().session
     assert session.joints_at(1.0)[0, [0, 2]].tolist() == [0, 0]
     session.add_goal(PLACE)
@@ -381,20 +385,20 @@ def test_where_the_body_is(harness):
     assert session.joints_at(99.0)[0, [0, 2]].tolist() == pytest.approx([0.3, 0.8])
 
 
-def test_a_pose_is_pinned(harness):
-    owner = harness()
-    owner.session.pin_pose()
-    assert owner.session.plan.goals == ()
-    owner.session.generate()
-    owner.settle().set_time(0.5)
-    owner.session.pin_pose()
-    (pose,) = owner.session.plan.goals
+def test_pin_pose_adds_the_displayed_pose(harness):
+    client = harness()
+    client.session.pin_pose()
+    assert client.session.plan.goals == ()
+    client.session.generate()
+    client.settle().set_time(0.5)
+    client.session.pin_pose()
+    (pose,) = client.session.plan.goals
     assert isinstance(pose, Pose)
     assert pose.frame == 10
-    assert GoalSet(goals=[pose]).residuals(owner.session.chosen.motion.joints)[0].met
+    assert GoalSet(goals=[pose]).residuals(client.session.chosen.motion.joints)[0].met
 
 
-def test_the_goal_in_hand_is_always_there(harness):
+def test_selected_goal_always_exists(harness):
     session = harness().session
     session.add_goal(PLACE)
     session.add_goal(Loop())
@@ -412,46 +416,46 @@ def test_the_goal_in_hand_is_always_there(harness):
     assert session.selected is None
 
 
-def test_of_words_that_say_nothing_nothing_is_made(harness):
-    owner = harness()
-    session = owner.session
+def test_empty_prompt_generates_nothing(harness):
+    client = harness()
+    session = client.session
     for text in ("a", ""):  # emptied letter by letter
         session.set_part_text(0, text)
     assert (session.message, session.plan.text) == ("", "")
     session.set_part_seconds(0, 3.0)
     assert "the prompt is empty" in session.report().error
     session.generate()
-    assert "the prompt is empty" in owner.settle().message
+    assert "the prompt is empty" in client.settle().message
     session.save_goals()
     assert "the prompt is empty" in session.message
-    assert (session.takes, owner.delivered) == ((), [])
+    assert (session.takes, client.delivered) == ((), [])
     session.restore("{}")
     assert session.message == ""
 
 
-def test_the_undoing_adds_up(harness):
-    owner = harness()
-    owner.session.add_goal(PLACE)
-    owner.session.generate()
-    owner.settle().analyse_undoing()
-    take, found = owner.settle().undoing
-    assert take is owner.session.chosen
-    assert len(found.push) == owner.session.plan.steps
+def test_undoing_report_adds_up(harness):
+    client = harness()
+    client.session.add_goal(PLACE)
+    client.session.generate()
+    client.settle().analyse_undoing()
+    take, found = client.settle().undoing
+    assert take is client.session.chosen
+    assert len(found.push) == client.session.plan.steps
     assert (found.push.sum() - found.back.sum()).item() == pytest.approx(found.left, abs=1e-4)
-    assert found.left == pytest.approx(found.goal_set, abs=1e-3)  # projection meets its goals
+    assert found.left == pytest.approx(found.wanted, abs=1e-3)  # projection meets its goals
 
 
 @pytest.mark.parametrize(
     ("guidance", "told"),
     [("none", "does not push"), ("stages+projection", "leave stages out"), ("noise+projection", "leave noise out")],
 )
-def test_what_is_not_in_the_steps_is_not_looked_into(harness, models, guidance, told):
+def test_undoing_report_refuses_guidance_outside_of_the_steps(harness, models, guidance, told):
     plan = harness().session.plan.changed("guidance", guidance).with_goal(PLACE)
     with pytest.raises(InputError, match=told):
         report_undoing(plan, models.get(plan.model), 0, JobMonitor(60, lambda share: None))
 
 
-def test_the_undoing_is_that_of_motions_from_the_origin(harness, models):
+def test_undoing_report_is_about_motions_from_the_origin(harness, models):
     plan = harness().session.plan.with_goal(PLACE)
     chain = sampling_chain(models.get(plan.model), plan, 0)
     begin, end = (chain.paths(chain.run(plan_guidance(chain, plan).guide).final)[:, frame] for frame in (0, 20))
@@ -459,23 +463,23 @@ def test_the_undoing_is_that_of_motions_from_the_origin(harness, models):
     assert torch.allclose(end, torch.tensor([PLACE.x, PLACE.z]), atol=1e-3)
 
 
-def test_a_model_is_read_by_the_work(harness, monkeypatch):
-    owner, read = harness(), []
-    owner.session.generate()
-    owner.settle()
-    get = owner.session.models.get
+def test_models_are_loaded_on_the_job_thread(harness, monkeypatch):
+    client, read = harness(), []
+    client.session.generate()
+    client.settle()
+    get = client.session.models.get
 
     def monitored(name):
         read.append(threading.current_thread().name)
         return get(name)
 
-    monkeypatch.setattr(owner.session.models, "get", monitored)
-    owner.session.analyse_undoing()
-    owner.settle()
+    monkeypatch.setattr(client.session.models, "get", monitored)
+    client.session.analyse_undoing()
+    client.settle()
     assert read == ["studio-jobs"]
 
 
-def test_labels_are_no_paths():
+def test_safe_label_is_never_a_path():
     for name in ("../../x.npz", "/etc/passwd", "C:\\a\\..\\b.bvh", "..", "", "a\0b", "." * 300, "ä" * 300):
         plain = safe_label(name)
         assert plain

@@ -21,14 +21,14 @@ REST = rest_pose()
 
 
 @given(PLACES, st.tuples(st.floats(-5, 5), st.floats(0.5, 5), st.floats(-5, 5)), st.floats(0.0, 0.4))
-def test_a_ray_meets_the_floor_where_it_was_aimed(place, eye, height):
+def test_intersect_floor_hits_the_target_of_the_ray(place, eye, height):
     aim = np.array([place[0], height, place[1]]) - eye
     assert tools.intersect_floor(eye, aim.tolist(), height) == pytest.approx(place, abs=1e-6)
     assert tools.intersect_floor(eye, (-aim).tolist(), height) is None  # the floor is behind
 
 
 @pytest.mark.parametrize("aim", [(1, 0, 0), (0, 1, 0), (1, -1e-7, 0), (math.nan, -1, 0), (math.inf, -1, 0)])
-def test_a_ray_that_misses_the_floor(aim):
+def test_intersect_floor_returns_none_for_a_miss(aim):
     assert tools.intersect_floor((0, 2, 0), aim) is None
 
 
@@ -53,7 +53,7 @@ def _from_segment(point, a, b):
 
 
 @given(STROKES, st.floats(2.0, 6.0), st.floats(0.0, 1.0), PLACES)
-def test_a_stroke_is_walked_from_where_the_body_is_to_the_end(points, seconds, begin, at):
+def test_path_from_stroke_starts_at_the_body_and_ends_at_the_end(points, seconds, begin, at):
     goal = tools.path_from_stroke(points, seconds, begin=begin, at=at)
     if goal is None:
         assert tools.polyline_length(tools.simplify(points)) < tools.MIN_STROKE
@@ -65,13 +65,13 @@ def test_a_stroke_is_walked_from_where_the_body_is_to_the_end(points, seconds, b
     assert goal.points[0] == pytest.approx(at if near else points[0], abs=1e-3)
 
 
-def test_a_dot_is_no_stroke():
+def test_path_from_stroke_ignores_dots():
     assert tools.path_from_stroke([(1.0, 1.0)], 4.0) is None
     assert tools.path_from_stroke([(1.0, 1.0), (1.01, 1.0), (1.0, 1.0)], 4.0) is None
 
 
 @given(PLACES, PLACES)
-def test_obstacles_reach_where_they_were_drawn(one, other):
+def test_obstacles_have_the_drawn_extent(one, other):
     round_one, square = tools.circle_obstacle(one, other), tools.box_obstacle(one, other)
     assert round_one.center == pytest.approx(one, abs=1e-3)
     assert round_one.radius == pytest.approx(max(math.dist(one, other), 0.1), abs=1e-3)
@@ -81,12 +81,12 @@ def test_obstacles_reach_where_they_were_drawn(one, other):
 
 
 @pytest.mark.parametrize(("towards", "degrees"), [((0, 1), 0), ((1, 0), 90), ((-1, 0), -90), ((1, 1), 45)])
-def test_headings_are_those_of_goal_files(towards, degrees):
+def test_headings_use_the_convention_of_goal_files(towards, degrees):
     assert tools.heading_towards((0, 0), towards, 1.0).degrees == pytest.approx(degrees)
 
 
 @given(st.integers(0, 99), st.tuples(st.floats(-5, 5), st.floats(0, 2), st.floats(-5, 5)))
-def test_a_handle_goes_where_it_is_moved(pick, to):
+def test_move_handle_moves_the_constrained_axes_only(pick, to):
     goals = [
         Waypoint(time=1.0, x=0.0, z=1.0),
         PathGoal(points=[(0, 0), (1, 1), (2, 0)], end=3.0),
@@ -112,14 +112,14 @@ def test_a_handle_goes_where_it_is_moved(pick, to):
         assert np.subtract(*moved.centers) == pytest.approx(np.subtract(*goal.centers), abs=2e-3)
 
 
-def test_a_key_frame_holds_the_axes_that_it_is_told_to():
+def test_constrain_axes_frees_and_fills_axes():
     goal = tools.key_frame("head", (0.1, 1.6, 0.2), 1.0)
     height = constrain_axes(goal, (False, True, False), (9, 9, 9))
     assert height.position == (None, 1.6, None)
     assert constrain_axes(height, (True, True, False), (0.4, 9, 9)).position == (0.4, 1.6, None)
 
 
-def test_clicks_make_a_path_longer():
+def test_clicks_extend_a_path():
     plan, index = apply_click(Plan(), ToolState("Path"), (0.0, 1.0), REST)
     assert plan.goals[0].points == [(0.0, 0.0), (0.0, 1.0)]
     for k, place in enumerate([(1.0, 1.5), (2.0, 1.0)], 3):
@@ -146,7 +146,7 @@ def test_clicks_make_a_path_longer():
     ],
 )
 @pytest.mark.parametrize("points", [[(1.0, 1.0)], [(1.0, 1.0), (1.5, 1.2), (2.0, 3.0)]])
-def test_every_tool_makes_its_goal(tool, kind, points):
+def test_every_tool_creates_its_goal(tool, kind, points):
     state = ToolState(tool, time=9.0)
     if len(points) == 1:
         plan, index = apply_click(Plan(), state, points[0], REST)
@@ -157,17 +157,17 @@ def test_every_tool_makes_its_goal(tool, kind, points):
     plan.goal_set.check(plan.frames)  # its time lies in the motion
 
 
-def test_looking_makes_nothing():
+def test_look_tool_creates_nothing():
     assert apply_stroke(Plan(), ToolState("Look"), [(0.0, 0.0), (1.0, 1.0)], REST) == (Plan(), None)
     assert set(HINTS) == set(TOOLS)
 
 
-def test_a_key_frame_is_as_high_as_the_joint_is():
+def test_key_frame_has_the_height_of_the_joint():
     plan, _ = apply_click(Plan(), ToolState("Key frame", time=1.0, joint="head"), (0.5, 0.5), REST)
     assert plan.goals[0].position == pytest.approx((0.5, float(REST[15, 1]), 0.5), abs=1e-3)
 
 
-def test_a_path_goes_on_from_where_the_body_is():
+def test_path_starts_at_the_body():
     there = REST + torch.tensor([2.0, 0.0, 1.0])
     plan, _ = apply_click(Plan(), ToolState("Path"), (3.0, 3.0), there)
     assert plan.goals[0].points[0] == pytest.approx((2.0, 1.0), abs=1e-3)
