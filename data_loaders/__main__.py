@@ -200,8 +200,8 @@ class Show:
             raise InputError(f"{self.out}: key poses end in .png, a film in .mp4; choose another --out")
         if self.out.exists() and not self.overwrite:
             raise InputError(f"{self.out} exists; give another --out, or --overwrite to replace it")
-        from visualize.film import write_film  # imported lazily: takes a second
-        from visualize.pose_strip import draw_strip
+        from visualize.film import write_film  # here, since the other verbs need not wait a second for it
+        from visualize.stills import draw_strip
 
         clip = select_clip(self.data, self.clip)
         text = clip.captions[0].text if clip.captions else clip.name

@@ -14,7 +14,7 @@ from train.logging import METRICS
 from visualize.plots.io import read_metrics
 from visualize.plots.registry import save
 from visualize.plots.training import training
-from visualize.pose_strip import draw_strip
+from visualize.stills import draw_strip
 
 PROMPTS = ("a person walks forward", "a person walks in a curve to the left", "a person runs")
 

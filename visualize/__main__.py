@@ -1,11 +1,6 @@
-"""python -m visualize: films and pictures of motions, files of them for other programs, and the studio."""
+"""python -m visualize: films, stills and exported files of motions, and the studio."""
 
 from __future__ import annotations
-
-if __name__ == "__main__":
-    from motion_diffusion.errors import interruptible_imports
-
-    interruptible_imports()
 
 import os
 import sys
@@ -23,57 +18,61 @@ from motion_diffusion.atomic_io import check_place
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import FRAME_RATES
 from motion_diffusion.errors import InputError, command, parse_arguments
-from visualize import encode
-from visualize.bodies.registry import Looks, check_looks
-from visualize.contact_sheet import draw_sheet, motion_files
-from visualize.drawing.mosaic import check_count
-from visualize.drawing.titles import goals_of, names_of, titles_of
-from visualize.film import MAX_MOTIONS, Layout, check_size, write_film
-from visualize.pose_strip import draw_strip
+from visualize.bodies.surface import Looks, check_looks
+from visualize.drawing.canvas import check_count
+from visualize.film import FILM_ENDINGS, MAX_MOTIONS, Layout, check_film, check_size, write_film
+from visualize.scene import make_titles, recorded_goals, short_names
+from visualize.stills import draw_contact_sheet, draw_strip, motion_files
 from visualize.topdown import draw_path
+
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
 
 
 @dataclass(frozen=True)
 class Options:
-    """Show motions, or take them away; the ending of --out says how.
+    """Render or export motions; the suffix of --out selects the format.
 
-    .mp4, .gif: a film. .png: key poses of one motion, a sheet of several or of a folder, or walks from above.
-    .bvh, .glb, .npz (as AMASS has it), .csv: a file for other programs. `python -m visualize studio`: a page to draw
-    goals on. `python -m visualize plots`: figures of trainings, evaluations and analyses.
+    .mp4, .gif: a film. .png: key poses of one motion, a contact sheet of several or of a folder, or top-down paths.
+    .bvh, .glb, .npz (AMASS layout), .csv: a file for other programs. `python -m visualize studio`: an interactive page
+    for drawing goals. `python -m visualize plots`: figures of trainings, evaluations and analyses.
     """
 
     motions: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Files of motions, or folders of them."""
+    """Motion files, or folders of them."""
     out: Path
-    """What to write."""
+    """File to write."""
     view: Literal["poses", "path"] = "poses"
-    """What a .png shows."""
+    """Content of a .png: key poses, or the path from above."""
     layout: Layout = "side"
-    """Of a film of several motions: side by side, or on one floor, each in its own tint."""
+    """Film of several motions: side by side, or on one floor, each in its own tint."""
     looks: Annotated[Looks, tyro.conf.arg(name="")] = field(default_factory=Looks)
     goals: Path | None = None
-    """Goal file to draw; by default the goals that each motion was made with."""
+    """Goal file to draw; by default the goals that each motion was generated with."""
     titles: tuple[str, ...] | None = None
-    """Of each motion; by default what tells them apart."""
+    """One per motion; by default what distinguishes them."""
     size: tuple[int, int] = (640, 480)
-    """Width and height of each motion's picture in a film."""
+    """Width and height of each motion's panel in a film, pixels."""
     page: int = 1
-    """Of a sheet of many motions."""
+    """Page of a contact sheet."""
     fps: float | None = None
-    """Pictures a second of a film, or frames a second of a file; by default the motion's own."""
+    """Frames per second of a film or an exported file; by default those of the motion."""
     unit: Literal["m", "cm"] = "m"
-    """Of lengths in a .bvh or .csv."""
+    """Unit of length in a .bvh or .csv."""
     t_pose: bool = False
-    """Begin a file for other programs with one frame of the rest pose."""
+    """Start an exported file with one frame of the rest pose."""
     overwrite: bool = False
+    """Replace an existing file."""
 
     @property
     def single(self) -> bool:
-        """Whether one motion is given, and no folder."""
+        """Whether one motion file is given, and no folder."""
         return len(self.motions) == 1 and not os.path.isdir(self.motions[0])
 
 
-FILMS, PICTURES, FILES = encode.ENDINGS, (".png",), (".bvh", ".glb", ".npz", ".csv")
+FILMS, PICTURES, FILES = FILM_ENDINGS, (".png",), (".bvh", ".glb", ".npz", ".csv")
 _ONLY: dict[str, tuple[str, ...]] = {
     "view": PICTURES, "layout": FILMS, "goals": FILMS + PICTURES, "titles": FILMS + PICTURES, "size": FILMS,
     "page": PICTURES, "fps": FILMS + FILES, "unit": (".bvh", ".csv"), "t_pose": FILES,
@@ -81,7 +80,14 @@ _ONLY: dict[str, tuple[str, ...]] = {
 
 
 def check(options: Options) -> str:
-    """The ending of --out in small letters; InputError if nothing can be written so, or if an option is not of it."""
+    """Check the options.
+
+    Returns:
+        The suffix of --out in lower case.
+
+    Raises:
+        InputError: for a suffix without a format, an option that does not belong to it, or an existing file.
+    """
     ending = options.out.suffix.lower()
     if ending not in FILMS + PICTURES + FILES:
         known = ", ".join(FILMS + PICTURES + FILES)
@@ -101,7 +107,7 @@ def check(options: Options) -> str:
     if options.page != 1 and (options.view == "path" or options.single):
         raise InputError("--page is of a sheet of many motions; leave it out")
     if options.fps is not None and ending in FILMS:
-        encode.check(options.out, options.fps)
+        check_film(options.out, options.fps)
     elif options.fps is not None:
         FRAME_RATES.check("--fps", options.fps)
     check_size(options.size)
@@ -111,7 +117,7 @@ def check(options: Options) -> str:
 
 @command
 def main() -> None:
-    """The command."""
+    """Run the command."""
     if sys.argv[1:2] == ["studio"]:
         from visualize.studio.__main__ import Options as StudioOptions
         from visualize.studio.__main__ import run
@@ -140,8 +146,8 @@ def _read(file: Path, options: Options) -> Motion:
 
 
 def _goals(motion: Motion, file: Path, given: GoalSet | None) -> GoalSet:
-    """Those that are given, or else its own; what is wanted after its end is told, for it cannot be measured."""
-    goals = given or goals_of(motion, file)
+    """The given goals or else the motion's own, with a warning about goals after its end, which cannot be measured."""
+    goals = given or recorded_goals(motion, file)
     last = motion.seconds - 0.5 / motion.fps
     if late := sum(goal.last_time > last for goal in goals.goals):
         end = f"{file} ends at {motion.seconds - 1 / motion.fps:g} s"
@@ -159,12 +165,12 @@ def _export(files: Sequence[Path], options: Options) -> None:
 
 
 def _show(files: Sequence[Path], options: Options) -> None:
-    """A film, or walks from above."""
+    """Write a film or a top-down view."""
     check_count(len(files), most=MAX_MOTIONS[options.layout])
     given = load_goals(options.goals, read_motion=read_motion) if options.goals else None
     motions = [_read(file, options) for file in files]
     goals = [_goals(motion, file, given) for motion, file in zip(motions, files, strict=True)]
-    titles = options.titles or titles_of(motions, names_of(files))
+    titles = options.titles or make_titles(motions, short_names(files))
     if options.view == "path":
         return draw_path(motions, options.out, goals=goals, titles=titles)
     write_film(
@@ -180,14 +186,18 @@ def _show(files: Sequence[Path], options: Options) -> None:
 
 
 def _still(files: Sequence[Path], options: Options) -> None:
-    """Key poses of a motion, or a sheet of several."""
-    goals = load_goals(options.goals, read_motion=read_motion) if options.goals else None
+    """Draw key poses of one motion, or a contact sheet of several."""
+    goals = load_goals(options.goals) if options.goals else None
     if options.single:
         motion = _read(files[0], options)
         goals = _goals(motion, files[0], goals)
         title = options.titles[0] if options.titles else ""
         return draw_strip(motion, options.out, goals=goals, looks=options.looks, title=title)
-    print(draw_sheet(files, options.out, goals=goals, titles=options.titles, looks=options.looks, page=options.page))
+    print(
+        draw_contact_sheet(
+            files, options.out, goals=goals, titles=options.titles, looks=options.looks, page=options.page
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion import Motion
 from visualize.export.formats import ENDINGS, export
 from visualize.film import write_film
-from visualize.pose_strip import draw_strip
+from visualize.stills import draw_strip
 
 
 def render(motion: Motion, path: str | Path) -> None:

@@ -8,7 +8,7 @@
 from motion_diffusion.model import MotionModel
 from sample.generate import generate
 from visualize.film import write_film
-from visualize.pose_strip import draw_strip
+from visualize.stills import draw_strip
 
 model = MotionModel.load("v-masks")
 (motion,) = generate(model, ["a happy person walks"], [100])

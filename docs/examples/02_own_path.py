@@ -20,7 +20,7 @@ from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, generate
-from visualize.pose_strip import draw_strip
+from visualize.stills import draw_strip
 from visualize.topdown import draw_path
 
 SLALOM = ((0.0, 0.0), (0.5, 1.0), (-0.5, 2.2), (0.5, 3.4), (0.0, 4.4))

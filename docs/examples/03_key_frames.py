@@ -17,7 +17,7 @@ from guidance.goals.relations import Relation
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, generate
-from visualize.pose_strip import draw_strip
+from visualize.stills import draw_strip
 
 GOALS = GoalSet(
     goals=[

@@ -22,7 +22,7 @@ from motion_diffusion.body.heading import to_origin
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel
 from sample.generate import Settings, generate
-from visualize.pose_strip import draw_strip
+from visualize.stills import draw_strip
 
 
 @dataclass(frozen=True)

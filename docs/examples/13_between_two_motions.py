@@ -22,7 +22,7 @@ from motion_diffusion.body.motion_metrics import fastest_root
 from motion_diffusion.diffusion.interpolation import by_inversion, by_shared_noise
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
-from visualize.pose_strip import draw_strip
+from visualize.stills import draw_strip
 
 
 @dataclass(frozen=True)

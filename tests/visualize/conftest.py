@@ -1,4 +1,4 @@
-"""A motion to look at."""
+"""Fixtures of the tests of pictures."""
 
 import pytest
 import torch

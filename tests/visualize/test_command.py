@@ -1,4 +1,4 @@
-"""python -m visualize: what it writes, and the one line that it says of what it cannot."""
+"""python -m visualize: written files and one-line errors."""
 
 import json
 import os
@@ -21,10 +21,10 @@ from guidance.goals.positions import Waypoint
 from motion_diffusion.body.motion import Motion
 from tests.data_loaders.amass_files import write_model, write_recording
 from tests.visualize.pictures import GOALS, film_of, near, pixels
-from visualize import contact_sheet
+from visualize import stills
 from visualize.drawing import style
-from visualize.drawing.labels import missed
-from visualize.scene import scene_of
+from visualize.drawing.layers import miss_text
+from visualize.scene import make_scene
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def visualize(tmp_path, run_in_folder, motion):
     return partial(run_in_folder, command)
 
 
-def test_the_command_draws_the_goals_that_the_motion_had(visualize, tmp_path):
+def test_command_draws_the_goals_of_the_motion(visualize, tmp_path):
     visualize("m.npz", "--out", "a.png")
     assert near(pixels(tmp_path / "a.png"), style.GOAL) > 50
     visualize("m.npz", "--out", "b.png", "--view", "path")
@@ -44,7 +44,7 @@ def test_the_command_draws_the_goals_that_the_motion_had(visualize, tmp_path):
     assert film_of(tmp_path / "d.gif")[1][0].shape == (120, 160, 3)
 
 
-def test_what_a_killed_film_leaves_is_removed_by_the_next_one(visualize, tmp_path):
+def test_temporary_files_of_a_killed_film_are_removed_by_the_next(visualize, tmp_path):
     arguments = [sys.executable, "-m", "visualize", "m.npz", "--out", "a.mp4", "--size", "64", "64", "--fps"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen([*arguments, "240"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as running:
@@ -60,7 +60,7 @@ def test_what_a_killed_film_leaves_is_removed_by_the_next_one(visualize, tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == {"m.npz", "a.mp4", *users}
 
 
-def test_goals_that_are_given_are_of_all(visualize, tmp_path):
+def test_given_goals_replace_those_of_all_motions(visualize, tmp_path):
     (tmp_path / "none.json").write_text(json.dumps({"version": 1, "goals": []}))
     visualize("m.npz", "m.npz", "--out", "a.png", "--view", "path", "--goals", "none.json")
     image = pixels(tmp_path / "a.png")
@@ -69,7 +69,7 @@ def test_goals_that_are_given_are_of_all(visualize, tmp_path):
 
 
 def test_a_folder_becomes_sheets(visualize, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(contact_sheet, "PER_PAGE", 5)
+    monkeypatch.setattr(stills, "MOTIONS_PER_PAGE", 5)
     for number in range(7):
         (tmp_path / "many" / f"take{number}").mkdir(parents=True)
         shutil.copy(tmp_path / "m.npz", tmp_path / "many" / f"take{number}" / "motion.npz")
@@ -83,19 +83,19 @@ def test_a_folder_becomes_sheets(visualize, tmp_path, capsys, monkeypatch):
     assert "page 3: 7 motions are on 2 page(s); give 1 to 2" in capsys.readouterr().err
 
 
-def test_files_come_in_the_order_of_their_numbers(tmp_path):
+def test_motion_files_are_sorted_naturally(tmp_path):
     for name in ("m10.npz", "m9.npz", "m1.bvh", "x.txt"):
         (tmp_path / name).touch()
-    assert [file.name for file in contact_sheet.motion_files([tmp_path])] == ["m1.bvh", "m9.npz", "m10.npz"]
+    assert [file.name for file in stills.motion_files([tmp_path])] == ["m1.bvh", "m9.npz", "m10.npz"]
 
 
 @pytest.mark.parametrize("ending", ["bvh", "glb", "npz", "csv"])
-def test_files_for_other_programs(visualize, tmp_path, ending):
+def test_command_exports_each_format(visualize, tmp_path, ending):
     visualize("m.npz", "--out", f"a.{ending}", "--fps", 30)
     assert (tmp_path / f"a.{ending}").stat().st_size > 1000
 
 
-def test_files_of_others_are_shown_too(visualize, tmp_path):
+def test_command_reads_exported_files(visualize, tmp_path):
     visualize("m.npz", "--out", "a.bvh", "--unit", "cm", "--t-pose")
     visualize("a.bvh", "--out", "a.png")
     assert pixels(tmp_path / "a.png").shape == (640, 1600, 3)
@@ -149,7 +149,7 @@ def test_files_of_others_are_shown_too(visualize, tmp_path):
         ),
     ],
 )
-def test_bad_input_gets_one_line(visualize, tmp_path, motion, capsys, arguments, said):
+def test_invalid_input_gives_a_one_line_error(visualize, tmp_path, motion, capsys, arguments, said):
     (tmp_path / "there.png").write_text("")
     (tmp_path / "empty").mkdir()
     (tmp_path / "folder.mp4").mkdir()
@@ -175,7 +175,7 @@ def test_bad_input_gets_one_line(visualize, tmp_path, motion, capsys, arguments,
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
-def test_body_models_are_for_recordings_too(visualize, tmp_path):
+def test_body_models_are_used_for_recordings(visualize, tmp_path):
     write_recording(tmp_path / "kick.npz")
     write_model(tmp_path / "bodies")
     models = ("--body-models", "bodies")
@@ -186,8 +186,7 @@ def test_body_models_are_for_recordings_too(visualize, tmp_path):
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 41  # two seconds, and a line that says what is what
 
 
-def test_goals_beyond_the_end_are_told_and_not_measured(visualize, motion, tmp_path, capsys):
-    """Nothing is said of how far off a motion was at a time that it does not have."""
+def test_goals_after_the_end_are_reported_and_not_measured(visualize, motion, tmp_path, capsys):
     late = GoalSet(goals=[Waypoint(time=99, x=0.5, z=1)])
     (tmp_path / "late.json").write_text(late.model_dump_json(exclude_none=True))
     for name, view in (("a.png", ()), ("b.png", ("--view", "path")), ("c.mp4", ("--fps", 2, "--size", 64, 64))):
@@ -196,19 +195,19 @@ def test_goals_beyond_the_end_are_told_and_not_measured(visualize, motion, tmp_p
             "warning: m.npz ends at 2.95 s, before 1 of its goals, which are drawn but not measured\n"
             in capsys.readouterr().err
         )
-    scene, longer = scene_of(motion, late), scene_of(Motion(motion.joints.repeat(40, 1, 1)), late)
-    assert missed(scene.marks[0], [scene, scene]) == "beyond the end"
-    assert re.fullmatch(r"–, \d+ cm off", missed(scene.marks[0], [scene, longer]))
+    scene, longer = make_scene(motion, late), make_scene(Motion(motion.joints.repeat(40, 1, 1)), late)
+    assert miss_text(scene.glyphs[0], [scene, scene]) == "beyond the end"
+    assert re.fullmatch(r"–, \d+ cm off", miss_text(scene.glyphs[0], [scene, longer]))
 
 
-def test_missing_extras_are_said_before_anything_is_read(visualize, capsys, monkeypatch):
+def test_missing_extras_are_reported_before_reading(visualize, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyvista", None)
     with pytest.raises(SystemExit, match="2"):
         visualize("none.npz", "--out", "a.mp4", "--body", "capsules")
     assert 'pip install "motion-diffusion[mesh]"' in capsys.readouterr().err
 
 
-def test_the_studio_is_a_word_of_the_command(visualize, capsys):
+def test_command_has_a_studio_verb(visualize, capsys):
     pytest.importorskip("visualize.studio.__main__")
     with pytest.raises(SystemExit, match="0"):
         visualize("studio", "--help")

@@ -1,4 +1,4 @@
-"""Formats by the ending, tables read back by numpy, and what is said when it cannot be."""
+"""Export formats by suffix, CSV read back by numpy, and errors."""
 
 import re
 
@@ -10,7 +10,7 @@ from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.errors import InputError
 from tests.rigs import tumbled
-from visualize.export.formats import ENDINGS, encoded, export
+from visualize.export.formats import ENDINGS, export, to_bytes
 
 
 def test_csv_is_read_back_by_numpy(tmp_path):
@@ -35,7 +35,7 @@ def test_rate_unit_and_t_pose(tmp_path):
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_motion_of_one_frame(ending):
-    assert encoded(Motion(tumbled()[0].joints[:1]), ending, fps=30)
+    assert to_bytes(Motion(tumbled()[0].joints[:1]), ending, fps=30)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_motion_of_one_frame(ending):
         ("a.npz", {"unit": "cm"}, ".npz files are in metres"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line(tmp_path, name, choices, said):
+def test_invalid_exports_give_a_one_line_error(tmp_path, name, choices, said):
     with pytest.raises(InputError, match=said) as error:
         export(tumbled()[0], tmp_path / name, **choices)
     assert "\n" not in str(error.value)
@@ -57,7 +57,7 @@ def test_what_cannot_be_is_said_in_one_line(tmp_path, name, choices, said):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_where_nothing_can_be_written_nothing_is(tmp_path, ending):
+def test_export_to_an_unwritable_place_writes_nothing(tmp_path, ending):
     (tmp_path / "file").write_text("")
     (tmp_path / f"folder{ending}").mkdir()
     for path in (tmp_path / "file" / f"a{ending}", tmp_path / f"folder{ending}"):
@@ -66,7 +66,7 @@ def test_where_nothing_can_be_written_nothing_is(tmp_path, ending):
     assert {path.name for path in tmp_path.iterdir()} == {"file", f"folder{ending}"}
 
 
-def test_a_file_that_was_there_stays_when_the_new_one_cannot_be(tmp_path):
+def test_failed_export_keeps_the_existing_file(tmp_path):
     for name in ("a.glb", "a.npz"):
         (tmp_path / name).write_text("old")
         for odd in (float("nan"), object()):

@@ -1,4 +1,4 @@
-"""What Blender makes of our files: every joint in every frame."""
+"""Exported files read by Blender: every joint in every frame."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("blender"), reason="needs Blend
 
 
 @pytest.mark.parametrize(("name", "fps", "t_pose"), [("a.bvh", 30, True), ("a.glb", 60, False)])
-def test_blender_has_the_joints_where_we_have_them(tmp_path, name, fps, t_pose):
+def test_blender_reads_the_same_joint_positions(tmp_path, name, fps, t_pose):
     motion, rig = tumbled()
     export(motion, tmp_path / name, fps=fps, t_pose=t_pose)
     rig = rig.at(fps).after_t_pose() if t_pose else rig.at(fps)

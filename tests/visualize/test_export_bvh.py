@@ -1,4 +1,4 @@
-"""BVH read back by our own reader and by pybvh; angles that go on where they were."""
+"""BVH read back by our reader and by pybvh; Euler angles."""
 
 import numpy as np
 import pybvh
@@ -12,7 +12,7 @@ from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import JOINTS, OFFSETS
 from tests.rigs import tumbled
-from visualize.export.bvh import ENDS, bvh, euler_angles
+from visualize.export.bvh import END_SITES, euler_angles, to_bvh
 from visualize.export.formats import export
 
 
@@ -29,7 +29,7 @@ def pybvhs(path, scale):
 @pytest.mark.parametrize("read", [ours, pybvhs])
 @pytest.mark.parametrize(("unit", "metres"), [("m", 1.0), ("cm", 0.01)])
 @pytest.mark.parametrize("fps", [None, 30.0, 60.0])
-def test_joints_come_back(tmp_path, read, unit, metres, fps):
+def test_bvh_joints_round_trip(tmp_path, read, unit, metres, fps):
     motion, rig = tumbled()
     export(motion, tmp_path / "a.bvh", unit=unit, fps=fps)
     joints, rate = read(tmp_path / "a.bvh", metres)
@@ -38,12 +38,12 @@ def test_joints_come_back(tmp_path, read, unit, metres, fps):
     assert rate == pytest.approx(fps or 20, rel=1e-6)
 
 
-def test_a_real_motion_comes_back(tmp_path, walks):
+def test_bvh_of_a_real_motion_round_trips(tmp_path, walks):
     export(Motion(walks[0]), tmp_path / "a.bvh")
     np.testing.assert_allclose(ours(tmp_path / "a.bvh", 1.0)[0], walks[0], atol=1e-3)
 
 
-def test_others_see_a_t_pose_that_stands_upright(tmp_path):
+def test_pybvh_reads_an_upright_t_pose(tmp_path):
     motion, rig = tumbled()
     export(motion, tmp_path / "a.bvh", t_pose=True)
     file = pybvh.read_bvh_file(tmp_path / "a.bvh")
@@ -62,13 +62,13 @@ def test_rest_pose_and_end_sites(tmp_path):
     export(motion, tmp_path / "a.bvh", unit="cm")
     file = read_bvh(tmp_path / "a.bvh")
     for name, offset in zip(file.names, file.offsets, strict=True):
-        wanted = ENDS[name.removesuffix("_end")] if name.endswith("_end") else OFFSETS[JOINTS.index(name)]
+        wanted = END_SITES[name.removesuffix("_end")] if name.endswith("_end") else OFFSETS[JOINTS.index(name)]
         np.testing.assert_allclose(offset, wanted, atol=1e-8)
-    assert {name.removesuffix("_end") for name in file.names if name.endswith("_end")} == ENDS.keys()
+    assert {name.removesuffix("_end") for name in file.names if name.endswith("_end")} == END_SITES.keys()
 
 
-def test_angles_say_the_rotations():
-    """All of them, those with the middle angle at 90 degrees too, where the other two run into one."""
+def test_euler_angles_reproduce_the_rotations():
+    """Including gimbal lock, with the middle angle at 90 degrees."""
     turns = Rotation.random(200, rng=np.random.default_rng(0)).as_matrix().reshape(10, 20, 3, 3)
     turns[3] = Rotation.from_euler("ZXY", [[30, 90, 50]] * 20, degrees=True).as_matrix()
     turns[4] = Rotation.from_euler("ZXY", [[30, -90, 50]] * 20, degrees=True).as_matrix()
@@ -76,8 +76,8 @@ def test_angles_say_the_rotations():
     np.testing.assert_allclose(again.as_matrix().reshape(turns.shape), turns, atol=1e-7)
 
 
-def test_angles_do_not_jump():
-    """Someone turns round three times while a leg swings to and fro past 90 degrees in front of them."""
+def test_euler_angles_are_continuous():
+    """Three full turns, with a leg swinging past 90 degrees."""
     time = torch.linspace(0, 1, 90, dtype=torch.float64)
     zero = torch.zeros_like(time)
     yaw = roma.rotvec_to_rotmat(torch.stack([zero, 6 * torch.pi * time, zero], dim=-1))
@@ -88,8 +88,8 @@ def test_angles_do_not_jump():
     assert angles[:, 1, 1].min() == pytest.approx(-np.degrees(2.1), abs=0.1)
 
 
-def test_a_rig_at_rest_is_all_zeros():
+def test_rest_pose_has_zero_channels():
     rig = Rig(torch.eye(3, dtype=torch.float64).expand(2, 22, 3, 3), torch.zeros(2, 3, dtype=torch.float64), 20.0)
-    frames = bvh(rig).splitlines()[-2:]
+    frames = to_bvh(rig).splitlines()[-2:]
     assert all(set(map(float, frame.split())) == {0.0} for frame in frames)
     assert not any("-" in frame for frame in frames)

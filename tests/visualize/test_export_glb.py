@@ -1,4 +1,4 @@
-"""GLB against the specification of glTF 2.0: Khronos' validator, trimesh, and a reader that poses the skin by it."""
+"""GLB against glTF 2.0: Khronos' validator, trimesh, and a reader that skins the mesh as specified."""
 
 import json
 import os
@@ -17,8 +17,8 @@ from motion_diffusion.body.skeleton import JOINTS
 from tests.rigs import tumbled, tumbling
 from visualize.bodies.capsules import capsule_skin
 from visualize.drawing import style
-from visualize.export.formats import encoded, export
-from visualize.export.glb import glb, quaternions
+from visualize.export.formats import export, to_bytes
+from visualize.export.glb import quaternions, to_glb
 
 VALIDATE = """
 const bytes = new Uint8Array(require("fs").readFileSync(process.argv[1]));
@@ -32,7 +32,7 @@ def node_has_the_validator():
 
 
 class Glb:
-    """A file as the specification reads it."""
+    """A GLB parsed as specified."""
 
     def __init__(self, content):
         magic, version, length = content[:4], *np.frombuffer(content, "<u4", 2, 4)
@@ -43,7 +43,7 @@ class Glb:
         self.json, self.binary = json.loads(content[20 : 20 + size]), content[28 + size :]
 
     def array(self, index):
-        """The numbers of an accessor, (count, components)."""
+        """Values (count, components) of an accessor."""
         accessor = self.json["accessors"][index]
         view = self.json["bufferViews"][accessor["bufferView"]]
         kind = {5123: "<u2", 5125: "<u4", 5126: "<f4"}[accessor["componentType"]]
@@ -52,7 +52,7 @@ class Glb:
         return np.frombuffer(self.binary, kind, count, view["byteOffset"]).reshape(-1, width)
 
     def globals(self, frame):
-        """(nodes, 4, 4) where nodes are in a frame of the animation: T·R, below T·R of their parents."""
+        """Global transforms (nodes, 4, 4) in a frame of the animation."""
         nodes = self.json["nodes"]
         local = np.tile(np.eye(4), (len(nodes), 1, 1))
         for index, node in enumerate(nodes):
@@ -74,7 +74,7 @@ class Glb:
         return world
 
     def skinned(self, frame):
-        """(V, 3) vertices in a frame: Σ weight · global of the joint · its inverse bind matrix · vertex."""
+        """Skinned vertices (V, 3) in a frame: Σ weight · global joint transform · inverse bind matrix · vertex."""
         (skin,) = self.json["skins"]
         (primitive,) = self.json["meshes"][0]["primitives"]
         names = ("POSITION", "JOINTS_0", "WEIGHTS_0")
@@ -86,9 +86,9 @@ class Glb:
 
 
 @pytest.mark.parametrize("choices", [{}, {"fps": 60.0, "t_pose": True}])
-def test_joints_and_skin_are_posed_as_ours(choices):
+def test_glb_poses_joints_and_skin_like_the_rig(choices):
     motion, rig = tumbled()
-    file = Glb(encoded(motion, ".glb", **choices))
+    file = Glb(to_bytes(motion, ".glb", **choices))
     rig = rig.at(60).after_t_pose() if choices else rig
     (skin,) = file.json["skins"]
     assert [file.json["nodes"][node]["name"] for node in skin["joints"]] == list(JOINTS)
@@ -99,14 +99,14 @@ def test_joints_and_skin_are_posed_as_ours(choices):
         np.testing.assert_allclose(file.skinned(frame), capsule_skin().posed_at(rig, frame), atol=1e-5)
 
 
-def test_nodes_stand_in_the_rest_pose():
-    file = Glb(encoded(tumbled()[0], ".glb"))
+def test_glb_nodes_are_in_the_rest_pose():
+    file = Glb(to_bytes(tumbled()[0], ".glb"))
     file.json["animations"] = [{"channels": []}]
     joints = file.globals(0)[: len(JOINTS), :3, 3]
     np.testing.assert_allclose(joints, REST.numpy() + [0, STANDING, 0], atol=1e-9)
 
 
-def test_quaternions_go_on_where_they_were():
+def test_quaternions_are_continuous():
     turns = quaternions(tumbling(frames=80).rotations)
     assert ((turns[1:] * turns[:-1]).sum(-1) > 0).all()
     np.testing.assert_allclose(turns.norm(dim=-1), 1, atol=1e-12)
@@ -115,7 +115,7 @@ def test_quaternions_go_on_where_they_were():
     assert (turns[..., 3] < 0).any()  # else nothing had to be done
 
 
-def test_trimesh_sees_the_body_in_its_colours(tmp_path):
+def test_trimesh_reads_mesh_and_colours(tmp_path):
     export(tumbled()[0], tmp_path / "a.glb")
     scene = trimesh.load_scene(tmp_path / "a.glb", process=False)
     (mesh,) = scene.geometry.values()
@@ -132,25 +132,25 @@ def test_trimesh_sees_the_body_in_its_colours(tmp_path):
     assert np.isclose(screen, style.rgb(style.LEFT), atol=1e-5).all(1).any()
 
 
-def test_caption_and_provenance_are_inside():
+def test_glb_contains_text_and_provenance():
     motion, _ = tumbled()
-    asset = Glb(encoded(motion, ".glb")).json["asset"]
+    asset = Glb(to_bytes(motion, ".glb")).json["asset"]
     assert asset["version"] == "2.0"
     assert asset["extras"] == {"text": motion.text, "provenance": {"seed": 3}}
 
 
-def test_any_skin_will_do():
+def test_glb_accepts_any_skin():
     triangle = capsule_skin()
     small = type(triangle)(
         triangle.vertices[:3], np.array([[0, 1, 2]]), triangle.joints[:3], triangle.weights[:3], triangle.colours[:3]
     )
     motion, rig = tumbled()
-    assert Glb(glb(rig, motion, skin=small)).skinned(5).shape == (3, 3)
+    assert Glb(to_glb(rig, motion, skin=small)).skinned(5).shape == (3, 3)
 
 
 @pytest.mark.skipif(not node_has_the_validator(), reason="needs node and the npm package gltf-validator")
 @pytest.mark.parametrize("frames", [1, 40])
-def test_khronos_validator_has_nothing_to_say(tmp_path, frames):
+def test_khronos_validator_reports_no_issues(tmp_path, frames):
     export(Motion(tumbled()[0].joints[:frames], text="“a”"), tmp_path / "a.glb")
     ran = subprocess.run(["node", "-e", VALIDATE, tmp_path / "a.glb"], capture_output=True, text=True, env=os.environ)
     issues = json.loads(ran.stdout)
@@ -158,6 +158,6 @@ def test_khronos_validator_has_nothing_to_say(tmp_path, frames):
     assert (issues["numErrors"], issues["numWarnings"]) == (0, 0)
 
 
-def test_someone_who_stands_still():
+def test_glb_of_the_rest_pose_is_the_skin():
     still = Rig(torch.eye(3, dtype=torch.float64).expand(2, 22, 3, 3), torch.zeros(2, 3, dtype=torch.float64), 20.0)
-    np.testing.assert_allclose(Glb(glb(still, tumbled()[0])).skinned(1), capsule_skin().vertices, atol=1e-6)
+    np.testing.assert_allclose(Glb(to_glb(still, tumbled()[0])).skinned(1), capsule_skin().vertices, atol=1e-6)

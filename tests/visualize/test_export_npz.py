@@ -1,4 +1,4 @@
-"""AMASS's layout, read by our reader of AMASS and posed by smplx with our bones."""
+"""AMASS layout, read by our reader and posed by smplx with our bones."""
 
 import json
 from pathlib import Path
@@ -13,11 +13,11 @@ from tests.rigs import tumbled
 from visualize.export.formats import export
 
 BODY = BodyModel(Path("ours"), REST.numpy(), np.zeros((22, 3, 16)))
-"""A body model, which smplx poses, with this project's bones and no shapes."""
+"""A body model for smplx with this project's bones and no shape space."""
 
 
 @pytest.mark.parametrize("fps", [None, 120.0])
-def test_joints_come_back_through_smplx(tmp_path, fps):
+def test_amass_joints_round_trip_through_smplx(tmp_path, fps):
     motion, rig = tumbled()
     export(motion, tmp_path / "a.npz", fps=fps)
     recording = read_recording(tmp_path / "a.npz")
@@ -27,7 +27,7 @@ def test_joints_come_back_through_smplx(tmp_path, fps):
     assert not recording.betas.any()
 
 
-def test_members_are_those_of_amass(tmp_path):
+def test_amass_arrays_have_the_expected_layout(tmp_path):
     motion, rig = tumbled()
     export(motion, tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz", allow_pickle=False) as file:

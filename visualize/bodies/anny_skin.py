@@ -1,9 +1,9 @@
-"""Anny, a human body free to use (Brégier et al. 2025, Apache 2.0), over our skeleton; its age and build follow words.
+"""Anny body (Brégier et al. 2025, Apache 2.0) fitted to this project's skeleton; age and build follow the prompt.
 
-Anny stands with its arms down and its joints where MakeHuman has them. It is made as tall as our skeleton, its trunk
-and head stretched between our hips, neck and head, and every limb turned and stretched along our bone, once, at rest;
-in between, skinning blends. Then it moves as our skeleton does, and its joints are where the motion's are, whatever its
-age: a child is as tall as everybody.
+Anny's rest pose has its arms down and MakeHuman's joint positions. It is fitted once, at rest: scaled to our height,
+trunk and head stretched between our hips, neck and head, and every limb rotated and stretched along our bone; skinning
+weights blend in between. It then moves with our skeleton, and its joints coincide with the motion's at any age: a child
+is as tall as an adult.
 """
 
 from __future__ import annotations
@@ -22,25 +22,29 @@ from numpy.typing import NDArray
 from motion_diffusion.body import rig
 from motion_diffusion.body.rotations import shortest_arc
 from motion_diffusion.body.skeleton import JOINTS
-from visualize.bodies.skin import Skin
-from visualize.drawing.style import suit
+from visualize.bodies.surface import Skin
+from visualize.drawing.style import suit_colours
 
 Array = NDArray[np.float64]
-
 REST: Array = rig.REST.numpy()
-
 _HIP, _ANKLE, _NECK, _HEAD = (JOINTS.index(name) for name in ("left_hip", "left_ankle", "neck", "head"))
 _ANKLES = (7, 8)
 _ARM, _LEG = ("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle", "foot")
 _LIMBS = [joint for joint, name in enumerate(JOINTS) if name.endswith(_ARM + _LEG)]
 _LOWER = 0.09
-"""Our hips lie lower than Anny's, by this share of its thigh, and nearer to each other."""
+"""Share of Anny's thigh by which our hips lie below Anny's."""
 
 
 @dataclass(frozen=True)
-class Build:
-    """What Anny is made from: child 1/3, young 2/3, old 1; male 0, female 1; thin 0, heavy 1, and beyond; weak 0,
-    strong 1."""
+class Phenotype:
+    """Anny's parameters.
+
+    Attributes:
+        age: child 1/3, young 2/3, old 1.
+        gender: male 0, female 1.
+        weight: thin 0, heavy 1; extrapolates.
+        muscle: weak 0, strong 1.
+    """
 
     age: float = 2 / 3
     gender: float = 0.5
@@ -49,8 +53,7 @@ class Build:
 
 
 _PERSON = r"(\w+ )?(person|man|woman|guy|lady|child|boy|girl|male|female)"
-"""Who is heavy or strong, and not the rain, or a kick."""
-
+"""Nouns that "heavy" or "strong" must refer to; rain and kicks do not count."""
 _WORDS: tuple[tuple[str, str, float], ...] = (
     ("age", "old|older|elderly|aged|senior|granny|grand(ma|pa|mother|father)", 1.0),
     ("age", "child|kid|boy|girl|toddler", 0.36),
@@ -63,16 +66,16 @@ _WORDS: tuple[tuple[str, str, float], ...] = (
 )
 
 
-def build_of(text: str) -> Build:
-    """The age and build that a sentence speaks of."""
-    said: dict[str, float] = {}
+def phenotype_from_text(text: str) -> Phenotype:
+    """The age and build that a prompt mentions."""
+    mentioned: dict[str, float] = {}
     for part, words, value in _WORDS:
         if re.search(rf"\b({words})\b", text.lower()):
-            said.setdefault(part, value)
-    return Build(**said)
+            mentioned.setdefault(part, value)
+    return Phenotype(**mentioned)
 
 
-# Which of our joints carries each of Anny's bones, by the beginning of its name.
+# Our joint that moves each of Anny's bones, by prefix of the bone's name.
 _CARRIERS = {
     "root": "pelvis", "pelvis": "pelvis", "upperleg": "hip", "lowerleg": "knee", "foot": "ankle", "toe": "foot",
     "spine05": "pelvis", "spine04": "spine1", "spine03": "spine1", "spine02": "spine2", "spine01": "spine3",
@@ -82,8 +85,8 @@ _CARRIERS = {
 
 
 @lru_cache(maxsize=4)
-def anny_skin(build: Build) -> Skin:
-    """Anny of a build, in the rest pose of our skeleton. The first time ever, the library makes files for a minute."""
+def anny_skin(build: Phenotype) -> Skin:
+    """Anny of a phenotype in the rest pose of our skeleton. The library's first use takes minutes to build a cache."""
     import anny
     from anny.paths import get_anny_cache_path
 
@@ -92,7 +95,7 @@ def anny_skin(build: Build) -> Skin:
     model = anny.Anny(skinning_method="lbs", extrapolate_phenotypes=True)
     with torch.no_grad():
         made = model(phenotype_kwargs=asdict(build))
-    turned = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # from z up and facing -y
+    turned = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # from z up, facing -y
     vertices = made["rest_vertices"][0].double().numpy() @ turned.T
     bones = dict(zip(model.bone_labels, made["rest_bone_heads"][0].double().numpy() @ turned.T, strict=True))
     carriers = np.array([_carrier(label) for label in model.bone_labels])
@@ -102,11 +105,11 @@ def anny_skin(build: Build) -> Skin:
     joints = np.argsort(-shares, axis=1)[:, :4]
     weights = np.take_along_axis(shares, joints, axis=1)
     return Skin(
-        _fitted(vertices, bones, shares),
+        _fit_to_skeleton(vertices, bones, shares),
         model.get_triangular_faces().numpy(),
         joints,
         weights / weights.sum(axis=1, keepdims=True),
-        suit(shares),
+        suit_colours(shares),
     )
 
 
@@ -116,8 +119,17 @@ def _carrier(bone: str) -> int:
     return JOINTS.index(name if name in JOINTS else sided + name)
 
 
-def _fitted(vertices: Array, bones: dict[str, Array], shares: Array) -> Array:
-    """Anny's vertices (V, 3) at rest, brought to ours; shares (V, 22): how much of each of our joints carries each."""
+def _fit_to_skeleton(vertices: Array, bones: dict[str, Array], shares: Array) -> Array:
+    """Fit Anny's vertices at rest to our skeleton.
+
+    Args:
+        vertices: (V, 3) metres.
+        bones: head of each of Anny's bones, (3,) metres.
+        shares: (V, 22) weights of our joints.
+
+    Returns:
+        (V, 3) metres.
+    """
     scale = (REST[_NECK, 1] - REST[_ANKLE, 1]) / (bones["neck01"][1] - bones["foot.L"][1])
     hips = bones["upperleg01.L"] + _LOWER * (bones["lowerleg01.L"] - bones["upperleg01.L"])
     result = (1 - shares[:, _LIMBS].sum(axis=1))[:, None] * _trunk(vertices, bones, hips, scale)
@@ -133,10 +145,10 @@ def _fitted(vertices: Array, bones: dict[str, Array], shares: Array) -> Array:
 
 
 def _trunk(vertices: Array, bones: dict[str, Array], hips: Array, scale: float) -> Array:
-    """Vertices scaled, their heights stretched between hips, neck and head, and moved to the fore where ours are."""
+    """Scale the vertices, stretch their heights between hips, neck and head, and shift them forward to our joints."""
     theirs = np.array([hips, bones["neck01"], bones["head"]])
     ours = REST[[_HIP, _NECK, _HEAD]]
-    beyond = np.array([-1.0, 1.0])  # metres below the hips and above the head, where nothing is stretched
+    beyond = np.array([-1.0, 1.0])  # metres below the hips and above the head, which are not stretched
     knots = np.concatenate([theirs[:1, 1] + beyond[0], theirs[:, 1], theirs[-1:, 1] + beyond[1]])
     heights = np.concatenate([ours[:1, 1] + scale * beyond[0], ours[:, 1], ours[-1:, 1] + scale * beyond[1]])
     y = np.interp(vertices[:, 1], knots, heights)
@@ -145,25 +157,26 @@ def _trunk(vertices: Array, bones: dict[str, Array], hips: Array, scale: float) 
 
 
 def _limb(theirs: list[Array], joints: list[int], scale: float) -> Iterator[tuple[list[int], Array, Array, Array]]:
-    """For each bone of a limb: the joints that carry what goes with it, a matrix, and from where to where it moves.
+    """Affine maps of the bones of a limb: joints that they move, matrix, origin before and origin after.
 
-    Bones are turned the shortest way and stretched; a hand goes with the forearm, a foot only turns about the vertical.
+    Bones are rotated by the shortest arc and stretched. A hand moves with the forearm; a foot rotates about the
+    vertical.
     """
     matrix = scale * np.eye(3)
     for place, (joint, end) in enumerate(pairwise(joints)):
         bone, wanted = theirs[place + 1] - theirs[place], REST[end] - REST[joint]
         if joint in _ANKLES:
             level = [vector * [1, 0, 1] / np.linalg.norm(vector * [1, 0, 1]) for vector in (bone, wanted)]
-            yield [joint, end], scale * _turn(*level), theirs[place], REST[joint]
+            yield [joint, end], scale * _shortest_turn(*level), theirs[place], REST[joint]
             return
         along, length = bone / np.linalg.norm(bone), np.linalg.norm(bone)
-        turn = _turn(along, wanted / np.linalg.norm(wanted))
+        turn = _shortest_turn(along, wanted / np.linalg.norm(wanted))
         stretch = np.linalg.norm(wanted) / length - scale
         matrix = scale * turn
         yield [joint], matrix + stretch * turn @ np.outer(along, along), theirs[place], REST[joint]
     yield joints[-1:], matrix, theirs[-1], REST[joints[-1]]
 
 
-def _turn(a: Array, b: Array) -> Array:
+def _shortest_turn(a: Array, b: Array) -> Array:
     rotation: Array = shortest_arc(torch.from_numpy(a), torch.from_numpy(b)).numpy()
     return rotation

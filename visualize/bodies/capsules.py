@@ -1,7 +1,8 @@
-"""A body built from the skeleton, free of any licence: limbs are hulls of spheres, the trunk and the head are lathed.
+"""Capsule body: a skinned mesh generated from the skeleton, free of any licence.
 
-A limb goes with one bone, and its ball in the next limb's ball closes the joint however far it bends. The trunk bends
-as a whole.
+Limbs are convex hulls of spheres; trunk and head are surfaces of revolution with elliptic cross-sections. A limb moves
+with one bone and overlaps the next limb in a common sphere, so that joints stay closed at any angle. The trunk is one
+piece that bends smoothly.
 """
 
 from __future__ import annotations
@@ -14,20 +15,18 @@ from numpy.typing import NDArray
 
 from motion_diffusion.body.rig import REST, STANDING
 from motion_diffusion.body.skeleton import JOINTS, MIRRORED
-from visualize.bodies.skin import Skin
-from visualize.drawing.style import rgb, side
+from visualize.bodies.surface import Skin
+from visualize.drawing.style import rgb, side_colour
 
 Array = NDArray[np.float64]
 Ball = tuple[Array, float]
-
 CORNERS = 18
-"""Of a cross-section."""
-ROWS = 9
-"""Of corners of a ball, poles included."""
+"""Vertices per cross-section."""
+BALL_ROWS = 9
+"""Rows of vertices of a sphere, poles included."""
 BLEND = 0.05
-"""Metres below and above a joint of the spine over which the trunk passes from one bone to the next."""
-
-# Height, how far in front of the pelvis, half the width, half the depth.
+"""Metres below and above a spine joint over which the trunk's weights pass from one bone to the next."""
+# Height, forward offset from the pelvis, half width, half depth; metres.
 _TRUNK = np.array([
     (-0.125, -0.010, 0.000, 0.000), (-0.115, -0.010, 0.075, 0.065), (-0.080, -0.012, 0.142, 0.106),
     (-0.025, -0.016, 0.162, 0.115), (0.030, -0.020, 0.154, 0.108), (0.080, -0.022, 0.142, 0.099),
@@ -47,7 +46,7 @@ _SPINE = ("pelvis", "spine1", "spine2", "spine3", "neck")
 
 @cache
 def capsule_skin() -> Skin:
-    """The body; left blue, right orange, the middle grey."""
+    """The capsule body: left blue, right orange, trunk and head grey."""
     trunk, head = _lathed(_TRUNK), _lathed(_HEAD)
     parts = [(trunk, _along_the_spine(trunk.vertices[:, 1]), "pelvis"), (head, _one("head", head), "head")]
     nose = _hull([(np.array([0, 0.706, 0.110]), 0.011), (np.array([0, 0.680, 0.122]), 0.014)])
@@ -63,7 +62,7 @@ def capsule_skin() -> Skin:
         [part.vertices for part, _, _ in parts], [part.faces for part, _, _ in parts]
     )
     shares = np.concatenate([weights for _, weights, _ in parts])
-    colours = [np.tile(rgb(side(JOINTS.index(joint))), (len(part.vertices), 1)) for part, _, joint in parts]
+    colours = [np.tile(rgb(side_colour(JOINTS.index(joint))), (len(part.vertices), 1)) for part, _, joint in parts]
     joints = np.argsort(-shares, axis=1, kind="stable")[:, :4]
     weights = np.take_along_axis(shares, joints, axis=1)
     return Skin(
@@ -76,7 +75,7 @@ def capsule_skin() -> Skin:
 
 
 def _limbs() -> list[tuple[str, list[Ball]]]:
-    """The joint that carries it, and its balls, of everything on the left."""
+    """Joint and spheres of every limb on the left side."""
     at = {name: REST[JOINTS.index(name)].numpy() for name in JOINTS}
     shoulder, elbow, wrist = (at[f"left_{name}"] for name in ("shoulder", "elbow", "wrist"))
     hip, knee, ankle, ball = (at[f"left_{name}"] for name in ("hip", "knee", "ankle", "foot"))
@@ -106,15 +105,15 @@ def _limbs() -> list[tuple[str, list[Ball]]]:
 
 
 def _hull(balls: list[Ball]) -> trimesh.Trimesh:
-    """The convex hull of balls; their poles lie along the line from the first to the last."""
-    turn = np.linspace(0, np.pi, ROWS)
+    """Convex hull of spheres, whose poles lie along the line from the first to the last."""
+    turn = np.linspace(0, np.pi, BALL_ROWS)
     sphere = trimesh.creation.revolve(np.stack([np.sin(turn), -np.cos(turn)], axis=1), sections=CORNERS)
     sphere.apply_transform(trimesh.geometry.align_vectors([0, 0, 1], balls[-1][0] - balls[0][0]))
     return trimesh.convex.convex_hull(np.concatenate([centre + radius * sphere.vertices for centre, radius in balls]))
 
 
 def _lathed(rows: Array) -> trimesh.Trimesh:
-    """Ellipses (height, how far in front, half the width, half the depth), one above the other, joined."""
+    """Connected ellipses, given by height, forward offset, half width and half depth."""
     profile = np.stack([rows[:, 2] > 0, rows[:, 0]], axis=1).astype(np.float64)
     mesh = trimesh.creation.revolve(profile, sections=CORNERS)
     across, height = mesh.vertices[:, :2], mesh.vertices[:, 2]
@@ -124,7 +123,7 @@ def _lathed(rows: Array) -> trimesh.Trimesh:
 
 
 def _along_the_spine(heights: Array) -> Array:
-    """(V, 22) how much each joint carries of the trunk at heights (V,): the bones within BLEND, by their share."""
+    """Weights (V, 22) of the trunk at heights (V,): the overlap of each bone with the interval of ±BLEND."""
     shares = np.zeros((len(heights), len(JOINTS)))
     joints = [JOINTS.index(name) for name in _SPINE]
     ends = [-np.inf, *REST[joints[1:], 1].tolist(), np.inf]
@@ -135,7 +134,7 @@ def _along_the_spine(heights: Array) -> Array:
 
 
 def _one(joint: str, mesh: trimesh.Trimesh) -> Array:
-    """(V, 22) all of a part on one joint."""
+    """Weights (V, 22) of a part that moves with one joint."""
     shares = np.zeros((len(mesh.vertices), len(JOINTS)))
     shares[:, JOINTS.index(joint)] = 1
     return shares

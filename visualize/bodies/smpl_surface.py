@@ -1,7 +1,7 @@
-"""SMPL, SMPL-H and SMPL-X bodies (Loper et al. 2015), from model files of the user's own, moving as a rig does.
+"""SMPL, SMPL-H and SMPL-X bodies (Loper et al. 2015) from the user's model files, moved by a rig.
 
-The body keeps its own bones, of the mean shape; it has the rig's rotations, and its pelvis is where its feet stand on
-the places where the motion's feet do.
+The body keeps the bones of its mean shape and takes the rig's rotations; its pelvis is placed such that feet in contact
+are where the motion's feet are.
 """
 
 from __future__ import annotations
@@ -21,58 +21,68 @@ from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import JOINTS, PARENTS
 from motion_diffusion.errors import InputError
 from motion_diffusion.safe_numpy import read_members
-from visualize.drawing.footprints import prints_of
-from visualize.drawing.frames import frame_at
-from visualize.drawing.style import suit
+from visualize.drawing.goal_glyphs import frame_at
+from visualize.drawing.style import suit_colours
+from visualize.scene import detect_footprints
 
 _SKIN = ("v_template", "posedirs", "J_regressor", "kintree_table", "weights", "f")
 _HANDS = ("hands_meanl", "hands_meanr")
 _FIRST_FINGER = {"smplh": 22, "smplx": 25}
 _FINGERS = 15
-_SETTLE = 0.08
-"""Seconds over which the pelvis passes from what one foot asks of it to what the other does."""
+_SMOOTHING = 0.08
+"""Standard deviation in seconds of the smoothing of the pelvis offset."""
 
 
 @dataclass(frozen=True, eq=False)
 class SmplModel:
-    """What it takes to pose a body of the mean shape, float32."""
+    """Parameters of a body of mean shape, float32."""
 
     path: Path
     template: Tensor
-    """(V, 3) metres"""
+    """(V, 3) metres."""
     directions: Tensor
-    """(9 (J - 1), 3 V): how each number of the pose moves each vertex."""
+    """(9 (J - 1), 3 V) pose blend shapes."""
     regressor: Tensor
-    """(J, V)"""
+    """(J, V) joint regressor."""
     parents: Tensor
-    """(J,)"""
+    """(J,) parent indices."""
     weights: Tensor
-    """(V, J)"""
+    """(V, J) skinning weights."""
     faces: NDArray[np.int64]
-    """(T, 3)"""
+    """(T, 3) vertex indices."""
     hands: Tensor
-    """(J, 3, 3): turns of joints that no motion of ours turns: relaxed fingers, as far as the file has them."""
+    """(J, 3, 3) rotations of joints that this project's motions lack: relaxed fingers, where the file has them."""
 
     @cached_property
     def rest(self) -> Tensor:
-        """(22, 3) the joints that are ours, at rest."""
+        """(22, 3) rest positions of this project's joints."""
         return (self.regressor @ self.template)[: len(JOINTS)]
 
 
 @dataclass(frozen=True, eq=False)
 class SmplSurface:
-    """A body that moves; see `bodies.Surface`."""
+    """A moving SMPL body; see `surface.Surface`."""
 
     model: SmplModel
     rig: Rig
     pelvis: NDArray[np.float64]
-    """(frames, 3) metres"""
+    """(frames, 3) metres."""
 
     @staticmethod
     def of(rig: Rig, kind: str, gender: str, folder: Path) -> SmplSurface:
-        """Of a model in a folder, see `body_model.places`; InputError with what to get and where to put it."""
+        """Load a model and place it.
+
+        Args:
+            rig: the motion.
+            kind: smpl, smplh or smplx.
+            gender: of the model.
+            folder: of model files, see `body_model.places`.
+
+        Raises:
+            InputError: for a missing file, with what to get and where to put it.
+        """
         model = load_smpl(kind, gender, folder)
-        return SmplSurface(model, rig, _pelvis(rig, model.rest))
+        return SmplSurface(model, rig, _pelvis_positions(rig, model.rest))
 
     @property
     def faces(self) -> NDArray[np.int64]:
@@ -84,7 +94,7 @@ class SmplSurface:
         for parent in self.model.parents[len(JOINTS) :].tolist():
             carriers.append(carriers[parent])
         ours = np.eye(len(JOINTS))[carriers]
-        return suit(self.model.weights.double().numpy() @ ours)
+        return suit_colours(self.model.weights.double().numpy() @ ours)
 
     @property
     def sole(self) -> float:
@@ -110,9 +120,16 @@ class SmplSurface:
         return vertices[0].double().numpy() + self.pelvis[frame] - model.rest[0].double().numpy()
 
 
-def _pelvis(rig: Rig, rest: Tensor) -> NDArray[np.float64]:
-    """(frames, 3) where the pelvis of a body with joints (22, 3) at rest must be for its feet to stand where the rig's
-    do: what the feet ask, those that stand counting twenty times."""
+def _pelvis_positions(rig: Rig, rest: Tensor) -> NDArray[np.float64]:
+    """Pelvis positions for which the body's feet are at the rig's feet, weighted 21 : 1 towards feet in contact.
+
+    Args:
+        rig: the motion.
+        rest: (22, 3) rest joints of the body, metres.
+
+    Returns:
+        (frames, 3) metres.
+    """
     world, joints = rig.world.numpy(), rig.joints.numpy()
     offsets = (rest - rest[list(PARENTS)]).double().numpy()
     theirs = np.zeros_like(joints)
@@ -120,17 +137,21 @@ def _pelvis(rig: Rig, rest: Tensor) -> NDArray[np.float64]:
         theirs[:, joint] = theirs[:, parent] + world[:, parent] @ offsets[joint]
     clock = np.arange(len(joints)) / rig.fps
     stands = {10: np.zeros(len(joints)), 11: np.zeros(len(joints))}
-    for step in prints_of(joints, rig.fps):
+    for step in detect_footprints(joints, rig.fps):
         stands[step.toe][(clock > step.time - 1e-6) & (clock < step.last + 1e-6)] = 1.0
     shares = 0.05 + np.stack(list(stands.values()), axis=1)
     asked = joints[:, list(stands)] - theirs[:, list(stands)]
     moved = (shares[..., None] * asked).sum(axis=1) / shares.sum(axis=1)[:, None] - joints[:, 0]
-    smooth: NDArray[np.float64] = gaussian_filter1d(moved, _SETTLE * rig.fps, axis=0, mode="nearest")
+    smooth: NDArray[np.float64] = gaussian_filter1d(moved, _SMOOTHING * rig.fps, axis=0, mode="nearest")
     return joints[:, 0] + smooth
 
 
 def load_smpl(kind: str, gender: str, folder: Path) -> SmplModel:
-    """The model of a kind and a gender in a folder. InputError if it is missing, a pickle, damaged, or has no skin."""
+    """Load the model of a kind and gender from a folder.
+
+    Raises:
+        InputError: for a file that is missing, a pickle or damaged, or has no mesh.
+    """
     lbs = smplx_lbs()
     if kind == "smplh" or kind == "smplx":
         path = load_body_model(folder, kind, gender).path
@@ -176,7 +197,7 @@ def load_smpl(kind: str, gender: str, folder: Path) -> SmplModel:
 
 
 def _smpl_file(folder: Path, gender: str) -> Path:
-    """Where SMPL lies in a folder."""
+    """Path of the SMPL model in a folder."""
     here, or_here = folder / "smpl" / gender / "model.npz", folder / "smpl" / f"SMPL_{gender.upper()}.npz"
     for path in (here, or_here):
         if path.is_file():

@@ -1,12 +1,15 @@
-"""A sheet of pixels to paint on, back to front: matplotlib's rasteriser with artists that are used over and over.
+"""Raster canvas, text layout and tiling of pictures.
 
-A whole axes in three dimensions takes half a second a picture; this takes milliseconds.
+The canvas draws with matplotlib's Agg rasteriser and reuses its artists: a frame takes milliseconds, where a
+three-dimensional matplotlib axes takes half a second.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from functools import lru_cache
+from math import ceil, sqrt
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
@@ -17,12 +20,16 @@ from matplotlib.transforms import IdentityTransform
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import maximum_filter
 
+from motion_diffusion.errors import InputError
 from visualize.drawing import style
-from visualize.drawing.fonts import families, written
+from visualize.drawing.style import font_families, printable
 
 
 class Canvas:
-    """`size` is width and height in pixels; (0, 0) is the lower left corner. What is painted later covers the rest."""
+    """A raster picture that is painted back to front.
+
+    `size` is (width, height) in pixels, and (0, 0) is the lower left corner.
+    """
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
@@ -36,14 +43,21 @@ class Canvas:
         self.clear()
 
     def clear(self) -> None:
-        """Start a new picture."""
+        """Fill the picture with the background colour."""
         pixels = np.asarray(self._renderer.buffer_rgba())
         pixels[:] = np.round(self._background * 255).astype(np.uint8)
 
     def polygons(
         self, corners: NDArray, faces: ArrayLike, *, edges: ArrayLike | None = None, width: float = 0.0
     ) -> None:
-        """Paint polygons (n, corners, 2). faces, edges: a colour or (n, 3 or 4) of them; width of edges in pixels."""
+        """Paint filled polygons.
+
+        Args:
+            corners: (n, corners, 2) pixels.
+            faces: fill colour: one, or (n, 3 or 4).
+            edges: outline colour: one, or (n, 3 or 4); None draws no outline.
+            width: outline width in pixels.
+        """
         if len(corners):
             outline = "none" if edges is None else edges
             self._polygons.set(verts=corners, facecolors=faces, edgecolors=outline, linewidths=width * 0.72)
@@ -52,7 +66,14 @@ class Canvas:
     def lines(
         self, points: Sequence[NDArray], colours: ArrayLike, *, width: float, dashes: Sequence[float] = ()
     ) -> None:
-        """Paint polylines, each (n, 2). colours: one or one a line; width in pixels; dashes on, off, … in widths."""
+        """Paint polylines.
+
+        Args:
+            points: polylines of shape (n, 2), pixels.
+            colours: one colour, or one per line.
+            width: line width in pixels.
+            dashes: alternating lengths of dashes and gaps, in line widths; empty for solid lines.
+        """
         if len(points):
             self._lines.set(segments=points, linewidths=width * 0.72, linestyles=(0, dashes) if dashes else "solid")
             self._lines.set(colors=colours, capstyle="butt" if dashes else "round", joinstyle="round")
@@ -69,9 +90,16 @@ class Canvas:
         up: str = "baseline",
         bold: bool = False,
     ) -> None:
-        """Paint one line of words `size` pixels high, with a halo in the background's colour so that it can be read.
+        """Paint one line of text with a halo in the background colour.
 
-        across: left, center or right; up: bottom, baseline, center or top: the part of the words that lies `at` (2,).
+        Args:
+            words: the text.
+            at: (2,) position in pixels.
+            size: font size in pixels.
+            colour: of the letters.
+            across: horizontal alignment: left, center or right.
+            up: vertical alignment: bottom, baseline, center or top.
+            bold: use the bold face.
         """
         cover, below = _letters(words, round(size, 1), bold)
         high, wide = cover.shape
@@ -87,7 +115,13 @@ class Canvas:
         place[:] = np.round(ground * (1 - letters) + 255 * style.rgb(colour) * letters)
 
     def blend(self, picture: NDArray[np.uint8], left: int, bottom: int) -> None:
-        """Paint a picture (high, wide, 4), its colours already times how much they cover, the last of the four."""
+        """Composite a picture over the canvas.
+
+        Args:
+            picture: (height, width, 4) with premultiplied alpha.
+            left: column of its left edge, pixels.
+            bottom: row of its lower edge, counted from the bottom, pixels.
+        """
         high, wide, _ = picture.shape
         top = self.size[1] - bottom - high
         place = np.asarray(self._renderer.buffer_rgba())[top : top + high, left : left + wide, :3]
@@ -95,31 +129,119 @@ class Canvas:
         place[:] = np.minimum(ground + picture[..., :3], 255)
 
     def image(self) -> NDArray[np.uint8]:
-        """(height, width, 3) copy of what has been painted."""
+        """Return a (height, width, 3) copy of the picture."""
         return np.asarray(self._renderer.buffer_rgba())[..., :3].copy()
 
 
-def width_of(words: str, *, size: float, bold: bool = False) -> float:
-    """Pixels that a line of words `size` pixels high takes."""
-    words, font = written(words, bold=bold), _font(size, bold)
+def text_width(words: str, *, size: float, bold: bool = False) -> float:
+    """Width in pixels of a line of text with font size `size` in pixels."""
+    words, font = printable(words, bold=bold), _font(size, bold)
     return float(RendererAgg(8, 8, 100).get_text_width_height_descent(words, font, ismath=False)[0])
 
 
 def _font(size: float, bold: bool) -> FontProperties:
-    return FontProperties(family=families(), weight="bold" if bold else "normal", size=size * 0.72)
+    return FontProperties(family=font_families(), weight="bold" if bold else "normal", size=size * 0.72)
 
 
 @lru_cache(maxsize=256)
 def _letters(words: str, size: float, bold: bool) -> tuple[NDArray[np.float64], int]:
-    """How much of each pixel the words cover, 0…1 (high, wide), and how many rows lie below their baseline.
+    """Rasterise a line of text.
 
-    The height is that of the tallest and deepest letters, so that lines of different words stand level.
+    Returns:
+        Coverage 0…1 of shape (height, width), and the number of rows below the baseline. The height is that of the
+        tallest and deepest letters, hence the same for all texts of one size.
     """
-    words, font, pad = written(words, bold=bold), _font(size, bold), 3
-    wide = round(width_of(words, size=size, bold=bold)) + 2 * pad
+    words, font, pad = printable(words, bold=bold), _font(size, bold), 3
+    wide = round(text_width(words, size=size, bold=bold)) + 2 * pad
     below, above = round(0.25 * size) + pad, round(size) + pad
     renderer = RendererAgg(wide, above + below, 100)
     context = renderer.new_gc()
     context.set_foreground("black")
     renderer.draw_text(context, pad, above, words, font, 0, ismath=False)
     return np.asarray(renderer.buffer_rgba())[..., 3] / 255, below
+
+
+EDGE, LINE = 18, 21
+"""Margin between the picture's border and its text, and line height of a caption, in canvas units."""
+_NARROW = 0.25  # width of the narrowest letters, relative to their height
+
+
+@lru_cache(maxsize=256)
+def wrap_text(words: str, room: float, *, size: float, bold: bool = False, most: int = 1) -> tuple[str, ...]:
+    """Break text into lines of limited width.
+
+    Args:
+        words: the text; whitespace is collapsed.
+        room: maximum width of a line, pixels.
+        size: font size in pixels.
+        bold: use the bold face.
+        most: maximum number of lines; text that does not fit is replaced by "…".
+    """
+    words = " ".join(words.split())
+    fits = int(most * room / (_NARROW * size)) + 1
+    if len(words) > fits:  # measuring takes time proportional to the length
+        words = f"{words[:fits]} …"
+    if (wide := text_width(words, size=size, bold=bold)) <= room:
+        return (words,) if words else ()
+    return tuple(textwrap.wrap(words, max(8, int(0.95 * room / wide * len(words))), max_lines=most, placeholder=" …"))
+
+
+def caption_lines(canvas: Canvas, text: str, unit: float) -> tuple[str, ...]:
+    """Break a caption into at most three lines as wide as the canvas."""
+    return wrap_text(text, canvas.size[0] - 2 * EDGE * unit, size=16 * unit, most=3)
+
+
+def paint_caption(canvas: Canvas, lines: Sequence[str], unit: float, *, title: str = "") -> None:
+    """Paint caption lines in the upper left corner, below an optional title."""
+    size, edge = 16 * unit, EDGE * unit
+    heading = wrap_text(title, canvas.size[0] - 2 * edge, size=size, bold=True)
+    for row, line in enumerate([*heading, *lines]):
+        at = (edge, canvas.size[1] - edge - LINE * unit * row)
+        canvas.text(line, at, size=size, up="top", bold=row < len(heading))
+
+
+def paint_title(canvas: Canvas, title: str, unit: float) -> None:
+    """Paint the title of a frame at its lower edge, above the clock."""
+    for line in wrap_text(title, canvas.size[0] - 2 * EDGE * unit, size=14 * unit, bold=True):
+        canvas.text(line, (canvas.size[0] / 2, 31 * unit), size=14 * unit, across="center", bold=True)
+
+
+def paint_legend(canvas: Canvas, entries: Sequence[tuple[str, str]], below: int, unit: float) -> None:
+    """Paint titles, each beside a bar of its body's tint.
+
+    Args:
+        canvas: where to paint.
+        entries: pairs of title and tint.
+        below: number of caption lines above the legend.
+        unit: pixels per canvas unit.
+    """
+    edge, size = EDGE * unit, 13 * unit
+    for row, (title, tint) in enumerate(entries):
+        y = canvas.size[1] - edge - 14 * unit - LINE * unit * (below + row)
+        canvas.lines([np.array([[edge + 4 * unit, y], [edge + 16 * unit, y]])], tint, width=8 * unit)
+        for line in wrap_text(title, canvas.size[0] - 2 * edge - 28 * unit, size=size):
+            canvas.text(line, (edge + 28 * unit, y), size=size, up="center")
+
+
+MAX_SIDE_BY_SIDE = 16
+"""Maximum number of motions side by side in one picture."""
+
+
+def check_count(count: int, *, most: int = MAX_SIDE_BY_SIDE) -> None:
+    """Raise InputError unless `count` motions fit into one picture."""
+    if not 1 <= count <= most:
+        raise InputError(f"{count} motions do not go into one picture; give 1 to {most}, or make pages of key poses")
+
+
+def grid_shape(count: int, columns: int | None = None) -> tuple[int, int]:
+    """Rows and columns for `count` pictures; by default up to three are in one row."""
+    columns = columns or (count if count <= 3 else ceil(sqrt(count)))
+    return ceil(count / columns), columns
+
+
+def tile(pictures: Sequence[NDArray[np.uint8]], *, columns: int | None = None) -> NDArray[np.uint8]:
+    """Arrange pictures of equal shape (height, width, 3) row by row on the grid of `grid_shape`."""
+    rows, columns = grid_shape(len(pictures), columns)
+    blank = np.full(pictures[0].shape, np.round(255 * style.rgb(style.BACKGROUND)), dtype=np.uint8)
+    panels = [*pictures, *[blank] * (rows * columns - len(pictures))]
+    return np.concatenate([np.concatenate(panels[row * columns :][:columns], axis=1) for row in range(rows)])

@@ -1,4 +1,4 @@
-"""Goals as something to draw: where a joint should be, lines to walk, places to stay out of, and where to face."""
+"""Goals as geometry to draw: joint targets, paths, poses, headings, relations and obstacles."""
 
 from __future__ import annotations
 
@@ -17,15 +17,32 @@ from guidance.goals.poses import Pose
 from guidance.goals.positions import Joint, PathGoal
 from guidance.goals.relations import Contact, Loop, Relation
 from motion_diffusion.body.skeleton import FPS, JOINTS
-from visualize.drawing.frames import during, frame_at
+
+
+def frame_at(time: float, fps: float, frames: int) -> int:
+    """Index of the frame nearest to `time` seconds in a motion of `frames` frames."""
+    return min(max(round(time * fps), 0), frames - 1)
+
+
+def frame_slice(first: float, last: float, fps: float, frames: int) -> slice:
+    """Slice of the frames from second `first` to second `last`, both included."""
+    return slice(frame_at(first, fps, frames), frame_at(last, fps, frames) + 1)
+
 
 _NOWHERE = np.zeros((0, 3))
 
 
 @dataclass(frozen=True)
-class Mark:
-    """From `time` to `until` seconds `joint` (its index) should be at `position`: x, y, z in metres, NaN where any
-    will do. stays: it is a contact, which should stay in one place."""
+class JointGlyph:
+    """Target position of a joint.
+
+    Attributes:
+        time: start of the target's interval, seconds.
+        joint: index.
+        position: x, y, z in metres; NaN for free axes.
+        until: end of the interval, seconds.
+        stays: whether it is a foot contact, which fixes the joint wherever it is.
+    """
 
     time: float
     joint: int
@@ -35,66 +52,79 @@ class Mark:
 
     @property
     def last(self) -> float:
+        """End of the interval, seconds."""
         return max(self.time, self.until)
 
     def _during(self, joints: NDArray, fps: float) -> NDArray:
-        return joints[during(self.time, self.last, fps, len(joints)), self.joint]
+        return joints[frame_slice(self.time, self.last, fps, len(joints)), self.joint]
 
     def where(self, joints: NDArray, fps: float) -> NDArray:
-        """(3,) the position, its free axes filled in from where a motion (frames, 22, 3) has the joint meanwhile."""
+        """The target (3,); free axes are filled in with the mean joint position of the motion (frames, 22, 3)."""
         return np.where(np.isnan(self.position), self._during(joints, fps).mean(axis=0), self.position)
 
     def miss(self, joints: NDArray, fps: float) -> float:
-        """Mean distance in metres of a motion (frames, 22, 3) from the mark, along the axes that are not free."""
+        """Mean distance in metres of a motion (frames, 22, 3) from the target, along the constrained axes."""
         wanted = self.where(joints, fps) if self.stays else np.array(self.position)
         off = self._during(joints, fps) - wanted
         return float(np.linalg.norm(np.nan_to_num(off), axis=-1).mean())
 
     @property
     def on_floor(self) -> bool:
-        """Whether it asks for a place above the floor and leaves the height free."""
+        """Whether the height alone is free."""
         return bool((np.isnan(self.position) == (False, True, False)).all())
 
-    def places(self, joints: NDArray, fps: float) -> NDArray:
-        """(n, 3) what should be seen of it."""
+    def visible_points(self, joints: NDArray, fps: float) -> NDArray:
+        """Points (n, 3) that the picture must contain."""
         return self.where(joints, fps)[None]
 
 
 @dataclass(frozen=True)
-class Line:
-    """The pelvis should be above `points` ((x, z), metres) at `times` (seconds), and move evenly in between."""
+class PathGlyph:
+    """Target path of the pelvis.
+
+    Attributes:
+        times: seconds.
+        points: x and z in metres at these times; linear in between.
+    """
 
     times: tuple[float, ...]
     points: tuple[tuple[float, float], ...]
 
     @property
     def time(self) -> float:
+        """Start of the path, seconds."""
         return self.times[0]
 
     @property
     def last(self) -> float:
+        """End of the path, seconds."""
         return self.times[-1]
 
     def at(self, time: float | NDArray) -> NDArray:
-        """(..., 2) the wanted place at `time` seconds, held before the first time and after the last."""
+        """Target (..., 2) at `time` seconds, constant before the first and after the last time."""
         return np.stack([np.interp(time, self.times, axis) for axis in np.array(self.points, dtype=float).T], axis=-1)
 
     def miss(self, joints: NDArray, fps: float) -> float:
-        """Distance in metres between wanted and walked, averaged over the frames of the line."""
-        stretch = during(self.time, self.last, fps, len(joints))
+        """Mean distance in metres between path and pelvis over the frames of the path."""
+        stretch = frame_slice(self.time, self.last, fps, len(joints))
         frames = np.arange(stretch.start, stretch.stop)
         off = joints[frames][:, 0, [0, 2]] - self.at(frames / fps)
         return float(np.linalg.norm(off, axis=-1).mean())
 
-    def places(self, joints: NDArray, fps: float) -> NDArray:
-        """(n, 3) what should be seen of it."""
+    def visible_points(self, joints: NDArray, fps: float) -> NDArray:
+        """Points (n, 3) that the picture must contain."""
         return np.insert(np.array(self.points, dtype=float), 1, 0.0, axis=-1)
 
 
 @dataclass(frozen=True)
-class Dots:
-    """A pose, or a pose a frame: `positions` (frames, joints, 3) in metres that `joints` should have from `time` on,
-    NaN where any will do."""
+class PoseGlyph:
+    """Target pose, or one pose per frame.
+
+    Attributes:
+        time: first frame, seconds.
+        joints: indices.
+        positions: (frames, joints, 3) metres; NaN for free axes.
+    """
 
     time: float
     joints: tuple[int, ...]
@@ -102,33 +132,34 @@ class Dots:
 
     @property
     def last(self) -> float:
+        """Last frame, seconds."""
         return self.time + (len(self.positions) - 1) / FPS
 
     def where(self, time: float, joints: NDArray, fps: float) -> NDArray:
-        """(joints, 3) the pose at the nearest of its moments, free axes filled in from a motion (frames, 22, 3)."""
+        """The pose (joints, 3) nearest to `time`; free axes are filled in from a motion (frames, 22, 3)."""
         index = frame_at(time - self.time, FPS, len(self.positions))
         now = joints[frame_at(self.time + index / FPS, fps, len(joints)), list(self.joints)]
         wanted = self.positions[index]
         return np.where(np.isnan(wanted), now, wanted)
 
     def miss(self, joints: NDArray, fps: float) -> float:
-        """Distance in metres between wanted and done, averaged over frames and joints."""
+        """Mean distance in metres between target and motion over frames and joints."""
         frames = [frame_at(self.time + index / FPS, fps, len(joints)) for index in range(len(self.positions))]
         off = joints[frames][:, list(self.joints)] - self.positions
-        seen = ~np.isnan(self.positions).all(axis=-1)
-        return float(np.linalg.norm(np.nan_to_num(off), axis=-1)[seen].mean())
+        observed = ~np.isnan(self.positions).all(axis=-1)
+        return float(np.linalg.norm(np.nan_to_num(off), axis=-1)[observed].mean())
 
-    def places(self, joints: NDArray, fps: float) -> NDArray:
-        """(n, 3) what should be seen of it."""
+    def visible_points(self, joints: NDArray, fps: float) -> NDArray:
+        """Points (n, 3) that the picture must contain."""
         return self.where(self.time, joints, fps)
 
 
 @dataclass(frozen=True)
-class Arrow:
-    """From `time` to `last` seconds the body should face `degrees`: 0 is +z, 90 is +x."""
+class HeadingGlyph:
+    """Target heading from `time` to `last` seconds: 0° is +z, 90° is +x."""
 
     LENGTH: ClassVar = 0.62
-    """Metres on the floor, from the pelvis to its tip."""
+    """Metres on the floor from the pelvis to the arrow's tip."""
 
     time: float
     last: float
@@ -136,42 +167,42 @@ class Arrow:
 
     @property
     def ahead(self) -> NDArray:
-        """(2,) the direction, x and z."""
+        """Unit vector (2,), x and z."""
         return np.array([np.sin(np.radians(self.degrees)), np.cos(np.radians(self.degrees))])
 
     def where(self, joints: NDArray, fps: float) -> NDArray:
-        """(2,) x and z of the pelvis of a motion (frames, 22, 3) half-way through."""
+        """Position (2,), x and z, of the pelvis of a motion (frames, 22, 3) in the middle of the interval."""
         return joints[frame_at((self.time + self.last) / 2, fps, len(joints)), 0, [0, 2]]
 
-    def places(self, joints: NDArray, fps: float) -> NDArray:
-        """(n, 3) what should be seen of it."""
+    def visible_points(self, joints: NDArray, fps: float) -> NDArray:
+        """Points (n, 3) that the picture must contain."""
         tip = self.where(joints, fps) + self.LENGTH * self.ahead
         return np.array([[tip[0], 0.0, tip[1]]])
 
 
 @dataclass(frozen=True)
-class Link:
-    """From `time` to `last` seconds two joints should be at a distance from each other."""
+class RelationGlyph:
+    """Target distance between two joints from `time` to `last` seconds."""
 
     time: float
     last: float
     joints: tuple[int, int]
 
-    def places(self, joints: NDArray, fps: float) -> NDArray:
-        """(n, 3) what should be seen of it."""
+    def visible_points(self, joints: NDArray, fps: float) -> NDArray:
+        """Points (n, 3) that the picture must contain."""
         return _NOWHERE
 
 
 @dataclass(frozen=True)
-class Zone:
-    """A place to stay out of, from `time` to `last` seconds."""
+class ObstacleGlyph:
+    """Obstacle from `time` to `last` seconds."""
 
     obstacle: Obstacle
     time: float
     last: float
 
     def outline(self, time: float) -> NDArray:
-        """(n, 2) x and z of its edge at `time` seconds."""
+        """Boundary (n, 2), x and z, at `time` seconds."""
         (middle,) = self.obstacle.middle(torch.tensor([time * FPS])).numpy()
         if self.obstacle.size is None:
             turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
@@ -181,7 +212,7 @@ class Zone:
         return middle + corners @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
 
     def moments(self, seconds: float) -> list[float]:
-        """Times at which to show it in a still of a motion of so many seconds: one, or some if it moves."""
+        """Times at which to draw it in a still of a motion of `seconds` seconds: one, or five for a moving obstacle."""
         if self.obstacle.times is None:
             return [self.time]
         first, last = (
@@ -190,48 +221,55 @@ class Zone:
         )
         return np.linspace(first, last, 5).tolist()
 
-    def places(self, joints: NDArray, fps: float) -> NDArray:
-        """(n, 3) what should be seen of it."""
+    def visible_points(self, joints: NDArray, fps: float) -> NDArray:
+        """Points (n, 3) that the picture must contain."""
         edges = [self.outline(time) for time in self.moments(len(joints) / fps)]
         return np.insert(np.concatenate(edges), 1, 0.0, axis=-1)
 
 
-Sign = Mark | Line | Dots | Arrow | Link | Zone
+Glyph = JointGlyph | PathGlyph | PoseGlyph | HeadingGlyph | RelationGlyph | ObstacleGlyph
 
 
-def marks_of(goals: GoalSet, *, seconds: float = np.inf) -> list[Sign]:
-    """What to draw for goals in a motion of so many seconds; loops have nothing to show."""
-    return [sign for goal in goals.goals if (sign := _sign(goal, seconds)) is not None]
+def make_glyphs(goals: GoalSet, *, seconds: float = np.inf) -> list[Glyph]:
+    """Glyphs of all goals in a motion of `seconds` seconds; loops have none."""
+    return [glyph for goal in goals.goals if (glyph := _make_glyph(goal, seconds)) is not None]
 
 
-def _sign(goal: Goal, seconds: float) -> Sign | None:
+def _make_glyph(goal: Goal, seconds: float) -> Glyph | None:
     if isinstance(goal, PathGoal):
         times, points = goal.schedule()
-        return Line(tuple(times.tolist()), tuple((x, z) for x, z in points.tolist()))
+        return PathGlyph(tuple(times.tolist()), tuple((x, z) for x, z in points.tolist()))
     if isinstance(goal, Joint):
-        return Mark(goal.first / FPS, JOINTS.index(goal.joint), _position(goal.position), goal.last_time)
+        return JointGlyph(goal.first / FPS, JOINTS.index(goal.joint), _position(goal.position), goal.last_time)
     if isinstance(goal, Contact):
         free = (None, None, None)
         position = _position(goal.position or free)
-        return Mark(goal.start, JOINTS.index(goal.joint), position, goal.last_time, stays=True)
+        return JointGlyph(goal.start, JOINTS.index(goal.joint), position, goal.last_time, stays=True)
     if isinstance(goal, Pose):
-        seen = goal.observe(goal.last + 1)
-        frames, joints = slice(goal.first, None), seen.mask.any(-1).any(0).nonzero()[:, 0].tolist()
-        wanted = torch.where(seen.mask, seen.values, torch.nan)[frames][:, joints]
-        return Dots(goal.first / FPS, tuple(joints), wanted.numpy()) if joints else None
+        observed = goal.observe(goal.last + 1)
+        frames, joints = slice(goal.first, None), observed.mask.any(-1).any(0).nonzero()[:, 0].tolist()
+        wanted = torch.where(observed.mask, observed.values, torch.nan)[frames][:, joints]
+        return PoseGlyph(goal.first / FPS, tuple(joints), wanted.numpy()) if joints else None
     if isinstance(goal, Heading):
-        return Arrow(goal.first / FPS, goal.last_time, goal.degrees)
+        return HeadingGlyph(goal.first / FPS, goal.last_time, goal.degrees)
     if isinstance(goal, Orientation):
-        return Mark(goal.first / FPS, goal.index, (np.nan, np.nan, np.nan), goal.last_time)
+        return JointGlyph(goal.first / FPS, goal.index, (np.nan, np.nan, np.nan), goal.last_time)
     if isinstance(goal, Relation):
-        return Link(goal.first / FPS, goal.last_time, goal.pair())
+        return RelationGlyph(goal.first / FPS, goal.last_time, goal.pair())
     if isinstance(goal, Obstacle):
-        return Zone(goal, goal.start or 0.0, min(seconds, np.inf if goal.end is None else goal.end))
+        return ObstacleGlyph(goal, goal.start or 0.0, min(seconds, np.inf if goal.end is None else goal.end))
     if isinstance(goal, Loop):
         return None
-    return Mark(goal.last_time, 0, (goal.x, np.nan, goal.z))
+    return JointGlyph(goal.last_time, 0, (goal.x, np.nan, goal.z))
 
 
 def _position(position: tuple[float | None, float | None, float | None]) -> tuple[float, float, float]:
     x, y, z = (np.nan if axis is None else axis for axis in position)
     return x, y, z
+
+
+def due_weight(glyph: Glyph, time: float | None) -> float:
+    """Highlight 0…1 of a glyph at a time: 1 within its interval, 0 from a quarter of a second off."""
+    if time is None:
+        return 0.0
+    return max(0.0, 1 - max(glyph.time - time, time - glyph.last, 0.0) / 0.25)

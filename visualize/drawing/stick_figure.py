@@ -1,4 +1,4 @@
-"""A body as rounded limbs: everything drawn is a capsule, the hull of two circles, as one polygon."""
+"""Stick figure: a body of capsules, each drawn as one polygon (the convex hull of two circles)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from motion_diffusion.body.skeleton import JOINTS, PARENTS
 from visualize.drawing.camera import Camera
 from visualize.drawing.canvas import Canvas
-from visualize.drawing.style import BACKGROUND, GOAL, mix, rgb, side
+from visualize.drawing.style import BACKGROUND, GOAL, mix, rgb, side_colour
 
 CORNERS = 28
-"""Corners of every polygon."""
-SOLE = 0.03
-"""Metres from the ball of the foot down to what it stands on."""
-
+"""Vertices per polygon."""
+SOLE_DEPTH = 0.03
+"""Metres from the ball of the foot to the ground below it."""
 # Radii in metres at the upper and lower end of the bone that ends in a joint.
 _RADII = {
     "hip": (0.085, 0.085), "knee": (0.082, 0.052), "ankle": (0.053, 0.036), "foot": (0.040, 0.030),
@@ -29,7 +28,14 @@ _HEAD, _WRISTS, _ELBOWS = JOINTS.index("head"), (20, 21), (18, 19)
 
 @dataclass(frozen=True)
 class Solids:
-    """Capsules in space. start, end: (n, 3) metres; radii: (n, 2) metres at both ends; colours: (n, 3)."""
+    """Capsules in space.
+
+    Attributes:
+        start: (n, 3) metres.
+        end: (n, 3) metres.
+        radii: (n, 2) metres, at both ends.
+        colours: (n, 3), 0…1.
+    """
 
     start: NDArray[np.float64]
     end: NDArray[np.float64]
@@ -47,13 +53,15 @@ class Solids:
 
 _BONES = np.arange(1, len(JOINTS))
 _BONE_RADII = np.array([_RADII[JOINTS[joint].removeprefix("left_").removeprefix("right_")] for joint in _BONES])
-_BONE_COLOURS = np.array([rgb(side(joint)) for joint in _BONES.tolist()])
+_BONE_COLOURS = np.array([rgb(side_colour(joint)) for joint in _BONES.tolist()])
 
 
-def body(joints: NDArray, tint: str | None = None) -> Solids:
-    """The capsules of a body, joints (22, 3): its bones, a head above the head joint, and hands beyond the wrists.
+def stick_figure(joints: NDArray, tint: str | None = None) -> Solids:
+    """The capsules of a body: bones, a head above the head joint, and hands beyond the wrists.
 
-    tint: the colour of the whole body; without it, each side has its own.
+    Args:
+        joints: (22, 3) metres.
+        tint: colour of the whole body; by default the colour of each side.
     """
     joints = joints.astype(np.float64)
     bones = Solids(joints[list(PARENTS[1:])], joints[1:], _BONE_RADII, _BONE_COLOURS)
@@ -66,18 +74,27 @@ def body(joints: NDArray, tint: str | None = None) -> Solids:
         np.stack([skull, *wrists]),
         np.stack([skull + [0, 0.03, 0], *hands]),
         np.array([[0.095, 0.1], [0.030, 0.032], [0.030, 0.032]]),
-        np.stack([rgb(side(_HEAD)), rgb(side(_WRISTS[0])), rgb(side(_WRISTS[1]))]),
+        np.stack([rgb(side_colour(_HEAD)), rgb(side_colour(_WRISTS[0])), rgb(side_colour(_WRISTS[1]))]),
     )
     return solids if tint is None else replace(solids, colours=np.tile(rgb(tint), (len(solids.start), 1)))
 
 
-def faded(solids: Solids, share: float) -> Solids:
-    """The same in paler colours."""
+def fade(solids: Solids, share: float) -> Solids:
+    """Blend the colours with the background; `share` is the background's weight, 0…1."""
     return replace(solids, colours=mix(solids.colours, rgb(BACKGROUND), share))
 
 
-def capsules(start: NDArray, end: NDArray, radii: NDArray) -> NDArray:
-    """(n, CORNERS, 2) outlines of the hulls of circles in the plane: centres start, end (n, 2), radii (n, 2)."""
+def capsule_outlines(start: NDArray, end: NDArray, radii: NDArray) -> NDArray:
+    """Convex hulls of pairs of circles in the plane.
+
+    Args:
+        start: (n, 2) centres.
+        end: (n, 2) centres.
+        radii: (n, 2) radii at both ends.
+
+    Returns:
+        (n, CORNERS, 2) polygons.
+    """
     along = end - start
     length = np.maximum(np.linalg.norm(along, axis=-1), 1e-9)
     angle = np.arctan2(along[:, 1], along[:, 0])[:, None]
@@ -95,21 +112,21 @@ def capsules(start: NDArray, end: NDArray, radii: NDArray) -> NDArray:
     return arc
 
 
-def outlines(solids: Solids, camera: Camera) -> tuple[NDArray, NDArray]:
-    """Polygons (n, CORNERS, 2) in pixels of capsules seen by a camera, and their depths (n,) in metres."""
+def project_solids(solids: Solids, camera: Camera) -> tuple[NDArray, NDArray]:
+    """Polygons (n, CORNERS, 2) in pixels of projected capsules, and their depths (n,) in metres."""
     start, near = camera.project(solids.start)
     end, far = camera.project(solids.end)
     scale = camera.focal / np.maximum(np.stack([near, far], axis=-1), 0.1)
-    return capsules(start, end, solids.radii * scale), (near + far) / 2
+    return capsule_outlines(start, end, solids.radii * scale), (near + far) / 2
 
 
 def paint_solids(canvas: Canvas, camera: Camera, bodies: Solids, goals: Solids, unit: float) -> None:
-    """Bodies and balls, the far ones first, each with a lighter side towards the light and a rim in light colour."""
+    """Paint capsules by decreasing depth, each with a highlight and a light rim. The rim of goals is `style.GOAL`."""
     solids = bodies + goals
-    shapes, depth = outlines(solids, camera)
+    shapes, depth = project_solids(solids, camera)
     scale = camera.focal / np.maximum(depth, 0.1)
     shine = replace(solids, radii=solids.radii * 0.5)
-    bright, _ = outlines(shine, camera)
+    bright, _ = project_solids(shine, camera)
     bright = bright + (solids.radii.mean(axis=1) * scale)[:, None, None] * np.array([-0.22, 0.26])
     is_goal = np.arange(len(depth)) >= len(bodies.start)
     order = np.argsort(-depth)
@@ -122,18 +139,18 @@ def paint_solids(canvas: Canvas, camera: Camera, bodies: Solids, goals: Solids, 
 
 
 def shadows(solids: Solids, camera: Camera) -> NDArray:
-    """Polygons (n, CORNERS, 2) in pixels of the shadows that capsules cast on the floor, the light nearly overhead."""
+    """Polygons (n, CORNERS, 2) in pixels of the shadows on the floor, with a light almost overhead."""
     lean = 0.22 * camera.axes[0, [0, 2]] - 0.10 * camera.axes[2, [0, 2]]
     fallen = [point[:, [0, 2]] + point[:, 1:2] * lean for point in (solids.start, solids.end)]
-    return floor(capsules(fallen[0], fallen[1], solids.radii), camera)
+    return project_floor(capsule_outlines(fallen[0], fallen[1], solids.radii), camera)
 
 
-def floor(shapes: NDArray, camera: Camera) -> NDArray:
-    """Shapes (..., 2) of (x, z) in metres on the floor → pixels (..., 2)."""
+def project_floor(shapes: NDArray, camera: Camera) -> NDArray:
+    """Project floor points (..., 2), x and z in metres, to pixels (..., 2)."""
     return camera.project(np.stack([shapes[..., 0], np.zeros(shapes.shape[:-1]), shapes[..., 1]], axis=-1))[0]
 
 
-def rings(centres: NDArray, radii: NDArray) -> NDArray:
-    """(n, CORNERS, 2) circles around centres (n, 2) on the floor."""
+def circles(centres: NDArray, radii: NDArray) -> NDArray:
+    """Circles (n, CORNERS, 2) on the floor around centres (n, 2), in metres."""
     turn = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
     return centres[:, None] + radii[:, None, None] * np.stack([np.cos(turn), np.sin(turn)], axis=-1)

@@ -1,8 +1,8 @@
-"""BVH: the skeleton as a text that every animation program opens.
+"""BVH: hierarchy and motion as text, read by every animation program.
 
-The rest pose that OFFSETs say is the T-pose, y up, facing +z. The root has no OFFSET, since some programs add it to the
-position channels and others replace it by them. Angles are turns about z, then x, then y, each about axes that have
-turned already: the middle one, the only one that is bound, is x, where hips and shoulders have most room.
+The rest pose given by the OFFSETs is the T-pose, y up, facing +z. The root has no OFFSET, since some programs add it to
+the position channels and others replace it by them. Angles are intrinsic rotations about z, x and y in this order: the
+middle one is limited to ±90°, and x is the axis with the largest margin for hips and shoulders.
 """
 
 from __future__ import annotations
@@ -17,30 +17,43 @@ from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import JOINTS, OFFSETS, PARENTS
 
 Array = NDArray[np.float64]
-
-ENDS = {
+END_SITES = {
     "head": (0.0, 0.18, 0.02), "left_foot": (0.02, 0.0, 0.07), "right_foot": (-0.02, 0.0, 0.07),
     "left_wrist": (0.17, 0.0, 0.0), "right_wrist": (-0.17, 0.0, 0.0),
 }  # fmt: skip
-"""End sites: the crown, tips of toes and of fingers, from their joints, metres."""
+"""End sites (crown, toe tips, fingertips) relative to their joints, metres."""
 
 
-def bvh(rig: Rig, *, scale: float = 1.0) -> str:
-    """The text of a file. scale: units of the file in a metre, 100 for centimetres."""
+def to_bvh(rig: Rig, *, scale: float = 1.0) -> str:
+    """Serialise a rig.
+
+    Args:
+        rig: the motion.
+        scale: file units per metre, 100 for centimetres.
+
+    Returns:
+        The text of the file.
+    """
     angles = euler_angles(rig.rotations)
     channels = np.concatenate([scale * rig.root.numpy(), angles.reshape(len(angles), -1)[:, _COLUMNS]], axis=1)
-    frames = [_numbers(frame) for frame in channels]
+    frames = [_format(frame) for frame in channels]
     head = ["HIERARCHY", *_joint(0, scale, ""), "MOTION", f"Frames: {len(frames)}", f"Frame Time: {1 / rig.fps:.9f}"]
     return "\n".join([*head, *frames]) + "\n"
 
 
 def euler_angles(rotations: Tensor) -> Array:
-    """Rotations (frames, n, 3, 3) → angles (frames, n, 3) in degrees about z, x and y, Rz·Rx·Ry, without jumps.
+    """Continuous Euler angles of rotations.
 
-    Of the two triples that say the same, (z, x, y) and (z + 180, 180 - x, y + 180), and of their turns by 360, each
-    frame takes what is nearest to the frame before.
+    Of the equivalent triples (z, x, y) and (z + 180, 180 - x, y + 180), up to multiples of 360, each frame takes the
+    one nearest to the previous frame.
+
+    Args:
+        rotations: (frames, n, 3, 3), equal to Rz·Rx·Ry.
+
+    Returns:
+        (frames, n, 3) degrees about z, x and y.
     """
-    import roma  # here, since it brings PyTorch's compiler: 0.7 s that most commands need not wait for
+    import roma  # deferred: importing it takes 0.7 s
 
     angles: Array = roma.rotmat_to_euler("ZXY", rotations, degrees=True).numpy()
     for before, now in pairwise(angles):
@@ -52,7 +65,7 @@ def euler_angles(rotations: Tensor) -> Array:
 
 
 def _order(joint: int) -> list[int]:
-    """The joint and all that hang on it, as the file has them: each with its own below it before the next."""
+    """The joint and its descendants in depth-first order."""
     below = [child for child, parent in enumerate(PARENTS) if parent == joint]
     return [joint, *[one for child in below for one in _order(child)]]
 
@@ -61,20 +74,20 @@ _COLUMNS = (3 * np.array(_order(0))[:, None] + np.arange(3)).ravel()
 
 
 def _joint(joint: int, scale: float, indent: str) -> list[str]:
-    """The lines of a joint and all that hang on it."""
+    """Lines of a joint and its descendants."""
     inside = indent + "\t"
     turns = "Zrotation Xrotation Yrotation"
     channels = f"3 {turns}" if joint else f"6 Xposition Yposition Zposition {turns}"
     lines = [f"{indent}{'JOINT' if joint else 'ROOT'} {JOINTS[joint]}", f"{indent}{{"]
-    lines += [f"{inside}OFFSET {_numbers(scale * OFFSETS[joint].numpy())}", f"{inside}CHANNELS {channels}"]
+    lines += [f"{inside}OFFSET {_format(scale * OFFSETS[joint].numpy())}", f"{inside}CHANNELS {channels}"]
     for child, parent in enumerate(PARENTS):
         if parent == joint:
             lines += _joint(child, scale, inside)
-    if JOINTS[joint] in ENDS:
-        offset = _numbers(scale * np.array(ENDS[JOINTS[joint]]))
+    if JOINTS[joint] in END_SITES:
+        offset = _format(scale * np.array(END_SITES[JOINTS[joint]]))
         lines += [f"{inside}End Site", f"{inside}{{", f"{inside}\tOFFSET {offset}", f"{inside}}}"]
     return [*lines, f"{indent}}}"]
 
 
-def _numbers(vector: Array) -> str:
+def _format(vector: Array) -> str:
     return " ".join(f"{number:.6f}" for number in vector.round(6) + 0.0)  # no -0.000000

@@ -1,6 +1,6 @@
-"""GLB: the skin, the skeleton and its motion in one binary file (Khronos, glTF 2.0), in metres, y up.
+"""GLB: skin, skeleton and motion in one binary file (glTF 2.0, Khronos), in metres, y up.
 
-A GLB is a JSON text that describes arrays and the arrays themselves, so it takes no library to write one.
+A GLB is a JSON description of arrays followed by the arrays, so no library is needed to write one.
 """
 
 from __future__ import annotations
@@ -19,14 +19,23 @@ from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import REST, STANDING, Rig
 from motion_diffusion.body.skeleton import JOINTS, OFFSETS, PARENTS
 from visualize.bodies.capsules import capsule_skin
-from visualize.bodies.skin import Skin
+from visualize.bodies.surface import Skin
 
-_SHORT, _INTEGER, _FLOAT = 5123, 5125, 5126  # glTF's numbers for types
-_VERTICES, _INDICES = 34962, 34963  # and for what a buffer is of
+_SHORT, _INTEGER, _FLOAT = 5123, 5125, 5126  # glTF component types
+_VERTICES, _INDICES = 34962, 34963  # glTF buffer targets
 
 
-def glb(rig: Rig, motion: Motion, *, skin: Skin | None = None) -> bytes:
-    """The bytes of a file, with the motion's text and provenance in `asset.extras`. skin: by default the capsules'."""
+def to_glb(rig: Rig, motion: Motion, *, skin: Skin | None = None) -> bytes:
+    """Serialise a rig with a skin, with the motion's text and provenance in `asset.extras`.
+
+    Args:
+        rig: the motion.
+        motion: source of text and provenance.
+        skin: by default the capsule body.
+
+    Returns:
+        The bytes of the file.
+    """
     body = capsule_skin() if skin is None else skin
     arrays = _Arrays()
     primitive = {
@@ -41,7 +50,7 @@ def glb(rig: Rig, motion: Motion, *, skin: Skin | None = None) -> bytes:
         "material": 0,
     }
     to_joints = np.tile(np.eye(4), (len(JOINTS), 1, 1))
-    to_joints[:, 3, :3] = -REST.numpy()  # columns first, as glTF has matrices
+    to_joints[:, 3, :3] = -REST.numpy()  # glTF matrices are column-major
     skeleton = {"joints": list(range(len(JOINTS))), "skeleton": 0, "inverseBindMatrices": arrays.add(to_joints, "MAT4")}
     times = arrays.add(np.arange(len(rig.root))[:, None] / rig.fps, "SCALAR", bounds=True)
     tracks = [(0, "translation", arrays.add(rig.root.numpy(), "VEC3"))]
@@ -79,8 +88,15 @@ def glb(rig: Rig, motion: Motion, *, skin: Skin | None = None) -> bytes:
 
 
 def quaternions(rotations: Tensor) -> Tensor:
-    """Rotations (frames, ...) → unit quaternions (frames, ..., 4), x, y, z, w, of the two signs the frame before's."""
-    import roma  # here, since it brings PyTorch's compiler: 0.7 s that most commands need not wait for
+    """Unit quaternions of rotations, with continuous signs.
+
+    Args:
+        rotations: (frames, ..., 3, 3).
+
+    Returns:
+        (frames, ..., 4), x, y, z, w.
+    """
+    import roma  # deferred: importing it takes 0.7 s
 
     turns: Tensor = roma.rotmat_to_unitquat(rotations)
     against = (turns[1:] * turns[:-1]).sum(-1, keepdim=True) < 0
@@ -89,7 +105,7 @@ def quaternions(rotations: Tensor) -> Tensor:
 
 
 def _nodes() -> list[dict[str, Any]]:
-    """The skeleton, standing in its rest pose."""
+    """Skeleton nodes in the rest pose."""
     nodes: list[dict[str, Any]] = []
     for joint, name in enumerate(JOINTS):
         place = OFFSETS[joint].tolist() if joint else [0.0, STANDING, 0.0]
@@ -99,18 +115,18 @@ def _nodes() -> list[dict[str, Any]]:
 
 
 def _normals(skin: Skin) -> NDArray[np.float64]:
-    """(V, 3) mean directions of the faces around the vertices."""
+    """Vertex normals (V, 3)."""
     normals: NDArray[np.float64] = trimesh.Trimesh(skin.vertices, skin.faces, process=False).vertex_normals
     return normals
 
 
 def _linear(colours: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From sRGB, as screens have colours, to amounts of light (IEC 61966-2-1)."""
+    """Convert sRGB to linear colours (IEC 61966-2-1)."""
     return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
 
 
 class _Arrays:
-    """Arrays one behind the other, and where each is."""
+    """Concatenated arrays with their accessors."""
 
     def __init__(self) -> None:
         self.bytes = bytearray()
@@ -120,7 +136,18 @@ class _Arrays:
     def add(
         self, values: NDArray, shape: str, *, kind: int = _FLOAT, target: int | None = None, bounds: bool = False
     ) -> int:
-        """The number of an array of elements (n, …) of a shape ("VEC3" …), appended. bounds: say its least and most."""
+        """Append an array.
+
+        Args:
+            values: (n, …).
+            shape: glTF type of an element ("VEC3" …).
+            kind: glTF component type.
+            target: glTF buffer target.
+            bounds: include minimum and maximum.
+
+        Returns:
+            Index of its accessor.
+        """
         array = values.astype({_SHORT: "<u2", _INTEGER: "<u4", _FLOAT: "<f4"}[kind])
         view = {"buffer": 0, "byteOffset": len(self.bytes), "byteLength": array.nbytes}
         self.views.append(view if target is None else view | {"target": target})
@@ -133,7 +160,7 @@ class _Arrays:
 
 
 def _packed(document: dict[str, Any], arrays: bytes) -> bytes:
-    """The container: a header, and two chunks that begin at multiples of four bytes."""
+    """Container: a header and two chunks aligned to four bytes."""
     text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
     arrays += b"\0" * (-len(arrays) % 4)

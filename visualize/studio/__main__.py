@@ -1,11 +1,6 @@
-"""python -m visualize.studio: a page on this machine to draw goals, make motions of them, and take them away."""
+"""python -m visualize.studio: an interactive page on this machine for drawing goals and generating motions."""
 
 from __future__ import annotations
-
-if __name__ == "__main__":
-    from motion_diffusion.errors import interruptible_imports
-
-    interruptible_imports()
 
 import os
 import sys
@@ -18,24 +13,34 @@ import torch
 
 from motion_diffusion.errors import InputError, command, parse_arguments
 
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
+
 
 @dataclass(frozen=True)
 class Options:
-    """Open the studio: type the words, draw the path on the floor, make several takes, keep one, take it away."""
+    """Open the studio: type a prompt, draw a path on the floor, generate several takes, keep one, download it."""
 
     host: str = "127.0.0.1"
-    """Where to listen: this machine alone; another address lets others in, who need no password."""
+    """Address to listen on; the default is this machine alone. Any other lets others in without a password."""
     port: int = 8080
+    """Port to listen on."""
     models: tuple[Path, ...] = ()
-    """Run directories to offer besides the shipped models; the first one is chosen at first."""
+    """Run directories to offer besides the shipped models; the first one is selected initially."""
     threads: int = 2
-    """Of the processor that making motions takes."""
+    """Processor threads for generation."""
     browser: bool = True
-    """Open the page in this machine's browser, if there is a screen."""
+    """Open the page in a browser if a display is available."""
 
 
 def run(options: Options) -> None:
-    """Run the studio until it is interrupted. InputError if it cannot begin."""
+    """Run the studio until it is interrupted.
+
+    Raises:
+        InputError: if it cannot start.
+    """
     try:
         from visualize.studio.server import Address, Studio
     except ImportError as error:
@@ -57,13 +62,13 @@ def run(options: Options) -> None:
 
 
 def _has_screen() -> bool:
-    """Without one, a browser of letters would take the terminal."""
+    """Whether a display is available; without one, a text browser would take over the terminal."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 @command
 def main() -> None:
-    """The command."""
+    """Run the command."""
     run(parse_arguments(Options, prog="python -m visualize.studio"))
 
 

@@ -1,4 +1,4 @@
-"""How the page's widgets are bound: what a person does with one happens on their own thread, with the bench at hand."""
+"""Binding of viser's widgets to the session: callbacks run on the page's event loop."""
 
 from __future__ import annotations
 
@@ -7,89 +7,95 @@ from dataclasses import dataclass
 from typing import Any
 
 from visualize.drawing import style
-from visualize.studio.bench import Bench
-from visualize.studio.desk import Desk
-from visualize.studio.signs import colour
+from visualize.studio.event_loop import EventLoop
+from visualize.studio.scene_nodes import scene_colour
+from visualize.studio.session import Session
 
-Act = Callable[[Bench, Any], None]
-QUIET = colour(style.TILE)
-"""Of buttons that do not call out."""
+Action = Callable[[Session, Any], None]
+QUIET = scene_colour(style.TILE)
+"""Colour of secondary buttons."""
 MAX_NUMBER = 1e18
-"""In a widget; larger ones are no times or places."""
+"""Largest magnitude accepted from a widget."""
 
 
 @dataclass(frozen=True, eq=False)
 class Controls:
-    """A person's widgets (of viser), and what is done when one is used."""
+    """The widgets of one page.
+
+    Attributes:
+        gui: viser's GUI of the client.
+        loop: event loop of the page.
+        session: passed to all actions.
+        refresh: called after each action to update the page.
+    """
 
     gui: Any
-    desk: Desk
-    bench: Bench
+    loop: EventLoop
+    session: Session
     refresh: Callable[[], None]
-    """Shows the bench as it is now."""
 
-    def changed(self, widget: Any, act: Act) -> Any:
-        """Do something with the value that a person gives a widget."""
+    def on_change(self, widget: Any, action: Action) -> Any:
+        """Run an action with the new value when the client changes a widget. Returns the widget."""
 
         async def updated(event: Any) -> None:
             if event.client is not None:
-                self.do(lambda bench: _with_value(widget, bench, act))
+                self.run_action(lambda session: _with_value(widget, session, action))
 
         widget.on_update(updated)
         return widget
 
-    def pressed(self, button: Any, act: Act) -> Any:
-        """Do something when a button is pressed; with which, for a group of them."""
+    def on_press(self, button: Any, action: Action) -> Any:
+        """Run an action when a button is pressed, with the pressed button's label for a group. Returns the button."""
 
         async def clicked(event: Any) -> None:
             if event.client is not None:
-                self.do(lambda bench: _with_value(button, bench, act))
+                self.run_action(lambda session: _with_value(button, session, action))
 
         button.on_click(clicked)
         return button
 
-    def uploaded(self, button: Any, act: Act) -> Any:
-        """Do something with a file that was uploaded."""
+    def on_upload(self, button: Any, action: Action) -> Any:
+        """Run an action with an uploaded file. Returns the button."""
 
         async def arrived(event: Any) -> None:
             if event.client is not None:
                 file = button.value
-                self.do(lambda bench: act(bench, file))
+                self.run_action(lambda session: action(session, file))
 
         button.on_upload(arrived)
         return button
 
-    def key(self, label: str, hotkey: str, act: Callable[[Bench], None], modifier: str | None = None) -> None:
-        """Do something when a key is pressed."""
+    def on_key(self, label: str, hotkey: str, action: Callable[[Session], None], modifier: str | None = None) -> None:
+        """Run an action when a key is pressed."""
         command = self.gui.add_command(label, hotkey=hotkey, modifier=modifier)
 
         async def struck(event: Any) -> None:
-            self.do(act)
+            self.run_action(action)
 
         command.on_trigger(struck)
 
-    def do(self, act: Callable[[Bench], None]) -> None:
-        """Do something, and show what became of it."""
+    def run_action(self, action: Callable[[Session], None]) -> None:
+        """Run an action on the event loop and update the page."""
 
         def run() -> None:
             try:
-                act(self.bench)
+                action(self.session)
             finally:
                 self.refresh()
 
-        self.desk.post(run)
+        self.loop.post(run)
 
 
-def _with_value(widget: Any, bench: Bench, act: Act) -> None:
-    """Do something with the value that a widget has now, unless it is one that no page of ours gives."""
+def _with_value(widget: Any, session: Session, action: Action) -> None:
+    """Run an action with a widget's value, unless it is out of range or not among the options."""
     value, options = widget.value, getattr(widget, "options", None)
     numbers = value if isinstance(value, tuple) else (value,)
     sane = all(abs(n) <= MAX_NUMBER for n in numbers if isinstance(n, int | float))  # NaN is not
     if sane and (options is None or value in options):
-        act(bench, value)
+        action(session, value)
 
 
-def put(widget: Any, field: str, value: Any) -> None:
-    """Give a widget a property, unless it has it already: then nothing is sent."""
+def set_if_changed(widget: Any, field: str, value: Any) -> None:
+    """Set a widget's property if it differs, so that nothing is sent otherwise."""
     if getattr(widget, field) != value:
         setattr(widget, field, value)

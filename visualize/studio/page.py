@@ -1,4 +1,4 @@
-"""One person's page: widgets and scene on one side, their bench on the other, kept alike."""
+"""The page of one client: it builds widgets and scene, and keeps them in step with the session."""
 
 from __future__ import annotations
 
@@ -9,89 +9,88 @@ from typing import Any
 import numpy as np
 
 from guidance.goals.goal_set import Goal
-from visualize.studio import drawing
-from visualize.studio.bench import Bench
-from visualize.studio.body import Poses
 from visualize.studio.controls import Controls
-from visualize.studio.desk import Desk, Task
-from visualize.studio.document import Document
-from visualize.studio.file_panel import FilePanel
-from visualize.studio.goal_panel import GoalPanel
-from visualize.studio.known_panel import KnownPanel
-from visualize.studio.make_panel import MakePanel, ReportPanel
-from visualize.studio.making import Take
-from visualize.studio.models import Models
-from visualize.studio.plan_panel import DrawPanel, WordsPanel
-from visualize.studio.stage import CAMERAS, Acts, Lane, Spot, Stage
-from visualize.studio.take_panel import TakePanel
-from visualize.studio.time_panel import TimePanel
-from visualize.studio.undoing_panel import UndoingPanel
-from visualize.studio.work import Work
+from visualize.studio.event_loop import EventLoop, Task
+from visualize.studio.generation import Models, Take
+from visualize.studio.jobs import JobQueue
+from visualize.studio.plan import Plan
+from visualize.studio.plan_panels import DrawPanel, FilesPanel, GoalPanel, KnownActionsPanel, PromptPanel
+from visualize.studio.scene_nodes import Poses
+from visualize.studio.scene_view import CAMERAS, DisplayedMotion, Point, SceneCallbacks, SceneView
+from visualize.studio.session import Session
+from visualize.studio.take_panels import MakePanel, ReportPanel, TakePanel, TimePanel, UndoingPanel
+from visualize.studio.tools import handles, move_handle
 
-KEPT = "plan"
-"""Under which the browser keeps the plan."""
-THROUGH = ("Key frame", "Facing")
-"""Tools that are used where goals are, and are not to take hold of these."""
-APART = 1.4
-"""Metres between takes side by side, beyond what they need."""
-MIDDLE = 0.25
-"""Metres above the floor at which the camera looks: the lower part of the picture lies behind the time line."""
-SHEER = 0.35
-"""Opacity of takes that are laid over the chosen one."""
+PLAN_KEY = "plan"
+"""Key of the plan in the browser's local storage."""
+TOOLS_THROUGH_GOALS = ("Key frame", "Facing")
+"""Tools that are used where goals are, so that goals must not be grabbed."""
+MOTION_SPACING = 1.4
+"""Metres between takes side by side, in addition to their width."""
+LOOK_HEIGHT = 0.25
+"""Height in metres at which the camera looks; the time line covers the lower part of the picture."""
+OVERLAY_OPACITY = 0.35
+"""Opacity of takes overlaid on the chosen one."""
 
 
 class Page:
-    """Everything of one browser. It is built and used on the person's own thread."""
+    """Everything of one client. It is built and used on its own event loop."""
 
-    def __init__(self, client: Any, models: Models, work: Work):
-        """client: of viser."""
+    def __init__(self, client: Any, models: Models, queue: JobQueue):
+        """Create the session and schedule the construction of the page.
+
+        Args:
+            client: viser's handle.
+            models: offered by the studio.
+            queue: shared job queue.
+        """
         self._client = client
-        self._desk = Desk(self._tick)
-        self.bench = Bench(
-            models,
-            work=work,
-            person=client.client_id,
-            post=lambda task: self._desk.insist(lambda: self._show_after(task)),
-            post_newest=lambda what, task: self._desk.post_newest(what, lambda: self._show_after(task)),
+        self._loop = EventLoop(self._tick)
+        self.session = Session(
+            models=models,
+            queue=queue,
+            owner=client.client_id,
+            post=lambda task: self._loop.post_always(lambda: self._run_and_refresh(task)),
+            post_newest=lambda key, task: self._loop.post_newest(key, lambda: self._run_and_refresh(task)),
             deliver=self._deliver,
         )
-        self._ticked = time.monotonic()
+        self._last_tick = time.monotonic()
         self._poses: dict[int, Poses] = {}
-        self._shown: list[Lane] = []
-        self._seen: dict[str, object] = {}
-        self._desk.post(self._build)
+        self._shown: list[DisplayedMotion] = []
+        self._last_shown: dict[str, object] = {}
+        self._loop.post(self._build)
 
     def close(self) -> None:
-        """The person is gone: stop their work, once no more of it can come."""
-        self._desk.close()
-        self.bench.leave()
+        """Stop the event loop, then cancel the client's jobs."""
+        self._loop.close()
+        self.session.close()
 
-    def tell(self, said: str) -> None:
-        """Say something to the person; from any thread."""
+    def show_message(self, message: str) -> None:
+        """Show a message. Safe to call from any thread."""
 
-        def told() -> None:
-            self.bench.message = said
+        def show() -> None:
+            self.session.message = message
 
-        self._desk.post(lambda: self._show_after(told))
+        self._loop.post(lambda: self._run_and_refresh(show))
 
     def _build(self) -> None:
         try:
-            if kept := self._client.local_storage.get_item(KEPT, timeout=5.0):
-                self.bench.restore(kept)
+            if kept := self._client.local_storage.get_item(PLAN_KEY, timeout=5.0):
+                self.session.restore(kept)
         except (RuntimeError, TimeoutError):
-            pass  # a browser that keeps nothing
+            pass  # a browser without local storage
         gui = self._client.gui
-        controls = Controls(gui, self._desk, self.bench, self._refresh)
-        acts = Acts(
-            click=lambda place: self._act(lambda bench: bench.click(place)),
-            stroke=lambda points: self._act(lambda bench: bench.draw(points)),
-            select=lambda index: self._act(lambda bench: bench.select(index)),
-            moved=self._move,
+        controls = Controls(gui, self._loop, self.session, self._refresh)
+        callbacks = SceneCallbacks(
+            click=lambda place: self._run_action(lambda session: session.click(place)),
+            stroke=lambda points: self._run_action(lambda session: session.draw_stroke(points)),
+            select=lambda index: self._run_action(lambda session: session.select(index)),
+            move=self._move,
         )
-        self._stage = Stage(self._client, self._desk, acts)
+        self._scene_view = SceneView(self._client, self._loop, callbacks)
         gui.set_panel_label("Motion studio")
-        self._words, self._draw, self._goal = WordsPanel(controls), DrawPanel(controls), GoalPanel(controls)
-        self._said = ReportPanel(controls)
+        self._prompt, self._draw, self._goal = PromptPanel(controls), DrawPanel(controls), GoalPanel(controls)
+        self._report_panel = ReportPanel(controls)
         gui.main_panel.dock_left()
         gui.main_panel.set_width(330)
         side = gui.add_panel()
@@ -100,121 +99,131 @@ class Page:
         with side.add_tab("Undoing", "arrow-back-up"):
             self._undoing = UndoingPanel(controls)
         with side.add_tab("Files", "folder"):
-            FilePanel(controls)
+            FilesPanel(controls)
         with side.add_tab("Knows", "list"):
-            self._known = KnownPanel(controls)
+            self._known_actions = KnownActionsPanel(controls)
         side.dock_right()
         side.set_width(310)
         below = gui.add_panel()
         with below.add_tab("Time", "clock"):
             self._time = TimePanel(controls)
-            controls.pressed(gui.add_button_group("Look from", tuple(CAMERAS)), lambda bench, value: self._look(value))
+            controls.on_press(
+                gui.add_button_group("Look from", tuple(CAMERAS)), lambda session, value: self._look(value)
+            )
         below.float(x=20, y=-16, width=460)
-        controls.key("Undo", "Z", lambda bench: bench.undo(), "cmd/ctrl")
-        controls.key("Redo", "Y", lambda bench: bench.redo(), "cmd/ctrl")
-        controls.key("Play or stop", "space", lambda bench: self._time.press("Play"))
-        controls.key("Take the goal away", "delete", lambda bench: bench.remove_goal())
+        controls.on_key("Undo", "Z", lambda session: session.undo(), "cmd/ctrl")
+        controls.on_key("Redo", "Y", lambda session: session.redo(), "cmd/ctrl")
+        controls.on_key("Play or stop", "space", lambda session: self._time.press("Play"))
+        controls.on_key("Take the goal away", "delete", lambda session: session.remove_goal())
         self._refresh()
 
-    # What happens
+    # Actions
 
-    def _show_after(self, task: Task) -> None:
-        """Do something, and show what became of it."""
+    def _run_and_refresh(self, task: Task) -> None:
+        """Run a task and update the page."""
         try:
             task()
         finally:
             self._refresh()
 
-    def _act(self, act: Callable[[Bench], None]) -> None:
-        self._show_after(lambda: act(self.bench))
+    def _run_action(self, action: Callable[[Session], None]) -> None:
+        self._run_and_refresh(lambda: action(self.session))
 
-    def _move(self, index: int, number: int, spot: Spot) -> None:
-        def moved(bench: Bench) -> None:
-            if index < len(bench.plan.goals):
-                bench.edit(lambda plan: plan.with_goal(drawing.moved(plan.goals[index], number, spot), index))
-                bench.select(index)
+    def _move(self, index: int, number: int, spot: Point) -> None:
+        def move(session: Session) -> None:
+            if index < len(session.plan.goals):
+                session.edit(lambda plan: plan.with_goal(move_handle(plan.goals[index], number, spot), index))
+                session.select(index)
 
-        self._act(moved)
+        self._run_action(move)
 
     def _deliver(self, name: str, content: bytes) -> None:
         self._client.send_file_download(name, content, save_immediately=True)
 
     def _tick(self) -> None:
         now = time.monotonic()
-        self._time.player = self._time.player.after(now - self._ticked)
-        self._ticked = now
+        self._time.player = self._time.player.advanced(now - self._last_tick)
+        self._last_tick = now
         self._time.show_time()
-        self._stage.show(self._time.player.time)
-        self.bench.at(self._time.player.time)
+        self._scene_view.show_time(self._time.player.time)
+        self.session.set_time(self._time.player.time)
 
-    # What is shown
+    # Display
 
     def _refresh(self) -> None:
-        """Show what has changed."""
-        bench = self.bench
-        new_takes = self._differs("takes", (bench.takes, bench.chosen, self._takes.layout))
-        if new_takes and bench.chosen is not None and self._differs("chosen", bench.chosen):
-            self._time.player = self._time.player.at(0.0).turned(True)
-        self._time.show(bench)
-        bench.at(self._time.player.time)
-        self._draw.show(bench)
-        self._stage.hold(bench.hand.tool != "Look")
-        if self._differs("plan", (bench.plan, bench.refused)):
-            self._words.show(bench.plan)
-            self._make.show(bench.plan)
-            self._known.show(bench)
-            self._keep(bench.plan)
-            self._desk.post_newest("report", self._report)
-            base = bench.plan.base
-            self._stage.trail(None if base is None else base.motion.joints[:, 0, [0, 2]].double().numpy())
+        """Display what has changed."""
+        session = self.session
+        new_takes = self._has_changed("takes", (session.takes, session.chosen, self._takes.layout))
+        if new_takes and session.chosen is not None and self._has_changed("chosen", session.chosen):
+            self._time.player = self._time.player.seek(0.0).toggled(True)
+        self._time.show(session)
+        session.set_time(self._time.player.time)
+        self._draw.show(session)
+        self._scene_view.enable_drawing(session.tool_state.tool != "Look")
+        if self._has_changed("plan", (session.plan, session.refusals)):
+            self._prompt.show(session.plan)
+            self._make.show(session.plan)
+            self._known_actions.show(session)
+            self._store_plan(session.plan)
+            self._loop.post_newest("report", self._show_report)
+            base = session.plan.base
+            self._scene_view.show_source_path(
+                None if base is None else base.motion.joints[:, 0, [0, 2]].double().numpy()
+            )
         if new_takes:
-            self._takes.show(bench)
-            self._shown = self._lanes(self._takes.seen(bench))
-            self._stage.lanes(self._shown)
-        self._undoing.show(bench)
-        held = bench.hand.tool not in THROUGH
-        if self._differs("goals", (bench.plan, bench.refused, bench.selected, bench.chosen, held)):
-            self._goal.show(bench)
-            self._stage.goals(bench.plan, bench.selected, bench.standing, held=held)
-        self._make.show_work(bench)
-        self._said.show_work(bench)
-        self._stage.show(self._time.player.time)
-        if self._time.player.playing and not self._desk.ticking:
-            self._ticked = time.monotonic()
-        self._desk.ticking = self._time.player.playing
+            self._takes.show(session)
+            self._shown = self._displayed_motions(self._takes.shown(session))
+            self._scene_view.show_motions(self._shown)
+        self._undoing.show(session)
+        grabbable = session.tool_state.tool not in TOOLS_THROUGH_GOALS
+        if self._has_changed("goals", (session.plan, session.refusals, session.selected, session.chosen, grabbable)):
+            self._goal.show(session)
+            self._scene_view.show_goals(session.plan, session.selected, session.joints_at, grabbable=grabbable)
+        self._make.show_progress(session)
+        self._report_panel.show_progress(session)
+        self._scene_view.show_time(self._time.player.time)
+        if self._time.player.playing and not self._loop.ticking:
+            self._last_tick = time.monotonic()
+        self._loop.ticking = self._time.player.playing
 
-    def _differs(self, what: str, value: object) -> bool:
-        """Whether something is not what was shown last; from now on it is."""
-        before, self._seen[what] = self._seen.get(what), value
+    def _has_changed(self, key: str, value: object) -> bool:
+        """Whether a value differs from the one last displayed; stores it."""
+        before, self._last_shown[key] = self._last_shown.get(key), value
         return before is None or before != value
 
-    def _report(self) -> None:
-        self._said.show(self.bench.report(), self.bench.plan)
+    def _show_report(self) -> None:
+        self._report_panel.show(self.session.report(), self.session.plan)
 
-    def _keep(self, plan: Document) -> None:
-        self._client.local_storage.set_item(KEPT, plan.to_json())
+    def _store_plan(self, plan: Plan) -> None:
+        self._client.local_storage.set_item(PLAN_KEY, plan.to_json())
 
-    def _lanes(self, takes: list[Take]) -> list[Lane]:
-        """The chosen take at home, the others beside it or over it."""
+    def _displayed_motions(self, takes: list[Take]) -> list[DisplayedMotion]:
+        """The chosen take at the origin, the others beside it or overlaid."""
         self._poses = {take.number: self._poses.get(take.number) or Poses.of(take.rig) for take in takes}
         beside = self._takes.layout == "Side by side"
-        lanes, away = [], 0.0
+        motions, offset = [], 0.0
         for k, take in enumerate(takes):
             goals: tuple[Goal, ...] = take.plan.goals if k > 0 and beside else ()
             name = take.name if beside and len(takes) > 1 else ""
-            lanes.append(Lane(self._poses[take.number], name, goals, away, SHEER if k > 0 and not beside else None))
+            motions.append(
+                DisplayedMotion(
+                    self._poses[take.number], name, goals, offset, OVERLAY_OPACITY if k > 0 and not beside else None
+                )
+            )
             if beside:
-                away += APART + float(np.ptp(self._poses[take.number].places[:, 0, 0]))
-        return lanes
+                offset += MOTION_SPACING + float(np.ptp(self._poses[take.number].positions[:, 0, 0]))
+        return motions
 
     def _look(self, camera: str) -> None:
-        """Look at where the plan and the takes go."""
-        bench = self.bench
+        """Point the camera at the extent of plan and takes."""
+        session = self.session
         spots = [(0.0, 0.0, 0.0)]
-        for goal in bench.plan.goals:
-            spots += [handle.position for handle in drawing.handles(goal, bench.standing(goal.last_time).numpy())]
-        for lane in self._shown:
-            spots += [(x + lane.away, 0.0, z) for x, _, z in lane.poses.places[::20, 0].tolist()]
+        for goal in session.plan.goals:
+            spots += [handle.position for handle in handles(goal, session.joints_at(goal.last_time).numpy())]
+        for motion in self._shown:
+            spots += [(x + motion.offset, 0.0, z) for x, _, z in motion.poses.positions[::20, 0].tolist()]
         low, high = np.min(spots, axis=0), np.max(spots, axis=0)
         middle = (low + high) / 2
-        self._stage.look(camera, (float(middle[0]), MIDDLE, float(middle[2])), float(np.linalg.norm(high - low)) / 2)
+        self._scene_view.set_view(
+            camera, (float(middle[0]), LOOK_HEIGHT, float(middle[2])), float(np.linalg.norm(high - low)) / 2
+        )

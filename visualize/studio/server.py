@@ -1,8 +1,8 @@
-"""The studio's server: pages for several people, who share the models and the work, and the door that keeps others out.
+"""The studio's server: one page per client, shared models and job queue, and access control.
 
-It listens on this machine alone unless told otherwise. Pages of other origins are turned away before they are listened
-to, nobody can have it shared through a tunnel, and messages beyond their size are dropped. Private names of viser are
-used in this file only.
+It listens on this machine alone by default. Connections from pages of other origins are closed before any of their
+messages is read, sharing through a tunnel is disabled, and messages over the size limits are dropped. This is the only
+file that uses private names of viser; `tests/visualize/studio/test_server.py` checks that they exist.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from viser import _messages
 
 from motion_diffusion.errors import InputError
 from visualize.drawing import style
-from visualize.studio import problems
-from visualize.studio.files import MAX_UPLOAD_BYTES
-from visualize.studio.models import Models
+from visualize.studio.event_loop import filter_library_logs
+from visualize.studio.file_transfer import MAX_UPLOAD_BYTES
+from visualize.studio.generation import Models
+from visualize.studio.jobs import JobQueue
 from visualize.studio.page import Page
-from visualize.studio.signs import LIFT, colour
-from visualize.studio.work import Work
+from visualize.studio.scene_nodes import LIFT, scene_colour
 
-PEOPLE = 12
-"""Pages at once."""
-LETTERS = 100_000
-"""Of a value that a page sends, at most."""
+MAX_CLIENTS = 12
+"""Maximum number of open pages."""
+MAX_VALUE_LETTERS = 100_000
+"""Maximum size of a value sent by a page."""
 BRAND = (0, 51, 37)
-"""Of which viser makes lighter shades; that of its buttons is `style.GOAL`."""
-EYE, LOOK_AT = (-3.9, 2.7, -1.1), (0.4, 0.5, 1.6)
-"""Where the camera is at first, and what it sees: who walks ahead walks to the right."""
+"""Colour from which viser derives its lighter shades; its buttons come out in `style.GOAL`."""
+CAMERA_POSITION, CAMERA_TARGET = (-3.9, 2.7, -1.1), (0.4, 0.5, 1.6)
+"""Initial camera, from which a walk ahead runs to the right."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the studio is."""
+    """Address of the studio."""
 
     host: str
     port: int
@@ -60,12 +60,12 @@ class Address:
 
     @property
     def url(self) -> str:
-        """For a browser."""
+        """URL of the page."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     def check(self) -> None:
-        """InputError if it cannot be listened on."""
+        """Raise InputError if the address cannot be listened on."""
         if not self.host:
             raise InputError("no --host; give an address of this machine, or leave it out for this machine alone")
         if not 0 < self.port < 65536:
@@ -75,14 +75,15 @@ class Address:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 trial.bind((self.host, self.port))
-            except (OSError, UnicodeError) as error:  # the latter for what can be no name
+            except (OSError, UnicodeError) as error:  # UnicodeError for an invalid host name
                 reason = getattr(error, "strerror", None) or str(error)
                 taken = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
                 remedy = "close what uses it, or give another --port" if taken else "give an address of this machine"
                 raise InputError(f"{self.host} port {self.port} cannot be listened on ({reason}); {remedy}") from None
 
-    def lets_in(self, origin: str | None, host: str | None) -> bool:
-        """Whether a page of an origin, asking for a host, may come in: one that came from here, by this name."""
+    def accepts(self, origin: str | None, host: str | None) -> bool:
+        """Whether a connection may be accepted: its origin must be the host that it asks for, by a name of this
+        address."""
         name, asked = urlsplit(origin or "").netloc, host or ""
         if name != asked:
             return False
@@ -90,10 +91,10 @@ class Address:
 
 
 class _Server(viser.ViserServer):
-    """Viser's, never shared."""
+    """Viser's server without sharing."""
 
     def request_share_url(self, verbose: bool = True) -> str | None:
-        """Nothing: what is here stays here."""
+        """Disabled: returns None."""
         return None
 
 
@@ -101,133 +102,141 @@ class Studio:
     """A running studio."""
 
     def __init__(self, address: Address, *, runs: Sequence[str | Path] = ()):
-        """runs: run directories that are offered besides the project's models. InputError if it cannot begin."""
-        warnings.filterwarnings("ignore", "Queued a .* on a closed connection")  # people leave in the middle
+        """Start the server.
+
+        Args:
+            address: to listen on.
+            runs: run directories to offer besides the shipped models.
+
+        Raises:
+            InputError: if it cannot start.
+        """
+        warnings.filterwarnings("ignore", "Queued a .* on a closed connection")  # clients disconnect at any time
         address.check()
         self.address, self._models = address, Models(runs)
-        self._work = Work()
+        self._queue = JobQueue()
         self._guards: dict[int, _Guard] = {}
         self._pages: dict[int, Page] = {}
         self._lock = threading.Lock()
-        with contextlib.redirect_stdout(io.StringIO()):  # it says where it is; that is for who starts this to say
+        with contextlib.redirect_stdout(io.StringIO()):  # viser prints its address
             self._server = _Server(host=address.host, port=address.port, verbose=False)
-        if self._server.get_port() != address.port:  # taken in between
+        if self._server.get_port() != address.port:  # taken since the check
             self._server.stop()
             raise InputError(f"port {address.port} is in use; close what uses it, or give another --port")
-        problems.quiet()
-        self._furnish()
-        self._server._websock_server.on_client_connect(self._at_the_door)
-        self._server._websock_server.on_client_disconnect(self._leave)
-        self._server.on_client_connect(self._come)
-        self._server.on_client_disconnect(self._go)
-        self._server._websock_server.disconnect_all_clients()  # who came before there was a door comes again
+        filter_library_logs()
+        self._add_shared_scene()
+        self._server._websock_server.on_client_connect(self._admit)
+        self._server._websock_server.on_client_disconnect(self._disconnect)
+        self._server.on_client_connect(self._open_page)
+        self._server.on_client_disconnect(self._close_page)
+        self._server._websock_server.disconnect_all_clients()  # those that connected before access control reconnect
 
     def close(self) -> None:
-        """Stop everything."""
+        """Close all pages and stop the server."""
         with self._lock:
             pages, self._pages = list(self._pages.values()), {}
         for page in pages:
             page.close()
-        self._work.close()
-        problems.quiet(False)
+        self._queue.close()
+        filter_library_logs(False)
         with contextlib.redirect_stdout(io.StringIO()):
             self._server.stop()
 
-    def _furnish(self) -> None:
-        """What all pages have alike."""
+    def _add_shared_scene(self) -> None:
+        """Add what all pages share: theme, lights, grid and camera."""
         gui, scene = self._server.gui, self._server.scene
         gui.configure_theme(show_logo=False, show_share_button=False, brand_color=BRAND)
         scene.set_up_direction("+y")
         scene.configure_default_lights(cast_shadow=True)
         scene.add_grid(
             "/grid", plane="xz", infinite_grid=True, cell_size=0.5, section_size=1.0, fade_distance=22.0,
-            cell_color=colour(style.TILE), section_color=colour(style.SHADOW), plane_color=colour(style.BACKGROUND),
-            plane_opacity=1.0, shadow_opacity=0.2,
+            cell_color=scene_colour(style.TILE), section_color=scene_colour(style.SHADOW),
+            plane_color=scene_colour(style.BACKGROUND), plane_opacity=1.0, shadow_opacity=0.2,
         )  # fmt: skip
-        ahead = np.array([[[0.0, LIFT, 0.0], [0.0, LIFT, 0.45]]])  # where motions begin, and face
-        grey = colour(style.FAINT_INK)
+        ahead = np.array([[[0.0, LIFT, 0.0], [0.0, LIFT, 0.45]]])  # origin and initial heading of motions
+        grey = scene_colour(style.FAINT_INK)
         scene.add_arrows("/start", ahead, grey, shaft_radius=0.012, head_radius=0.05, head_length=0.12)
         camera = self._server.initial_camera
-        camera.position, camera.look_at, camera.up = EYE, LOOK_AT, (0.0, 1.0, 0.0)
+        camera.position, camera.look_at, camera.up = CAMERA_POSITION, CAMERA_TARGET, (0.0, 1.0, 0.0)
 
-    async def _at_the_door(self, guest: Any) -> None:
-        """Let a connection in, or close it before anything of what it sends is read."""
+    async def _admit(self, guest: Any) -> None:
+        """Accept a connection, or close it before any of its messages is read."""
         connection = self._server._websock_server._live_connections[guest.client_id]
-        full = len(self._guards) >= PEOPLE
+        full = len(self._guards) >= MAX_CLIENTS
         headers = {} if connection.request is None else connection.request.headers
-        if full or not self.address.lets_in(headers.get("Origin"), headers.get("Host")):
+        if full or not self.address.accepts(headers.get("Origin"), headers.get("Host")):
             await connection.close(1008, "the studio is full" if full else "a page from elsewhere")
             return
         self._guards[guest.client_id] = _Guard(guest)
 
-    def _leave(self, guest: Any) -> None:
+    def _disconnect(self, guest: Any) -> None:
         self._guards.pop(guest.client_id, None)
 
-    async def _come(self, client: Any) -> None:
-        """A page is there, and shows something."""
+    async def _open_page(self, client: Any) -> None:
+        """Open the page of an accepted client."""
         guard = self._guards.get(client.client_id)
         if guard is None:  # it is being closed
             return
-        page = Page(client, self._models, self._work)
-        guard.belongs_to(client, page)
+        page = Page(client, self._models, self._queue)
+        guard.attach(client, page)
         with self._lock:
             self._pages[client.client_id] = page
 
-    async def _go(self, client: Any) -> None:
+    async def _close_page(self, client: Any) -> None:
         with self._lock:
             page = self._pages.pop(client.client_id, None)
         if page is not None:
-            threading.Thread(target=page.close, name="studio-goodbye", daemon=True).start()
+            threading.Thread(target=page.close, name="studio-close-page", daemon=True).start()
 
 
 class _Guard:
-    """Drops what a page sends beyond its size: uploads, and values of widgets."""
+    """Drops uploads and widget values over the size limits."""
 
     def __init__(self, connection: Any):
         self._connection, self._received = connection, 0
-        self._passed = connection._handle_incoming_message
+        self._handle = connection._handle_incoming_message
         self._client: Any = None
         self._page: Page | None = None
-        connection._handle_incoming_message = self._look
+        connection._handle_incoming_message = self._filter
 
-    def belongs_to(self, client: Any, page: Page) -> None:
-        """Whose connection it is."""
+    def attach(self, client: Any, page: Page) -> None:
+        """Set the client and the page of the connection."""
         self._client, self._page = client, page
 
-    async def _look(self, client_id: int, message: Any) -> None:
+    async def _filter(self, client_id: int, message: Any) -> None:
         if isinstance(message, _messages.FileTransferStartUpload):
             self._received = 0
             if self._client is not None:
-                self._client.gui._drop_uploads_from_client(client_id)  # one at a time
+                self._client.gui._drop_uploads_from_client(client_id)  # one upload at a time
             if message.size_bytes > MAX_UPLOAD_BYTES or message.part_count > MAX_UPLOAD_BYTES // 2**16:
-                self._refuse(message)
+                self._refuse_upload(message)
                 return
         elif isinstance(message, _messages.FileTransferPart):
             self._received += len(message.content)
             if self._received > MAX_UPLOAD_BYTES:
                 return
-        elif isinstance(message, _messages.GuiUpdateMessage) and _letters(message.updates) > LETTERS:
-            self._tell(f"more than {LETTERS:,} letters are not taken; give fewer")
+        elif isinstance(message, _messages.GuiUpdateMessage) and _count_letters(message.updates) > MAX_VALUE_LETTERS:
+            self._notify(f"more than {MAX_VALUE_LETTERS:,} letters are not taken; give fewer")
             return
-        await self._passed(client_id, message)
+        await self._handle(client_id, message)
 
-    def _refuse(self, upload: Any) -> None:
-        """End an upload on the page, which otherwise waits for it for ever, and say why."""
+    def _refuse_upload(self, upload: Any) -> None:
+        """End an upload on the page, which would otherwise wait for ever, and show the reason."""
         size = upload.size_bytes
         ended = _messages.FileTransferPartAck(upload.source_component_uuid, upload.transfer_uuid, size, size)
         self._connection.queue_message(ended)
         self._connection.queue_message(_messages.RemoveNotificationMessage(f"upload-{upload.transfer_uuid}"))
-        self._tell(f"the file has {size / 2**20:.0f} MB and is not taken; load up to {MAX_UPLOAD_BYTES // 2**20} MB")
+        self._notify(f"the file has {size / 2**20:.0f} MB and is not taken; load up to {MAX_UPLOAD_BYTES // 2**20} MB")
 
-    def _tell(self, said: str) -> None:
+    def _notify(self, text: str) -> None:
         if self._page is not None:
-            self._page.tell(said)
+            self._page.show_message(text)
 
 
-def _letters(value: Any) -> int:
-    """How much there is of what a page sent."""
+def _count_letters(value: Any) -> int:
+    """Size of a value sent by a page."""
     if isinstance(value, dict):
-        return sum(_letters(entry) for entry in value.values())
+        return sum(_count_letters(entry) for entry in value.values())
     if isinstance(value, list | tuple):
-        return len(value) + sum(_letters(entry) for entry in value)
+        return len(value) + sum(_count_letters(entry) for entry in value)
     return len(value) if isinstance(value, str | bytes) else 1

@@ -1,4 +1,4 @@
-"""What the studio's tests need: a small model to offer, a table in the test's own thread, and goals of every kind."""
+"""Fixtures of the studio's tests: a small model, a session without a page, and goals of every kind."""
 
 from __future__ import annotations
 
@@ -8,72 +8,72 @@ from queue import Empty, Queue
 import pytest
 
 from guidance.goals.goal_file import SCHEMA, load_goals
-from visualize.studio import problems
-from visualize.studio.bench import Bench
-from visualize.studio.models import Models
-from visualize.studio.work import Work
+from visualize.studio import event_loop
+from visualize.studio.generation import Models
+from visualize.studio.jobs import JobQueue
+from visualize.studio.session import Session
 
 PATIENCE = 120.0
-"""Seconds: other work may have the processor."""
+"""Deadline in seconds, for slow machines."""
 
 
 @pytest.fixture(autouse=True)
-def untold(monkeypatch):
-    """Problems are told once in a process; here, once in a test."""
-    monkeypatch.setattr(problems, "_told", set())
+def fresh_reports(monkeypatch):
+    """Problems are reported once per process; in tests, once per test."""
+    monkeypatch.setattr(event_loop, "_reported", set())
 
 
 @pytest.fixture
 def models(make_model, tmp_path) -> Models:
-    """A small untrained model `m`, and those that come with the project."""
+    """A small untrained model `m`, and the shipped models."""
     make_model().save(tmp_path / "m")
     return Models([tmp_path / "m"])
 
 
 @pytest.fixture
-def work():
-    """A working thread that ends with the test."""
-    work = Work()
-    yield work
-    work.close()
+def queue():
+    """A job queue that is closed after the test."""
+    queue = JobQueue()
+    yield queue
+    queue.close()
 
 
-class Table:
-    """A bench whose thread is the test's: what is posted to it happens in `settle`."""
+class SessionHarness:
+    """A session whose event loop is the test's thread: posted tasks run in `settle`."""
 
-    def __init__(self, models, work, person):
+    def __init__(self, models, queue, owner):
         self.posted: Queue = Queue()
         self.delivered: list[tuple[str, bytes]] = []
-        self.bench = Bench(
-            models,
-            work=work,
-            person=person,
+        self.session = Session(
+            models=models,
+            queue=queue,
+            owner=owner,
             post=self.posted.put,
             post_newest=lambda what, task: self.posted.put(task),
             deliver=lambda name, content: self.delivered.append((name, content)),
         )
-        self.bench.edit(lambda plan: plan.changed("steps", 3))
-        self.bench.last(0, 2.0)
+        self.session.edit(lambda plan: plan.changed("steps", 3))
+        self.session.set_part_seconds(0, 2.0)
 
     def settle(self):
-        """Let everything that is being done end."""
+        """Run posted tasks until no job is running. Returns the session."""
         until = time.monotonic() + PATIENCE
-        while self.bench.doing is not None and time.monotonic() < until:
+        while self.session.running is not None and time.monotonic() < until:
             try:
                 self.posted.get(timeout=1.0)()
             except Empty:
                 continue
-        assert self.bench.doing is None
-        return self.bench
+        assert self.session.running is None
+        return self.session
 
 
 @pytest.fixture
-def table(models, work):
-    """table(person): somebody's table, three steps of sampling and two seconds at first."""
-    return lambda person=1: Table(models, work, person)
+def harness(models, queue):
+    """Factory of sessions by owner, with three sampling steps and two seconds."""
+    return lambda owner=1: SessionHarness(models, queue, owner)
 
 
 @pytest.fixture(scope="session")
 def every_goal():
-    """A goal of each kind, and more."""
+    """Goals of all kinds."""
     return load_goals(SCHEMA.parent / "everything.json").goals

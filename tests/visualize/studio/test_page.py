@@ -1,4 +1,4 @@
-"""The studio in a real browser: draw, generate, see the figure move, take it away, read it back."""
+"""The studio in a real browser: draw, generate, play, download, reload."""
 
 import json
 import math
@@ -19,9 +19,12 @@ from guidance.goals.goal_file import load_goals  # noqa: E402
 from guidance.goals.goal_set import GoalSet, Segment  # noqa: E402
 from motion_diffusion.body.motion import Motion  # noqa: E402
 from motion_diffusion.body.skeleton import FPS  # noqa: E402
-from visualize.studio.document import WORDS  # noqa: E402
-from visualize.studio.files import MAX_UPLOAD_BYTES  # noqa: E402
-from visualize.studio.server import Address, Studio  # noqa: E402
+from visualize.studio.file_transfer import MAX_UPLOAD_BYTES  # noqa: E402
+from visualize.studio.plan import MAX_PROMPT_LETTERS  # noqa: E402
+from visualize.studio.server import (  # noqa: E402
+    Address,
+    Studio,
+)
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -29,10 +32,10 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
 ]  # fmt: skip
 PATIENCE = 120.0
-"""Seconds: without a graphics card, and with other work on the processor."""
+"""Deadline in seconds, for machines without a graphics card."""
 
 LONG = (Segment(text="a person walks", seconds=20.0),)
-"""So long that making it is seen."""
+"""A plan that takes long enough to observe its progress."""
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}")
 
@@ -58,7 +61,7 @@ def browser():
 
 
 class Visitor:
-    """Somebody with a browser in front of them."""
+    """A client with a browser."""
 
     def __init__(self, browser, studio, width=1000, height=600):
         self.studio = studio
@@ -70,7 +73,7 @@ class Visitor:
         self.page.goto(studio.address.url)
         self.page.get_by_role("button", name="Path", exact=True).wait_for()
         (self.number,) = set(studio._pages) - known
-        self.bench = studio._pages[self.number].bench
+        self.session = studio._pages[self.number].session
 
     @property
     def player(self):
@@ -78,7 +81,7 @@ class Visitor:
 
     @property
     def goals(self):
-        return self.bench.plan.goals
+        return self.session.plan.goals
 
     def press(self, name):
         self.page.get_by_role("button", name=name, exact=True).click()
@@ -102,26 +105,26 @@ class Visitor:
     def until(self, holds, what):
         end = time.monotonic() + PATIENCE
         while not holds():
-            assert time.monotonic() < end, f"{what} did not come to pass; the page says {self.bench.message!r}"
+            assert time.monotonic() < end, f"{what} did not come to pass; the page says {self.session.message!r}"
             self.page.wait_for_timeout(30)
 
-    def take_up(self, tool):
+    def select_tool(self, tool):
         self.press(tool)
-        self.until(lambda: self.bench.hand.tool == tool, tool)
+        self.until(lambda: self.session.tool_state.tool == tool, tool)
         self.page.wait_for_timeout(300)  # until the floor listens
 
     def go_to(self, second):
         self.fill("Second", str(second))
-        self.until(lambda: abs(self.bench.hand.time - second) < 0.03, f"second {second}")
+        self.until(lambda: abs(self.session.tool_state.time - second) < 0.03, f"second {second}")
 
     def be_still(self):
-        """Let nothing move, which costs time without a graphics card."""
+        """Pause playback, which is slow without a graphics card."""
         page = self.studio._pages[self.number]
-        page._time.player = self.player.turned(False)
-        self.until(lambda: not page._desk.ticking or page._desk.post(page._refresh), "the motion to stand still")
+        page._time.player = self.player.toggled(False)
+        self.until(lambda: not page._loop.ticking or page._loop.post(page._refresh), "the motion to stand still")
 
     def pixel(self, *spot):
-        """Where a spot (x, y, z) is seen."""
+        """Page coordinates of a point (x, y, z)."""
         camera, box = self.studio._pages[self.number]._client.camera, self.page.locator("canvas").first.bounding_box()
         ahead = camera.look_at - camera.position
         ahead = ahead / np.linalg.norm(ahead)
@@ -147,7 +150,7 @@ class Visitor:
         self.page.mouse.up()
 
     def slide(self, label, thumb, share):
-        """Drag a thumb of a slider that has several."""
+        """Drag a thumb of a slider with several."""
         track = self.row(label).locator(".multi-slider-track").bounding_box()
         box = self.row(label).locator(".multi-slider-thumb").nth(thumb).bounding_box()
         y = box["y"] + box["height"] / 2
@@ -169,12 +172,12 @@ class Visitor:
         chooser.value.set_files(path)
 
 
-def test_goals_are_drawn_and_moved(browser, studio):
+def test_browser_draws_and_moves_goals(browser, studio):
     ann = Visitor(browser, studio)
     ann.page.get_by_text("Press Path and drag along the floor").wait_for()
     ann.page.locator(".mantine-Notification-closeButton").first.click()  # that there is no graphics card
 
-    ann.take_up("Path")
+    ann.select_tool("Path")
     ann.drag((0, 0, 0), (0.3, 0, 1.0), (0.4, 0, 2.0))
     ann.until(lambda: len(ann.goals) == 1, "a path")
     assert ann.goals[0].points[0] == (0, 0)
@@ -182,7 +185,7 @@ def test_goals_are_drawn_and_moved(browser, studio):
     ann.slide("Seconds", 1, 0.75)
     ann.until(lambda: ann.goals[0].end == pytest.approx(0.75 * 3.95, abs=0.15), "a faster path")
 
-    ann.take_up("Circle")
+    ann.select_tool("Circle")
     ann.drag((-0.5, 0, 1.2), (-0.2, 0, 1.2))
     ann.until(lambda: len(ann.goals) == 2, "an obstacle")
     assert ann.goals[1].radius == pytest.approx(0.3, abs=0.05)
@@ -192,7 +195,7 @@ def test_goals_are_drawn_and_moved(browser, studio):
     assert ann.goals[1].center == pytest.approx((-0.7, 0.9), abs=0.05)
     assert len(ann.goals) == 2
 
-    ann.take_up("Way-point")
+    ann.select_tool("Way-point")
     ann.go_to(3.5)
     ann.click(0.9, 0, 2.0)
     ann.until(lambda: len(ann.goals) == 3, "a way-point")
@@ -202,48 +205,48 @@ def test_goals_are_drawn_and_moved(browser, studio):
     ann.until(lambda: ann.goals[2].x < 0.6, "the way-point elsewhere")
     assert (ann.goals[2].x, ann.goals[2].z) == pytest.approx((0.5, 2.2), abs=0.05)
 
-    ann.take_up("Facing")
+    ann.select_tool("Facing")
     ann.drag((0.8, 0, 0.4), (1.4, 0, 0.4))
     ann.until(lambda: len(ann.goals) == 4, "a heading")
     assert ann.goals[3].degrees == pytest.approx(90, abs=5)
     ann.press("Take this goal away")
     ann.until(lambda: len(ann.goals) == 3, "no heading")
 
-    ann.take_up("Key frame")
+    ann.select_tool("Key frame")
     ann.go_to(1.5)
     ann.click(0.0, 0, 1.3)
     ann.until(lambda: len(ann.goals) == 4, "a key frame")
     x, y, z = ann.goals[3].position
-    before = ann.bench.history
+    before = ann.session.history
     ann.page.wait_for_timeout(300)
     ann.drag((x, y + 0.24, z), (x, y - 0.26, z))  # by the arrow that points up
     ann.until(lambda: ann.goals[3].position[1] < y - 0.2, "the key frame further down")
     assert ann.goals[3].position == pytest.approx((x, y - 0.5, z), abs=0.06)
-    assert ann.bench.history.past == (*before.past, before.now)
+    assert ann.session.history.past == (*before.past, before.now)
     ann.page.keyboard.press("Control+z")
-    ann.until(lambda: ann.bench.history.now == before.now, "the key frame where it was")
+    ann.until(lambda: ann.session.history.now == before.now, "the key frame where it was")
     ann.press("Redo")
     ann.until(lambda: ann.goals[3].position[1] < y - 0.2, "the key frame further down again")
     ann.choose("In hand", "right wrist")
-    ann.until(lambda: ann.bench.selected == 3, "the key frame in hand")
+    ann.until(lambda: ann.session.selected == 3, "the key frame in hand")
     ann.row("Hold sideways").locator("input").click()
     ann.until(lambda: ann.goals[3].position[0] is None, "a free axis")
     ann.page.close()
 
 
-def test_from_the_first_click_to_the_file(browser, studio, tmp_path):
+def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     ann = Visitor(browser, studio)
-    page, bench = ann.page, ann.bench
-    bench.edit(lambda plan: plan.changed("steps", 5))
+    page, session = ann.page, ann.session
+    session.edit(lambda plan: plan.changed("steps", 5))
 
-    ann.take_up("Path")
+    ann.select_tool("Path")
     for k, spot in enumerate([(0.2, 0, 0.8), (0.3, 0, 1.6)], 2):
         ann.click(*spot)
         ann.until(lambda k=k: ann.goals and len(ann.goals[0].points) == k, f"point {k}")
-    assert bench.report().error == ""
+    assert session.report().error == ""
     ann.press("Generate 2 takes")
-    ann.until(lambda: len(bench.takes) == 2, "two takes")
-    assert all(residual.met for take in bench.takes for residual in take.residuals)
+    ann.until(lambda: len(session.takes) == 2, "two takes")
+    assert all(residual.met for take in session.takes for residual in take.residuals)
 
     ann.until(lambda: ann.player.playing, "the motion to play")
     ann.press("¼×")
@@ -260,7 +263,7 @@ def test_from_the_first_click_to_the_file(browser, studio, tmp_path):
 
     ann.tab("Files")
     motion = Motion.load(ann.downloaded("Motion", tmp_path))
-    assert torch.equal(motion.joints, bench.chosen.motion.joints)
+    assert torch.equal(motion.joints, session.chosen.motion.joints)
     bvh = ann.downloaded("BVH", tmp_path)
     assert read_motion(bvh).frames == motion.frames
     glb = ann.downloaded("GLB", tmp_path).read_bytes()
@@ -282,70 +285,72 @@ def test_from_the_first_click_to_the_file(browser, studio, tmp_path):
     ann.until(lambda: list(ann.goals) == goals.goals, "the goals of the file")
     (tmp_path / "large.npz").write_bytes(bytes(MAX_UPLOAD_BYTES + 2**20))
     ann.uploaded("Load a motion", tmp_path / "large.npz")
-    ann.until(lambda: "the file has 33 MB and is not taken" in bench.message, "a refusal")
+    ann.until(lambda: "the file has 33 MB and is not taken" in session.message, "a refusal")
     ann.uploaded("Load a motion", bvh)  # the button waits for nothing
-    ann.until(lambda: len(bench.takes) == 3, "the motion of the file")
+    ann.until(lambda: len(session.takes) == 3, "the motion of the file")
     ann.be_still()
-    assert bench.chosen.motion.frames == motion.frames
+    assert session.chosen.motion.frames == motion.frames
 
     ann.tab("Takes")
     ann.press("Go on from its end")
-    ann.until(lambda: bench.plan.base is not None, "a motion to go on from")
+    ann.until(lambda: session.plan.base is not None, "a motion to go on from")
     ann.press("And then …")
-    ann.until(lambda: len(bench.plan.parts) == 2, "a second part")
+    ann.until(lambda: len(session.plan.parts) == 2, "a second part")
     ann.fill("Then", "a person waves")
-    ann.until(lambda: bench.plan.parts[1].text == "a person waves", "its words")
-    ann.fill("Then", "a" * (WORDS + 1))
-    ann.until(lambda: "letters" in bench.message, "a refusal")
+    ann.until(lambda: session.plan.parts[1].text == "a person waves", "its words")
+    ann.fill("Then", "a" * (MAX_PROMPT_LETTERS + 1))
+    ann.until(lambda: "letters" in session.message, "a refusal")
     typed = ann.row("Then").locator("input").last
     ann.until(lambda: typed.input_value() == "a person waves", "the words of the plan again")
     ann.press("Not the last")
-    ann.until(lambda: len(bench.plan.parts) == 1, "one part")
-    bench.edit(lambda plan: plan.changed("count", 1))
-    source = bench.chosen
+    ann.until(lambda: len(session.plan.parts) == 1, "one part")
+    session.edit(lambda plan: plan.changed("count", 1))
+    source = session.chosen
     ann.press("Make this part anew")
-    ann.until(lambda: bench.plan.base.end is not None, "a part to be made anew")
-    base = bench.plan.base
+    ann.until(lambda: session.plan.base.end is not None, "a part to be made anew")
+    base = session.plan.base
     ann.press("Generate")
-    ann.until(lambda: len(bench.takes) == 4, "a part made anew")
+    ann.until(lambda: len(session.takes) == 4, "a part made anew")
     ann.be_still()
     before, after = (round(second * FPS) for second in (base.start, base.end))
-    made, old = bench.chosen.motion.joints, source.motion.joints
+    made, old = session.chosen.motion.joints, source.motion.joints
     assert torch.equal(made[:before], old[:before])
     assert torch.equal(made[after:], old[after:])
     assert not torch.equal(made[before:after], old[before:after])
     ann.press("Keep only this one")
-    ann.until(lambda: len(bench.takes) == 1, "one take")
+    ann.until(lambda: len(session.takes) == 1, "one take")
 
     ben = Visitor(browser, studio, 700, 400)
-    assert ben.bench.takes == ()
-    assert ben.bench.plan.base is None
+    assert ben.session.takes == ()
+    assert ben.session.plan.base is None
     assert ben.goals == ()
     ben.page.close()
 
     ours = studio.address.url
     assert all(url.startswith((ours, ours.replace("http", "ws"), f"blob:{ours}", "data:")) for url in ann.asked)
 
-    bench.edit(lambda plan: plan.changed("base", None).changed("parts", LONG).changed("steps", 200).changed("count", 8))
+    session.edit(
+        lambda plan: plan.changed("base", None).changed("parts", LONG).changed("steps", 200).changed("count", 8)
+    )
     ann.press("Clear")
     ann.press("Generate 8 takes")
-    ann.until(lambda: bench.doing is not None and bench.doing.share > 0, "work")
+    ann.until(lambda: session.running is not None and session.running.share > 0, "work")
     ann.press("Stop")
-    ann.until(lambda: bench.doing is None, "an end")
-    assert (bench.message, len(bench.takes)) == ("stopped", 1)
+    ann.until(lambda: session.running is None, "an end")
+    assert (session.message, len(session.takes)) == ("stopped", 1)
 
-    kept = bench.plan
+    kept = session.plan
     page.wait_for_function("kept => Object.values({...localStorage}).includes(kept)", arg=kept.to_json())
     page.reload()
     page.get_by_role("button", name="Generate 8 takes").wait_for()
     ann.until(lambda: len(studio._pages) == 1 and ann.number not in studio._pages, "the page to come again")
     (again,) = studio._pages.values()
-    assert again.bench.plan == kept
+    assert again.session.plan == kept
     page.get_by_role("button", name="Generate 8 takes").click()
-    ann.until(lambda: again.bench.doing is not None, "work")
+    ann.until(lambda: again.session.running is not None, "work")
     page.close()  # in the middle
     end = time.monotonic() + PATIENCE
-    while studio._pages or studio._work._running is not None:
+    while studio._pages or studio._queue._running is not None:
         assert time.monotonic() < end, "the work goes on although nobody is there"
         time.sleep(0.05)
-    assert again.bench.takes == ()
+    assert again.session.takes == ()

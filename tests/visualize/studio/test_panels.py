@@ -1,4 +1,4 @@
-"""The panels without a browser: what they show of a plan and of takes, and what a person's fields become."""
+"""Panels without a browser: display of plan and takes, and input from widgets."""
 
 import socket
 import threading
@@ -8,22 +8,34 @@ from dataclasses import dataclass, field
 import pytest
 
 viser = pytest.importorskip("viser")
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
 from guidance.goals.goal_set import Segment  # noqa: E402
 from guidance.goals.positions import Waypoint  # noqa: E402
 from motion_diffusion.body.motion import Motion  # noqa: E402
 from visualize.studio.controls import Controls  # noqa: E402
-from visualize.studio.desk import Desk  # noqa: E402
-from visualize.studio.document import WORDS  # noqa: E402
-from visualize.studio.make_panel import WAYS, MakePanel  # noqa: E402
-from visualize.studio.making import Take, rig_shown  # noqa: E402
+from visualize.studio.event_loop import EventLoop  # noqa: E402
+from visualize.studio.generation import (  # noqa: E402
+    Take,
+    display_rig,
+)
 from visualize.studio.page import Page  # noqa: E402
-from visualize.studio.plan_panel import WordsPanel  # noqa: E402
-from visualize.studio.take_panel import COLUMNS, TakePanel, compared  # noqa: E402
+from visualize.studio.plan import MAX_PROMPT_LETTERS  # noqa: E402
+from visualize.studio.plan_panels import PromptPanel  # noqa: E402
+from visualize.studio.take_panels import (  # noqa: E402
+    GUIDANCE_CHOICES,
+    MAX_COLUMNS,
+    MakePanel,
+    Player,
+    TakePanel,
+    compared_takes,
+)
 
 
 @pytest.fixture(scope="module")
 def gui():
-    """Widgets that nobody sees."""
+    """Widgets without a client."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -34,99 +46,111 @@ def gui():
 
 @dataclass(frozen=True, eq=False)
 class Hands(Controls):
-    """Controls that a test uses in the place of a person."""
+    """Controls operated by a test instead of a client."""
 
-    acts: dict = field(default_factory=dict)
+    callbacks: dict = field(default_factory=dict)
 
-    def changed(self, widget, act):
-        self.acts[id(widget)] = act
+    def on_change(self, widget, act):
+        self.callbacks[id(widget)] = act
         return widget
 
     def give(self, widget, value):
-        """Give a widget a value, and let it be done."""
+        """Set a widget's value and run its action."""
         widget.value = value
-        self.acts[id(widget)](self.bench, value)
+        self.callbacks[id(widget)](self.session, value)
 
 
 @pytest.fixture
-def hands(gui, table):
-    """Widgets bound to a bench."""
-    desk = Desk(lambda: None)
-    yield Hands(gui, desk, table().bench, lambda: None)
-    desk.close()
+def hands(gui, harness):
+    """Widgets bound to a session."""
+    loop = EventLoop(lambda: None)
+    yield Hands(gui, loop, harness().session, lambda: None)
+    loop.close()
 
 
-def test_what_is_typed_is_the_plan_and_not_written_over(hands):
-    panel, bench = WordsPanel(hands), hands.bench
-    panel.show(bench.plan)
+def test_typed_text_enters_the_plan_and_is_not_overwritten(hands):
+    panel, session = PromptPanel(hands), hands.session
+    panel.show(session.plan)
     (part,) = panel._parts
     assert part.words.value == "a person walks"
     hands.give(part.words, "a")
     part.words.value = "ab"  # typed before it is shown
-    panel.show(bench.plan)
-    assert (bench.plan.text, part.words.value) == ("a", "ab")
+    panel.show(session.plan)
+    assert (session.plan.text, part.words.value) == ("a", "ab")
     hands.give(part.words, "")
-    panel.show(bench.plan)
-    assert (bench.plan.text, part.words.value) == ("", "")
-    bench.undo()
-    panel.show(bench.plan)
+    panel.show(session.plan)
+    assert (session.plan.text, part.words.value) == ("", "")
+    session.undo()
+    panel.show(session.plan)
     assert part.words.value == "a person walks"
 
 
-def test_what_is_refused_is_replaced_by_the_plan(hands):
-    panel, bench = WordsPanel(hands), hands.bench
-    panel.show(bench.plan)
+def test_refused_text_is_replaced_by_that_of_the_plan(hands):
+    panel, session = PromptPanel(hands), hands.session
+    panel.show(session.plan)
     (part,) = panel._parts
-    before = bench.refused
-    hands.give(part.words, "a" * (WORDS + 1))
-    assert bench.message
-    assert bench.refused == before + 1
-    panel.show(bench.plan)
+    before = session.refusals
+    hands.give(part.words, "a" * (MAX_PROMPT_LETTERS + 1))
+    assert session.message
+    assert session.refusals == before + 1
+    panel.show(session.plan)
     assert part.words.value == "a person walks"
 
 
-def test_a_short_part_is_shown_as_it_is(hands):
-    panel = WordsPanel(hands)
-    panel.show(hands.bench.plan.changed("parts", (Segment(text="a person bows", seconds=0.5),)))
+def test_short_part_is_displayed_unchanged(hands):
+    panel = PromptPanel(hands)
+    panel.show(hands.session.plan.changed("parts", (Segment(text="a person bows", seconds=0.5),)))
     assert panel._parts[0].seconds.value == 0.5
 
 
-def test_guidance_from_a_file_is_among_the_ways(hands):
-    panel, plan = MakePanel(hands), hands.bench.plan
+def test_guidance_from_a_file_is_among_the_choices(hands):
+    panel, plan = MakePanel(hands), hands.session.plan
     panel.show(plan.changed("guidance", "noise+imputation"))
     assert panel._guidance.value == "noise+imputation"
-    assert panel._guidance.options == (*WAYS, "noise+imputation")
+    assert panel._guidance.options == (*GUIDANCE_CHOICES, "noise+imputation")
     panel.show(plan)
-    assert (panel._guidance.value, panel._guidance.options) == ("projection", WAYS)
+    assert (panel._guidance.value, panel._guidance.options) == ("projection", GUIDANCE_CHOICES)
 
 
-def test_the_chosen_take_is_in_the_table(hands, walks):
-    bench, motion = hands.bench, Motion(walks[0][:10])
-    plan, rig = bench.plan, rig_shown(motion)
-    bench.show([Take(number, motion, plan, rig) for number in range(1, 7)])
-    assert [take.number for take in compared(bench)] == [1, 4, 5, 6]
-    bench.choose(5)
-    assert [take.number for take in compared(bench)] == [3, 4, 5, 6]
-    bench.takes = (*bench.takes, Take(7, motion, plan.with_goal(Waypoint(time=0.1, x=0.0, z=0.0)), rig))
-    assert [take.number for take in compared(bench)] == [3, 4, 5, 6]
+def test_error_table_contains_the_chosen_take(hands, walks):
+    session, motion = hands.session, Motion(walks[0][:10])
+    plan, rig = session.plan, display_rig(motion)
+    session.add_takes([Take(number, motion, plan, rig) for number in range(1, 7)])
+    assert [take.number for take in compared_takes(session)] == [1, 4, 5, 6]
+    session.choose(5)
+    assert [take.number for take in compared_takes(session)] == [3, 4, 5, 6]
+    session.takes = (*session.takes, Take(7, motion, plan.with_goal(Waypoint(time=0.1, x=0.0, z=0.0)), rig))
+    assert [take.number for take in compared_takes(session)] == [3, 4, 5, 6]
     panel = TakePanel(hands)
-    panel.show(bench)
-    assert panel._errors.content.count("Take ") == COLUMNS
+    panel.show(session)
+    assert panel._errors.content.count("Take ") == MAX_COLUMNS
     assert "Take 5" in panel._errors.content
 
 
-def test_who_leaves_while_something_begins_leaves_no_work(table):
+def test_closing_a_page_stops_a_job_that_is_being_submitted(harness):
     page, begun, go = Page.__new__(Page), threading.Event(), threading.Event()
-    page._desk, page.bench = Desk(lambda: None), table().bench
-    page.bench.work.submit("other", lambda watch: go.wait(60), done=lambda outcome: None)
+    page._loop, page.session = EventLoop(lambda: None), harness().session
+    page.session.queue.submit("other", lambda monitor: go.wait(60), done=lambda outcome: None)
 
-    def begin():
+    def start():
         begun.set()
         time.sleep(0.2)  # while the page closes
-        page.bench.generate()
+        page.session.generate()
 
-    page._desk.post(begin)
+    page._loop.post(start)
     assert begun.wait(60)
     page.close()
-    assert page.bench.doing.job.watch.stopped
+    assert page.session.running.job.monitor.stopped
     go.set()
+
+
+@given(st.floats(0.1, 10), st.floats(0, 1), st.floats(0, 100), st.sampled_from([1.0, 0.5, 0.1]))
+def test_player_loops(last, share, seconds, speed):
+    player = Player(last, share * last, speed, playing=True)
+    later = player.advanced(seconds)
+    assert 0 <= later.time <= last
+    turns = (player.time + speed * seconds - later.time) / last
+    assert turns == pytest.approx(round(turns), abs=1e-6)
+    assert player.toggled(False).advanced(seconds).time == player.time
+    assert Player(last, last).toggled(True).time == 0
+    assert player.with_end(last / 2).time <= last / 2

@@ -1,7 +1,9 @@
-"""The door of the studio: where it listens, who is let in, and what it says when it cannot begin."""
+"""Server: addresses, access control, size limits, and errors at the start."""
 
 import builtins
+import dataclasses
 import gc
+import inspect
 import math
 import re
 import socket
@@ -16,17 +18,19 @@ pytest.importorskip("viser")
 import msgspec
 import viser
 import zstandard
+from viser import _messages
+from viser.infra import WebsockClientConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from motion_diffusion.errors import InputError
 from visualize.studio import server
-from visualize.studio.server import Address, Studio, _letters
+from visualize.studio.server import Address, Studio, _count_letters
 
 
 @pytest.fixture
 def taken():
-    """A port that something listens on."""
+    """A port in use."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -35,13 +39,13 @@ def taken():
 
 @pytest.fixture
 def free():
-    """A port that nothing listens on."""
+    """A free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def test_a_port_in_use_is_said_in_a_line(taken, run_in_folder, capsys):
+def test_port_in_use_gives_a_one_line_error(taken, run_in_folder, capsys):
     with pytest.raises(SystemExit, match="2"):
         run_in_folder(command, "--port", taken)
     error = capsys.readouterr().err
@@ -65,7 +69,7 @@ def test_a_port_in_use_is_said_in_a_line(taken, run_in_folder, capsys):
         (("--host", "nowhere.invalid"), "give an address of this machine"),
     ],
 )
-def test_what_cannot_be_is_said_in_a_line(arguments, told, run_in_folder, capsys):
+def test_invalid_options_give_a_one_line_error(arguments, told, run_in_folder, capsys):
     with pytest.raises(SystemExit, match="2"):
         run_in_folder(command, *arguments)
     error = capsys.readouterr().err
@@ -73,13 +77,13 @@ def test_what_cannot_be_is_said_in_a_line(arguments, told, run_in_folder, capsys
     assert error.count("\n") == 1
 
 
-def test_a_missing_extra_is_said_in_a_line(run_in_folder, capsys, monkeypatch):
-    usual = builtins.__import__
+def test_missing_extra_gives_a_one_line_error(run_in_folder, capsys, monkeypatch):
+    default = builtins.__import__
 
     def without(name, *rest):
         if name.startswith("visualize.studio.server"):
             raise ImportError("No module named 'viser'", name="viser")
-        return usual(name, *rest)
+        return default(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(SystemExit, match="2"):
@@ -101,12 +105,12 @@ def test_a_missing_extra_is_said_in_a_line(run_in_folder, capsys, monkeypatch):
         ("0.0.0.0", "http://evil.example", "studio.example:8080", False),
     ],
 )
-def test_only_its_own_pages_come_in(host, origin, asked, allowed):
-    assert Address(host, 8080).lets_in(origin, asked) is allowed
+def test_address_accepts_its_own_origin_only(host, origin, asked, allowed):
+    assert Address(host, 8080).accepts(origin, asked) is allowed
 
 
-def test_the_page_opens_where_there_is_a_screen(monkeypatch, free):
-    """Seen here, the browser's opening ends the studio, as ctrl-c does."""
+def test_browser_opens_only_with_a_display(monkeypatch, free):
+    """Opening the browser ends the studio here, as ctrl-c does."""
     opened = []
 
     def open_it(url):
@@ -125,13 +129,13 @@ def test_the_page_opens_where_there_is_a_screen(monkeypatch, free):
     assert not command._has_screen()
 
 
-def test_local_is_local():
+def test_address_knows_whether_it_is_local():
     assert all(Address(host, 1).is_local for host in ("127.0.0.1", "127.1.2.3", "localhost", "::1"))
     assert not any(Address(host, 1).is_local for host in ("0.0.0.0", "192.168.0.2", "::", "studio.example"))
     assert Address("::1", 8080).url == "http://[::1]:8080"
 
 
-def test_a_free_port_is_free(taken, free):
+def test_address_check_detects_ports_in_use(taken, free):
     with pytest.raises(InputError):
         Address("127.0.0.1", taken).check()
     Address("127.0.0.1", free).check()
@@ -139,7 +143,7 @@ def test_a_free_port_is_free(taken, free):
 
 
 def knock(port, origin):
-    """A connection as a page of an origin makes it, or why it was closed."""
+    """A connection from a page of an origin, or the reason why it was closed."""
     speaks = [f"viser-v{viser.__version__}"]
     door = connect(f"ws://127.0.0.1:{port}", origin=origin, subprotocols=speaks, proxy=None, max_size=None)
     try:
@@ -149,9 +153,8 @@ def knock(port, origin):
     return door
 
 
-def test_only_its_own_pages_are_listened_to(free, monkeypatch):
-    """Whatever else connects is turned away at once, and takes no place from others."""
-    monkeypatch.setattr(server, "PEOPLE", 2)
+def test_foreign_connections_are_closed_and_take_no_place(free, monkeypatch):
+    monkeypatch.setattr(server, "MAX_CLIENTS", 2)
     studio = Studio(Address("127.0.0.1", free))
     try:
         ours = f"http://127.0.0.1:{free}"
@@ -160,7 +163,9 @@ def test_only_its_own_pages_are_listened_to(free, monkeypatch):
         first, second = knock(free, ours), knock(free, ours)
         assert knock(free, ours) == "the studio is full"
         first.close()
+        until = time.monotonic() + 60
         while len(studio._guards) > 1:
+            assert time.monotonic() < until
             time.sleep(0.01)
         third = knock(free, ours)
         for door in (second, third):
@@ -171,7 +176,7 @@ def test_only_its_own_pages_are_listened_to(free, monkeypatch):
 
 
 class Page:
-    """A page without a browser: it knows the widgets by their labels, and sends values of them."""
+    """A client without a browser: it knows widgets by label and sends values."""
 
     def __init__(self, port):
         self.door, self.widgets = knock(port, f"http://127.0.0.1:{port}"), {}
@@ -206,21 +211,21 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def test_whatever_widgets_are_given_takes_few_lines_on_the_terminal(free, capsys):
+def test_invalid_widget_values_do_not_flood_the_terminal(free, capsys):
     studio = Studio(Address("127.0.0.1", free))
     try:
         page, lines = Page(free), []
-        (bench,) = (of.bench for of in studio._pages.values())
+        (session,) = (of.session for of in studio._pages.values())
         for steps in (10, 15):
             for widget in page.widgets.values():
                 for value in HOSTILE:
                     page.put(widget, value=value)
                 page.put(widget, nothing=1)
             until = time.monotonic() + 60
-            while bench.plan.steps != steps and time.monotonic() < until:  # it goes on all the same
+            while session.plan.steps != steps and time.monotonic() < until:  # it goes on all the same
                 page.put(page.widgets["Steps"], value=steps)
                 time.sleep(0.2)
-            assert bench.plan.steps == steps
+            assert session.plan.steps == steps
             gc.collect()  # of tasks whose errors nobody asked for
             lines.append(capsys.readouterr().err.splitlines())
         assert 0 < len(lines[0]) < 20
@@ -238,6 +243,33 @@ def test_whatever_widgets_are_given_takes_few_lines_on_the_terminal(free, capsys
         studio.close()
 
 
-def test_how_much_a_page_sends_is_counted():
-    assert _letters({"value": "abc"}) == 3
-    assert _letters({"a": ["ab", (1, 2.0)], "b": {"c": b"xyz"}}) == 2 + 2 + (2 + 1 + 1) + 3
+def test_count_letters_counts_nested_values():
+    assert _count_letters({"value": "abc"}) == 3
+    assert _count_letters({"a": ["ab", (1, 2.0)], "b": {"c": b"xyz"}}) == 2 + 2 + (2 + 1 + 1) + 3
+
+
+def test_viser_has_the_private_names_that_the_server_uses(free):
+    """Access control and size limits depend on them; a version of viser without them must not be used unnoticed."""
+    running = viser.ViserServer(host="127.0.0.1", port=free, verbose=False)
+    try:
+        websocket = running._websock_server
+        assert websocket._live_connections == {}
+        assert callable(websocket.disconnect_all_clients)
+        assert callable(websocket.on_client_connect)
+        assert callable(websocket.on_client_disconnect)
+        assert callable(running.gui._drop_uploads_from_client)
+    finally:
+        running.stop()
+    assert inspect.iscoroutinefunction(WebsockClientConnection._handle_incoming_message)
+    assert list(inspect.signature(WebsockClientConnection._handle_incoming_message).parameters) == [
+        "self", "client_id", "message",
+    ]  # fmt: skip
+    fields = {
+        "FileTransferStartUpload": {"source_component_uuid", "transfer_uuid", "part_count", "size_bytes"},
+        "FileTransferPart": {"content"},
+        "FileTransferPartAck": {"source_component_uuid", "transfer_uuid", "transferred_bytes", "total_bytes"},
+        "GuiUpdateMessage": {"updates"},
+        "RemoveNotificationMessage": {"uuid"},
+    }
+    for name, used in fields.items():
+        assert used <= {field.name for field in dataclasses.fields(getattr(_messages, name))}

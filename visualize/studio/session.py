@@ -1,0 +1,363 @@
+"""The session of one client: plan with history, tool state, takes and the running job.
+
+All methods run on the page's event loop. The session knows nothing of the page that displays it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from guidance.goals.goal_file import explain
+from guidance.goals.goal_set import Goal
+from guidance.goals.poses import Pose
+from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.rig import Rig
+from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.errors import InputError
+from visualize.studio.event_loop import Task
+from visualize.studio.file_transfer import read_goals, read_upload, safe_label, write_download
+from visualize.studio.generation import (
+    Models,
+    PlanReport,
+    Take,
+    display_rig,
+    generate_takes,
+    plan_continuation,
+    plan_regeneration,
+    planned_joints,
+    report_plan,
+)
+from visualize.studio.jobs import Job, JobMonitor, JobQueue, Outcome
+from visualize.studio.plan import History, Plan, plan_from_motion, with_part_seconds, with_part_text
+from visualize.studio.tools import FloorPoint, Tool, ToolState, apply_click, apply_stroke
+from visualize.studio.undoing_report import UndoingReport, report_undoing
+
+MAX_TAKES = 24
+"""Maximum number of takes; the oldest are dropped."""
+MAX_MOTIONS = 8
+"""Maximum number of loaded motions that goal files may take poses from."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunningJob:
+    """A job that is queued or running.
+
+    Attributes:
+        label: for messages.
+        job: in the queue.
+        share: finished share, 0 to 1.
+    """
+
+    label: str
+    job: Job
+    share: float = 0.0
+
+
+@dataclass(eq=False, kw_only=True)
+class Session:
+    """The state of one client and the operations on it.
+
+    Attributes:
+        models: offered by the studio.
+        queue: shared job queue.
+        owner: identifies the client in the queue.
+        post: runs a task on the event loop, even if the loop is full.
+        post_newest: runs a task on the event loop instead of the pending one of the same key.
+        deliver: sends a file to the client, by name and content.
+        history: of the plan.
+        tool_state: selected tool and its options.
+        selected: index of the selected goal.
+        chosen: displayed take.
+        message: last error or notice.
+        refusals: number of refused edits. Its change makes the page display the plan again.
+        takes: oldest first.
+        running: current job.
+        undoing: last undoing report and the take that it is about.
+    """
+
+    models: Models
+    queue: JobQueue
+    owner: Hashable
+    post: Callable[[Task], None]
+    post_newest: Callable[[str, Task], None]
+    deliver: Callable[[str, bytes], None]
+    history: History[Plan] = field(init=False)
+    tool_state: ToolState = field(default_factory=ToolState)
+    selected: int | None = None
+    chosen: Take | None = None
+    message: str = ""
+    refusals: int = 0
+    takes: tuple[Take, ...] = ()
+    running: RunningJob | None = None
+    undoing: tuple[Take, UndoingReport] | None = None
+    _motions: dict[str, Motion] = field(default_factory=dict)
+    _take_count: int = 0
+
+    def __post_init__(self) -> None:
+        self.history = History(Plan(model=self.models.default))
+
+    @property
+    def plan(self) -> Plan:
+        """Current plan."""
+        return self.history.now
+
+    def edit(self, edit_plan: Callable[[Plan], Plan], change: str = "") -> None:
+        """Change the plan. If the change is refused, `message` gives the reason.
+
+        Args:
+            edit_plan: maps the plan to its successor.
+            change: see `History.push`.
+        """
+        if (plan := self.attempt(lambda: edit_plan(self.plan))) is not None:
+            self._set_history(self.history.push(plan, change))
+
+    def undo(self) -> None:
+        """Undo the last change of the plan."""
+        self._set_history(self.history.undo())
+
+    def redo(self) -> None:
+        """Redo the last undone change."""
+        self._set_history(self.history.redo())
+
+    def restore(self, kept: str) -> None:
+        """Start with a plan stored by the browser, or with the default one if it is invalid."""
+        if (plan := self.attempt(lambda: Plan.from_json(kept))) is not None and plan.model in self.models.names:
+            self.history = History(plan)
+        self.message = ""
+
+    def set_part_seconds(self, part: int, seconds: float) -> None:
+        """Set the duration of a part of the plan."""
+        self.edit(lambda plan: with_part_seconds(plan, part, seconds), f"seconds {part}")
+
+    def set_part_text(self, part: int, text: str) -> None:
+        """Set the prompt of a part of the plan."""
+        self.edit(lambda plan: with_part_text(plan, part, text), f"text {part}")
+
+    def select_tool(self, tool: Tool) -> None:
+        """Select a tool and stop extending the current path."""
+        self.tool_state = replace(self.tool_state, tool=tool, extending=None)
+
+    def set_tool_options(self, *, joint: str | None = None, face_along: bool | None = None) -> None:
+        """Set the joint of key frames, and whether the body faces along paths."""
+        joint = self.tool_state.joint if joint not in JOINTS else joint
+        along = self.tool_state.face_along if face_along is None else face_along
+        self.tool_state = replace(self.tool_state, joint=joint, face_along=along)
+
+    def set_time(self, time: float) -> None:
+        """Set the time at which tools place goals, in seconds."""
+        self.tool_state = replace(self.tool_state, time=time)
+
+    def clear(self) -> None:
+        """Remove all goals and the edited motion."""
+        self.edit(Plan.standalone)
+
+    def click(self, place: FloorPoint) -> None:
+        """Apply the tool to a click on the floor."""
+        self._apply_tool(lambda: apply_click(self.plan, self.tool_state, place, self._joints_for_tool()))
+
+    def draw_stroke(self, points: list[FloorPoint]) -> None:
+        """Apply the tool to a stroke on the floor."""
+        self._apply_tool(lambda: apply_stroke(self.plan, self.tool_state, points, self._joints_for_tool()))
+        self.tool_state = replace(self.tool_state, extending=None)
+
+    def add_goal(self, goal: Goal) -> None:
+        """Add a goal and select it."""
+        self._apply_tool(lambda: (self.plan.with_goal(goal), len(self.plan.goals)))
+
+    def remove_goal(self) -> None:
+        """Remove the selected goal."""
+        if (index := self.selected) is not None:
+            self.edit(lambda plan: plan.without_goal(index))
+
+    def select(self, index: int | None) -> None:
+        """Select a goal by its index, or none."""
+        self.selected = index if index is not None and 0 <= index < len(self.plan.goals) else None
+
+    def pin_pose(self) -> None:
+        """Add the displayed pose as a goal at its time."""
+        if self.chosen is not None:
+            frame = min(round(self.tool_state.time * FPS), self.chosen.motion.frames - 1)
+            self.add_goal(Pose.of(self.chosen.motion.joints[frame : frame + 1], frame=frame))
+
+    def joints_at(self, time: float) -> Tensor:
+        """Joints (22, 3) of the chosen take at `time` seconds, or those of the plan without a take."""
+        return planned_joints(self.plan, time) if self.chosen is None else self.chosen.joints_at(time)
+
+    def report(self) -> PlanReport:
+        """Check the current plan."""
+        return report_plan(self.plan, self.models)
+
+    def attempt(self, run: Callable[[], T]) -> T | None:
+        """Call a function. If it refuses, `message` gives the reason and the result is None."""
+        self.message = ""
+        try:
+            return run()
+        except (InputError, OSError) as error:
+            self.message = " ".join(str(error).split())
+        except ValidationError as error:
+            self.message = explain(error)
+        self.refusals += 1
+        return None
+
+    def _set_history(self, history: History[Plan]) -> None:
+        self.history = history
+        self.select(self.selected)
+
+    def _apply_tool(self, use: Callable[[], tuple[Plan, int | None]]) -> None:
+        """Apply a tool: set the plan and select the goal that it created or changed."""
+        if (result := self.attempt(use)) is not None:
+            plan, index = result
+            self._set_history(self.history.push(plan))
+            self.select(index)
+            self.tool_state = replace(self.tool_state, extending=self.selected)
+
+    def _joints_for_tool(self) -> Tensor:
+        """Joints at the tool's time; for a path, at the start of the plan."""
+        return self.joints_at(self.plan.start if self.tool_state.tool == "Path" else self.tool_state.time)
+
+    def generate(self) -> None:
+        """Generate takes of the plan."""
+        plan, first = self.plan, self._take_count + 1
+
+        def run(monitor: JobMonitor) -> list[Take]:
+            return generate_takes(plan, self.models.get(plan.model), first, monitor, self.models.text_motion_encoder)
+
+        def done(takes: list[Take]) -> None:
+            self._take_count += len(takes)
+            self.add_takes(takes)
+
+        self._submit("making", run, done)
+
+    def stop(self) -> None:
+        """Stop the running job."""
+        if self.running is not None:
+            self.queue.stop(self.running.job)
+
+    def add_takes(self, takes: list[Take]) -> None:
+        """Add takes and choose the first of them."""
+        self.takes = (*self.takes, *takes)[-MAX_TAKES:]
+        self.chosen = takes[0]
+
+    def choose(self, number: int) -> None:
+        """Choose a take by its number."""
+        self.chosen = next((take for take in self.takes if take.number == number), self.chosen)
+
+    def keep_only_chosen(self) -> None:
+        """Remove all takes but the chosen one."""
+        self.takes = () if self.chosen is None else (self.chosen,)
+
+    def continue_take(self) -> None:
+        """Plan a continuation of the chosen take."""
+        if (take := self.chosen) is not None:
+            self.edit(lambda plan: plan_continuation(take, plan))
+
+    def regenerate_part(self, start: float, end: float) -> None:
+        """Plan to regenerate the chosen take from second `start` to second `end`."""
+        if (take := self.chosen) is not None:
+            self.edit(lambda plan: plan_regeneration(take, plan, start, end))
+
+    def analyse_undoing(self) -> None:
+        """Measure how much of the guidance of the chosen take the network undid."""
+        if (take := self.chosen) is None:
+            return
+        seed = take.motion.provenance.get("seed")
+
+        def run(monitor: JobMonitor) -> UndoingReport:
+            model = self.models.get(take.plan.model)
+            return report_undoing(take.plan, model, seed if isinstance(seed, int) else take.plan.seed, monitor)
+
+        def done(found: UndoingReport) -> None:
+            self.undoing = (take, found)
+
+        self._submit("looking into it", run, done)
+
+    def load_goals(self, content: bytes) -> None:
+        """Load goals, and the prompt if there is one, from a goal file."""
+        self.edit(lambda plan: plan.with_goal_file(read_goals(content, self._motions)))
+
+    def load_motion(self, name: str, content: bytes) -> None:
+        """Add a motion as a take and, if its file has one, load its plan."""
+
+        def run(monitor: JobMonitor) -> tuple[Motion, Rig]:
+            motion = read_upload(name, content)
+            monitor.step(0.5)
+            return motion, display_rig(motion)
+
+        def done(loaded: tuple[Motion, Rig]) -> None:
+            motion, rig = loaded
+            self._take_count += 1
+            self._motions = dict([*self._motions.items(), (safe_label(name), motion)][-MAX_MOTIONS:])
+            plan, notice = self._plan_from_motion(motion)
+            offered = plan if plan.model in self.models.names else plan.changed("model", self.plan.model)
+            self.edit(lambda _: offered)
+            self.add_takes([Take(self._take_count, motion, plan, rig)])
+            self.message = notice
+
+        self._submit("loading", run, done)
+
+    def save_goals(self) -> None:
+        """Send goals and prompt as a goal file. `message` names the command for a plan that edits a motion."""
+        if (content := self.attempt(self.plan.to_goal_file)) is None:
+            return
+        self.deliver("plan.json", content)
+        if (base := self.plan.base) is not None:
+            how = "--continue-from" if base.end is None else f"--between {base.start:g} {base.end:g} --regenerate"
+            self.message = f"the file goes with the motion: python -m sample {how} MOTION.npz --goals plan.json"
+
+    def download(self, kind: str) -> None:
+        """Send the chosen take as a file."""
+        if (take := self.chosen) is not None:
+            self._submit(
+                "writing the file",
+                lambda monitor: write_download(take, kind, monitor),
+                lambda file: self.deliver(*file),
+            )
+
+    def close(self) -> None:
+        """Cancel all jobs of this client."""
+        self.queue.cancel_all(self.owner)
+
+    def _plan_from_motion(self, motion: Motion) -> tuple[Plan, str]:
+        """The plan in a motion's provenance or the current one without goals, and a message about it."""
+        try:
+            plan = plan_from_motion(motion, self.plan)
+        except InputError as error:
+            return self.plan.standalone(), f"loaded without a plan: {error}"
+        if plan.model in self.models.names:
+            return plan, ""
+        return plan, f"{plan.model[:60]} made this, which is not offered here; the plan stays with {self.plan.model}"
+
+    def _submit(self, label: str, run: Callable[[JobMonitor], T], done: Callable[[T], None]) -> None:
+        """Queue a job unless one is running; `done` is called on the event loop with its result."""
+        if self.running is not None:
+            self.message = f"still {self.running.label}; let it finish, or stop it"
+            return
+
+        def progress(share: float) -> None:
+            self.post_newest("progress", lambda: self._set_progress(share))
+
+        def ended(outcome: Outcome) -> None:
+            self.post(lambda: self._finish(outcome, done))
+
+        job = self.attempt(lambda: self.queue.submit(self.owner, run, done=ended, progress=progress))
+        if job is not None:
+            self.running = RunningJob(label, job)
+
+    def _set_progress(self, share: float) -> None:
+        if self.running is not None:
+            self.running = replace(self.running, share=share)
+
+    def _finish(self, outcome: Outcome, done: Callable[[T], None]) -> None:
+        self.running = None
+        if outcome.stopped:
+            self.message = "stopped"
+        elif outcome.error:
+            self.message = outcome.error
+        else:
+            done(outcome.result)

@@ -1,0 +1,335 @@
+"""Panels of the takes: generation, report, list of takes, player with time line, and undoing of guidance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from motion_diffusion.body.skeleton import FPS
+from sample.generate import Settings
+from visualize.drawing import style
+from visualize.studio import html
+from visualize.studio.controls import QUIET, Action, Controls, set_if_changed
+from visualize.studio.generation import PlanReport, Take
+from visualize.studio.plan import MAX_SEED, MAX_STEPS, MAX_TAKES_AT_ONCE, Plan
+from visualize.studio.session import Session
+from visualize.studio.undoing_report import UndoingReport
+
+GUIDANCE_CHOICES = (
+    "projection", "classifier+projection", "masks+projection", "stages+projection", "classifier", "imputation",
+    "classifier+imputation", "masks", "noise", "none",
+)  # fmt: skip
+"""Guidance methods on offer; the README explains them."""
+
+
+class MakePanel:
+    """Model, guidance, number of takes, and progress."""
+
+    def __init__(self, controls: Controls):
+        gui, models = controls.gui, controls.session.models
+        self._labels = {name: f"{name}  ({models.symbols[name]})" for name in models.names}
+        names = {label: name for name, label in self._labels.items()}
+
+        def field(name: str, together: str = "") -> Action:
+            return lambda session, value: session.edit(lambda plan: plan.changed(name, value), together)
+
+        self._model = controls.on_change(
+            gui.add_dropdown("Model", list(names), hint="in brackets: what it predicts"),
+            lambda session, value: session.edit(lambda plan: plan.changed("model", names.get(value, value))),
+        )
+        self._guidance = controls.on_change(
+            gui.add_dropdown("Guidance", GUIDANCE_CHOICES, hint="how the goals steer"), field("guidance")
+        )
+        self._count = controls.on_change(
+            gui.add_slider("Takes", 1, MAX_TAKES_AT_ONCE, 1, 2, hint="how many are made at once"),
+            field("count", "count"),
+        )
+        with gui.add_folder("More", expand_by_default=False):
+            self._seed = controls.on_change(
+                gui.add_number("Seed", 0, min=0, max=MAX_SEED, step=1, hint="of the first take"),
+                field("seed", "seed"),
+            )
+            self._steps = controls.on_change(
+                gui.add_slider("Steps", 5, MAX_STEPS, 5, 50, hint="more are finer and slower"), field("steps", "steps")
+            )
+            self._scale = controls.on_change(
+                gui.add_slider("Words", 0.0, 6.0, 0.5, Settings.text_scale, hint="how strongly they are followed"),
+                field("text_scale", "scale"),
+            )
+            self._clean = controls.on_change(
+                gui.add_checkbox("Clean up", False, hint="standing feet stand, bones keep their lengths"),
+                field("clean_up"),
+            )
+        self._make = controls.on_press(
+            gui.add_button("Generate", icon="player-play"), lambda session, _: session.generate()
+        )
+        self._stop = controls.on_press(
+            gui.add_button("Stop", color=QUIET, visible=False), lambda session, _: session.stop()
+        )
+        self._bar = gui.add_progress_bar(0.0, visible=False)
+        gui.add_divider()
+
+    def show(self, plan: Plan) -> None:
+        """Display the plan."""
+        set_if_changed(self._model, "value", self._labels.get(plan.model, self._model.value))
+        set_if_changed(
+            self._guidance,
+            "options",
+            GUIDANCE_CHOICES if plan.guidance in GUIDANCE_CHOICES else (*GUIDANCE_CHOICES, plan.guidance),
+        )
+        set_if_changed(self._guidance, "value", plan.guidance)
+        set_if_changed(self._count, "value", plan.count)
+        set_if_changed(self._seed, "value", plan.seed)
+        set_if_changed(self._steps, "value", plan.steps)
+        set_if_changed(self._scale, "value", plan.text_scale)
+        set_if_changed(self._clean, "value", plan.clean_up)
+        set_if_changed(self._make, "label", "Generate" if plan.count == 1 else f"Generate {plan.count} takes")
+
+    def show_progress(self, session: Session) -> None:
+        """Display the progress of the job."""
+        running = session.running
+        set_if_changed(self._make, "visible", running is None)
+        set_if_changed(self._stop, "visible", running is not None)
+        set_if_changed(self._bar, "visible", running is not None)
+        set_if_changed(self._bar, "value", 0.0 if running is None else 100 * running.share)
+
+
+class ReportPanel:
+    """Feasibility of the plan, the running job, and the last message."""
+
+    def __init__(self, controls: Controls):
+        self._report = controls.gui.add_html("")
+        self._status = controls.gui.add_html("")
+
+    def show(self, report: PlanReport, plan: Plan) -> None:
+        """Display the feasibility of the plan."""
+        set_if_changed(self._report, "content", html.plan_report(report, plan))
+
+    def show_progress(self, session: Session) -> None:
+        """Display the running job and the last message."""
+        status = html.note(html.capitalise(session.message), html.BAD) if session.message else ""
+        if (running := session.running) is not None:
+            ahead = session.queue.position(running.job)
+            waits = f", {ahead} before it" if ahead else ""
+            status += html.note(f"{html.capitalise(running.label)}{waits} …")
+        set_if_changed(self._status, "content", status)
+
+
+LAYOUTS = ("One", "Side by side", "Overlaid")
+"""Arrangements of several takes."""
+MAX_SHOWN = 4
+"""Maximum number of takes displayed together."""
+MAX_COLUMNS = 4
+"""Maximum number of takes in the table."""
+NO_TAKE = "–"
+
+
+class TakePanel:
+    """List of takes, their errors, and actions on the chosen one."""
+
+    def __init__(self, controls: Controls):
+        gui = controls.gui
+        self.layout = LAYOUTS[0]
+        self._take = controls.on_change(
+            gui.add_dropdown("Take", (NO_TAKE,)), lambda session, value: session.choose(_take_number(value))
+        )
+        controls.on_change(gui.add_dropdown("Seen", LAYOUTS), lambda session, value: self._set_layout(value))
+        self._errors = gui.add_html("")
+        self._folder = gui.add_folder(None, visible=False)
+        with self._folder:
+            controls.on_press(
+                gui.add_button("Keep only this one", color=QUIET, icon="check"),
+                lambda session, _: session.keep_only_chosen(),
+            )
+            controls.on_press(
+                gui.add_button("Go on from its end", color=QUIET, icon="player-track-next"),
+                lambda session, _: session.continue_take(),
+            )
+            self._part = gui.add_multi_slider("Part, s", 0.0, 4.0, 0.05, (1.0, 2.0), min_range=0.1)
+            controls.on_press(
+                gui.add_button("Make this part anew", color=QUIET, icon="refresh"),
+                lambda session, _: session.regenerate_part(float(self._part.value[0]), float(self._part.value[-1])),
+            )
+
+    def _set_layout(self, value: str) -> None:
+        self.layout = value if value in LAYOUTS else self.layout
+
+    def show(self, session: Session) -> None:
+        """Display the takes."""
+        options = tuple(_take_label(take) for take in session.takes) or (NO_TAKE,)
+        if tuple(self._take.options) != options:
+            self._take.options = options
+        if (take := session.chosen) is not None:
+            set_if_changed(self._take, "value", _take_label(take))
+            last = take.last
+            set_if_changed(self._part, "max", last)
+            start, end = self._part.value[0], self._part.value[-1]
+            if end >= last:
+                set_if_changed(
+                    self._part, "value", (min(start, round(last / 3 * FPS) / FPS), round(2 * last / 3 * FPS) / FPS)
+                )
+        set_if_changed(self._folder, "visible", take is not None)
+        set_if_changed(self._errors, "content", html.residual_table(compared_takes(session), session.chosen))
+
+    def shown(self, session: Session) -> list[Take]:
+        """The takes to display: the chosen one and, unless the layout shows one alone, the newest others."""
+        if session.chosen is None:
+            return []
+        if self.layout == "One":
+            return [session.chosen]
+        others = [take for take in reversed(session.takes) if take is not session.chosen]
+        return [session.chosen, *others[: MAX_SHOWN - 1]]
+
+
+def compared_takes(session: Session) -> list[Take]:
+    """The chosen take and the newest others with the same goals, in the order of their numbers."""
+    if (chosen := session.chosen) is None:
+        return []
+    others = [take for take in session.takes if take is not chosen and take.plan.goals == chosen.plan.goals]
+    return sorted([chosen, *others[1 - MAX_COLUMNS :]], key=lambda take: take.number)
+
+
+def _take_label(take: Take) -> str:
+    return f"{take.number}  {take.plan.model}, {take.plan.guidance}"
+
+
+def _take_number(value: str) -> int:
+    number = value.split(" ", 1)[0]
+    return int(number) if number.isdigit() else -1
+
+
+SPEEDS = {"1×": 1.0, "½×": 0.5, "¼×": 0.25, "⅒×": 0.1}
+"""Playback speeds by label."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """Playback position in a motion that ends at second `last`."""
+
+    last: float
+    time: float = 0.0
+    speed: float = 1.0
+    playing: bool = False
+
+    def advanced(self, seconds: float) -> Player:
+        """Advance by `seconds` of real time; playback loops."""
+        if not self.playing or self.last <= 0:
+            return self
+        time = self.time + self.speed * seconds
+        return replace(self, time=time if time <= self.last else time % self.last)
+
+    def seek(self, time: float) -> Player:
+        """Move to a time, limited to the motion."""
+        return replace(self, time=min(max(time, 0.0), self.last))
+
+    def toggled(self, playing: bool) -> Player:
+        """Start or pause; at the end, playback starts over."""
+        over = playing and self.time >= self.last
+        return replace(self, playing=playing, time=0.0 if over else self.time)
+
+    def with_speed(self, speed: float) -> Player:
+        """Play at a speed."""
+        return replace(self, speed=speed).toggled(True)
+
+    def with_end(self, last: float) -> Player:
+        """The same for a motion that ends at another second."""
+        return replace(self, last=last).seek(self.time)
+
+
+PLAY, PAUSE = "Play", "Pause"
+
+
+class TimePanel:
+    """Playback controls and the time line."""
+
+    def __init__(self, controls: Controls):
+        gui = controls.gui
+        self.player = Player(last=controls.session.plan.seconds)
+        self._play = controls.on_press(
+            gui.add_button_group("", (PLAY, *SPEEDS)), lambda session, value: self.press(value)
+        )
+        self._time = controls.on_change(gui.add_slider("Second", 0.0, 4.0, 0.05, 0.0), self._set_time)
+        self._line = gui.add_html("")
+
+    def press(self, value: str) -> None:
+        """Play or pause, or set the speed."""
+        if value in SPEEDS:
+            self.player = self.player.with_speed(SPEEDS[value])
+        else:
+            self.player = self.player.toggled(not self.player.playing)
+
+    def _set_time(self, session: Session, value: float) -> None:
+        self.player = self.player.seek(value).toggled(False)
+
+    def show(self, session: Session) -> None:
+        """Display the plan over time."""
+        last = max(session.plan.seconds, 0.0 if session.chosen is None else session.chosen.last)
+        self.player = self.player.with_end(last)
+        set_if_changed(self._time, "max", round(last, 3))
+        set_if_changed(self._play, "options", (PAUSE if self.player.playing else PLAY, *SPEEDS))
+        set_if_changed(self._line, "content", html.time_line(session.plan, session.selected))
+        self.show_time()
+
+    def show_time(self) -> None:
+        """Display the playback position."""
+        set_if_changed(self._time, "value", round(self.player.time, 2))
+
+
+ABOUT_UNDOING = (
+    "At every step guidance pushes the motion towards its goals, and the network's next answer takes a part of it "
+    "back. How much, for the take on the stage?"
+)
+
+
+HEIGHT = 170
+"""Height of a chart in pixels."""
+
+
+class UndoingPanel:
+    """Two charts and a summary of the undoing of guidance."""
+
+    def __init__(self, controls: Controls):
+        self._gui = gui = controls.gui
+        gui.add_html(html.note(ABOUT_UNDOING))
+        controls.on_press(
+            gui.add_button("Look into it", color=QUIET, icon="search"), lambda session, _: session.analyse_undoing()
+        )
+        self._said = gui.add_html("")
+        self._folder = gui.add_folder(None)
+        self._charts: list[Any] = []
+        self._shown: UndoingReport | None = None
+
+    def show(self, session: Session) -> None:
+        """Display the report on the chosen take."""
+        found = session.undoing[1] if session.undoing is not None and session.undoing[0] is session.chosen else None
+        if found is self._shown:
+            return
+        self._shown = found
+        for chart in self._charts:
+            chart.remove()
+        set_if_changed(self._said, "content", "" if found is None else html.note(found.summary(), style.INK))
+        self._charts = []
+        if found is not None:
+            push, back = found.push.numpy(), found.back.numpy()
+            share = back.cumsum() / np.maximum(push.cumsum(), 1e-6)
+            self._chart("Metres in each step", {"pushed": push, "taken back": back}, (style.GOAL, style.RIGHT))
+            self._chart("Share of all pushes so far that was taken back", {"share": share}, (style.RIGHT,), 1.05)
+
+    def _chart(self, title: str, curves: dict[str, Any], hues: tuple[str, ...], top: float = 0.0) -> None:
+        steps = np.arange(1, len(next(iter(curves.values()))) + 1)
+        lines = [{"label": name, "stroke": hue, "width": 2} for name, hue in zip(curves, hues, strict=True)]
+        axis = {"stroke": html.FAINT, "grid": {"stroke": style.TILE, "width": 1}, "ticks": {"show": False}}
+        with self._folder:
+            self._charts.append(self._gui.add_html(html.block(f"<b>{title}</b>")))
+            self._charts.append(
+                self._gui.add_uplot(
+                    (steps, *curves.values()),
+                    ({"label": "step"}, *lines),
+                    scales={"x": {"time": False}, "y": {"range": (0.0, top)} if top else {}},
+                    axes=(axis, {**axis, "size": 44}),
+                    legend={"show": len(curves) > 1},
+                    height=HEIGHT,
+                )
+            )
