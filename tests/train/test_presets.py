@@ -1,4 +1,4 @@
-"""Published recipes: what they say of themselves is true, and every option can be given in their place."""
+"""Training presets: their stated sizes are right, and every option can be overridden."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ from motion_diffusion.assets import ASSETS
 from train.config import PresetName
 from train.model_factory import build_model
 from train.presets import PRESETS, read_options, with_preset
-from train.run_config import check_options, described
+from train.run_config import check_options, options_record
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -23,7 +23,7 @@ def test_a_preset_builds_its_model(name, monkeypatch):
     monkeypatch.setattr("train.model_factory.MEASURED_EXAMPLES", 4)
     options = dataclasses.replace(PRESETS[name].options, data="procedural")
     options.check()
-    model = build_model(options, load_examples("procedural", None, frames=options.max_frames), told="")
+    model = build_model(options, load_examples("procedural", None, frames=options.max_frames), description="")
     count = sum(parameter.numel() for parameter in model.denoiser.parameters())
     assert count / 1e6 == pytest.approx(PRESETS[name].parameters, abs=0.05)
     assert model.config.max_frames == options.max_frames
@@ -37,7 +37,7 @@ def test_all_are_there():
 def test_a_shipped_model_was_made_by_its_preset(name, tmp_path):
     """Its run would go on with it; the bodies took several runs."""
     shutil.copy(ASSETS / "models" / name / "training.json", tmp_path)
-    preset = described(with_preset(name), processes=1)
+    preset = options_record(with_preset(name), processes=1)
     check_options(tmp_path, preset)
     was = json.loads((tmp_path / "training.json").read_text())
     assert was["training"]["learning_rate"] == preset["training"]["learning_rate"]
@@ -47,7 +47,7 @@ def test_a_shipped_model_was_made_by_its_preset(name, tmp_path):
 def test_the_last_run_of_a_body_was_of_its_preset(name):
     """But for how long and how fast it learned, and what it started from."""
     was = json.loads((ASSETS / "models" / name / "training.json").read_text())
-    preset = described(with_preset(name), processes=1)
+    preset = options_record(with_preset(name), processes=1)
     varied = {"steps", "learning_rate", "warmup", "cooldown", "ema", "seed", "validate_every", "times", "bone_weight"}
     for run in (was, preset):
         run.pop("start", None)
