@@ -19,7 +19,7 @@ from train.run_config import check_options, options_record
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_builds_its_model(name, monkeypatch):
-    """Of the size that it names, from options that make sense."""
+    """Of the stated size, from valid options."""
     monkeypatch.setattr("train.model_factory.MEASURED_EXAMPLES", 4)
     options = dataclasses.replace(PRESETS[name].options, data="procedural")
     options.check()
@@ -29,13 +29,13 @@ def test_a_preset_builds_its_model(name, monkeypatch):
     assert model.config.max_frames == options.max_frames
 
 
-def test_all_are_there():
+def test_preset_names_are_the_choices_of_the_option():
     assert set(PRESETS) == set(get_args(PresetName))
 
 
 @pytest.mark.parametrize("name", ["root-x0", "root-eps", "root-v"])
 def test_a_shipped_model_was_made_by_its_preset(name, tmp_path):
-    """Its run would go on with it; the bodies took several runs."""
+    """Its run could be resumed with the preset; body models took several runs."""
     shutil.copy(ASSETS / "models" / name / "training.json", tmp_path)
     preset = options_record(with_preset(name), processes=1)
     check_options(tmp_path, preset)
@@ -44,8 +44,8 @@ def test_a_shipped_model_was_made_by_its_preset(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x0-small", "eps-small", "v-small", "v-masks"])
-def test_the_last_run_of_a_body_was_of_its_preset(name):
-    """But for how long and how fast it learned, and what it started from."""
+def test_the_last_run_of_a_body_model_used_its_preset(name):
+    """Except for its length, learning rate and initial model."""
     was = json.loads((ASSETS / "models" / name / "training.json").read_text())
     preset = options_record(with_preset(name), processes=1)
     varied = {"steps", "learning_rate", "warmup", "cooldown", "ema", "seed", "validate_every", "times", "bone_weight"}
@@ -55,7 +55,7 @@ def test_the_last_run_of_a_body_was_of_its_preset(name):
     assert {key: preset[key] for key in was} == was
 
 
-def test_options_in_place_of_those_of_a_preset(monkeypatch):
+def test_options_override_those_of_a_preset(monkeypatch):
     monkeypatch.setattr(sys, "argv", "train --steps 7 --preset v-masks --ema 0.9 --width 64 --run r --no-masks".split())
     options = read_options("train")
     preset = with_preset("v-masks")
@@ -66,7 +66,7 @@ def test_options_in_place_of_those_of_a_preset(monkeypatch):
     assert read_options("train").preset is None
 
 
-def test_the_command_says_what_to_expect(run_in_folder, tmp_path, monkeypatch, capsys):
+def test_the_command_prints_the_expected_results(run_in_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("train.model_factory.MEASURED_EXAMPLES", 4)
     small = "--width 16 --depth 1 --heads 2 --frame-width 8 --steps 1 --batch-size 2 --validation-examples 2"
     run_in_folder(command, "--preset", "root-v", "--data", "procedural", *small.split())
