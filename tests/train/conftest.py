@@ -12,7 +12,7 @@ TINY += ["--T", "20"]
 
 @pytest.fixture(scope="session")
 def forks(tmp_path_factory):
-    """(folder, run): run(arguments, …) trains in the folder, in separate processes; see forks.py. Returns the result."""
+    """(folder, run): run(arguments, …) trains there in separate processes, see forks.py. Returns the result."""
     folder, script = tmp_path_factory.mktemp("forks"), Path(__file__).with_name("forks.py")
     root = script.parents[2]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}

@@ -94,10 +94,12 @@ def test_a_model_with_masks_is_initialised_from_one_without(train, tmp_path, cap
     assert masks.config.masks
     assert masks.config.denoiser.hints == 6 * 22
     assert masks.config.training == "procedural, 1 steps of 2, from plain"
-    x, frames = torch.randn(1, 40, plain.representation.size), torch.ones(1, 40, dtype=torch.bool)
+    x = torch.randn(1, 40, plain.representation.size, generator=torch.Generator().manual_seed(0))
+    frames = torch.ones(1, 40, dtype=torch.bool)
     for known in (None, (torch.ones(1, 40, 22, 3), torch.ones(1, 40, 22, 3, dtype=torch.bool))):
         same = masks.denoise_fn(["a person walks"], frames, observed=known)(x, 500, 480).x0
-        torch.testing.assert_close(same, plain.denoise_fn(["a person walks"], frames)(x, 500, 480).x0)
+        expected = plain.denoise_fn(["a person walks"], frames)(x, 500, 480).x0
+        torch.testing.assert_close(same, expected, atol=1e-4, rtol=1e-4)  # its products of matrices round otherwise
     with pytest.raises(SystemExit, match="2"):
         train("--run", "r", "--start", "plain", "--prediction", "eps", *TINY)
     assert "plain predicts v" in capsys.readouterr().err

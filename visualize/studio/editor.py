@@ -17,7 +17,7 @@ from guidance.goals.feasibility import feasibility
 from guidance.goals.goal_set import Goal, GoalSet, Pose, explain
 from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
-from sample.prompts import unlearned
+from sample.text_fit import unknown_words
 from visualize.studio import making, timing, tools
 from visualize.studio.document import Document, History
 from visualize.studio.drawing import Place
@@ -174,7 +174,7 @@ class Editor:
             making.check_plan(plan, self.models.get(plan.model))
             return Report(
                 warnings=tuple(feasibility(GoalSet(goals=list(plan.goals)), plan.frames)),
-                unlearned=tuple(unlearned(self.models.known[plan.model], plan.text, plan.wanted)),
+                unlearned=tuple(unknown_words(self.models.known[plan.model], plan.text, plan.wanted)),
             )
         except (InputError, OSError) as error:
             return Report(error=" ".join(str(error).split()))

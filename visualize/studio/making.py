@@ -20,9 +20,8 @@ from motion_diffusion.network.text_fit_scale import Verdict
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
-from sample.prompts import unlearned
 from sample.segments import woven
-from sample.text_fit import text_fit
+from sample.text_fit import text_fit, unknown_words
 from visualize.drawing.frames import frame_at
 from visualize.studio import timing
 from visualize.studio.document import Base, Document, Said
@@ -90,7 +89,7 @@ def make(
     """
     alone = plan.base is not None or woven(plan.parts, model.config.max_frames)
     watched = Watched.of(model, counting(watch, calls(plan.settings, plan.count if alone else 1)))
-    judge = None if unlearned(model.known, plan.text, plan.wanted) else matcher
+    judge = None if unknown_words(model.known, plan.text, plan.wanted) else matcher
     part = None if plan.base is None else plan.base.part(plan.made)
     takes = []
     for k, motion in enumerate(_motions(plan, watched)):
