@@ -99,7 +99,7 @@ def test_a_model_with_masks_is_initialised_from_one_without(train, tmp_path, cap
     for known in (None, (torch.ones(1, 40, 22, 3), torch.ones(1, 40, 22, 3, dtype=torch.bool))):
         same = masks.denoise_fn(["a person walks"], frames, observed=known)(x, 500, 480).x0
         expected = plain.denoise_fn(["a person walks"], frames)(x, 500, 480).x0
-        torch.testing.assert_close(same, expected, atol=1e-4, rtol=1e-4)  # its products of matrices round otherwise
+        torch.testing.assert_close(same, expected, atol=1e-4, rtol=1e-4)  # other matrix sizes round differently
     with pytest.raises(SystemExit, match="2"):
         train("--run", "r", "--start", "plain", "--prediction", "eps", *TINY)
     assert "plain predicts v" in capsys.readouterr().err
