@@ -87,7 +87,7 @@ class Throughput:
         self._since = time.perf_counter()
 
     def add(self, examples: int, frames: int, words: int) -> None:
-        """Count a batch of examples, each with so many frames (padding included) and words, forward and backward."""
+        """Count a forward and backward pass of a batch; frames and words are those of each example, with padding."""
         self.examples += examples
         self.work += self.flops(examples, frames, words)
 

@@ -10,7 +10,7 @@ from motion_diffusion.body.skeleton import KEY_JOINTS
 
 @dataclass(frozen=True)
 class Condition:
-    """What generated motions are conditioned on. Conditions of the same group are averaged into one column."""
+    """Key frames of generated motions. Conditions of the same group are averaged into one column."""
 
     group: str
     frames: int = 0

@@ -143,7 +143,7 @@ class EvaluationRunner:
         """Generate the motions of a unit and measure them.
 
         Args:
-            unit: What to measure.
+            unit: The unit of work.
             on_batch: Called with the number of motions after each batch.
 
         Returns:
