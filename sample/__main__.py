@@ -1,4 +1,4 @@
-"""python -m sample: a sentence and goals in, a motion, a video and a report out; or many motions of a jobs file."""
+"""python -m sample: generate a motion, a video and a report from a prompt and goals, or many from a jobs file."""
 
 from __future__ import annotations
 
@@ -30,56 +30,56 @@ from motion_diffusion.model import MotionModel
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from motion_diffusion.option_ranges import SEED, Seed, check_ranges
 from motion_diffusion.prompts.known_actions import KNOWN, read_known
+from sample.edit_options import EditOptions
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
-from sample.many import JobsOptions, make_jobs
-from sample.prompts import unlearned
+from sample.jobs import JobsOptions, run_jobs
 from sample.segments import frames_of
-from sample.source import Source
-from sample.text_fit import DEFAULT_MATCHER, TextFit, Tries, best, text_fit
+from sample.text_fit import DEFAULT_MATCHER, TextFit, Tries, best_motion, text_fit, unknown_words
 from visualize.film import write_film
 from visualize.topdown import draw_path
 
 BATCH = 16
-"""Tries that are sampled together."""
+"""Tries sampled together."""
 RESULTS = ("motion.npz", "motion.mp4", "path.png", "adherence.json")
 
 
 @dataclass(frozen=True)
 class Options:
-    """Make a motion from a sentence and from goals: where to be, and when.
+    """Generate a motion from a prompt and from goals: where to be, and when.
 
-    With --continue-from or --regenerate: a motion that is there goes on, or a part of it is made anew.
-    With --jobs FILE.jsonl: a motion for every line of the file; `--jobs FILE.jsonl --help` says how.
-    With --known: a table of what the model was trained on, and no motion.
+    With --continue-from or --regenerate: continue an existing motion, or regenerate a part of it.
+    With --jobs FILE.jsonl: generate a motion for every line of the file; see `--jobs FILE.jsonl --help`.
+    With --known: print what the model was trained on, and generate nothing.
     """
 
     text: Annotated[str, tyro.conf.Positional] = ""
-    """What the person does, e.g. "a tired person walks"; not needed with segments in the goal file."""
+    """Prompt, e.g. "a tired person walks"; not needed with segments in the goal file."""
     goals: Path | None = None
     """Goal file (JSON), e.g. assets/goals/zigzag.json."""
     model: str = "v-masks"
     """Name of a shipped model, or a run directory."""
     seconds: float = 6.0
-    """How long the motion lasts, or how much longer; with segments in the goal file, these say so."""
+    """Duration of the motion, or of its continuation; segments in the goal file have their own durations."""
     seed: Seed = 0
+    """Seed of the initial noise."""
     tries: Tries = 1
-    """Motions to make, from this seed and those after it, of which the best is kept: the one that meets most goals,
-    and among those the one that fits its words best."""
+    """Number of motions to generate, from this seed and those after it. The best is kept: the one that meets the most
+    goals, and among those the one that fits its text best."""
     matcher: str = DEFAULT_MATCHER
-    """What judges how well a motion fits its words: a shipped text-motion model by its name, or its directory."""
+    """Text-motion embedding model that measures how well a motion fits its text: a shipped name, or a directory."""
     known: bool = False
-    """Print the actions and styles that the model was trained on, with minutes and an example, and end."""
+    """Print the actions and styles that the model was trained on, with minutes and an example, and exit."""
     out: Path = Path("out")
     """Directory for motion.npz, motion.mp4, path.png and adherence.json."""
     overwrite: bool = False
-    """Replace results that are there."""
-    source: Annotated[Source, tyro.conf.arg(name="")] = field(default_factory=Source)
+    """Replace existing results."""
+    edit: Annotated[EditOptions, tyro.conf.arg(name="")] = field(default_factory=EditOptions)
     settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
 
 
 def check_out(out: Path, overwrite: bool) -> None:
-    """InputError if the directory has results that are not to be replaced, or they cannot be written there."""
+    """Raise InputError if the directory has results that must not be replaced, or is not writable."""
     there = [name for name in RESULTS if (out / name).exists()]
     if there and not overwrite:
         raise InputError(f"{out} has {', '.join(there)}; give another --out, or --overwrite to replace them")
@@ -87,8 +87,8 @@ def check_out(out: Path, overwrite: bool) -> None:
         check_place(out / name)
 
 
-def table(residuals: list[Residual]) -> str:
-    """A row for each goal: what was wanted, what was reached, and the error."""
+def residual_table(residuals: list[Residual]) -> str:
+    """Format a table with a row for each goal: its target, the achieved position, and the error."""
     rows = [("goal", "at", "wanted x, y, z (m)", "reached x, y, z (m)", "error", "")]
     for number, residual in enumerate(residuals, 1):
         goal, (wanted, _, reached) = residual.goal, residual.what.partition(": ")
@@ -105,11 +105,13 @@ def table(residuals: list[Residual]) -> str:
     )
 
 
-def adherence(residuals: list[Residual], warnings: list[str], provenance: Mapping[str, Any]) -> str:
-    """The same as JSON, errors in centimetres, with what was feared before, what of the words was not learned, how well
-    the motion fits them, and what was cleaned up.
+def adherence_report(residuals: list[Residual], warnings: list[str], provenance: Mapping[str, Any]) -> str:
+    """Format the content of adherence.json.
 
-    Without the frames of whole motions, which motion.npz has.
+    Args:
+        residuals: The residual of each goal. Motions of pose goals are left out; motion.npz has them.
+        warnings: Feasibility warnings on the goals.
+        provenance: Of the motion; unknown words, text fit and foot clean-up are taken from it.
     """
     rows = [
         {
@@ -135,21 +137,22 @@ def adherence(residuals: list[Residual], warnings: list[str], provenance: Mappin
     return json.dumps(report, indent=2) + "\n"
 
 
-def _make(options: Options, goals: GoalSet) -> tuple[Motion, TextFit, list[str]]:
-    """The motion, how well it fits its words, and what was to be feared of its goals, which is said before it is made.
+def _generate(options: Options, goals: GoalSet) -> tuple[Motion, TextFit, list[str]]:
+    """Generate the motion and choose the best try; warnings are printed before sampling.
 
-    Its file says what of its words was not learned, too.
+    Returns:
+        The motion, with unknown words and text fit in its provenance; its text fit; and the feasibility warnings.
     """
     text, settings = options.text, options.settings
     seconds = sum(segment.seconds for segment in goals.segments) or options.seconds
-    part = options.source.part(seconds)
+    part = options.edit.part(seconds)
     frames = part.frames if part else frames_of(goals.segments) or round(seconds * FPS)
-    model, matcher = MotionModel.load(options.model), TextMotionEncoder.load(options.matcher)
+    model, encoder = MotionModel.load(options.model), TextMotionEncoder.load(options.matcher)
     if part:
         check_edit(model, text, part, goals, settings)
     else:
         check(model, [text], [frames], [goals], settings)
-    warnings, unknown = feasibility(goals, frames), unlearned(model.known, text, goals)
+    warnings, unknown = feasibility(goals, frames), unknown_words(model.known, text, goals)
     for warning in [*unknown, *warnings]:
         print(f"warning: {warning}", file=sys.stderr)
     seeds = range(options.seed, options.seed + options.tries)
@@ -165,13 +168,13 @@ def _make(options: Options, goals: GoalSet) -> tuple[Motion, TextFit, list[str]]
                 model, [text] * len(some), [frames] * len(some), goals=[goals] * len(some), seeds=some,
                 settings=settings, progress=True,
             )  # fmt: skip
-    motion, fit = best(motions, [text_fit(matcher, motion, text, goals, part) for motion in motions])
-    said = {"unknown": unknown, "fit": asdict(fit), "tries": options.tries}
-    return replace(motion, provenance={**motion.provenance, **said}), fit, warnings
+    motion, fit = best_motion(motions, [text_fit(encoder, motion, text, goals, part) for motion in motions])
+    report = {"unknown": unknown, "fit": asdict(fit), "tries": options.tries}
+    return replace(motion, provenance={**motion.provenance, **report}), fit, warnings
 
 
-def _knows(name: str) -> str:
-    """The table of what a model was trained on; a line if it has none."""
+def _training_data(name: str) -> str:
+    """The table of actions that a model was trained on; a line if it has none."""
     folder = pretrained.find(name, "models")
     known = read_known(folder)
     if known is None:
@@ -181,36 +184,37 @@ def _knows(name: str) -> str:
 
 @command
 def main() -> None:
-    """The command."""
+    """Run the command."""
     if any(argument.partition("=")[0] == "--jobs" for argument in sys.argv):
-        if told := make_jobs(parse_arguments(JobsOptions, prog="python -m sample")):
-            print(told)
+        if summary := run_jobs(parse_arguments(JobsOptions, prog="python -m sample")):
+            print(summary)
         return
     options = parse_arguments(Options, prog="python -m sample")
     check_ranges(options)
     if options.known:
-        print(_knows(options.model))
+        print(_training_data(options.model))
         return
     check_out(options.out, options.overwrite)
     goals = load_goals(options.goals, read_motion=read_motion) if options.goals else GoalSet()
     if not 0 < options.seconds <= MAX_SECONDS:
-        wanted = f"give how long the motion lasts, such as 6, up to {MAX_SECONDS:g}"
-        raise InputError(f"--seconds {options.seconds:g}: {wanted}")
-    motion, fit, warnings = _make(options, goals)
-    became = zip(goals.goals, motion.provenance["residuals"], strict=True)
-    residuals = [Residual(goal=goal, **residual) for goal, residual in became]
+        raise InputError(
+            f"--seconds {options.seconds:g}: give how long the motion lasts, such as 6, up to {MAX_SECONDS:g}"
+        )
+    motion, fit, warnings = _generate(options, goals)
+    achieved = zip(goals.goals, motion.provenance["residuals"], strict=True)
+    residuals = [Residual(goal=goal, **residual) for goal, residual in achieved]
     motion.save(options.out / "motion.npz")
     write_film(motion, options.out / "motion.mp4", goals=goals)
     draw_path(motion, options.out / "path.png", goals=goals)
     with atomic(options.out / "adherence.json") as path:
-        path.write_text(adherence(residuals, warnings, motion.provenance))
+        path.write_text(adherence_report(residuals, warnings, motion.provenance))
     if residuals:
-        print(table(residuals))
+        print(residual_table(residuals))
     if "part" in motion.provenance:
-        print(f"what is made fits what is kept to within {motion.provenance['part']['seam_cm']:.3f} cm")
+        print(f"the new part fits what is kept to within {motion.provenance['part']['seam_cm']:.3f} cm")
     if options.tries > 1:
         print(f"the best of {options.tries}: seed {motion.provenance['seed']}")
-    if fit.sentence and not motion.provenance["unknown"]:  # of other words the judge knows as little
+    if fit.sentence and not motion.provenance["unknown"]:  # the embedding model does not know unknown words either
         print(fit.sentence + ("; try --tries 8, or other words" if fit.words == "hardly" else ""))
     for line in CleanUp(**motion.provenance["clean_up"]).unsettled:
         print(f"warning: {line}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""python -m sample.benchmark: what a sampler costs beside its network, and what guidance costs beside sampling."""
+"""python -m sample.benchmark: measure the cost of samplers relative to the network, and of guidance to sampling."""
 
 from __future__ import annotations
 
@@ -27,26 +27,30 @@ from sample.generate import BatchSize, Settings, check_settings, generate
 
 @dataclass(frozen=True)
 class Options:
-    """Time every sampler: in the network, in drawing noise, and in all the rest; then ways of guiding against none.
+    """Time guidance methods relative to unguided sampling, and every sampler: network, noise and the rest.
 
-    Samplers at batch 1, guidance at --batch; medians of the repeats.
+    Samplers run at batch size 1, guidance at --batch. Numbers are medians of the repeats.
     """
 
     model: str = "v-masks"
+    """Name of a shipped model, or a run directory."""
     frames: int = 120
+    """Length of the motions, at 20 frames per second."""
     steps: Steps = 50
+    """Denoising steps."""
     repeats: Annotated[int, Range(1, 10_000)] = 5
+    """Measurements of each kind."""
     text_scale: Strength = 1.0
-    """1 asks the network once a step, anything else twice."""
+    """Strength of classifier-free guidance; 1 evaluates the network once per step, other values twice."""
     batch: BatchSize = 1
-    """Motions that are guided together."""
+    """Motions guided together."""
     guidance: tuple[str, ...] = ("classifier", "imputation", "projection", "classifier+projection")
-    """Ways of guiding to time, to goals for the pelvis and both hands."""
+    """Guidance methods to time, with goals for the pelvis and both hands."""
 
 
 @command
 def main() -> None:
-    """The command."""
+    """Run the command."""
     options = parse_arguments(Options, prog="python -m sample.benchmark")
     check_ranges(options)
     model = MotionModel.load(options.model)
@@ -58,7 +62,7 @@ def main() -> None:
 
 
 def time_guidance(model: MotionModel, options: Options) -> None:
-    """Every way of guiding with the default sampler, in turns with no guidance, so that both see the same machine."""
+    """Time each method with the default sampler, alternating with unguided sampling under the same machine load."""
     last = options.frames - 1
     goals = GoalSet(
         goals=[
@@ -71,9 +75,9 @@ def time_guidance(model: MotionModel, options: Options) -> None:
     def seconds(guidance: str) -> float:
         settings = Settings(guidance=guidance, steps=options.steps, text_scale=options.text_scale)
         started = time.perf_counter()
-        many = options.batch
-        texts, frames = ["a person walks"] * many, [options.frames] * many
-        generate(model, texts, frames, goals=[goals] * many, seeds=range(many), settings=settings)
+        n = options.batch
+        texts, frames = ["a person walks"] * n, [options.frames] * n
+        generate(model, texts, frames, goals=[goals] * n, seeds=range(n), settings=settings)
         return time.perf_counter() - started
 
     seconds("none")  # warms up
@@ -86,7 +90,7 @@ def time_guidance(model: MotionModel, options: Options) -> None:
 
 
 def time_samplers(model: MotionModel, options: Options) -> None:
-    """Every sampler: its network, the noise it draws, and the rest. The model is changed so that it can be timed."""
+    """Time each sampler: its network, the noise it draws, and the rest. The model's forward method is replaced."""
     parameters = sum(p.numel() for p in model.denoiser.parameters()) / 1e6
     seconds = {"network": 0.0, "noise": 0.0}
 

@@ -1,212 +1,252 @@
-"""A jobs file (JSON lines): many motions to make, one a line.
+"""python -m sample --jobs: generate a motion for every line of a jobs file, in any number of processes.
 
-    {"text": "a tired person walks", "goals": [{"kind": "waypoint", "time": 2, "x": 0.5, "z": 1.8}], "seconds": 4}
-    {"text": "a person runs", "goals": "zigzag.json", "seed": 7, "name": "run-7"}
-    {"goals": {"segments": [{"text": "a person walks", "seconds": 4}, {"text": "a person bows", "seconds": 2}]}}
-
-Goals are a list, all that a goal file says, or the path of a goal file; paths start at the folder of the jobs file.
-Blank lines are skipped.
+Motion files are written atomically and contain their request, so the missing ones can be determined from the files.
+Each process takes every n-th batch and waits for no other. A batch that lacks a motion is sampled as a whole, so that
+an interrupted run and its continuation give bit-identical motions to an uninterrupted one.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import re
-import zlib
-from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
-import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+import tyro
 from tqdm.auto import tqdm
 
-from data_loaders.load_motion import read_motion
-from guidance.goals.base import Duration
-from guidance.goals.goal_file import explain, load_goals, once
-from guidance.goals.goal_set import GoalSet
+from guidance.goals.feasibility import feasibility
+from motion_diffusion.atomic_io import atomic, check_place
+from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.distributed import locked_by_main, processes
 from motion_diffusion.errors import InputError
-from motion_diffusion.option_ranges import SEED
-from sample.segments import frames_of
+from motion_diffusion.model import MotionModel
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
+from motion_diffusion.option_ranges import check_ranges
+from motion_diffusion.prompts.known_actions import Known
+from sample.generate import BatchSize, Settings, check, generate
+from sample.job_file import Job, JobFile
+from sample.text_fit import DEFAULT_MATCHER, text_fit, unknown_words
 
-WINDOW = 32
-"""Batches whose motions are sorted by length together: lengths in a batch are nearly the same, and lines that are added
-at the end of a file leave most batches as they were."""
-
-
-_DEVICES = r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?"
-
-
-def _is_a_file_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9_-])?", name):
-        raise ValueError(
-            "should be a plain file name: up to 100 letters, digits, '.', '_' and '-', a letter or digit first, no '.' "
-            "last"
-        )
-    if re.fullmatch(_DEVICES, name.lower()):
-        raise ValueError(f"should be a file name on every system: {name!r} names a device on Windows; give another")
-    return name
-
-
-class _Line(BaseModel):
-    """What a line says, but for its goals."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    text: str = ""
-    goals: Any = []
-    seconds: Duration = 6.0
-    seed: Annotated[int, Field(ge=SEED.least, le=SEED.most, strict=True)]
-    name: Annotated[str, AfterValidator(_is_a_file_name)]
+INDEX = "index.jsonl"
 
 
 @dataclass(frozen=True)
-class Job:
-    """A motion to make; text is empty where the goals have segments."""
+class JobsOptions:
+    """Generate a motion for every line of a jobs file. The same command continues an interrupted run.
 
-    line: int
-    text: str
-    goals: GoalSet
-    frames: int
-    seed: int
-    name: str
+    A line is a JSON object with text, goals (a list, all that a goal file holds, or the path of one), seconds (6), seed
+    (the line's number) and name (the line's number). `accelerate launch -m sample --jobs …` distributes the motions
+    over several processes.
+    """
 
-    @staticmethod
-    def parse(line: bytes, number: int, folder: Path) -> Job:
-        """The job of a line of a file in a folder. InputError says which field is wrong, and how."""
-        try:
-            data = json.loads(line.decode("utf-8-sig"), object_pairs_hook=once)
-            if isinstance(data, dict):
-                data = {"seed": number, "name": f"{number:06d}"} | data
-            said = _Line.model_validate(data)
-        except ValidationError as error:
-            raise InputError(explain(error)) from None
-        except InputError:
-            raise
-        except RecursionError:
-            raise InputError("is nested too deeply; a job has a text and goals") from None
-        except ValueError as error:  # not JSON, not UTF-8, or a whole number of thousands of digits
-            raise InputError(f"is not JSON: {error}; check commas, quotes and brackets there") from None
-        goals = _goals(said.goals, folder)
-        if goals.segments:
-            if both := {"text", "seconds"} & said.model_fields_set:
-                raise InputError(f"field {min(both)}: the segments of the goals say that; take it out")
-            return Job(number, "", goals, frames_of(goals.segments), said.seed, said.name)
-        return Job(number, said.text, goals, round(said.seconds * FPS), said.seed, said.name)
+    jobs: Path
+    """Jobs file (JSON lines)."""
+    model: str = "v-masks"
+    """Name of a shipped model, or a run directory."""
+    matcher: str = DEFAULT_MATCHER
+    """Text-motion embedding model that measures how well motions fit their texts: a shipped name, or a directory."""
+    out: Path = Path("out/jobs")
+    """Directory for a .npz file per motion, and index.jsonl with the results of all of them."""
+    batch: BatchSize = 16
+    """Motions sampled together."""
+    overwrite: bool = False
+    """Generate all motions again."""
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
 
 
-def _goals(said: Any, folder: Path) -> GoalSet:
-    """A list of goals, what a goal file says, or the path of one."""
+def run_jobs(options: JobsOptions) -> str:
+    """Generate this process's share of the motions; the first process finally writes the index.
+
+    Returns:
+        A line that summarises the results, in the first process; empty in others.
+
+    Raises:
+        InputError: A job is invalid, before anything is sampled; or, at the end, sampling of a job failed.
+    """
+    check_ranges(options)
+    check_place(options.out / INDEX)
+    with locked_by_main(options.out, "--out"):
+        return _run_jobs(options)
+
+
+def _run_jobs(options: JobsOptions) -> str:
+    state = processes()
+    model = MotionModel.load(options.model).to(state.device)
+    check(model, [], [], [], options.settings)
+    encoder = TextMotionEncoder.load(options.matcher)
+    results, done = JobResults(options.out, model.digest, options.settings, model.known, encoder), bytearray()
+
+    def check_job(job: Job) -> None:
+        check(model, [job.text], [job.frames], [job.goals], options.settings)
+        done.append(not options.overwrite and results.has(job))
+
+    jobs = JobFile.read(options.jobs, check_job, progress=state.is_main_process)
+
+    def share() -> Iterator[list[int]]:
+        return islice(jobs.batches(options.batch), state.process_index, None, state.num_processes)
+
+    if options.overwrite:
+        for job in (job for batch in share() for job in jobs.some(batch)):
+            results.remove(job)
+    left = sum(not done[i] for batch in share() for i in batch)
+    with tqdm(total=left, desc="sampling", unit="motion", disable=None if state.is_main_process else True) as bar:
+        for batch in share():
+            if not all(done[i] for i in batch):
+                some = list(jobs.some(batch))
+                missing = {job.name for i, job in zip(batch, some, strict=True) if not done[i]}
+                _sample(model, some, missing, results)
+                bar.update(len(missing))
+    state.wait_for_everyone()
+    return results.write_index(jobs, progress=True) if state.is_main_process else ""
+
+
+def _sample(model: MotionModel, jobs: Sequence[Job], missing: Collection[str], results: JobResults) -> None:
+    """Sample a batch of jobs and write the motions with missing names."""
     try:
-        if isinstance(said, str):
-            goals = load_goals(folder / said, read_motion=read_motion)
-        elif isinstance(said, list | dict):
-            goals = GoalSet.model_validate({"goals": said} if isinstance(said, list) else said)
-            goals = goals.resolved(folder, read_motion=read_motion)
-        else:
-            raise InputError("should be a list of goals, an object as in a goal file, or the path of a goal file")
-    except ValidationError as error:
-        raise InputError(f"field goals: {explain(error)}") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"field goals: {error}") from None
-    return goals
+        motions = generate(
+            model,
+            [job.text for job in jobs],
+            [job.frames for job in jobs],
+            goals=[job.goals for job in jobs],
+            seeds=[job.seed for job in jobs],
+            settings=results.settings,
+        )
+    except (InputError, RuntimeError) as error:  # torch's errors are RuntimeErrors
+        if len(jobs) == 1:
+            results.write_error(jobs[0], error)
+        else:  # any job may have caused the error
+            for job in jobs:
+                if job.name in missing:
+                    _sample(model, [job], missing, results)
+        return
+    for job, motion in zip(jobs, motions, strict=True):
+        if job.name in missing:
+            results.write(job, motion)
 
 
-@dataclass(frozen=True, eq=False)
-class Jobs:
-    """The jobs of a file that was read once from end to end: of each is kept where it stands, and little else."""
+@dataclass(frozen=True)
+class JobResults:
+    """The output directory of a jobs file: a motion or an error message for each job, and the index."""
 
-    path: Path
-    lines: array[int] = field(default_factory=lambda: array("q"))
-    offsets: array[int] = field(default_factory=lambda: array("q"))
-    checksums: array[int] = field(default_factory=lambda: array("L"))
-    frames: array[int] = field(default_factory=lambda: array("q"))
-    guided: bytearray = field(default_factory=bytearray)
-    """Whether there are goals."""
-    alone: bytearray = field(default_factory=bytearray)
-    """Whether there are segments, so that the motion is a batch by itself."""
+    out: Path
+    weights: str
+    """Digest of the model's weights."""
+    settings: Settings
+    known: Known | None
+    """Actions and words in the model's training data."""
+    encoder: TextMotionEncoder
+    """Measures how well motions fit their texts."""
 
-    @staticmethod
-    def read(path: Path, check: Callable[[Job], object], *, progress: bool = False) -> Jobs:
-        """Read a file and check every job. InputError names the first line that is wrong."""
-        if not path.is_file():
-            raise FileNotFoundError(f"no jobs file {path}; give the path of a file with a JSON object a line")
-        jobs, names, offset = Jobs(path), array("Q"), 0
-        size = path.stat().st_size
-        with (
-            path.open("rb") as file,
-            tqdm(total=size, desc="checking", unit="B", unit_scale=True, disable=not progress or None) as bar,
-        ):
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    job = jobs._parsed(line, number, check)
-                    jobs._append(job, offset, line)
-                    names.append(_hashed(job.name))
-                offset += len(line)
-                bar.update(len(line))
-        if not len(jobs):
-            raise InputError(f"{path} has no jobs; write a JSON object a line")
-        jobs._check_names(np.frombuffer(names, np.uint64))
-        return jobs
+    @property
+    def index(self) -> Path:
+        """The index, one line per job."""
+        return self.out / INDEX
 
-    def __len__(self) -> int:
-        return len(self.lines)
+    def file(self, job: Job) -> Path:
+        """The motion file of a job."""
+        return self.out / f"{job.name}.npz"
 
-    def some(self, chosen: Sequence[int]) -> Iterator[Job]:
-        """Some of the jobs, read again. InputError if their lines are not what they were."""
-        with self.path.open("rb") as file:
-            for i in chosen:
-                yield self._again(file, i)
+    def error_file(self, job: Job) -> Path:
+        """The file with the error message of a job whose sampling failed."""
+        return self.out / f"{job.name}.error"
 
-    def batches(self, size: int) -> Iterator[list[int]]:
-        """Which jobs to sample together: so many of like length, with goals or without; those with segments alone."""
-        for start in range(0, len(self), WINDOW * size):
-            window = range(start, min(start + WINDOW * size, len(self)))
-            yield from ([i] for i in window if self.alone[i])
-            together = sorted(
-                (i for i in window if not self.alone[i]), key=lambda i: (self.guided[i], self.frames[i], i)
-            )
-            yield from (together[k : k + size] for k in range(0, len(together), size))
+    def has(self, job: Job) -> bool:
+        """Whether the motion of a job exists.
 
-    def _parsed(self, line: bytes, number: int, check: Callable[[Job], object]) -> Job:
-        try:
-            job = Job.parse(line, number, self.path.parent)
-            check(job)
-        except InputError as error:
-            raise InputError(f"{self.path}, line {number}: {error}") from None
-        return job
+        Raises:
+            InputError: A motion of this name exists that was made from another request.
+        """
+        path = self.file(job)
+        if not path.exists():
+            return False
+        motion = Motion.load(path)
+        model = motion.provenance.get("model")
+        made = {
+            **motion.provenance,
+            "text": "" if job.goals.segments else motion.text,
+            "seconds": motion.seconds,
+            "weights": model.get("weights") if isinstance(model, dict) else None,
+        }
+        requested = {
+            "text": job.text,
+            "goals": job.goals.model_dump(mode="json", exclude_none=True),
+            "seconds": job.frames / FPS,
+            "seed": job.seed,
+            "weights": self.weights,
+            "settings": json.loads(json.dumps(dataclasses.asdict(self.settings))),
+        }
+        for name, value in requested.items():
+            if made.get(name) != value:
+                raise InputError(
+                    f"{path} was made with other {name}; give another --out, or --overwrite to generate all motions "
+                    "again"
+                )
+        return True
 
-    def _append(self, job: Job, offset: int, line: bytes) -> None:
-        self.lines.append(job.line)
-        self.offsets.append(offset)
-        self.checksums.append(zlib.crc32(line.strip()))
-        self.frames.append(job.frames)
-        self.guided.append(bool(job.goals.goals))
-        self.alone.append(bool(job.goals.segments))
+    def remove(self, job: Job) -> None:
+        """Remove the files of a job."""
+        self.file(job).unlink(missing_ok=True)
+        self.error_file(job).unlink(missing_ok=True)
 
-    def _again(self, file: BinaryIO, i: int) -> Job:
-        file.seek(self.offsets[i])
-        line = file.readline()
-        if zlib.crc32(line.strip()) != self.checksums[i]:
-            raise InputError(f"{self.path}: line {self.lines[i]} is not what it was; give the same command again")
-        return Job.parse(line, self.lines[i], self.path.parent)
+    def write(self, job: Job, motion: Motion) -> None:
+        """Write a motion, with the feasibility of its goals, unknown words, and how well it fits its text."""
+        report = {
+            "fit": dataclasses.asdict(text_fit(self.encoder, motion, job.text, job.goals)),
+            "feasibility": feasibility(job.goals, job.frames),
+            "unknown": unknown_words(self.known, job.text, job.goals),
+        }
+        dataclasses.replace(motion, provenance={**motion.provenance, **report}).save(self.file(job))
+        self.error_file(job).unlink(missing_ok=True)
 
-    def _check_names(self, names: np.ndarray) -> None:
-        """InputError if two jobs have one name; names: a number for each that stands for it."""
-        order = np.argsort(names, kind="stable")
-        again = np.flatnonzero(names[order][1:] == names[order][:-1])
-        if len(again):
-            first, second = self.some(order[again[0] : again[0] + 2].tolist())
-            raise InputError(
-                f"{self.path}, line {second.line}: field name: {second.name!r} is the name of line {first.line} too "
-                "(small and capital letters count as the same); give another"
-            )
+    def write_error(self, job: Job, error: Exception) -> None:
+        """Write the error message of a job whose sampling failed."""
+        with atomic(self.error_file(job)) as path:
+            path.write_text(" ".join(str(error).split())[:1000], encoding="utf-8")
 
+    def write_index(self, jobs: JobFile, *, progress: bool = False) -> str:
+        """Write the index of all results.
 
-def _hashed(name: str) -> int:
-    """A number of 64 bits for a name, the same for small and capital letters, as some file systems have it."""
-    return int.from_bytes(blake2b(name.lower().encode(), digest_size=8).digest(), "big")
+        Returns:
+            A line that summarises them.
+
+        Raises:
+            InputError: Sampling of a job failed; the index is written nevertheless.
+        """
+        missed, errors, first = 0, 0, ""
+        every = tqdm(jobs.some(range(len(jobs))), "index", len(jobs), unit="motion", disable=not progress or None)
+        with atomic(self.index) as path, path.open("w", encoding="utf-8") as file:
+            for job in every:
+                row = self._row(job)
+                missed += row["met"] is False
+                if row["error"] is not None:
+                    errors, first = errors + 1, first or f"line {job.line}: {row['error']}"
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if errors:
+            raise InputError(f"{errors} of {len(jobs)} jobs met an error, see {self.index}; the first: {first}")
+        return f"{len(jobs)} motions, {missed} of them with a goal that was missed: {self.index}"
+
+    def _row(self, job: Job) -> dict[str, Any]:
+        row = {"name": job.name, "file": None, "text": job.text, "seconds": job.frames / FPS, "seed": job.seed}
+        if not self.file(job).exists():
+            error = self.error_file(job).read_text(encoding="utf-8")
+            return row | {
+                "mean_error_cm": None, "met": None, "feasibility": [], "unknown": [], "fit": None, "error": error
+            }  # fmt: skip
+        motion = Motion.load(self.file(job))
+        residuals = motion.provenance["residuals"]
+        mean = 100 * sum(residual["error"] for residual in residuals) / len(residuals) if residuals else None
+        return row | {
+            "file": self.file(job).name,
+            "text": motion.text,
+            "mean_error_cm": mean and round(mean, 3),
+            "met": all(residual["met"] for residual in residuals),
+            "feasibility": motion.provenance.get("feasibility", []),
+            "unknown": (unknown := motion.provenance.get("unknown", [])),
+            "fit": None if unknown else motion.provenance.get("fit", {}).get("words"),
+            "error": None,
+        }

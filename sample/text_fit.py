@@ -1,4 +1,8 @@
-"""How well a motion fits its words, by the text-motion embedding, and the best of several motions."""
+"""How well prompts fit a model and motions fit their prompts, and the best of several motions.
+
+A prompt is compared with the words of the model's training data before sampling. A motion is compared with its text by
+the cosine of their embeddings (see `motion_diffusion.network.text_motion_encoder`).
+"""
 
 from __future__ import annotations
 
@@ -12,35 +16,67 @@ from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.network.text_motion_encoder import SENTENCES, TextMotionEncoder, Verdict
 from motion_diffusion.option_ranges import Range
+from motion_diffusion.prompts.known_actions import Known
+from motion_diffusion.prompts.unknown_words import unknown_in
 from sample.editing import Part
 from sample.segments import lengths_of
 
 DEFAULT_MATCHER = "bandai"
+"""The shipped text–motion embedding model."""
 Tries = Annotated[int, Range(1, 64)]
+
+
+def unknown_words(known: Known | None, text: str, goals: GoalSet) -> list[str]:
+    """Find prompts with words that are unlike all in a model's training data.
+
+    Args:
+        known: Actions and words in the training data; None if the model does not say.
+        text: Prompt of the motion.
+        goals: Goals, whose segments have prompts in place of `text`.
+
+    Returns:
+        A line on each such prompt.
+    """
+    if known is None:
+        return []
+    prompts = [segment.text for segment in goals.segments] or [text]
+    lines = []
+    for number, prompt in enumerate(prompts, 1):
+        if unknown := unknown_in(prompt, known):
+            lines.append(f"segment {number}: {unknown.warning}" if len(prompts) > 1 else unknown.warning)
+    return lines
 
 
 @dataclass(frozen=True)
 class TextFit:
-    """How well a motion fits its words."""
+    """How well a motion fits its text."""
 
     similarity: float
-    """Cosine of the embeddings of motion and words, -1 to 1; the mean over several prompts."""
+    """Cosine of the embeddings of motion and text, -1 to 1; with several prompts their mean."""
     words: Verdict | None
-    """The same in a word; None for a matcher without a scale."""
+    """The similarity on the embedding model's scale; None for a model without a scale."""
     matcher: str
-    """Its name and weights."""
+    """Name and digest of the embedding model."""
 
     @property
     def sentence(self) -> str:
-        """The same in a sentence; empty without a scale."""
+        """The verdict as a sentence; empty without a scale."""
         return SENTENCES[self.words] if self.words else ""
 
 
 @torch.no_grad()
 def text_fit(
-    matcher: TextMotionEncoder, motion: Motion, text: str, goals: GoalSet, part: Part | None = None
+    encoder: TextMotionEncoder, motion: Motion, text: str, goals: GoalSet, part: Part | None = None
 ) -> TextFit:
-    """How well a motion, or the part of it that was made, fits a text, or the segments of the goals theirs."""
+    """Measure how well a motion fits its text.
+
+    Args:
+        encoder: Text–motion embedding model.
+        motion: The motion.
+        text: Its prompt.
+        goals: Its goals; if they have segments, each segment is compared with its own text.
+        part: The generated part of an edited motion; None for the whole motion.
+    """
     start, end = (part.start, part.end) if part else (0, motion.frames)
     passages = [(text, start, end)]
     if goals.segments:
@@ -49,14 +85,18 @@ def text_fit(
             passages.append((segment.text, at, at + frames))
             at += frames
     joints = [motion.joints[max(min(first, last - 2), 0) : last] for _, first, last in passages]  # two frames at least
-    motions, texts = matcher.embed_motions(joints), matcher.embed_texts([words for words, _, _ in passages])
+    motions, texts = encoder.embed_motions(joints), encoder.embed_texts([words for words, _, _ in passages])
     similarity = round((motions * texts).sum(-1).mean().item(), 4)
-    verdict = matcher.scale.verdict(similarity) if matcher.scale else None
-    return TextFit(similarity, verdict, f"{matcher.name} ({matcher.digest})")
+    verdict = encoder.scale.verdict(similarity) if encoder.scale else None
+    return TextFit(similarity, verdict, f"{encoder.name} ({encoder.digest})")
 
 
-def best(motions: Sequence[Motion], fits: Sequence[TextFit]) -> tuple[Motion, TextFit]:
-    """Of motions from the same request the one that misses the fewest goals, and among those fits its words best."""
+def best_motion(motions: Sequence[Motion], fits: Sequence[TextFit]) -> tuple[Motion, TextFit]:
+    """Choose among motions of the same request.
+
+    Returns:
+        The motion that misses the fewest goals, and among those the one that fits its text best; with its fit.
+    """
 
     def order(i: int) -> tuple[int, float]:
         missed = sum(not residual["met"] for residual in motions[i].provenance["residuals"])

@@ -8,7 +8,7 @@ import pytest
 from guidance.goals.goal_file import load_goals
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.prompts.known_actions import read_known
-from sample.jobs import Job, Jobs
+from sample.job_file import Job, JobFile
 from sample.segments import frames_of
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ def test_goal_files(text, tmp_path):
 def test_jobs(text, tmp_path):
     (tmp_path / "jobs.jsonl").write_text(text)
     seen: list[Job] = []
-    Jobs.read(tmp_path / "jobs.jsonl", seen.append)
+    JobFile.read(tmp_path / "jobs.jsonl", seen.append)
     assert [job.frames for job in seen] == [80]
 
 

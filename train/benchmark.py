@@ -1,6 +1,6 @@
-"""python -m train.benchmark: how fast a preset trains here, and where the time goes.
+"""python -m train.benchmark: measure the training throughput of a preset and where the time is spent.
 
-It trains on walks that are made up, as long as the preset's motions may be, so that no data set is needed.
+It trains on procedural walks as long as the preset's longest motion, so no data set is needed.
 """
 
 from __future__ import annotations
@@ -30,30 +30,32 @@ from train.presets import PRESETS
 from train.trainer import Trainer
 
 WARM_UP = 3
-"""Steps before those that are measured."""
+"""Steps before the measurement."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Measure how fast a preset trains: examples a second, and the share of the machine's matrix-multiply rate."""
+    """Measure how fast a preset trains: examples per second, and the share of the matrix-multiplication rate."""
 
     preset: PresetName = "v-small"
     steps: Count = 20
-    """Steps to measure, after a few to warm up."""
+    """Steps to measure, after a few for warming up."""
     batch_size: Count | None = None
-    """Instead of the preset's."""
+    """Examples in a step; by default the preset's."""
     accumulate: Count = 1
+    """Micro-batches in a step."""
     workers: Workers = 0
+    """Worker processes that prepare examples."""
     mixed_precision: Literal["no", "bf16"] | None = None
     compile: bool = False
     threads: Threads = 0
     """CPU threads; 0 for all."""
     profile: bool = False
-    """Name the operations that take longest, over further steps."""
+    """List the operations that take longest, over further steps."""
 
 
 def options_of(benchmark: Benchmark) -> Options:
-    """The preset's, on walks, for as many steps as are needed."""
+    """Options of the preset, on procedural data and for as many steps as needed."""
     preset = PRESETS[benchmark.preset].options
     training = dataclasses.replace(
         preset.training,
@@ -69,6 +71,7 @@ def options_of(benchmark: Benchmark) -> Options:
 
 @command
 def main() -> None:
+    """Run the command."""
     benchmark = parse_arguments(Benchmark, prog="python -m train.benchmark")
     check_ranges(benchmark)
     options = options_of(benchmark)
@@ -76,13 +79,13 @@ def main() -> None:
     if benchmark.threads:
         torch.set_num_threads(benchmark.threads)
     data = load_examples("procedural", None, frames=options.max_frames)
-    model = build_model(options, data, told="").train().requires_grad_(True)
+    model = build_model(options, data, description="").train().requires_grad_(True)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(model, data.train, data.held_out, Path(folder), options.training)
     batches = iter(trainer.batches())
 
     def step() -> float:
-        """One step; the seconds that it waited for its examples."""
+        """Take a training step. Returns the seconds it waited for its examples."""
         started = time.perf_counter()
         parts = next(batches)
         waited = time.perf_counter() - started

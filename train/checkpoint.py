@@ -1,8 +1,8 @@
-"""The state of a run on disk: written so that it can be interrupted at any moment, and read only if it is whole.
+"""The state of a run on disk: written atomically, and only read if it is complete.
 
-`state.safetensors` has all that going on needs. It is written beside, flushed to the disk and then renamed, and the
-state before it is kept as `state-before.safetensors`. A digest of the contents stands in the file: what does not match
-it is not read.
+`state.safetensors` holds everything that is needed to resume. It is written to a temporary file, flushed to the disk
+and renamed; the previous state is kept as `state-before.safetensors`. The file contains a digest of its contents, and a
+file that does not match it is not read.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ STATE, BEFORE = "state.safetensors", "state-before.safetensors"
 
 @dataclass(frozen=True)
 class State:
-    """All that going on needs, after `step` steps."""
+    """Everything that is needed to resume after `step` steps."""
 
     step: int
     config: str
-    """The model's config.json; empty in states of runs that were begun by the first version of the project."""
+    """The model's config.json; empty in states written by the first version of the project."""
     tensors: dict[str, Tensor]
 
     def digest(self) -> str:
-        """Of everything in it."""
+        """SHA-256 of the step, the config and all tensors, in hexadecimal digits."""
         digest = hashlib.sha256(f"{self.step}\n{self.config}\n".encode())
         for name, value in sorted(self.tensors.items()):
             value = value.detach().cpu().contiguous()
@@ -41,15 +41,16 @@ class State:
             digest.update(value.numpy().data)
         return digest.hexdigest()
 
-    def part(self, called: str) -> dict[str, Tensor]:
-        """The tensors `called`.<name>, by name."""
-        return part(self.tensors, called)
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors `prefix`.<name>, by name."""
+        return part(self.tensors, prefix)
 
 
 def write_state(run: Path, state: State) -> None:
-    """Make this the state of a run, and the one so far that before it.
+    """Write the state of a run; the previous one becomes `state-before.safetensors`.
 
-    Raises InputError if a number in it is not finite, and keeps the states that there are.
+    Raises:
+        InputError: A tensor is not finite. The states on the disk are kept.
     """
     for name, value in state.tensors.items():
         if not value.isfinite().all():
@@ -62,8 +63,16 @@ def write_state(run: Path, state: State) -> None:
 
 
 def read_state(run: Path) -> State | None:
-    """The last state of a run, or the one before if the last is broken, which is then said and removed; None if there
-    is none. InputError if there is nothing else than broken ones."""
+    """Read the last state of a run.
+
+    If it is damaged, it is removed with a message on stderr, and the state before it is read.
+
+    Returns:
+        The state; None if the run has none.
+
+    Raises:
+        InputError: All states are damaged.
+    """
     broken = []
     for name in (STATE, BEFORE):
         try:
@@ -74,22 +83,41 @@ def read_state(run: Path) -> State | None:
             broken.append(f"{run / name} is broken ({' '.join(str(error).split())[:100]})")
             continue
         if broken:
-            print(f"{broken[0]}; going on from the state before it, step {state.step}", file=sys.stderr)
-            (run / STATE).unlink()  # not to take the place of the one before
+            print(f"{broken[0]}; resuming from the state before it, step {state.step}", file=sys.stderr)
+            (run / STATE).unlink()  # else the next write would make it the state before
         return state
     if broken:
-        raise InputError(f"{'; '.join(broken)}; nothing to go on from: give another --run, perhaps with --start {run}")
+        raise InputError(f"{'; '.join(broken)}; nothing to resume from: give another --run, perhaps with --start {run}")
     return None
 
 
+def state_to_resume(run: Path, kind: str) -> State | None:
+    """Read the last state of a run, and refuse a directory with a model that cannot be resumed.
+
+    Args:
+        run: Run directory.
+        kind: Name of what is trained, for the error message.
+
+    Returns:
+        The state; None for a new run.
+
+    Raises:
+        InputError: The directory holds a model but no state, or only damaged states.
+    """
+    state = read_state(run)
+    if state is None and (run / "model.safetensors").is_file():
+        raise InputError(f"{run} holds a {kind} but no training state; give another --run")
+    return state
+
+
 def check_steps_left(run: Path, state: State, steps: int) -> None:
-    """Raises InputError for a run whose state is beyond the requested number of steps."""
+    """Raise InputError if the state of a run is beyond the requested number of steps."""
     if state.step > steps:
         raise InputError(f"{run} has taken {state.step} steps; give --steps {state.step} or more, or another --run")
 
 
 def check_finite(run: Path, step: int, loss: float, gradient_norm: float) -> None:
-    """InputError if the loss or the gradient of a step is not finite, before anything is learned from it."""
+    """Raise InputError if the loss or the norm of the gradient is not finite. Call it before the step is applied."""
     if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
         raise InputError(
             f"step {step} has a loss of {loss:g} and a gradient of norm {gradient_norm:g}, and was not taken; "
@@ -98,7 +126,7 @@ def check_finite(run: Path, step: int, loss: float, gradient_norm: float) -> Non
 
 
 def resume_advice(run: Path) -> str:
-    """What to do about a training that diverged."""
+    """Advice for a training that diverged."""
     if (run / STATE).is_file():
         return (
             "the same command with a lower --learning-rate continues from the last state that was saved; if that "

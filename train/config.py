@@ -1,4 +1,4 @@
-"""What can be asked of a training run, and what makes no sense."""
+"""Options of a training, their ranges, and checks of their combinations."""
 
 from __future__ import annotations
 
@@ -41,74 +41,81 @@ class Network:
     dropout: Dropout = 0.0
 
     def check(self) -> None:
-        """Raises InputError for what makes no sense."""
+        """Raise InputError for sizes that are out of range or do not fit each other."""
         check_sizes(self)
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How to train. The learning rate warms up, stays, and falls to zero over the last part of the steps."""
+    """How to train. The learning rate warms up, stays constant, and decays to zero over the last part of the steps."""
 
     steps: Count = 20_000
     batch_size: Count = 64
-    """Examples of a step, in each process."""
+    """Examples in a step, in each process."""
     accumulate: Count = 1
-    """Parts in which a process goes through its batch, to need less memory; what is learned stays the same."""
+    """Micro-batches in a step: gradients are accumulated over them, with the same result in less memory."""
     learning_rate: Weight = 1e-3
+    """Peak learning rate."""
     warmup: Annotated[int, Range(0, 1_000_000_000)] = 200
-    """Steps over which the learning rate rises."""
+    """Steps of the linear warm-up of the learning rate."""
     cooldown: Share = 0.2
-    """Share of the steps, at the end, over which the learning rate falls to zero."""
+    """Share of the steps, at the end, over which the learning rate decays to zero."""
     decay: Literal["linear", "cosine"] = "linear"
-    """How it falls; the usual cosine schedule is "cosine" with --cooldown 1."""
+    """Shape of the decay; the usual cosine schedule is "cosine" with --cooldown 1."""
     weight_decay: Weight = 0.01
+    """Weight decay of matrices (AdamW)."""
     clip_norm: Annotated[float, Range(0.0, 1e30, above=True)] = 1.0
-    """Largest norm of the gradient; longer ones are shortened to it."""
+    """Norm at which gradients are clipped."""
     ema: tuple[float, ...] = (0.999,)
-    """Rates of exponential moving averages of the weights. The first average is the model of the run directory, each
-    further one a model in it, called ema-<rate>."""
+    """Rates of the exponential moving averages of the weights. The first average is the model of the run directory;
+    each further one is a model in its folder ema-<rate>."""
     drop_text: Share = 0.1
-    """Share of examples whose words are hidden, for classifier-free guidance."""
+    """Share of examples trained without their text, for classifier-free guidance."""
     drop_masks: Share = 0.1
-    """Share of examples of which nothing is known, in models with masks."""
+    """Share of examples trained without observed positions, in models with masks."""
     loss: LossName = "simple"
-    """The weighted squared error, the variational bound, or both: hybrid."""
+    """Weighted squared error (simple), variational bound (vlb), or both (hybrid)."""
     weight: WeightName = "target"
-    """Weight of the squared error of x0; "target" is the plain error of what is predicted."""
+    """Weight of the squared error of x0 over t; "target" is the unweighted error of the predicted quantity."""
     min_snr_gamma: Annotated[float, Range(0.0, 1e30, above=True)] = MIN_SNR_GAMMA
-    """Largest weight of "min-snr". With 0.04, ε's loss is the plain one where σ/α is above 5, and counts less below."""
+    """Largest weight of "min-snr". With 0.04, the loss of ε is unweighted where σ/α is above 5, and smaller below."""
     position_weight: Weight = 0.0
-    """Weight of the squared distance of joints from where they should be, m² (MDM, eq. 3); 0: not computed."""
+    """Weight of the squared error of joint positions, m² (MDM, eq. 3); 0: not computed."""
     velocity_weight: Weight = 0.0
-    """Weight of the squared error of joints' steps from frame to frame, m² (MDM, eq. 5)."""
+    """Weight of the squared error of joint displacements between frames, m² (MDM, eq. 5)."""
     foot_weight: Weight = 0.0
-    """Weight of the squared steps of feet that should stand, m² (MDM, eq. 4)."""
+    """Weight of the squared displacements of feet that are in contact in the data, m² (MDM, eq. 4)."""
     jerk_weight: Weight = 0.0
-    """Weight of the squared error of joints' third differences from frame to frame, m²: against trembling."""
+    """Weight of the squared error of third differences of joint positions over frames, m²: against trembling."""
     bone_weight: Weight = 0.0
-    """Weight of the squared error of the bones' lengths, m²: against stretching."""
+    """Weight of the squared error of bone lengths, m²: against stretching."""
     metres_from: Share = 0.0
-    """Share of the steps after which these losses in metres count; before, the features alone are learned, faster."""
+    """Share of the steps after which these losses in metres count; steps before it are faster."""
     times: TimeSamplerName = "stratified"
-    """How the noise levels of a batch are drawn."""
+    """Distribution of the diffusion times of a batch."""
     window: Count = 16
-    """Steps whose examples are sorted by length into their batches, against padding; 1 takes them as they come."""
+    """Steps whose examples are sorted into batches by length, against padding; 1 keeps the order of the data set."""
     mixed_precision: Literal["no", "bf16"] | None = None
-    """bf16: the network computes in bfloat16; left out, what accelerate's configuration says."""
+    """bf16: the network computes in bfloat16; by default as in accelerate's configuration."""
     compile: bool = False
-    """Compile the blocks of the network first (torch.compile): half a minute, and faster steps."""
+    """Compile the blocks of the network (torch.compile): takes half a minute, then steps are faster."""
     seed: Seed = 0
+    """Seed of initial weights, batches and noise."""
     workers: Workers = 0
-    """Processes that prepare examples; 0 prepares them in the training process."""
+    """Worker processes that prepare examples; 0 prepares them in the training process."""
     log_every: Count = 50
+    """Steps between log entries."""
     validate_every: Count = 500
+    """Steps between validations, each with pictures."""
     save_every: Count = 250
+    """Steps between checkpoints."""
     validation_examples: Count = 256
+    """Held-out examples of a validation."""
     log_with: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    """Where losses go as well; needs the extra "tracking"."""
+    """Trackers that receive the losses too; they need the extra "tracking"."""
 
     def check(self) -> None:
-        """Raises InputError for what makes no sense."""
+        """Raise InputError for options that are out of range or contradict each other."""
         check_ranges(self)
         rates = set(self.ema)
         sensible = len(rates) == len(self.ema) > 0 and all(0 <= rate < 1 for rate in rates)
@@ -121,48 +128,49 @@ class TrainingOptions:
 
     @property
     def part_size(self) -> int:
-        """Examples of a part of a process' batch."""
+        """Examples in a micro-batch."""
         return self.batch_size // self.accumulate
 
 
 @dataclass(frozen=True)
 class Options:
-    """Train a motion diffusion model. The same command again continues a run that was stopped."""
+    """Train a motion diffusion model. The same command continues an interrupted training."""
 
     preset: PresetName | None = None
-    """A published recipe, whose options hold unless others are given."""
+    """A published recipe: defaults of all other options."""
     run: Path = Path("runs/walks")
     """Run directory: the model, the training state, losses and pictures."""
     data: DatasetName = "procedural"
     """Data set; "procedural" needs no download."""
     data_root: Path | None = None
-    """Folder with the clips of a data set that was downloaded."""
+    """Folder with the clips of a data set that must be downloaded."""
     prediction: PredictionName = "x0"
-    """What the network predicts."""
+    """Quantity that the network predicts."""
     features: tuple[str, ...] = ("root", "positions", "velocities", "contacts")
-    """Groups of features that the network sees; "rotations" can be added, "root" alone is a model of the path."""
+    """Groups of features; "rotations" can be added, and "root" alone gives a model of the root path."""
     emphasis: Emphasis = 4.0
-    """Scale of the root's yaw and path against the other features."""
+    """Scale of the root's yaw and path relative to the other features."""
     schedule: ScheduleName = "cosine"
     """Noise schedule; "rectified" with prediction "velocity" is flow matching."""
     T: Steps = 1000
+    """Number of diffusion times."""
     variance: VarianceName = "fixed-small"
     """Variance of the reverse steps; learned ones need --loss hybrid or vlb."""
     max_frames: Annotated[int, Range(MIN_FRAMES, MAX_FRAMES)] = 120
-    """Longest motion, at 20 frames a second."""
+    """Longest motion, in frames at 20 frames per second."""
     masks: bool = False
-    """Tell the network positions that are known, at random, so that it can be told goals (CondMDI, Kimodo)."""
+    """Condition the network on randomly observed positions, so that it can follow goals (CondMDI, Kimodo)."""
     start: str | None = None
-    """Model to go on from: its weights, features and sizes; what it has not yet begins silent."""
+    """Initialise from this model, with its features and sizes; layers it lacks are initialised to zero."""
     text: str = "static"
-    """Text encoder: "static", "clip" or "transformers:<name or folder>"; the extras clip and text have them."""
+    """Text encoder: "static", "clip" (extra "clip") or "transformers:<name or folder>" (extra "text")."""
     threads: Threads = 0
     """CPU threads; 0 for all."""
     network: tyro.conf.OmitArgPrefixes[Network] = field(default_factory=Network)
     training: tyro.conf.OmitArgPrefixes[TrainingOptions] = field(default_factory=TrainingOptions)
 
     def check(self) -> None:
-        """Raises InputError for what makes no sense, as far as no model or data set is needed to tell."""
+        """Raise InputError for options that are wrong whatever the model and the data set."""
         check_ranges(self)
         self.network.check()
         self.training.check()

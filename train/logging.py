@@ -1,4 +1,4 @@
-"""The numbers of a run: a line of JSON for every time they are taken, in metrics.jsonl, and perhaps elsewhere."""
+"""Means of the losses between log entries, and their records: metrics.jsonl in the run directory, and trackers."""
 
 from __future__ import annotations
 
@@ -7,35 +7,103 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
+from accelerate import Accelerator
 from accelerate.utils import is_tensorboard_available, is_wandb_available
+from torch import Tensor
 
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.errors import InputError
 
 METRICS = "metrics.jsonl"
 PROJECT = "motion-diffusion"
-"""Under which trackers file a run."""
+"""Project name in trackers."""
+QUARTERS = 4
 _INSTALLED = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
 
 
+class BatchLosses(NamedTuple):
+    """Losses of B examples at their diffusion times."""
+
+    loss: Tensor
+    """(B,) loss."""
+    x0_error: Tensor
+    """(B,) squared error of x̂0."""
+    t: Tensor
+    """(B,) diffusion times."""
+    importance: Tensor
+    """(B,) weight of each example in the mean."""
+    words: int
+    """Number of word vectors of the longest text."""
+
+
+class LossMeter:
+    """Means of losses, over all t and by quarter of t, and the share of padding, since they were last taken.
+
+    Sums are kept in float64.
+    """
+
+    def __init__(self, T: int, device: torch.device):
+        self.T = T
+        self.sums = torch.zeros(3, QUARTERS, dtype=torch.float64, device=device)
+        """(3, 4): sum of losses, sum of errors of x̂0 and number of examples, by quarter of t."""
+        self.frames = torch.zeros(2, dtype=torch.float64, device=device)
+        """(2,): number of padded frames and of all frames."""
+
+    def add(self, losses: BatchLosses, *, padding: int, frames: int) -> None:
+        """Add the losses of a batch with `frames` frames, of which `padding` are padding."""
+        quarter = (((losses.t - 1) * QUARTERS) // self.T).to(self.sums.device)
+        values = torch.stack([losses.loss.detach(), losses.x0_error, torch.ones_like(losses.x0_error)])
+        self.sums.index_add_(1, quarter, values.double())
+        self.frames += torch.tensor([padding, frames], dtype=torch.float64, device=self.frames.device)
+
+    def collect(self, accelerator: Accelerator) -> None:
+        """Sum over all processes into the main one. All processes must call this at the same step."""
+        for sums in (self.sums, self.frames):
+            total = accelerator.reduce(sums, reduction="sum")
+            sums.copy_(total if accelerator.is_main_process else torch.zeros_like(total))
+
+    def take(self) -> dict[str, float]:
+        """Return the means by name and reset them. Quarters of t without an example are left out."""
+        (loss, error, count), (padded, frames) = self.sums.tolist(), self.frames.tolist()
+        self.sums.zero_()
+        self.frames.zero_()
+        result = {"padding": padded / max(frames, 1), "mean_loss": sum(loss) / max(sum(count), 1)}
+        for q in range(QUARTERS):
+            if count[q]:
+                result[f"loss_q{q + 1}"] = loss[q] / count[q]
+                result[f"x0_error_q{q + 1}"] = error[q] / count[q]
+        return result
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The sums, for a checkpoint."""
+        return {"sums": self.sums, "frames": self.frames}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Load the sums of a checkpoint; those that an older checkpoint lacks stay 0."""
+        for name, value in self.tensors().items():
+            if name in tensors:
+                value.copy_(tensors[name])
+
+
 def append(run: Path, step: int, values: Mapping[str, float]) -> None:
-    """Add a line."""
+    """Append a line to metrics.jsonl, with values rounded to 6 digits."""
     line = {"step": step} | {name: round(value, 6) for name, value in values.items()}
     with (run / METRICS).open("a") as file:
         file.write(json.dumps(line) + "\n")
 
 
 def flush(run: Path) -> None:
-    """Let what was added reach the disk."""
+    """Flush metrics.jsonl to the disk."""
     if (run / METRICS).is_file():
         with (run / METRICS).open("rb") as file:
             os.fsync(file.fileno())
 
 
 def keep_until(run: Path, step: int) -> None:
-    """Forget what came after a step, and a line that was not written to its end."""
+    """Remove the lines after a step, and a line that was not written completely."""
     path = run / METRICS
     if path.is_file():
         lines = path.read_text(errors="replace").splitlines()
@@ -44,7 +112,7 @@ def keep_until(run: Path, step: int) -> None:
 
 
 def _step(line: str) -> int:
-    """-1 for a torn line."""
+    """The step of a line; -1 for an incomplete one."""
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
@@ -52,7 +120,7 @@ def _step(line: str) -> int:
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """InputError if a tracker is not installed."""
+    """Raise InputError if a tracker is not installed."""
     for name in names:
         if not _INSTALLED[name]():
             raise InputError(
@@ -62,7 +130,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 def tracker_settings(run: Path, step: int, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What trackers need to know to go on after a step, as the same run. options: for the page of the run."""
+    """Settings with which trackers continue the same run after a step. options: shown on the page of the run."""
     identity = hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
     about = {"id": identity, "name": run.name, "dir": str(run), "resume": "allow", "config": dict(options)}
     return {"tensorboard": {"purge_step": step + 1}, "wandb": about}

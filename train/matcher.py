@@ -1,7 +1,7 @@
-"""python -m train.matcher: train the model that judges which words go with which motion, in a run directory.
+"""python -m train.matcher: train a text–motion embedding model by contrast, in a run directory.
 
-It is what FID and R-precision stand on where there are no published weights; `python -m sample.evaluate --evaluator
-RUN` uses it. The same command again goes on where it was stopped, exactly.
+FID and R-precision are computed from its embeddings where no published weights are available: `python -m
+sample.evaluate --evaluator RUN`. The same command continues an interrupted training exactly.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,46 +38,48 @@ from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, Text
 from motion_diffusion.option_ranges import check_ranges
 from motion_diffusion.pretrained import tensors_of
 from train import logging
-from train.batches import pad
-from train.checkpoint import State, check_finite, check_steps_left, read_state, write_state
+from train.batches import pad, step_loader
+from train.checkpoint import State, check_steps_left, state_to_resume, write_state
 from train.config import Threads, TrainingOptions
 from train.fit_scale import measure
-from train.length_bucketing import Buckets
-from train.optimizer import adamw, learning_rate, moments, restore_moments
-from train.seeding import Use, seed_of
+from train.optimizer import Optimizer
+from train.seeding import Purpose, seed_of
 
 POOL = 32
+"""Motions among which a text must find its own, for R-precision."""
 MEASURED_EXAMPLES = 500
-"""How many examples the scale of the features is measured on."""
+"""Number of examples from which the statistics of the features are measured."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Train a matcher of words and motions by contrast."""
+    """Train a text–motion embedding model by contrast. The same command continues an interrupted training."""
 
     run: Path = Path("runs/matcher")
-    """Run directory: the matcher, the training state and the losses."""
+    """Run directory: the model, the training state and the losses."""
     data: DatasetName = "procedural"
     data_root: Path | None = None
-    """Folder with the clips, or a store that was prepared from them."""
+    """Folder with the clips, or a store prepared from them."""
     max_frames: int = 120
-    """Longest motion, at 20 frames a second."""
+    """Longest motion, in frames at 20 frames per second."""
     text: str = "static"
     """Text encoder, as for python -m train."""
     width: Width = 192
     depth: Depth = 4
     text_depth: TextDepth = 3
     embedding: Width = 64
+    """Dimensions of the embedding."""
     steps: int = 1500
     batch_size: int = 128
-    """Motions and texts that are told apart at once."""
+    """Pairs of a text and a motion that are contrasted with each other."""
     learning_rate: float = 6e-4
-    """It warms up and falls along half a cosine."""
+    """Peak learning rate, after a linear warm-up and before a cosine decay to zero."""
     warmup: int = 100
+    """Steps of the warm-up."""
     weight_decay: float = 0.05
     seed: int = 0
     workers: int = 0
-    """Processes that prepare examples."""
+    """Processes that prepare examples; 0 prepares them in the training process."""
     threads: Threads = 0
     """CPU threads; 0 for all."""
     validate_every: int = 100
@@ -84,7 +87,11 @@ class Options:
     save_every: int = 100
 
     def training(self) -> TrainingOptions:
-        """The same as `TrainingOptions`, which are checked."""
+        """Return the options as checked `TrainingOptions`.
+
+        Raises:
+            InputError: An option is out of range.
+        """
         options = TrainingOptions(
             steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate, warmup=self.warmup,
             cooldown=1.0, decay="cosine", weight_decay=self.weight_decay, seed=self.seed, workers=self.workers,
@@ -99,43 +106,33 @@ class Options:
 
 
 class Batch(NamedTuple):
-    """B motions with their words."""
+    """B motions and their texts, padded to F frames."""
 
     texts: list[str]
     joints: Tensor
-    """(B, F, 22, 3) metres, padded with the last frame."""
+    """(B, F, 22, 3) joint positions in metres; padding repeats the last frame."""
     lengths: Tensor
-    """(B,) frames that exist."""
+    """(B,) number of frames before padding."""
 
     @staticmethod
     def of(examples: Sequence[Example]) -> Batch:
-        """Examples side by side."""
+        """Stack examples."""
         return Batch([example.text for example in examples], *pad(examples))
 
-    def embed(self, matcher: TextMotionEncoder) -> tuple[Tensor, Tensor]:
-        """Embeddings of the motions and of the texts, (B, D) each."""
-        features = encode(self.joints, lengths=self.lengths, groups=matcher.config.features)
-        motions = matcher.embed_features(matcher.representation.normalise(features), self.lengths)
-        return motions, matcher.embed_texts(self.texts)
+    def embed(self, model: TextMotionEncoder) -> tuple[Tensor, Tensor]:
+        """Embed the motions and the texts, (B, D) each."""
+        features = encode(self.joints, lengths=self.lengths, groups=model.config.features)
+        motions = model.embed_features(model.representation.normalise(features), self.lengths)
+        return motions, model.embed_texts(self.texts)
 
 
-class Steps(torch.utils.data.Dataset[Batch]):
-    """One item a step, from `first` on."""
-
-    def __init__(self, examples: Examples, order: Buckets, first: int, last: int):
-        self.examples, self.order, self.first, self.last = examples, order, first, last
-
-    def __len__(self) -> int:
-        return self.last - self.first
-
-    def __getitem__(self, item: int) -> Batch:
-        if item >= len(self):
-            raise IndexError(item)
-        return Batch.of([self.examples.example(i) for i in self.order.of_step(self.first + item)])
+def make_batch(examples: Examples, indices: Sequence[int]) -> Batch:
+    """Stack the examples of some indices."""
+    return Batch.of([examples.example(i) for i in indices])
 
 
-def new_matcher(options: Options, data: Data) -> TextMotionEncoder:
-    """A matcher whose features are scaled by what the data measure."""
+def build_model(options: Options, data: Data) -> TextMotionEncoder:
+    """Create a model, initialised at random, with the statistics of the data's features."""
     joints = (torch.from_numpy(data.train.example(i).joints) for i in range(MEASURED_EXAMPLES))
     groups = TextMotionEncoderConfig.features
     config = TextMotionEncoderConfig(
@@ -149,96 +146,94 @@ def new_matcher(options: Options, data: Data) -> TextMotionEncoder:
 
 
 def train(
-    matcher: TextMotionEncoder, options: Options, examples: Examples, held_out: Examples, state: State | None
+    model: TextMotionEncoder, options: Options, examples: Examples, held_out: Examples, state: State | None
 ) -> None:
-    """Run to options.steps, validating and saving on the way."""
+    """Train until options.steps, with validation and checkpoints at their intervals.
+
+    Args:
+        model: Trained in place.
+        options: How to train, and the run directory.
+        examples: Training examples.
+        held_out: Examples for validation.
+        state: Checkpoint of the run to continue from; None for a new run.
+    """
     training = options.training()
-    optimizer = adamw(matcher, training)
     step = 0
     if state is not None:
         step = state.step
         check_steps_left(options.run, state, options.steps)
-        matcher.load_state_dict(state.part("live"))
-        restore_moments(matcher, optimizer, state.tensors, step=step)
+        model.load_state_dict(state.part("live"))
+    optimizer = Optimizer(model, training, step=step, tensors=None if state is None else state.tensors)
     logging.keep_until(options.run, step)
-    order = Buckets(examples, batch=options.batch_size, window=training.window, seed=options.seed)
-    steps = Steps(examples, order, step, options.steps)
-    loader = torch.utils.data.DataLoader(steps, batch_size=None, num_workers=options.workers)
+    loader = step_loader(examples, training, partial(make_batch, examples), first=step)
     with tqdm(total=options.steps, initial=step, unit="step", dynamic_ncols=True, disable=None) as bar:
         for batch in loader:
-            torch.manual_seed(seed_of(options.seed, Use.DROPOUT, step))
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, training)
-            matcher.train()
-            motions, texts = batch.embed(matcher)
-            loss = contrast(matcher, motions, texts, same_texts(batch.texts))
+            torch.manual_seed(seed_of(options.seed, Purpose.DROPOUT, step))
+            model.train()
+            motions, texts = batch.embed(model)
+            loss = contrast(model, motions, texts, same_texts(batch.texts))
             loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(matcher.parameters(), training.clip_norm)
-            check_finite(options.run, step + 1, loss.item(), norm.item())
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.update(loss, options.run)
             step += 1
             bar.update()
             last = step == options.steps
             if step % options.validate_every == 0 or last:
-                numbers = {"loss": loss.item()} | validate(matcher, options, held_out)
+                numbers = {"loss": loss.item()} | validate(model, options, held_out)
                 logging.append(options.run, step, numbers)
                 bar.set_postfix(loss=f"{numbers['loss']:.3f}", top1=f"{numbers['held_out_top1']:.3f}")
             if step % options.save_every == 0 or last:
                 logging.flush(options.run)
-                write_state(options.run, state_of(matcher, optimizer, step))
-                matcher.save(options.run)
+                write_state(options.run, state_of(model, optimizer, step))
+                model.save(options.run)
 
 
 def same_texts(texts: Sequence[str]) -> Tensor:
-    """(B, B) bool: which texts are the same."""
+    """(B, B) bool: which pairs of texts are equal."""
     numbers = torch.tensor([texts.index(text) for text in texts])
     return numbers[:, None] == numbers[None]
 
 
 @torch.no_grad()
-def validate(matcher: TextMotionEncoder, options: Options, held_out: Examples) -> dict[str, float]:
-    """The loss, and how often a text finds its motion among 32, on held-out examples."""
-    matcher.eval()
+def validate(model: TextMotionEncoder, options: Options, held_out: Examples) -> dict[str, float]:
+    """Compute the loss and the R-precision in pools of 32 on held-out examples."""
+    model.eval()
     examples = [held_out.example(i) for i in range(options.validation_examples)]
     batches = [Batch.of(examples[i : i + options.batch_size]) for i in range(0, len(examples), options.batch_size)]
-    motions, texts = (torch.cat(parts) for parts in zip(*(batch.embed(matcher) for batch in batches), strict=True))
+    motions, texts = (torch.cat(parts) for parts in zip(*(batch.embed(model) for batch in batches), strict=True))
     words = [example.text for example in examples]
     order = torch.randperm(len(words), generator=torch.Generator().manual_seed(0))
     found = r_precision(texts[order], motions[order], pool=POOL, captions=[words[i] for i in order.tolist()])
     some = slice(options.batch_size)
-    loss = contrast(matcher, motions[some], texts[some], same_texts(words[some])).item()
+    loss = contrast(model, motions[some], texts[some], same_texts(words[some])).item()
     return {"held_out_loss": loss} | {f"held_out_top{k}": share for k, share in enumerate(found, 1)}
 
 
-def state_of(matcher: TextMotionEncoder, optimizer: torch.optim.Optimizer, step: int) -> State:
-    """All that going on needs."""
-    tensors = tensors_of(matcher.state_dict(), "live", matcher.representation) | moments(matcher, optimizer)
-    return State(step, json.dumps(dataclasses.asdict(matcher.config)), tensors)
+def state_of(model: TextMotionEncoder, optimizer: Optimizer, step: int) -> State:
+    """The checkpoint of a training."""
+    tensors = tensors_of(model.state_dict(), "live", model.representation) | optimizer.tensors()
+    return State(step, json.dumps(dataclasses.asdict(model.config)), tensors)
 
 
-def matcher_of(state: State) -> TextMotionEncoder:
-    """The matcher of a run that was begun."""
+def restore_model(state: State) -> TextMotionEncoder:
+    """Create the model of a run that is resumed. `train` loads its weights."""
     config = TypeAdapter(TextMotionEncoderConfig).validate_json(state.config)
     return TextMotionEncoder(config, Representation.from_tensors(config.features, 1.0, state.part("representation")))
 
 
 @command
 def main() -> None:
-    """The command."""
+    """Run the command."""
     options = parse_arguments(Options, prog="python -m train.matcher")
     options.training()
     if options.threads:
         torch.set_num_threads(options.threads)
     with locked(options.run, "--run"):
-        state = read_state(options.run)
-        if state is None and (options.run / "model.safetensors").is_file():
-            raise InputError(f"{options.run} holds a matcher but no training state; give another --run")
+        state = state_to_resume(options.run, "matcher")
         data = load_examples(options.data, options.data_root, frames=options.max_frames, seed=options.seed)
-        matcher = new_matcher(options, data) if state is None else matcher_of(state)
-        train(matcher, options, data.train, data.held_out, state)
-        matcher.scale = measure(matcher, data.held_out, options.validation_examples)
-        matcher.save(options.run)
+        model = build_model(options, data) if state is None else restore_model(state)
+        train(model, options, data.train, data.held_out, state)
+        model.scale = measure(model, data.held_out, options.validation_examples)
+        model.save(options.run)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The model that options ask for: a new one, one that goes on from another, or that of a run that was begun."""
+"""Creates the model of a training: a new one, one initialised from another model, or one restored from a run."""
 
 from __future__ import annotations
 
@@ -21,13 +21,25 @@ from train.checkpoint import State
 from train.config import Options
 
 MEASURED_EXAMPLES = 1000
-"""How many examples the scale of the features is measured on."""
+"""Number of examples from which the statistics of the features are measured."""
 
 
-def build_model(options: Options, data: Data, *, told: str) -> MotionModel:
-    """A new model whose features are scaled by what the data measure. told: what it is trained on, for people."""
+def build_model(options: Options, data: Data, *, description: str) -> MotionModel:
+    """Create the model of a new training.
+
+    Args:
+        options: Type and sizes of the model.
+        data: Training data, from which the statistics of the features are measured.
+        description: One line on what the model is trained on.
+
+    Returns:
+        The model, initialised from `options.start` if given, else at random.
+
+    Raises:
+        InputError: The model to start from has another prediction type.
+    """
     if options.start is not None:
-        return _from_another(options, MotionModel.load(options.start), told=told)
+        return _initialised_from(options, MotionModel.load(options.start), description=description)
     joints = [torch.from_numpy(data.train.example(index).joints) for index in range(MEASURED_EXAMPLES)]
     representation = Representation.fit(
         (encode(clip, groups=options.features) for clip in joints), options.features, emphasis=options.emphasis
@@ -51,7 +63,7 @@ def build_model(options: Options, data: Data, *, told: str) -> MotionModel:
         max_frames=options.max_frames,
         masks=options.masks,
         written=options.masks,
-        training=told,
+        training=description,
         licence=data.licence,
     )
     torch.manual_seed(options.training.seed)
@@ -59,12 +71,12 @@ def build_model(options: Options, data: Data, *, told: str) -> MotionModel:
 
 
 def _hints(options: Options, representation: Representation) -> int:
-    """Numbers a frame that a network with masks is told: position and mask of every joint's three axes."""
+    """Channels of the observed motion and its mask, three each per joint; 0 disables conditioning."""
     return (6 * len(JOINTS) if representation.whole_body else 6) if options.masks else 0
 
 
-def _from_another(options: Options, other: MotionModel, *, told: str) -> MotionModel:
-    """The same model, with masks if they are asked for, and with the other one's weights."""
+def _initialised_from(options: Options, other: MotionModel, *, description: str) -> MotionModel:
+    """A copy of another model, with masks if requested; layers that the other lacks are initialised to zero."""
     if other.config.prediction != options.prediction:
         theirs = other.config.prediction
         raise InputError(f"{other.name} predicts {theirs}; give --prediction {theirs}, or no --start")
@@ -74,20 +86,26 @@ def _from_another(options: Options, other: MotionModel, *, told: str) -> MotionM
         denoiser=dataclasses.replace(other.config.denoiser, hints=hints),
         masks=options.masks,
         written=options.masks,
-        training=told,
+        training=description,
     )
     model = MotionModel(config, other.representation)
     model.denoiser.load_state_dict(model.denoiser.state_dict() | other.denoiser.state_dict())
     return model
 
 
-def model_of(state: State, run: Path, *, told: str) -> MotionModel:
-    """The model of a run that was begun, whose weights come from the state. Its steps may be other ones now."""
+def restore_model(state: State, run: Path, *, description: str) -> MotionModel:
+    """Create the model of a run that is resumed. Its weights are loaded by the trainer.
+
+    Args:
+        state: The state of the run.
+        run: Run directory.
+        description: One line on what the model is trained on; the number of steps may have changed.
+    """
     if state.config:
         config = TypeAdapter(ModelConfig).validate_json(state.config)
         representation = Representation.from_tensors(config.features, config.emphasis, state.part("representation"))
         model = MotionModel(config, representation)
     else:
         model = MotionModel.load(run)
-    model.config = dataclasses.replace(model.config, training=told)
+    model.config = dataclasses.replace(model.config, training=description)
     return model.train().requires_grad_(True)

@@ -1,4 +1,4 @@
-"""What a network with masks is told while it trains: some positions of some joints at some frames."""
+"""Random masks of observed positions, on which models with masks are conditioned during training."""
 
 from __future__ import annotations
 
@@ -7,24 +7,32 @@ from torch import Tensor
 
 from motion_diffusion.body.skeleton import JOINTS, KEY_JOINTS
 
-TOLD = tuple(map(JOINTS.index, KEY_JOINTS))
-"""The joints that people give goals for."""
+GOAL_JOINTS = tuple(map(JOINTS.index, KEY_JOINTS))
+"""Indices of the joints that goals are usually given for."""
 
 
-def known_positions(frames: int, generator: torch.Generator, *, nothing: float) -> Tensor:
-    """(frames, 22, 3) bool: what is known of a motion, drawn at random.
+def draw_motion_mask(frames: int, generator: torch.Generator, *, drop: float) -> Tensor:
+    """Draw which positions of a motion are observed.
 
-    nothing: chance that nothing is. Else the joints are the pelvis alone, some of `TOLD`, all of those, or all there
-    are; the frames are all, a few or many (their number even in its logarithm), a stretch, or both ends; and the axes
-    all three, for the pelvis mostly x and z, or a subset of them.
+    The joints are the pelvis alone, some of `GOAL_JOINTS`, all of them, or all joints. The frames are all frames, a few
+    or many (their number is log-uniform), an interval, or both ends. The axes are all three, for the pelvis mostly x
+    and z, or a random subset.
+
+    Args:
+        frames: Number of frames F.
+        generator: Source of randomness.
+        drop: Probability of observing nothing, for classifier-free guidance.
+
+    Returns:
+        (F, 22, 3) bool.
     """
-    if _chance(generator) < nothing:
+    if _chance(generator) < drop:
         return torch.zeros(frames, len(JOINTS), 3, dtype=torch.bool)
     return _frames(frames, generator)[:, None, None] & _entries(generator)
 
 
 def _frames(count: int, generator: torch.Generator) -> Tensor:
-    """(count,) bool: frames at which something is known."""
+    """(count,) bool: frames at which something is observed."""
     kind, chosen = _chance(generator), torch.zeros(count, dtype=torch.bool)
     if kind < 0.1:
         chosen[:] = True
@@ -46,14 +54,14 @@ def _entries(generator: torch.Generator) -> Tensor:
     if kind < 0.35:
         entries[0] = True
     elif kind < 0.7:
-        some = torch.randperm(len(TOLD), generator=generator)[: 1 + _integer(3, generator)]
-        entries[[TOLD[i] for i in some.tolist()]] = True
+        some = torch.randperm(len(GOAL_JOINTS), generator=generator)[: 1 + _integer(3, generator)]
+        entries[[GOAL_JOINTS[i] for i in some.tolist()]] = True
     elif kind < 0.8:
-        entries[list(TOLD)] = True
+        entries[list(GOAL_JOINTS)] = True
     else:
         entries[:] = True
     if _chance(generator) < (0.7 if kind < 0.35 else 0.25):
-        entries[0, 1] = False  # above a place on the floor, at any height
+        entries[0, 1] = False  # a way-point on the floor leaves the height free
     if _chance(generator) < 0.15:
         entries &= torch.rand(entries.shape, generator=generator) < 0.6
     return entries

@@ -1,6 +1,6 @@
-"""Published recipes: options by name, with the numbers that they gave, or that are expected of them.
+"""Training presets: published recipes by name, with the results measured or expected.
 
-`python -m train --preset NAME` trains by one of them; every option that is given as well holds in its place.
+`python -m train --preset NAME` uses a preset as the defaults of all other options.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from train.config import Network, Options, PresetName, TrainingOptions
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe, and what to expect of it."""
+    """A training recipe and its expected results."""
 
     options: Options
     parameters: float
-    """Of the denoiser, in millions."""
+    """Parameters of the denoiser, in millions."""
     expected: str
-    """What came of it, in a line."""
+    """Results, in one line."""
 
     def __str__(self) -> str:
         return f"{self.parameters} M parameters; expected: {self.expected}"
@@ -52,9 +52,10 @@ _UNGUIDED = "in 50 steps on the test split (docs/evaluation.md)"
 
 PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
     {
-        # Tevet et al. 2023: T = 1000, cosine, x0, plain error; batches of 64, AdamW at a constant 1e-4; the words of a
-        # tenth hidden, dropout 0.1; 600,000 steps and the average of rate 0.9999 as in its repository; 196 frames. MDM
-        # is told CLIP's vector of a sentence and has a relative root; here are word vectors and an absolute root.
+        # Tevet et al. 2023: T = 1000, cosine, x0, unweighted error; batches of 64, AdamW at a constant 1e-4; 10 % of
+        # the texts dropped, dropout 0.1; 600,000 steps and an average of rate 0.9999 as in its repository; 196 frames.
+        # MDM is conditioned on CLIP's sentence vector and has a relative root; this recipe has word vectors and an
+        # absolute root.
         "mdm": Preset(
             Options(
                 data="humanml3d",
@@ -78,8 +79,9 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
             6.0,
             "This recipe has not been run yet; to be compared with MDM (see the preset mdm).",
         ),
-        # The small ones were made in some runs each (docs/LOG.md): 10,000 steps of 32 with no losses in metres, then
-        # those of 64, with them at least in the last run. These are all of them in one, which has not been run yet.
+        # The shipped small models were trained in several runs each (docs/LOG.md): 10,000 steps of 32 without losses in
+        # metres, then steps of 64, with these losses at least in the last run. These presets join them in one run,
+        # which has not been made yet.
         "x0-small": Preset(
             dataclasses.replace(
                 _SMALL, training=dataclasses.replace(_SMALL.training, steps=13_000, weight="clamped", jerk_weight=1000)
@@ -105,8 +107,9 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
             6.0,
             f"{_error('.0059 .0155 .0259 .074')}; R-precision top-3 1.00, FID .015, skating .009, {_UNGUIDED}",
         ),
-        # Made in five runs (docs/LOG.md): 4,500 steps with times drawn evenly, 3,400 with late ones, and 2,500 with the
-        # losses of jerk and velocity. This is all of them in one, which has not been run yet.
+        # The shipped model was trained in five runs (docs/LOG.md): 4,500 steps with uniform times, 3,400 with late
+        # ones, and 2,500 with losses of jerk and velocity. This preset joins them in one run, which has not been made
+        # yet.
         "v-masks": Preset(
             dataclasses.replace(
                 _SMALL,
@@ -140,12 +143,12 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
 
 
 def with_preset(name: PresetName) -> Options:
-    """The options of a preset, whose run directory has its name."""
+    """The options of a preset, with a run directory of its name."""
     return dataclasses.replace(PRESETS[name].options, preset=name, run=Path("runs") / name)
 
 
 def read_options(prog: str) -> Options:
-    """The command line: the options of --preset, if there is one, and those that are given besides."""
+    """Parse the command line, with the options of --preset, if given, as defaults."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset")
     name = first.parse_known_args(sys.argv[1:])[0].preset

@@ -1,4 +1,4 @@
-"""training.json: the options of a run, kept beside it; it is continued only with the options it was started with."""
+"""training.json: the options that a run was started with, which must be the same when it is resumed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from train.config import Options
 TRAINING = "training.json"
 
 _ELSEWHERE = ("preset", "run", "data_root", "threads")
-"""Matters of the machine and of how the options were given; not written."""
+"""Options that depend on the machine or on how options were given; not written."""
 _FREE = {f"training.{name}" for name in ("steps", "workers", "accumulate", "compile", "log_with", "learning_rate")}
-"""May change on the way: so that a finished run can be continued, on another machine too, and one that diverged."""
+"""Options that may change: for more steps, another machine, or a lower learning rate after a divergence."""
 
 
-def described(options: Options, *, processes: int) -> dict[str, Any]:
-    """Options as they are written. The batch is that of a step, over all processes: so many may as well be one."""
+def options_record(options: Options, *, processes: int) -> dict[str, Any]:
+    """Options as written to training.json.
+
+    Args:
+        options: The options of one process.
+        processes: Number of processes. The batch size in the record is the sum over all processes, so that another
+            number of processes can resume the run.
+    """
     tree = dataclasses.asdict(options)
     for name in _ELSEWHERE:
         del tree[name]
@@ -29,9 +35,10 @@ def described(options: Options, *, processes: int) -> dict[str, Any]:
 
 
 def check_options(run: Path, new: dict[str, Any]) -> None:
-    """InputError that names what differs from the options in training.json, if that is there.
+    """Compare options with training.json, if it exists. Options missing there have their defaults.
 
-    One that an older version of the project wrote may lack some, which then have their defaults.
+    Raises:
+        InputError: Options differ (the message names them), or training.json is damaged.
     """
     path = run / TRAINING
     if not path.is_file():
@@ -55,8 +62,8 @@ def write_options(run: Path, options: dict[str, Any]) -> None:
 
 
 def _complete(tree: dict[str, Any]) -> dict[str, Any]:
-    """With the defaults of what is missing, and with one rate of the averages as a list of one."""
-    defaults = described(Options(), processes=1)
+    """Add defaults for missing options, and replace a single rate of weight averages by a list."""
+    defaults = options_record(Options(), processes=1)
     result = defaults | tree
     for group in ("network", "training"):
         result[group] = defaults[group] | tree.get(group, {})

@@ -1,4 +1,4 @@
-"""Pictures of a run while it trains: what the model makes of three sentences, and its losses so far."""
+"""Pictures of a training: samples for three prompts, and the losses so far."""
 
 from __future__ import annotations
 
@@ -20,14 +20,21 @@ PROMPTS = ("a person walks forward", "a person walks in a curve to the left", "a
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Draws into the run directory: `pictures/<step>-<n>.png` (`<step>.png` for models of the root) and `loss.png`."""
+class SamplePictures:
+    """Draws `pictures/<step>-<n>.png` (`<step>.png` for models of the root) and `loss.png` into the run directory."""
 
     run: Path
+    """Run directory."""
     steps: int = 50
+    """Denoising steps."""
 
     def __call__(self, model: MotionModel, step: int) -> None:
-        """Sample with the model as it is and draw; the same noise every time, so that pictures can be compared."""
+        """Sample and draw, with the same noise at every step so that pictures can be compared.
+
+        Args:
+            model: The model with averaged weights.
+            step: Training step, for the file names.
+        """
         frames = model.config.max_frames
         steps = min(self.steps, model.config.T)
         x = model.sample(PROMPTS, [frames] * len(PROMPTS), seeds=range(len(PROMPTS)), steps=steps)
@@ -43,10 +50,10 @@ class Pictures:
 
 
 def draw_paths(paths: Tensor, path: Path) -> None:
-    """Ways of the root (B, F, 3) from above, one for each of PROMPTS; ahead is up and left is left."""
+    """Draw root paths (B, F, 3), one for each of PROMPTS, from above: forward is up and left is left."""
     figure, (axes,) = panels(1, 1, size=(6, 6), title="")
-    for way, (text, style) in zip(paths, styles_in_order(PROMPTS).items(), strict=True):
-        line(axes, way[:, 0].tolist(), way[:, 2].tolist(), style, text)
+    for root, (text, look) in zip(paths, styles_in_order(PROMPTS).items(), strict=True):
+        line(axes, root[:, 0].tolist(), root[:, 2].tolist(), look, text)
     label(axes, title="", x="x, m", y="z, m")
     axes.set_aspect("equal")
     axes.invert_xaxis()

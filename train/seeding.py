@@ -1,8 +1,8 @@
-"""Every random number of training comes from a generator of its own: of the seed, what it is for, and which one it is.
+"""Random draws of a training, keyed by (seed, purpose, index).
 
-So it matters to nobody how many processes there are, in how many parts they go through a batch, which worker prepared
-an example, or whether the run was stopped on the way. Dropout alone is drawn by torch for all examples of a part at
-once: with dropout, a run can be stopped, but other parts and processes give other numbers.
+Hence draws are independent of the number of processes, of workers, of micro-batches and of restarts. Dropout is the
+exception: torch draws it for all examples of a micro-batch at once, so with dropout a restart is exact but another
+number of processes or micro-batches gives other results.
 """
 
 from __future__ import annotations
@@ -15,60 +15,64 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.motion_masks import known_positions
+from train.motion_masks import draw_motion_mask
 
 
-class Use(IntEnum):
-    """What random numbers are for."""
+class Purpose(IntEnum):
+    """Purposes of random numbers, and the index that keys them."""
 
     ORDER = 0
-    """By window: the order of its batches."""
+    """Order of the batches in a window; by window."""
     TIMES = 1
-    """By step: the noise levels of the whole batch."""
+    """Diffusion times of the whole batch; by step."""
     EXAMPLE = 2
-    """By example: noise, hidden words, known positions."""
+    """Noise, dropped text and observed positions; by example."""
     DROPOUT = 3
-    """By step and place of the first example in its batch."""
+    """Dropout; by step and the position of the micro-batch in its batch."""
     HELD_OUT = 4
-    """By held-out example; and the noise levels of all of them."""
+    """The same for held-out examples; by example, and without an index for the times of all of them."""
 
 
-def seed_of(seed: int, use: Use, *which: int) -> int:
-    """A seed of 63 bits."""
-    return int(np.random.SeedSequence((seed, use, *which)).generate_state(1, np.uint64)[0]) & (2**63 - 1)
+def seed_of(seed: int, purpose: Purpose, *index: int) -> int:
+    """Derive a seed of 63 bits from the seed of a training, a purpose and an index."""
+    return int(np.random.SeedSequence((seed, purpose, *index)).generate_state(1, np.uint64)[0]) & (2**63 - 1)
 
 
-def generator(seed: int, use: Use, *which: int) -> torch.Generator:
-    """The generator for a use, by number."""
-    return torch.Generator().manual_seed(seed_of(seed, use, *which))
+def generator(seed: int, purpose: Purpose, *index: int) -> torch.Generator:
+    """Create the generator for a purpose and an index."""
+    return torch.Generator().manual_seed(seed_of(seed, purpose, *index))
 
 
 class Drawn(NamedTuple):
-    """What is drawn for an example of F frames."""
+    """Random draws for one example of F frames."""
 
-    hide: bool
-    """Whether its words are hidden."""
+    drop_text: bool
+    """Whether to train without its text."""
     eps: Tensor
-    """(F, D), the noise."""
-    known: Tensor | None
-    """(F, 22, 3) bool, which positions are known; None for models without masks."""
+    """(F, D) noise."""
+    motion_mask: Tensor | None
+    """(F, 22, 3) bool, the observed positions; None for models without masks."""
 
 
 @dataclass(frozen=True)
-class Draws:
-    """Draws for examples by number."""
+class ExampleDraws:
+    """Random draws for examples, keyed by their index."""
 
     seed: int
-    use: Use
+    purpose: Purpose
     features: int
-    """D, numbers a frame."""
+    """D, features per frame."""
     masks: bool
+    """Whether to draw observed positions."""
     drop_text: float = 0.0
+    """Probability of dropping the text."""
     drop_masks: float = 0.0
+    """Probability of observing nothing."""
 
     def draw(self, index: int, frames: int) -> Drawn:
-        """For example number `index`, of so many frames."""
-        source = generator(self.seed, self.use, index)
-        hide = torch.rand((), generator=source).item() < self.drop_text
+        """Draw for an example, given its index and its number of frames."""
+        source = generator(self.seed, self.purpose, index)
+        drop_text = torch.rand((), generator=source).item() < self.drop_text
         eps = torch.randn(frames, self.features, generator=source)
-        return Drawn(hide, eps, known_positions(frames, source, nothing=self.drop_masks) if self.masks else None)
+        mask = draw_motion_mask(frames, source, drop=self.drop_masks) if self.masks else None
+        return Drawn(drop_text, eps, mask)

@@ -187,7 +187,7 @@ def _show(files: Sequence[Path], options: Options) -> None:
 
 def _still(files: Sequence[Path], options: Options) -> None:
     """Draw key poses of one motion, or a contact sheet of several."""
-    goals = load_goals(options.goals) if options.goals else None
+    goals = load_goals(options.goals, read_motion=read_motion) if options.goals else None
     if options.single:
         motion = _read(files[0], options)
         goals = _goals(motion, files[0], goals)

@@ -17,6 +17,7 @@ from data_loaders.load_motion import ENDINGS, read_motion
 from guidance.goals.goal_set import GoalSet
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.skeleton import TOES
 from motion_diffusion.errors import InputError
 from visualize.bodies.mesh_renderer import MeshRenderer
 from visualize.bodies.surface import Looks, Surface, make_surface
@@ -32,7 +33,7 @@ from visualize.drawing.layers import (
     paint_track,
 )
 from visualize.drawing.stick_figure import Solids, fade, paint_solids, shadows, stick_figure
-from visualize.scene import TOES, Actor, Scene, floor_camera, make_scene, recorded_goals, short_names
+from visualize.scene import Actor, Scene, floor_camera, make_scene, recorded_goals, short_names
 
 STRIP_ELEVATION, ROW_ELEVATION = np.radians(22), np.radians(12)
 TIMES_HEIGHT = 34

@@ -1,23 +1,27 @@
-"""A classifier of actions, trained on real clips, that says what a generated motion looks like."""
+"""A classifier of actions, trained on real clips, that recognises the actions of generated motions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from data_loaders.types import Clip
 from motion_diffusion.body.features import LAYOUT, encode
 from motion_diffusion.body.heading import to_origin
+from motion_diffusion.errors import InputError
+from sample.evaluation.trials import MIN_FRAMES, of_split
 
 _GROUPS = ("root", "positions", "velocities")
 
 
 class _Network(nn.Module):
-    """Three strided convolutions over time and a mean: (B, F, D) and lengths → (B, classes)."""
+    """Three strided convolutions over time, mean and maximum pooling: (B, F, D) and lengths (B,) → (B, classes)."""
 
     def __init__(self, features: int, classes: int, width: int = 128):
         super().__init__()
@@ -34,24 +38,35 @@ class _Network(nn.Module):
             exists = torch.arange(h.shape[-1]) < lengths[:, None]
             h = h * exists[:, None]
         mean = h.sum(-1) / lengths[:, None]
-        most = h.masked_fill(~exists[:, None], -torch.inf).amax(-1)
-        return self.out(torch.cat([mean, most], dim=-1))
+        maximum = h.masked_fill(~exists[:, None], -torch.inf).amax(-1)
+        return self.out(torch.cat([mean, maximum], dim=-1))
 
 
 @dataclass(frozen=True)
 class ActionClassifier:
-    """Names the action of a motion. `train` makes one."""
+    """Predicts the action of a motion. `train` creates one."""
 
     actions: tuple[str, ...]
+    """Names of the classes."""
     network: _Network
     mean: Tensor
+    """(D,) mean of the features."""
     std: Tensor
+    """(D,) standard deviation of the features."""
 
     @staticmethod
     def train(
         clips: Sequence[Tensor], labels: Sequence[str], *, frames: int, steps: int = 1500, seed: int = 0
     ) -> ActionClassifier:
-        """Train on clips (F, 22, 3) with an action each, cut to at most `frames` frames; actions drawn evenly."""
+        """Train a classifier.
+
+        Args:
+            clips: Clips (F, 22, 3) in metres; batches contain all actions equally often.
+            labels: The action of each clip.
+            frames: Clips are cut at random to at most this length.
+            steps: Training steps.
+            seed: Seed of weights, batches and cuts.
+        """
         actions = tuple(sorted(set(labels)))
         generator = torch.Generator().manual_seed(seed)
         of_action = [[i for i, label in enumerate(labels) if label == action] for action in actions]
@@ -62,7 +77,7 @@ class ActionClassifier:
             network = _Network(len(mean), len(actions))
             optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
-            for _ in tqdm(range(steps), desc="training the judge of actions", disable=None):
+            for _ in tqdm(range(steps), desc="training the action classifier", disable=None):
                 which = torch.randint(len(actions), (48,), generator=generator).tolist()
                 batch = [_cut(clips[_one(of_action[k], generator)], frames, generator) for k in which]
                 x, lengths = _features(batch)
@@ -74,15 +89,35 @@ class ActionClassifier:
         return ActionClassifier(actions, network.eval(), mean, std)
 
     @torch.no_grad()
-    def name(self, motions: Sequence[Tensor]) -> list[str]:
-        """The action that each motion (F, 22, 3) looks like most."""
+    def predict(self, motions: Sequence[Tensor]) -> list[str]:
+        """Predict the action of each motion (F, 22, 3)."""
         x, lengths = _features(motions)
         best = self.network((x - self.mean) / self.std, lengths).argmax(-1)
         return [self.actions[i] for i in best.tolist()]
 
 
+def train_action_classifier(clips: Sequence[Clip], *, longest: int, steps: int) -> ActionClassifier:
+    """Train a classifier on the training clips among some clips, deterministically.
+
+    Args:
+        clips: Clips with an action.
+        longest: Longest motion in frames; longer clips are cut at random.
+        steps: Training steps.
+
+    Raises:
+        InputError: No training clip has `MIN_FRAMES` frames.
+    """
+    train = [clip for clip in of_split(clips, "train") if len(clip.joints) >= MIN_FRAMES]
+    if not train:
+        raise InputError(
+            f"no training clip has {MIN_FRAMES} frames or more to train the action classifier on; check --data-root"
+        )
+    motions = [torch.from_numpy(np.array(clip.joints)) for clip in train]
+    return ActionClassifier.train(motions, [clip.action for clip in train], frames=longest, steps=steps)
+
+
 def _features(motions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """(B, F, D) features without the path's place on the floor, and lengths (B,)."""
+    """Features (B, F, D) without the root's position on the floor, and lengths (B,)."""
     lengths = torch.tensor([len(motion) for motion in motions])
     longest = int(lengths.max())
     joints = torch.stack([torch.cat([m, m[-1:].expand(longest - len(m), -1, -1)]) for m in map(to_origin, motions)])
@@ -97,6 +132,6 @@ def _one(options: Sequence[int], generator: torch.Generator) -> int:
 
 
 def _cut(clip: Tensor, frames: int, generator: torch.Generator) -> Tensor:
-    """At most `frames` frames from somewhere in a clip."""
+    """A random section of a clip with at most `frames` frames."""
     start = int(torch.randint(max(len(clip) - frames, 0) + 1, (), generator=generator))
     return clip[start : start + frames]

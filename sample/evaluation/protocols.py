@@ -1,7 +1,8 @@
-"""What is measured, by name: the field's protocols as its papers have them, and a quick one."""
+"""Evaluation protocols by name: those of the field's papers, and a quick one; and the units of work they consist of."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from motion_diffusion.body.skeleton import KEY_JOINTS
@@ -9,39 +10,40 @@ from motion_diffusion.body.skeleton import KEY_JOINTS
 
 @dataclass(frozen=True)
 class Condition:
-    """One way of asking for motions. Figures of the conditions of a group are averaged into one column."""
+    """Key frames of generated motions. Conditions of the same group are averaged into one column."""
 
     group: str
     frames: int = 0
-    """Key frames, so many in every motion ..."""
+    """Number of key frames in every motion."""
     share: float = 0.0
-    """... or such a share of all; both 0 for none."""
+    """Share of the frames that are key frames, if not 0; it takes precedence."""
     joints: tuple[str, ...] = ("pelvis",)
-    """Joints that are given there."""
+    """Joints given at the key frames."""
     height: bool = True
-    """Whether the pelvis is given in space, or only above a place on the floor."""
+    """Whether the pelvis is given in space, or only its position on the floor."""
     guided: bool = True
-    """Whether the model is guided to what is given, or has the words alone and is only measured at it."""
+    """Whether the model is guided to the key frames, or generates from the text alone and is only measured at them."""
 
     def count(self, length: int) -> int:
-        """Key frames of a motion of so many frames."""
+        """Number of key frames of a motion with `length` frames."""
         return max(1, round(self.share * length)) if self.share else self.frames
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Conditions, and how often what is done."""
+    """Conditions, and numbers of motions and repetitions."""
 
     conditions: tuple[Condition, ...]
     num: int
-    """Motions a replication."""
+    """Motions in a replication."""
     replications: int
+    """Repetitions with other clips, key frames and seeds."""
     prompts: int
-    """Sentences of which `REPEATS` motions each are made, for multimodality and the diversity of ways; 0 for none."""
+    """Prompts with `REPEATS` motions each, for multimodality and trajectory diversity; 0 for none."""
 
 
 REPEATS = 30
-"""Motions of one sentence that multimodality is measured on (Guo et al. 2022)."""
+"""Motions of the same prompt for multimodality (Guo et al. 2022)."""
 
 PROTOCOLS = {
     "quick": Protocol(
@@ -66,6 +68,33 @@ PROTOCOLS = {
         prompts=0,
     ),
 }
-"""quick: a table within ten minutes on two cores. text: Guo et al. 2022. gmd: five random key frames of the pelvis'
-place on the floor (Karunratanakul et al. 2023). omnicontrol: one joint at 1, 2, 5, 25 % and all of the frames; of every
-joint the mean over these densities (Xie et al. 2024)."""
+"""quick: a table within ten minutes on two cores. text: Guo et al. 2022. gmd: five random key frames of the pelvis on
+the floor (Karunratanakul et al. 2023). omnicontrol: one joint at 1, 2, 5, 25 % and all of the frames, averaged over
+these densities for each joint (Xie et al. 2024)."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of work: a condition in a replication, or real clips, which have no condition."""
+
+    group: str
+    replication: int
+    condition: Condition | None = None
+    several: bool = False
+    """Whether to generate `REPEATS` motions for each of a few prompts."""
+
+
+REAL, OTHER = "real clips", "training clips"
+"""Groups of real clips: those of the test split, and those of the training split for comparison."""
+
+
+def units_of(protocol: Protocol) -> Iterator[Unit]:
+    """All units of a protocol."""
+    for replication in range(protocol.replications):
+        yield Unit(REAL, replication)
+        yield Unit(OTHER, replication)
+        for condition in protocol.conditions:
+            yield Unit(condition.group, replication, condition)
+    if protocol.prompts:
+        for condition in protocol.conditions:
+            yield Unit(condition.group, 0, condition, several=True)

@@ -1,6 +1,7 @@
-"""python -m sample.evaluate --study: what is predicted × way of guiding × share of frames given × joints.
+"""python -m sample.evaluate --study: a grid of models × guidance methods × densities of key frames × joints.
 
-Every cell of this grid is a row of rows.jsonl, written as soon as it is done and found there by the next run.
+The measurements of each cell are appended to rows.jsonl as soon as they are complete, so that an interrupted study
+continues where it was stopped.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from data_loaders.types import Clip
@@ -24,15 +26,16 @@ from motion_diffusion.body.skeleton import FPS, KEY_JOINTS
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.option_ranges import Range, check_ranges
-from sample.evaluation.action_classifier import ActionClassifier
-from sample.evaluation.study_rows import REAL, Cell, Row, Rows, key_of
-from sample.evaluation.study_table import ERROR, OFF, Line, as_text, write_tables
-from sample.evaluation.trials import MotionCount, Setup, Trial, draw, figures, make, of_split, train_action_classifier
+from sample.evaluation.action_classifier import ActionClassifier, train_action_classifier
+from sample.evaluation.metrics import MOTION_METRICS
+from sample.evaluation.study_rows import REAL, Cell, Row, RowFile, key_of
+from sample.evaluation.study_table import ERROR, OFF, Line, write_tables
+from sample.evaluation.trials import EvaluationOptions, MotionCount, Trial, draw_trials, generate_trials, of_split
 from sample.generate import Settings, check_settings
 from visualize.plots.registry import draw as draw_figures
 
 VERSION = 2
-"""Of what is measured and how; part of every row's key."""
+"""Version of the measurements; part of every row's key."""
 
 GIVEN = {
     "pelvis": ("pelvis",),
@@ -41,39 +44,39 @@ GIVEN = {
     "head": ("head",),
     "all": KEY_JOINTS,
 }
-"""Joints that are given together, by name; the pelvis above the floor, the others in space."""
+"""Groups of joints that are given together; the pelvis on the floor, the others in space."""
 
 
 @dataclass(frozen=True)
-class StudyOptions(Setup):
-    """Compare models × methods × densities × joints on test clips, each cell with the same clips, seeds and frames.
+class StudyOptions(EvaluationOptions):
+    """Compare models × methods × densities × joints on test clips; all cells have the same clips, seeds and frames.
 
-    Writes rows.jsonl (a line a cell; what is there is not made again), table.md, table.csv, and a figure of the means
-    over densities and joints (study.csv, .png, .svg). Every model's unguided motions and the real clips are measured
-    too, to compare with.
+    Writes rows.jsonl (a line per cell; existing ones are not measured again), table.md, table.csv, and a figure of the
+    means over densities and joints (study.csv, .png, .svg). Every model's unguided motions and the real clips are
+    measured too, for comparison.
     """
 
     models: tuple[str, ...] = ("x0-small", "eps-small", "v-small")
-    """Shipped models or run directories; of the same longest motion."""
+    """Names of shipped models or run directories; their longest motions must be the same."""
     methods: tuple[str, ...] = ("none", "classifier", "imputation", "projection")
-    """Ways of guiding, each as in --guidance of python -m sample: a+b is one way. Always with none."""
+    """Guidance methods, each as in --guidance of python -m sample: a+b is one method. None is always added."""
     densities: Annotated[tuple[float, ...], Range(0, 1, above=True)] = (0.01, 0.02, 0.05, 0.25, 1.0)
-    """Shares of the frames that are given, above 0 and up to 1; at least one frame is."""
+    """Shares of the frames that are key frames, above 0 and up to 1; at least one frame is."""
     joints: tuple[str, ...] = ("pelvis", "feet", "wrists", "head", "all")
-    """Which joints are given at these frames: pelvis, feet, wrists, head, all (of these)."""
+    """Joints given at key frames: pelvis, feet, wrists, head, all (of these)."""
     judge_steps: Annotated[int, Range(1, 1_000_000)] = 1500
-    """Training steps of the judge of actions."""
+    """Training steps of the action classifier."""
     num: Annotated[int, Range(1, 100_000)] = 32
-    """Motions a cell, one for each of so many clips of the test split (repeated if there are fewer)."""
+    """Motions in a cell, one for each clip of the test split (repeated if there are fewer)."""
     noise_num: MotionCount = None
-    """Motions a cell where the noise is sought, which is slow; the first ones of --num."""
+    """Motions in a cell with noise optimization, which is slow; the first ones of --num."""
     out: Path = Path("out/study")
     """Folder for the results."""
     settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=lambda: Settings(steps=25))
-    """Of sampling."""
+    """How to sample."""
 
     def check(self) -> None:
-        """InputError for lists that are empty or have something unknown in them, and for numbers out of range."""
+        """Raise InputError for empty lists, unknown names, and numbers out of range."""
         check_ranges(self)
         for name in ("models", "methods", "densities", "joints"):
             if not getattr(self, name):
@@ -87,12 +90,12 @@ class StudyOptions(Setup):
             raise InputError("--guidance says nothing in a study; give --methods")
 
     def motions(self, method: str) -> int:
-        """How many motions a cell of this method has."""
+        """Number of motions in a cell of a method."""
         few = self.noise_num if "noise" in parse_methods(method) else None
         return min(self.num, few or self.num)
 
     def cells(self, model: str, methods: Sequence[str]) -> list[Cell]:
-        """A model's part of the grid."""
+        """The cells of a model."""
         return [
             Cell(model, method, density, joints)
             for method in methods
@@ -100,8 +103,8 @@ class StudyOptions(Setup):
             for joints in dict.fromkeys(self.joints)
         ]
 
-    def again(self, cell: Cell) -> str:
-        """The command that makes this cell, and what it is compared with, in a folder of its own."""
+    def command_for(self, cell: Cell) -> str:
+        """The command that reproduces a cell and its reference in another folder."""
         if cell == REAL:
             cell = Cell(self.models[0], "none", self.densities[0], self.joints[0])
         words = ["--models", cell.model, "--methods", cell.method, "--densities", str(cell.density)]
@@ -112,11 +115,11 @@ class StudyOptions(Setup):
 
 
 def changed(options: StudyOptions, usual: StudyOptions) -> list[str]:
-    """Command-line words for whatever is not as usual, but for what every command of a cell says."""
+    """Command-line arguments for options that differ from `usual`, except those that `command_for` always adds."""
     words: list[str] = []
 
-    def compare(one: Any, other: Any, prefix: str, said: Sequence[str]) -> None:
-        for name in (each.name for each in dataclasses.fields(one) if each.name not in said):
+    def compare(one: Any, other: Any, prefix: str, skipped: Sequence[str]) -> None:
+        for name in (each.name for each in dataclasses.fields(one) if each.name not in skipped):
             value, before = getattr(one, name), getattr(other, name)
             flag = prefix + name.replace("_", "-")
             if dataclasses.is_dataclass(value):
@@ -126,34 +129,35 @@ def changed(options: StudyOptions, usual: StudyOptions) -> list[str]:
                     [f"--{'no-' * (value is False)}{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
                 )
 
-    said = ("models", "methods", "densities", "joints", "num", "seed", "data", "data_root", "out", "settings")
-    compare(options, usual, "", said)
+    always = ("models", "methods", "densities", "joints", "num", "seed", "data", "data_root", "out", "settings")
+    compare(options, usual, "", always)
     compare(options.settings, usual.settings, "", ("steps", "guidance"))
     return words
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Test clips and the judge, made when they are first needed and then the same for every cell."""
+class StudyData:
+    """Test clips and the action classifier, shared by all cells; prepared when first needed."""
 
     options: StudyOptions
     clips: list[Clip]
     longest: int
-    """Frames of the longest motion that the models make."""
+    """Longest motion of the models, in frames."""
 
     @cached_property
-    def judge(self) -> ActionClassifier:
+    def classifier(self) -> ActionClassifier:
+        """The action classifier."""
         return train_action_classifier(self.clips, longest=self.longest, steps=self.options.judge_steps)
 
     @cached_property
-    def tasks(self) -> list[Trial]:
-        """Test clips, all their frames in random order."""
+    def trials(self) -> list[Trial]:
+        """Test clips, with all frames as key frames in random order."""
         test = of_split(self.clips, "test")
-        return draw(test, num=self.options.num, seed=self.options.seed, longest=self.longest)
+        return draw_trials(test, num=self.options.num, seed=self.options.seed, longest=self.longest)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What determines the figures of real clips."""
+        """Everything that determines the figures of real clips."""
         digest = hashlib.sha256()
         for clip in self.clips:
             digest.update(f"{clip.name} {clip.joints.shape}".encode() + clip.joints.tobytes())
@@ -163,21 +167,21 @@ class Bench:
             "seed": options.seed, "judge steps": options.judge_steps,
         }  # fmt: skip
 
-    def given(self, cell: Cell) -> list[Trial]:
-        """The tasks of a cell: as many, with as many frames and such joints given as it says."""
-        tasks = self.tasks[: self.options.motions(cell.method)]
+    def trials_of(self, cell: Cell) -> list[Trial]:
+        """The trials of a cell, with its key frames and joints."""
+        trials = self.trials[: self.options.motions(cell.method)]
         share, joints = cell.density or 1.0, GIVEN[cell.joints]
-        return [task.giving(max(1, round(share * len(task.joints))), joints) for task in tasks]
+        return [trial.with_key_frames(max(1, round(share * len(trial.joints))), joints) for trial in trials]
 
 
-def identity_of(bench: Bench, model: MotionModel, weights: str, cell: Cell) -> dict[str, Any]:
-    """Everything that determines a cell's figures; of the methods' settings only those of its own."""
-    settings = dataclasses.asdict(bench.options.settings)
+def identity_of(data: StudyData, model: MotionModel, weights: str, cell: Cell) -> dict[str, Any]:
+    """Everything that determines a cell's figures; settings of other methods are left out."""
+    settings = dataclasses.asdict(data.options.settings)
     methods = parse_methods(cell.method)
     unused = {"guidance", *METHODS} - set(methods) | ({"mask_scale"} if "masks" not in methods else set())
-    path_model = MotionModel.load(bench.options.settings.stages.path_model).digest if "stages" in methods else None
-    return bench.identity | {
-        "motions": bench.options.motions(cell.method), "batch": bench.options.batch, "weights": weights,
+    path_model = MotionModel.load(data.options.settings.stages.path_model).digest if "stages" in methods else None
+    return data.identity | {
+        "motions": data.options.motions(cell.method), "batch": data.options.batch, "weights": weights,
         "config": dataclasses.asdict(model.config), "method": cell.method, "density": cell.density,
         "joints": cell.joints, "settings": {k: v for k, v in settings.items() if k not in unused},
         "path model": path_model,
@@ -185,7 +189,7 @@ def identity_of(bench: Bench, model: MotionModel, weights: str, cell: Cell) -> d
 
 
 def grid(options: StudyOptions, models: Sequence[MotionModel]) -> Iterator[tuple[MotionModel, list[Cell]]]:
-    """Models and their cells, of which the unguided come first; says once what a model cannot do."""
+    """Models and their cells, the unguided ones first. Prints methods that a model cannot use; they are left out."""
     for name, model in zip(dict.fromkeys(options.models), models, strict=True):
         methods = list(dict.fromkeys(["none", *options.methods]))
         for method in [m for m in methods if "masks" in parse_methods(m) and not model.config.masks]:
@@ -195,7 +199,11 @@ def grid(options: StudyOptions, models: Sequence[MotionModel]) -> Iterator[tuple
 
 
 def load_models(options: StudyOptions) -> list[MotionModel]:
-    """The models. InputError unless all make whole bodies, of the same length, in so many steps."""
+    """Load the models.
+
+    Raises:
+        InputError: A model generates no whole body, cannot take the steps, or its longest motion differs.
+    """
     models = [MotionModel.load(name) for name in dict.fromkeys(options.models)]
     for model in models:
         if not model.representation.whole_body:
@@ -208,67 +216,97 @@ def load_models(options: StudyOptions) -> list[MotionModel]:
     return models
 
 
-def study(options: StudyOptions) -> str:
-    """Make what is missing of the grid, and write tables and the figure; the table as plain text."""
+def study(options: StudyOptions) -> list[Line]:
+    """Measure the missing cells of the grid, and write tables and the figure to options.out.
+
+    Returns:
+        The lines of the table; see `study_table.as_text`.
+
+    Raises:
+        InputError: An option is wrong, the models cannot be compared, or a file of results is damaged.
+    """
     options.check()
     check_place(options.out / "rows.jsonl")
     with locked(options.out, "--out"):
-        return _studied(options)
+        return _study(options)
 
 
-def _studied(options: StudyOptions) -> str:
+def _study(options: StudyOptions) -> list[Line]:
     models = load_models(options)
-    bench = Bench(options, options.clips(), models[0].config.max_frames)
-    rows = Rows(options.out / "rows.jsonl")
+    data = StudyData(options, options.clips(), models[0].config.max_frames)
+    rows = RowFile(options.out / "rows.jsonl")
     plan = list(grid(options, models))
-    identities = {REAL: bench.identity}
+    identities = {REAL: data.identity}
     for model, cells in plan:
         weights = model.digest
-        identities |= {cell: identity_of(bench, model, weights, cell) for cell in cells}
+        identities |= {cell: identity_of(data, model, weights, cell) for cell in cells}
     keys = {cell: key_of(identity) for cell, identity in identities.items()}
     if keys[REAL] not in rows:
-        measured = figures([task.joints for task in bench.tasks], bench.tasks, bench.judge)
-        rows.add(Row(keys[REAL], REAL, "", bench.identity, measured, [], []))
+        measured = motion_figures([trial.joints for trial in data.trials], data.trials, data.classifier)
+        rows.add(Row(keys[REAL], REAL, "", data.identity, measured, [], []))
     for model, cells in plan:
-        fill(bench, model, {cell: identities[cell] for cell in cells if keys[cell] not in rows}, rows)
-    lines = [line_of(cell, keys, rows, options.again(cell)) for cell in keys]
+        measure_cells(data, model, {cell: identities[cell] for cell in cells if keys[cell] not in rows}, rows)
+    lines = [line_of(cell, keys, rows, options.command_for(cell)) for cell in keys]
     write_tables(lines, options.out)
     draw_figures([options.out / "study.csv"], options.out)
-    return as_text(lines)
+    return lines
 
 
-def line_of(cell: Cell, keys: dict[Cell, str], rows: Rows, again: str) -> Line:
-    """A cell's row beside that of the unguided motions for the same goals."""
+def line_of(cell: Cell, keys: dict[Cell, str], rows: RowFile, command: str) -> Line:
+    """The line of a cell, with the unguided motions for the same goals as reference."""
     unguided = dataclasses.replace(cell, method="none")
     reference = rows[keys[unguided]] if cell not in (REAL, unguided) else None
-    return Line(cell, rows[keys[cell]], reference, again)
+    return Line(cell, rows[keys[cell]], reference, command)
 
 
-def fill(bench: Bench, model: MotionModel, missing: dict[Cell, dict[str, Any]], rows: Rows) -> None:
-    """Make and measure cells of a model; its unguided motions, the same for all goals, are made once."""
+def measure_cells(data: StudyData, model: MotionModel, missing: dict[Cell, dict[str, Any]], rows: RowFile) -> None:
+    """Measure cells of a model; its unguided motions, the same for all goals, are generated once.
+
+    Args:
+        data: Clips and classifier.
+        model: The model of the cells.
+        missing: The cells and their identities.
+        rows: Receives the rows.
+    """
     if not missing:
         return
-    options, judge, unguided = bench.options, bench.judge, None
+    options, classifier, unguided = data.options, data.classifier, None
     total = sum(options.motions(cell.method) for cell in missing if cell.method != "none")
     total += options.num if any(cell.method == "none" for cell in missing) else 0
-    begin = dataclasses.replace(options.settings, guidance="none", steps=1)
-    make(model, [bench.tasks[0].giving(0)], begin, batch=1, seed=0)  # the first motion takes longer than the rest
+    warm_up = dataclasses.replace(options.settings, guidance="none", steps=1)  # the first motion takes longest
+    generate_trials(model, [data.trials[0].with_key_frames(0)], warm_up, batch=1, seed=0)
     with tqdm(total=total, desc=model.name, unit="motion", disable=None) as bar:
         for cell, identity in missing.items():
             bar.set_postfix_str(f"{cell.method}, {cell.density:g} of the frames, {cell.joints}")
             settings = dataclasses.replace(options.settings, guidance=cell.method)
-            tasks = bench.given(cell)
+            trials = data.trials_of(cell)
             if cell.method == "none" and unguided is not None:
-                made = unguided
+                generated = unguided
             else:
-                asked = [task.giving(0) for task in tasks] if cell.method == "none" else tasks
-                made = make(model, asked, settings, batch=options.batch, seed=options.seed, on_batch=bar.update)
+                generated = generate_trials(
+                    model,
+                    [trial.with_key_frames(0) for trial in trials] if cell.method == "none" else trials,
+                    settings,
+                    batch=options.batch,
+                    seed=options.seed,
+                    on_batch=bar.update,
+                )
             if cell.method == "none":
-                unguided = made
-            errors = [task.errors(motion) for motion, task in zip(made.motions, tasks, strict=True)]
-            measured = {
+                unguided = generated
+            errors = [trial.errors(motion) for motion, trial in zip(generated.motions, trials, strict=True)]
+            figures = {
                 ERROR: [100 * error.mean().item() for error in errors],
                 OFF: [(error > 0.2).double().mean().item() for error in errors],
-            } | figures(made.motions, tasks, judge)
+            } | motion_figures(generated.motions, trials, classifier)
             key, prediction = key_of(identity), model.config.prediction
-            rows.add(Row(key, cell, prediction, identity, measured, made.seconds, made.sizes))
+            rows.add(Row(key, cell, prediction, identity, figures, generated.seconds, generated.sizes))
+
+
+def motion_figures(
+    motions: Sequence[Tensor], trials: Sequence[Trial], classifier: ActionClassifier
+) -> dict[str, list[float]]:
+    """Single-motion metrics and whether the action is recognised: a number for each motion (F, 22, 3), by name."""
+    result = {name: [metric(motion) for motion in motions] for name, metric in MOTION_METRICS.items()}
+    predicted = classifier.predict(motions)
+    recognised = [float(action == trial.action) for action, trial in zip(predicted, trials, strict=True)]
+    return result | {"action recognised": recognised}

@@ -1,4 +1,4 @@
-"""The rows of a study: what a cell of its grid is, and the file that keeps what was measured of each."""
+"""Cells of a study's grid, and the file with the measured row of each."""
 
 from __future__ import annotations
 
@@ -18,51 +18,59 @@ from motion_diffusion.errors import InputError
 
 @dataclass(frozen=True)
 class Cell:
-    """A model, a way of guiding, a share of the frames and the joints that are given there."""
+    """A cell of the grid."""
 
     model: str
+    """Name of the model."""
     method: str
+    """Guidance method."""
     density: float | None
+    """Share of the frames that are key frames."""
     joints: str
+    """Name of the group of joints given there."""
 
 
 REAL = Cell("real clips", "-", None, "-")
-"""The clips themselves."""
+"""Real clips."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of a cell."""
+    """The measurements of a cell."""
 
     key: str
-    """Of everything that determines the figures."""
+    """Hash of the identity."""
     cell: Cell
     prediction: str
-    """What its model predicts; "" for real clips."""
+    """Prediction type of the model; "" for real clips."""
     identity: dict[str, Any]
-    """What the key was made of."""
+    """Everything that determines the figures."""
     figures: dict[str, list[float]]
-    """By name, a number for each motion."""
+    """A number for each motion, by name."""
     seconds: list[float]
-    """That each batch took, and how many motions ..."""
+    """Duration of each batch."""
     sizes: list[int]
-    """... it had."""
+    """Number of motions in each batch."""
 
 
 def key_of(identity: dict[str, Any]) -> str:
-    """Sixteen hex digits for everything that determines a cell's figures."""
+    """Hash an identity to 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-class Rows:
-    """Rows by key, as they stand in a file with a line each. A line that was cut off by a kill is dropped."""
+class RowFile:
+    """Rows by key, in a file with one line of JSON each. An incomplete last line is removed.
+
+    Raises:
+        InputError: A line is no row.
+    """
 
     def __init__(self, path: Path):
         self.path = path
         self._rows: dict[str, Row] = {}
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         lines = text.split("\n")
-        if lines[-1]:  # the last line has no end
+        if lines[-1]:  # the last line is incomplete
             with atomic(path) as temporary:
                 temporary.write_text("".join(f"{line}\n" for line in lines[:-1]), encoding="utf-8")
         kind = TypeAdapter(Row)
@@ -82,7 +90,7 @@ class Rows:
         return self._rows[key]
 
     def add(self, row: Row) -> None:
-        """Append a row, and make sure that it is on the disk."""
+        """Append a row and flush it to the disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(dataclasses.asdict(row)) + "\n")

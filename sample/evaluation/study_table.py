@@ -1,4 +1,4 @@
-"""A study as a table: means and their intervals, and what guidance costs beside the same model's unguided motions."""
+"""Tables of a study: means with intervals, and comparisons with the same model's unguided motions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from guidance.analysis.runs import confidence, ratio
 from guidance.analysis.table import columns
 from motion_diffusion.atomic_io import atomic
+from sample.evaluation.metrics import BONE_RANGE
 from sample.evaluation.study_rows import Cell, Row
-from sample.evaluation.trials import BONE_RANGE
 
 ERROR, OFF = "average error, cm", "entries off by 20 cm"
 SKATING, JITTER, ALL_JITTER = "foot skating ratio", "root jitter, m/s3", "joint jitter, m/s3"
@@ -40,42 +40,45 @@ SHOWN = {
     SECONDS: ("s a motion", 1, 2),
     MORE_SECONDS: ("/ unguided", 1, 1),
 }
-"""Every figure by its column in table.csv: its heading for people, the factor of what is shown, and its decimals."""
+"""Figures by their column in table.csv: heading in the printed table, factor of the printed number, and decimals."""
 
 Number = tuple[float, float | None]
-"""A mean, and half the width of its 95 % interval; None for one that a single number does not have."""
+"""A mean, and half the width of its 95 % interval; None if it is of a single number."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A cell, what was measured of it, and of the same model's unguided motions for the same goals."""
+    """A line of the table: a cell and its measurements."""
 
     cell: Cell
     row: Row
+    """Measurements of the cell."""
     reference: Row | None
-    again: str
-    """The command that makes it anew."""
+    """Measurements of the same model's unguided motions for the same goals; None for those and for real clips."""
+    command: str
+    """The command that reproduces the cell."""
 
     @cached_property
     def numbers(self) -> dict[str, Number]:
-        """All figures by name."""
+        """All figures, by name."""
         figures = self.tensors(self.row)
         result = {name: interval(*confidence(values), len(values)) for name, values in figures.items()}
         if BONE_RANGE in figures:
-            result[BONE_RANGE] = figures[BONE_RANGE].max().item(), None  # the largest: a mean would hide it
+            result[BONE_RANGE] = figures[BONE_RANGE].max().item(), None  # the maximum, which a mean would hide
         if self.row.seconds:
             seconds = _seconds(self.row)
             result[SECONDS] = interval(*seconds, len(self.row.seconds))
             if self.reference is not None:
                 result[MORE_SECONDS] = ((seconds[0] / _seconds(self.reference)[0]).item(), None)
-        return result | against([self])
+        return result | compared([self])
 
     @property
     def motions(self) -> int:
+        """Number of motions."""
         return len(self.row.figures[SKATING])
 
     def tensors(self, row: Row) -> dict[str, Tensor]:
-        """The figures of this cell's row or its reference, a number for each motion that this cell has."""
+        """The figures of the row or its reference, restricted to the motions of this cell, by name."""
         return {name: torch.tensor(row.figures[name][: self.motions]).double() for name in row.figures}
 
 
@@ -84,12 +87,12 @@ def _seconds(row: Row) -> tuple[Tensor, Tensor]:
 
 
 def interval(mean: Tensor, half: Tensor, count: int) -> Number:
-    """A number of so many."""
+    """A mean with its interval, given half its width and the number of values."""
     return mean.item(), half.item() if count > 1 else None
 
 
-def against(lines: Sequence[Line]) -> dict[str, Number]:
-    """What lines with the same motions have more than the unguided ones, motion by motion, as a mean over the lines."""
+def compared(lines: Sequence[Line]) -> dict[str, Number]:
+    """Figures relative to the unguided motions, averaged over lines with the same motions before comparing them."""
     pairs = [(line.tensors(line.row), line.tensors(line.reference)) for line in lines if line.reference is not None]
     if not pairs:
         return {}
@@ -106,7 +109,7 @@ def against(lines: Sequence[Line]) -> dict[str, Number]:
 
 
 def table(lines: Sequence[Line]) -> list[list[str]]:
-    """Headings and cells in words, a row for each cell of the grid."""
+    """Headings and formatted numbers, a row for each cell of the grid."""
     result = [["model", "method", "frames given", "joints", "motions", *(heading for heading, *_ in SHOWN.values())]]
     for line in lines:
         density = "-" if line.cell.density is None else f"{100 * line.cell.density:g} %"
@@ -122,34 +125,34 @@ def table(lines: Sequence[Line]) -> list[list[str]]:
     return result
 
 
-SUMMED_UP = (ERROR, SKATING, MORE_SKATING, MORE_JITTER, MORE_ALL_JITTER, "bone length error, cm", "action recognised")
-"""Figures of the summary, over all densities and joints."""
+SUMMARISED = (ERROR, SKATING, MORE_SKATING, MORE_JITTER, MORE_ALL_JITTER, "bone length error, cm", "action recognised")
+"""Figures of the summary."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A model guided in one way: every motion's means over all densities and joints, and their means."""
+    """A model with a guidance method: figures averaged over all densities and joints."""
 
     model: str
     method: str
     prediction: str
     cells: int
-    """Densities and joints, each with each."""
+    """Number of cells averaged."""
     motions: int
     numbers: dict[str, Number]
-    """Figures of SUMMED_UP, and seconds; as far as there are any."""
+    """Figures of `SUMMARISED`, and seconds, where they exist."""
 
 
 def summaries(lines: Sequence[Line]) -> list[Summary]:
-    """One of every model and way of guiding, and of the real clips. Intervals are over motions."""
+    """Summarise each model and guidance method, and the real clips. Intervals are over motions."""
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         groups.setdefault((line.cell.model, line.cell.method), []).append(line)
     result = []
     for (model, method), group in groups.items():
         each = [line.tensors(line.row) for line in group]
-        numbers = against(group)
-        for name in (name for name in SUMMED_UP if name in each[0]):
+        numbers = compared(group)
+        for name in (name for name in SUMMARISED if name in each[0]):
             numbers[name] = interval(*confidence(torch.stack([one[name] for one in each]).mean(0)), group[0].motions)
         sizes = [size for line in group for size in line.row.sizes]
         if sizes:
@@ -161,17 +164,17 @@ def summaries(lines: Sequence[Line]) -> list[Summary]:
     return result
 
 
-def _told(name: str) -> str:
-    """The heading of a figure by itself, with what it is compared with."""
+def _heading(name: str) -> str:
+    """The heading of a figure outside of the table, where it must name what it is compared with."""
     return name if name in (MORE_SKATING, MORE_JITTER, MORE_ALL_JITTER) else SHOWN[name][0]
 
 
 def summary(lines: Sequence[Line]) -> list[list[str]]:
-    """Headings and cells in words, a row for each model and method."""
-    result = [["model", "method", "motions", *(_told(name) for name in SUMMED_UP), "time / unguided"]]
+    """Headings and formatted numbers, a row for each model and method."""
+    result = [["model", "method", "motions", *(_heading(name) for name in SUMMARISED), "time / unguided"]]
     for one in summaries(lines):
         words = [one.model, one.method, str(one.motions)]
-        for name in SUMMED_UP:
+        for name in SUMMARISED:
             _, factor, decimals = SHOWN[name]
             mean, half = one.numbers.get(name, (float("nan"), None))
             number = "-" if mean != mean else f"{factor * mean:z.{decimals}f}"
@@ -181,14 +184,15 @@ def summary(lines: Sequence[Line]) -> list[list[str]]:
 
 
 def as_text(lines: Sequence[Line]) -> str:
-    """The table for a terminal."""
+    """Format the table for a terminal."""
     return columns(table(lines))
 
 
 def as_markdown(lines: Sequence[Line]) -> str:
-    """The summary, and the table with each row's command."""
+    """Format the summary, and the table with the command of each row, as Markdown."""
     rows = [
-        [*words, again] for words, again in zip(table(lines), ["again", *(f"`{x.again}`" for x in lines)], strict=True)
+        [*words, again]
+        for words, again in zip(table(lines), ["again", *(f"`{line.command}`" for line in lines)], strict=True)
     ]
     rows.insert(1, ["---"] * 4 + ["---:"] * (len(rows[0]) - 5) + ["---"])
     short = summary(lines)
@@ -204,7 +208,7 @@ def as_markdown(lines: Sequence[Line]) -> str:
 
 
 def write_tables(lines: Sequence[Line], out: Path) -> None:
-    """table.md; table.csv with every number and its interval (`_95`); study.csv with those of the summaries."""
+    """Write table.md, table.csv with all numbers and intervals (`_95`), and study.csv with those of the summaries."""
     with atomic(out / "table.md") as path:
         path.write_text(as_markdown(lines), encoding="utf-8")
     head = ["model", "prediction", "method", "density", "joints", "motions"]
@@ -212,21 +216,21 @@ def write_tables(lines: Sequence[Line], out: Path) -> None:
         writer = csv.DictWriter(file, [*head, *_with_intervals(SHOWN), "again"])
         writer.writeheader()
         for line in lines:
-            row = {**vars(line.cell), "prediction": line.row.prediction, "motions": line.motions, "again": line.again}
-            writer.writerow(row | _written(line.numbers))
+            row = {**vars(line.cell), "prediction": line.row.prediction, "motions": line.motions, "again": line.command}
+            writer.writerow(row | _formatted(line.numbers))
     head = ["model", "prediction", "method", "cells", "motions"]
     with atomic(out / "study.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*head, *_with_intervals([*SUMMED_UP, SECONDS, MORE_SECONDS])])
+        writer = csv.DictWriter(file, [*head, *_with_intervals([*SUMMARISED, SECONDS, MORE_SECONDS])])
         writer.writeheader()
         for one in summaries(lines):
-            writer.writerow({name: getattr(one, name) for name in head} | _written(one.numbers))
+            writer.writerow({name: getattr(one, name) for name in head} | _formatted(one.numbers))
 
 
 def _with_intervals(names: Iterable[str]) -> list[str]:
     return [name + end for name in names for end in ("", "_95")]
 
 
-def _written(numbers: Mapping[str, Number]) -> dict[str, str]:
+def _formatted(numbers: Mapping[str, Number]) -> dict[str, str]:
     words: dict[str, str] = {}
     for name, (mean, half) in numbers.items():
         words |= {name: f"{mean:.6g}", f"{name}_95": "" if half is None else f"{half:.6g}"}

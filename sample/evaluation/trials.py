@@ -1,4 +1,4 @@
-"""What models are measured on: test clips as tasks, the motions that a model makes of them, and figures of motions."""
+"""Trials: test clips as tasks for a model, and the motions that it generates for them."""
 
 from __future__ import annotations
 
@@ -22,51 +22,38 @@ from guidance.goals.goal_set import GoalSet
 from guidance.goals.poses import Pose
 from motion_diffusion.body.body_fit import fit_frames
 from motion_diffusion.body.heading import to_origin
-from motion_diffusion.body.motion_metrics import (
-    bone_length_error,
-    bone_length_range,
-    fastest_root,
-    foot_skating_ratio,
-    joint_jitter,
-    root_jitter,
-)
 from motion_diffusion.body.skeleton import FPS, JOINTS
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.option_ranges import SEED, Range, Seed
-from sample.evaluation.action_classifier import ActionClassifier
 from sample.generate import BatchSize, Settings, generate
 
 MIN_FRAMES = 40
+"""Minimum length of a clip."""
 MotionCount = Annotated[int | None, Range(1, 100_000)]
-"""Motions that are measured together; None for the usual number."""
-
-BONE_RANGE = "range of a bone's length, mm"
-
-FIGURES: dict[str, Callable[[Tensor], float]] = {
-    "foot skating ratio": foot_skating_ratio,
-    "root jitter, m/s3": root_jitter,
-    "joint jitter, m/s3": joint_jitter,
-    "bone length error, cm": lambda joints: 100 * bone_length_error(joints),
-    BONE_RANGE: lambda joints: 1000 * bone_length_range(joints),
-    "fastest root, m/s": fastest_root,
-}
-"""What is measured on a motion (F, 22, 3) by itself."""
+"""Motions measured together; None for the default."""
 
 
 @dataclass(frozen=True)
-class Setup:
-    """On what to measure, and how to sample."""
+class EvaluationOptions:
+    """Data to measure on, and how to sample."""
 
     data: DatasetName = "bandai"
+    """Data set of the clips."""
     data_root: Path | None = None
-    """Folder with the clips, or a store that was prepared from them."""
+    """Folder with the clips, or a store prepared from them."""
     batch: BatchSize = 16
+    """Motions sampled together."""
     seed: Seed = 0
+    """Seed of clips, key frames and initial noise."""
     settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
 
     def clips(self) -> list[Clip]:
-        """All clips of the data set. InputError without a folder."""
+        """Load all clips of the data set.
+
+        Raises:
+            InputError: The data set has no clips, or its folder is missing.
+        """
         if self.data == "procedural":
             raise InputError("--data procedural has no clips to judge by; give another data set")
         return list(load_clips(self.data, self.data_root).clips)
@@ -74,26 +61,28 @@ class Setup:
 
 @dataclass(frozen=True)
 class Trial:
-    """A test clip as a task: its joints (F, 22, 3), its words, its action, and what of it is given."""
+    """A test clip as a task for a model."""
 
     joints: Tensor
+    """(F, 22, 3) in metres."""
     caption: Caption
     action: str
+    """Name of the action; empty without labels."""
     key_frames: Tensor
-    """(K,) frames at which joints shall be where they are in the clip."""
+    """(K,) frames at which joints are given as goals."""
     given: tuple[str, ...] = ("pelvis",)
-    """Those joints."""
+    """Names of these joints."""
     height: bool = False
-    """Whether the pelvis shall be there in space, and not just above its place on the floor; other joints always."""
+    """Whether the pelvis is given in space, or only its position on the floor; other joints are always in space."""
 
     @property
     def text(self) -> str:
-        """The words."""
+        """The prompt."""
         return self.caption.text
 
     @cached_property
     def goals(self) -> GoalSet:
-        """The given joints where the body has them that comes nearest to the clip: what is wanted, a body can do."""
+        """Goals for the given joints, at their positions in the nearest body pose, so that a body can reach them."""
         motion: list[list[tuple[float | None, float | None, float | None] | None]]
         motion = [[None] * len(JOINTS) for _ in self.joints]
         bodies = fit_frames(self.joints[self.key_frames], FPS).joints.tolist() if len(self.key_frames) else []
@@ -104,19 +93,35 @@ class Trial:
         return GoalSet(goals=[Pose(frame=0, motion=motion)])
 
     def errors(self, motion: Tensor) -> Tensor:
-        """Distances in metres of a motion (F, 22, 3) from what is given, one for each frame and joint."""
+        """Distances in metres between a motion (F, 22, 3) and the goals, one for each key frame and joint."""
         return self.goals.observe(len(motion)).errors(motion)
 
-    def giving(self, frames: int, joints: Sequence[str] = ("pelvis",), *, height: bool = False) -> Trial:
-        """The same task with only the first so many of its frames given, at other joints."""
-        return replace(self, key_frames=self.key_frames[:frames].sort().values, given=tuple(joints), height=height)
+    def with_key_frames(self, count: int, joints: Sequence[str] = ("pelvis",), *, height: bool = False) -> Trial:
+        """A copy in which the first `count` of the key frames are given.
+
+        Args:
+            count: Number of key frames.
+            joints: Names of the given joints.
+            height: Whether the pelvis is given in space.
+        """
+        return replace(self, key_frames=self.key_frames[:count].sort().values, given=tuple(joints), height=height)
 
 
-def draw(clips: Sequence[Clip], *, num: int, seed: int, longest: int, anywhere: bool = False) -> list[Trial]:
-    """Clips in random order, cut to the model's length; the same for the same seed, and fewer are the first of many.
+def draw_trials(clips: Sequence[Clip], *, num: int, seed: int, longest: int, anywhere: bool = False) -> list[Trial]:
+    """Draw clips in random order, repeatedly if there are too few; a smaller number gives the first of a larger one.
 
-    All frames of each are given, in random order: `Trial.giving` makes key frames of the first ones. anywhere: whether
-    longer clips are cut at random, or at their beginning. Raises InputError if there is no clip of `MIN_FRAMES`.
+    Args:
+        clips: Clips with captions.
+        num: Number of trials.
+        seed: Determines order, cuts, captions and key frames.
+        longest: Longest motion of the model in frames; longer clips are cut.
+        anywhere: Whether to cut longer clips at a random position, or at their beginning.
+
+    Returns:
+        Trials with all frames as key frames, in random order; see `Trial.with_key_frames`.
+
+    Raises:
+        InputError: No clip has `MIN_FRAMES` frames.
     """
     generator = torch.Generator().manual_seed(seed)
     parts = passages(clips, MIN_FRAMES)
@@ -134,7 +139,7 @@ def draw(clips: Sequence[Clip], *, num: int, seed: int, longest: int, anywhere: 
 
 
 def _caption(part: Passage, joints: Tensor, generator: torch.Generator) -> Caption:
-    """One of a passage's captions; of clips with labels, what is true of the cut itself."""
+    """A random caption of a passage; for clips with labels, the caption that is true of the cut."""
     clip = part.clip
     if is_labelled(clip.action, clip.style):
         return Caption(true_caption(clip.action, clip.style, motion_facts(joints.numpy())))
@@ -146,65 +151,61 @@ def _integer(below: int, generator: torch.Generator) -> int:
 
 
 def of_split(clips: Sequence[Clip], split: Split) -> list[Clip]:
-    """The clips of one part."""
+    """The clips of a split."""
     return [clip for clip in clips if clip.split == split]
 
 
-def train_action_classifier(clips: Sequence[Clip], *, longest: int, steps: int) -> ActionClassifier:
-    """A judge of actions from the training clips among these; the same every time."""
-    train = [clip for clip in of_split(clips, "train") if len(clip.joints) >= MIN_FRAMES]
-    if not train:
-        raise InputError(f"no training clip has {MIN_FRAMES} frames or more to train the judge on; check --data-root")
-    motions = [torch.from_numpy(np.array(clip.joints)) for clip in train]
-    return ActionClassifier.train(motions, [clip.action for clip in train], frames=longest, steps=steps)
-
-
 @dataclass(frozen=True)
-class Made:
-    """Motions (F, 22, 3) that a model made, and the seconds and the number of motions of each batch."""
+class Generated:
+    """Generated motions, and the time they took."""
 
     motions: list[Tensor]
+    """Motions (F, 22, 3)."""
     seconds: list[float]
+    """Duration of each batch."""
     sizes: list[int]
+    """Number of motions in each batch."""
 
 
-def make(
+def generate_trials(
     model: MotionModel,
-    tasks: Sequence[Trial],
+    trials: Sequence[Trial],
     settings: Settings,
     *,
     batch: int,
     seed: int,
+    on_batch: Callable[[int], object] = lambda made: None,
     progress: bool = False,
-    on_batch: Callable[[int], object] = lambda size: None,
-) -> Made:
-    """A motion for each task, the first with this seed, the next with the one after it; after the last comes 0.
+) -> Generated:
+    """Generate a motion for each trial.
 
-    Unguided ones are told no goals, which the clean-up would hold where they happen to be met.
+    Without guidance, goals are left out, since foot clean-up would hold those that are met by chance.
+
+    Args:
+        model: The model.
+        trials: Tasks.
+        settings: How to sample and to guide.
+        batch: Motions sampled together.
+        seed: Seed of the first motion; the next ones follow, and after the largest seed comes 0.
+        on_batch: Called with the number of motions after each batch.
+        progress: Whether to show progress within each batch.
     """
-    made = Made([], [], [])
-    for start in range(0, len(tasks), batch):
-        some = tasks[start : start + batch]
-        goals = None if settings.guidance == "none" else [task.goals for task in some]
+    generated = Generated([], [], [])
+    for start in range(0, len(trials), batch):
+        some = trials[start : start + batch]
+        goals = None if settings.guidance == "none" else [trial.goals for trial in some]
         started = time.perf_counter()
         motions = generate(
             model,
-            [task.text for task in some],
-            [len(task.joints) for task in some],
+            [trial.text for trial in some],
+            [len(trial.joints) for trial in some],
             goals=goals,
             seeds=[(seed + start + i) % (int(SEED.most) + 1) for i in range(len(some))],
             settings=settings,
             progress=progress,
         )
-        made.seconds.append(time.perf_counter() - started)
-        made.sizes.append(len(some))
-        made.motions.extend(motion.joints for motion in motions)
+        generated.seconds.append(time.perf_counter() - started)
+        generated.sizes.append(len(some))
+        generated.motions.extend(motion.joints for motion in motions)
         on_batch(len(some))
-    return made
-
-
-def figures(motions: Sequence[Tensor], tasks: Sequence[Trial], judge: ActionClassifier) -> dict[str, list[float]]:
-    """What can be said of each motion by itself, a list of numbers by name."""
-    result = {name: [measured(motion) for motion in motions] for name, measured in FIGURES.items()}
-    named = judge.name(motions)
-    return result | {"action recognised": [float(a == task.action) for a, task in zip(named, tasks, strict=True)]}
+    return generated

@@ -1,4 +1,4 @@
-"""Which actions a model can do, as a classifier sees it."""
+"""The table of actions that a model can generate."""
 
 import csv
 from functools import partial
@@ -11,7 +11,7 @@ from data_loaders.types import split_of
 from sample.evaluation.action_table import ActionRow, _rows
 
 
-def test_rows_say_what_was_recognised_and_what_it_was_taken_for():
+def test_rows_have_the_recognised_share_and_the_most_frequent_error():
     asked = ["walk"] * 4 + ["bow"] * 4 + ["jump"] * 2
     named = ["walk", "walk", "walk", "run", "walk", "sit", "walk", "bow", "jump", "jump"]
     assert _rows(asked, named, {"walk": 1.0, "bow": 0.5}) == [
@@ -35,7 +35,7 @@ def actions(tmp_path, monkeypatch, run_in_folder, make_model, write_bandai):
     return partial(run_in_folder, command, "--actions", "--data-root", "data", "--model", "v", "--steps", 2)
 
 
-def test_the_table(actions, tmp_path, capsys):
+def test_the_command_writes_and_prints_the_table(actions, tmp_path, capsys):
     actions("--motions", 2, "--judge-steps", 2, "--key-frames", 3, "--out", "a")
     said = capsys.readouterr().out
     with (tmp_path / "a" / "table.csv").open(newline="") as file:

@@ -1,5 +1,5 @@
-"""What `generate` returns is one motion of a body, whatever is asked: constant bones, joints where rotations lead,
-goals that are met, and the same in every file, as other people's readers see it."""
+"""Motions of `generate` are those of a body: constant bones, joints that follow from rotations, goals that are met,
+also in exported files read by other libraries."""
 
 import math
 
@@ -50,7 +50,7 @@ FILES = ("key-frames", "everything")
 
 @pytest.fixture(scope="module")
 def motions():
-    """Motions of the default model by the name of what they were asked."""
+    """Motions of the default model and their goals, by name."""
     wanted = {name: GoalSet.model_validate({"goals": goals}) for name, goals in KINDS.items()}
     wanted |= {"nothing": GoalSet()} | {name: load_goals(ASSETS / "goals" / f"{name}.json") for name in FILES}
     frames = [120 if name in FILES else 90 for name in wanted]
@@ -87,7 +87,7 @@ def _sine_and_cosine(rotation, axis):
 
 
 @pytest.mark.parametrize("name", list(KINDS))
-def test_goals_hold_in_a_bvh_as_others_read_it(motions, name, tmp_path):
+def test_goals_are_met_in_a_bvh_read_by_pybvh(motions, name, tmp_path):
     motion, goals = motions[name]
     export(motion, tmp_path / "a.bvh")
     file = pybvh.read_bvh_file(tmp_path / "a.bvh")
@@ -98,7 +98,7 @@ def test_goals_hold_in_a_bvh_as_others_read_it(motions, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["wrist out of reach while standing", "foot up"])
-def test_goals_hold_in_a_glb(motions, name, tmp_path):
+def test_goals_are_met_in_a_glb(motions, name, tmp_path):
     """Its nodes' rotations and the root's path, composed by the rules of glTF."""
     motion, goals = motions[name]
     export(motion, tmp_path / "a.glb")
@@ -110,7 +110,7 @@ def test_goals_hold_in_a_glb(motions, name, tmp_path):
     assert all(residual.worst < 1e-4 for residual in goals.residuals(joints))
 
 
-def test_points_become_a_body_and_a_body_stays_itself(walks):
+def test_points_are_fitted_by_a_body_and_a_body_is_unchanged(walks):
     stretched = walks[0] * torch.tensor([1.1, 1.0, 1.0])
     motion = Motion(stretched)
     assert bone_length_range(stretched) > 0.01

@@ -1,4 +1,4 @@
-"""The evaluation, end to end on a tiny store, and its parts on motions whose figures are known."""
+"""The evaluation by a protocol, end to end on a tiny store, and its parts."""
 
 import json
 import os
@@ -19,9 +19,11 @@ from data_loaders.store import prepare
 from data_loaders.types import Caption, Clip, Source
 from motion_diffusion.body.skeleton import KEY_JOINTS
 from motion_diffusion.errors import InputError
-from sample.evaluation.protocols import PROTOCOLS, Condition
-from sample.evaluation.runner import of_errors, of_motions, units_of
-from sample.evaluation.trials import draw
+from sample.evaluation.protocols import PROTOCOLS, Condition, units_of
+from sample.evaluation.runner import ProtocolOptions
+from sample.evaluation.runner import evaluate as evaluate_model
+from sample.evaluation.trials import draw_trials
+from sample.generate import Settings
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -29,7 +31,7 @@ ENVIRONMENT = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"
 
 @dataclass(frozen=True)
 class Given:
-    """An entry that has its clip already."""
+    """A source entry with a given clip."""
 
     clip: Clip
 
@@ -64,7 +66,7 @@ def evaluate(tmp_path, run_in_folder, make_model, matcher, clips):
 QUICK = ("--motions", 32, "--replications", 2, "--batch", 16)
 
 
-def test_a_table_that_goes_on_where_it_was_stopped(evaluate, tmp_path, capsys):
+def test_an_interrupted_evaluation_is_continued(evaluate, tmp_path, capsys):
     evaluate(*QUICK, "--out", "o")
     said = capsys.readouterr().out
     result = json.loads((tmp_path / "o" / "figures.json").read_text())
@@ -92,7 +94,7 @@ def test_a_table_that_goes_on_where_it_was_stopped(evaluate, tmp_path, capsys):
     assert len(list((tmp_path / "o" / "units").iterdir())) == 16
 
 
-def test_two_processes_give_what_one_gives(evaluate, tmp_path):
+def test_two_processes_give_the_figures_of_one(evaluate, tmp_path):
     arguments = [*QUICK, "--replications", 1, "--protocol", "gmd", "--multimodality", 1]
     evaluate(*arguments, "--out", "one")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sample.evaluate"]
@@ -111,24 +113,6 @@ def test_two_processes_give_what_one_gives(evaluate, tmp_path):
     assert one["5 key frames"]["trajectory diversity, m"][0] > 0
 
 
-def test_errors_and_single_motions(walks):
-    """Two motions with two key frames each: 0 and 30 cm off, 60 and 10 cm off."""
-    figures = of_errors([torch.tensor([0.0, 0.3]), torch.tensor([0.6, 0.1])])
-    assert figures == pytest.approx(
-        {
-            "average error, cm": 25.0,
-            "trajectory error, 20 cm": 1.0,
-            "location error, 20 cm": 0.5,
-            "trajectory error, 50 cm": 0.5,
-            "location error, 50 cm": 0.25,
-        }
-    )
-    assert of_errors([]) == {}
-    one, two = of_motions(walks[:1]), of_motions(walks[1:2])
-    both = of_motions(walks[:2])
-    assert both == pytest.approx({name: (one[name] + two[name]) / 2 for name in one})
-
-
 def test_protocols_are_those_of_the_papers():
     assert [c.joints for c in PROTOCOLS["omnicontrol"].conditions[::5]] == [(joint,) for joint in KEY_JOINTS]
     counts = [condition.count(196) for condition in PROTOCOLS["omnicontrol"].conditions[:5]]
@@ -140,19 +124,31 @@ def test_protocols_are_those_of_the_papers():
     assert Condition("x", share=0.001).count(50) == 1
 
 
-def test_tasks_are_cuts_of_clips_with_their_captions(clips):
-    tasks = draw(clips, num=90, seed=3, longest=50, anywhere=True)
-    again = draw(clips, num=40, seed=3, longest=50, anywhere=True)
-    assert all(torch.equal(a.joints, b.joints) and a.text == b.text for a, b in zip(tasks, again, strict=False))
-    assert {len(task.joints) for task in tasks} <= set(range(40, 51))
-    words = {task.text for task in tasks}
+def test_trials_are_cuts_of_clips_with_their_captions(clips):
+    trials = draw_trials(clips, num=90, seed=3, longest=50, anywhere=True)
+    again = draw_trials(clips, num=40, seed=3, longest=50, anywhere=True)
+    assert all(torch.equal(a.joints, b.joints) and a.text == b.text for a, b in zip(trials, again, strict=False))
+    assert {len(trial.joints) for trial in trials} <= set(range(40, 51))
+    words = {trial.text for trial in trials}
     assert any(word.startswith("walk") for word in words)
     assert any(word.startswith("stroll") for word in words)
     for height in (False, True):
-        task = tasks[0].giving(3, ("pelvis", "head"), height=height)
-        lifted = task.errors(task.joints + torch.tensor([0.0, 0.5, 0.0])).sort().values
+        trial = trials[0].with_key_frames(3, ("pelvis", "head"), height=height)
+        lifted = trial.errors(trial.joints + torch.tensor([0.0, 0.5, 0.0])).sort().values
         expected = [0.5] * 6 if height else [0.0] * 3 + [0.5] * 3
         torch.testing.assert_close(lifted, torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+def test_evaluate_returns_the_figures_and_prints_nothing(evaluate, tmp_path, capsys):
+    options = ProtocolOptions(
+        data="humanml3d", data_root=tmp_path / "store", model=str(tmp_path / "m"), evaluator=str(tmp_path / "e"),
+        motions=32, replications=1, settings=Settings(steps=2), out=tmp_path / "o",
+    )  # fmt: skip
+    evaluation = evaluate_model(options)
+    assert capsys.readouterr().out == ""
+    assert list(evaluation.figures) == ["real clips", "training clips", "unguided", "5 key frames"]
+    assert evaluation.figures["5 key frames"]["average error, cm"] == pytest.approx((0, 0), abs=0.1)
+    assert (tmp_path / "o" / "table.md").read_text() == evaluation.as_markdown() + "\n"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +171,7 @@ def test_tasks_are_cuts_of_clips_with_their_captions(clips):
         (("--model", "root-v"), "only the path"),
     ],
 )
-def test_bad_requests(evaluate, tmp_path, capsys, arguments, said):
+def test_wrong_options_are_refused(evaluate, tmp_path, capsys, arguments, said):
     with pytest.raises(SystemExit, match="2"):
         evaluate("--out", "o", *arguments)
     error = capsys.readouterr().err
@@ -184,7 +180,7 @@ def test_bad_requests(evaluate, tmp_path, capsys, arguments, said):
     assert not (tmp_path / "o").exists()
 
 
-def test_a_damaged_unit_is_told_before_anything_is_measured(evaluate, tmp_path, capsys):
+def test_a_damaged_unit_is_refused_before_anything_is_measured(evaluate, tmp_path, capsys):
     arguments = ("--motions", 32, "--replications", 1, "--out", "o")
     evaluate(*arguments)
     units = sorted((tmp_path / "o" / "units").iterdir())
@@ -204,18 +200,20 @@ def test_a_damaged_unit_is_told_before_anything_is_measured(evaluate, tmp_path, 
     assert json.loads(units[0].read_text())["unit"] == json.loads(whole)["unit"]
 
 
-def test_the_last_seed_goes_on_at_the_first(evaluate, tmp_path):
+def test_seeds_wrap_around(evaluate, tmp_path):
     evaluate("--motions", 32, "--replications", 1, "--seed", 2**63 - 1, "--out", "o")
     assert len(list((tmp_path / "o" / "units").iterdir())) == 4
 
 
-def test_one_evaluation_in_a_folder_at_a_time(evaluate, tmp_path, capsys):
+def test_the_folder_is_locked_by_its_evaluation(evaluate, tmp_path, capsys):
     words = [*map(str, evaluate.args[1:]), *map(str, QUICK), "--out", "o"]
     running = subprocess.Popen([sys.executable, "-m", "sample.evaluate", *words], cwd=tmp_path, env=ENVIRONMENT)
     try:
+        deadline = time.monotonic() + 300
         while running.poll() is None and not list(tmp_path.glob("o/units/*")):
+            assert time.monotonic() < deadline
             time.sleep(0.01)
-        running.send_signal(signal.SIGSTOP)  # so that it has not ended when the next one asks
+        running.send_signal(signal.SIGSTOP)  # so that it cannot end before the next one starts
         with pytest.raises(SystemExit, match="2"):
             evaluate(*QUICK, "--out", "o")
         with pytest.raises(SystemExit, match="2"):
@@ -226,9 +224,9 @@ def test_one_evaluation_in_a_folder_at_a_time(evaluate, tmp_path, capsys):
     first, second = capsys.readouterr().err.splitlines()
     for said in (first, second):
         assert re.match(f"error: o is in use by process {running.pid} on .*; wait for it, or give another --out$", said)
-    evaluate(*QUICK, "--out", "o")  # a kill frees it
+    evaluate(*QUICK, "--out", "o")  # a killed process holds no lock
 
 
-def test_no_clip_is_long_enough(clips):
+def test_clips_that_are_too_short_are_refused(clips):
     with pytest.raises(InputError, match="--data-root"):
-        draw([replace(clips[0], joints=clips[0].joints[:10])], num=4, seed=0, longest=60)
+        draw_trials([replace(clips[0], joints=clips[0].joints[:10])], num=4, seed=0, longest=60)

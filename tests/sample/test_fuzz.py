@@ -1,4 +1,4 @@
-"""Any goal file is either sampled from or refused in one line, whatever stands in it and however it shall be met."""
+"""Any goal file is either sampled from or refused in one line, with every guidance method."""
 
 import json
 

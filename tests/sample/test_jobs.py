@@ -1,4 +1,4 @@
-"""Many motions from a jobs file: what is made, in how many processes, after a kill, and what is refused."""
+"""Many motions from a jobs file: results, several processes, resuming, and errors."""
 
 import gc
 import json
@@ -22,7 +22,7 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.prompts.known_actions import Known, KnownAction
 from sample.generate import Settings, generate
-from sample.jobs import WINDOW, Job, Jobs
+from sample.job_file import WINDOW, Job, JobFile
 from sample.segments import OVERLAP
 
 ROOT = Path(__file__).parents[2]
@@ -70,8 +70,8 @@ def motions(folder):
     return {path.stem: Motion.load(path).joints for path in folder.glob("[!.]*.npz")}
 
 
-def within(name):
-    """Metres by which other batches may change a motion. Of 40 m in a second, no body is near, and rounding decides."""
+def tolerance(name):
+    """Tolerance in metres between batches. A goal 40 m away in a second has no solution, and rounding decides."""
     return 0.1 if name == "000005" else 1e-3
 
 
@@ -83,7 +83,7 @@ def files(folder):
     return {path: path.is_dir() or path.read_bytes() for path in folder.rglob("*")}
 
 
-def test_every_line_is_the_motion_that_generate_makes(sample, tmp_path, capsys):
+def test_every_line_gives_the_motion_of_generate(sample, tmp_path, capsys):
     sample("--out", "r")
     assert "10 motions" in capsys.readouterr().out
     made, rows, model = motions(tmp_path / "r"), index(tmp_path / "r"), MotionModel.load(tmp_path / "m")
@@ -97,7 +97,7 @@ def test_every_line_is_the_motion_that_generate_makes(sample, tmp_path, capsys):
         text, seed, frames = job.get("text", ""), job.get("seed", number), round(20 * job.get("seconds", 3.0))
         (alone,) = generate(model, [text], [frames], goals=[goals], seeds=[seed], settings=Settings(steps=3))
         joints = made[row["name"]]
-        torch.testing.assert_close(joints, alone.joints, atol=within(row["name"]), rtol=1e-3)
+        torch.testing.assert_close(joints, alone.joints, atol=tolerance(row["name"]), rtol=1e-3)
         residuals = goals.residuals(joints)
         errors = [100 * residual.error for residual in residuals]
         assert row["file"] == row["name"] + ".npz"
@@ -109,7 +109,7 @@ def test_every_line_is_the_motion_that_generate_makes(sample, tmp_path, capsys):
     assert "m/s" in rows[4]["feasibility"][0]
 
 
-def test_the_index_says_which_words_were_not_learned_and_how_well_words_are_fit(sample, tmp_path):
+def test_the_index_has_unknown_words_and_text_fit(sample, tmp_path):
     walk = KnownAction("walk", 0.5, "a person walks", ("walks",))
     Known((walk,), ("a", "person", "walks")).write(tmp_path / "m")
     write(tmp_path / "jobs.jsonl", [{"text": text, "seconds": 1} for text in ("a person walks", "a person swims")])
@@ -121,21 +121,23 @@ def test_the_index_says_which_words_were_not_learned_and_how_well_words_are_fit(
     assert unknown["fit"] is None
 
 
-def test_how_many_are_sampled_together_does_not_matter(sample, tmp_path):
+def test_motions_do_not_depend_on_the_batch_size(sample, tmp_path):
     for size in (1, 4):
         sample("--out", f"r{size}", "--batch", size)
     one, four = motions(tmp_path / "r1"), motions(tmp_path / "r4")
     assert one.keys() == four.keys()
     for name in one:
-        torch.testing.assert_close(one[name], four[name], atol=within(name), rtol=1e-3)
+        torch.testing.assert_close(one[name], four[name], atol=tolerance(name), rtol=1e-3)
 
 
-def test_a_killed_run_goes_on_to_the_same_motions_and_keeps_others_out(sample, tmp_path, capsys):
+def test_a_killed_run_is_resumed_and_its_folder_is_locked(sample, tmp_path, capsys):
     arguments = ["--model", "m", "--steps", "40", "--jobs", "jobs.jsonl", "--batch", "3"]
     running = subprocess.Popen(
         [sys.executable, "-m", "sample", *arguments, "--out", "killed"], cwd=tmp_path, env=ENVIRONMENT
     )
+    deadline = time.monotonic() + 300
     while running.poll() is None and not list(tmp_path.glob("killed/[!.]*.npz")):
+        assert time.monotonic() < deadline
         time.sleep(0.005)
     running.send_signal(signal.SIGSTOP)
     with pytest.raises(SystemExit, match="2"):
@@ -160,7 +162,7 @@ def test_a_killed_run_goes_on_to_the_same_motions_and_keeps_others_out(sample, t
     assert {path.name: path.read_bytes() for path in hidden} == users
 
 
-def test_only_what_is_missing_is_written(sample, tmp_path):
+def test_only_missing_motions_are_written(sample, tmp_path):
     sample("--out", "r")
     before = files(tmp_path / "r")
     inode = {path: path.stat().st_ino for path in before if path.suffix == ".npz"}
@@ -173,7 +175,7 @@ def test_only_what_is_missing_is_written(sample, tmp_path):
     assert all(path.stat().st_ino == number for path, number in inode.items() if path != lost)
 
 
-def test_two_processes_make_what_one_makes(sample, tmp_path):
+def test_two_processes_give_the_results_of_one(sample, tmp_path):
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "sample"]
     arguments = ["--model", "m", "--steps", "3", "--jobs", "jobs.jsonl", "--batch", "3", "--out", "two"]
     env = ENVIRONMENT | {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # other numbers round in another way
@@ -187,7 +189,7 @@ def test_two_processes_make_what_one_makes(sample, tmp_path):
     assert (tmp_path / "one" / "index.jsonl").read_bytes() == (tmp_path / "two" / "index.jsonl").read_bytes()
 
 
-def test_other_jobs_are_not_mixed_in(sample, tmp_path, capsys):
+def test_results_of_other_requests_are_refused(sample, tmp_path, capsys):
     sample("--out", "r")
     before = files(tmp_path / "r")
     changes = {
@@ -262,12 +264,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", ["console", "com", "COM10", "a.con", "nul-1", "a" * 100, "7", "a.b_c-"])
-def test_names_that_only_look_like_devices_are_names(name):
+def test_names_similar_to_devices_are_valid(name):
     assert Job.parse(json.dumps({"text": "walk", "name": name}).encode(), 1, Path()).name == name
 
 
 @pytest.mark.parametrize("line", BAD)
-def test_bad_lines_are_refused_before_anything_is_sampled(sample, tmp_path, capsys, line):
+def test_wrong_lines_are_refused_before_sampling(sample, tmp_path, capsys, line):
     with (tmp_path / "jobs.jsonl").open("ab") as file:
         file.write(line.encode("latin-1") + b"\n")
     before = files(tmp_path)
@@ -295,7 +297,7 @@ def test_bad_lines_are_refused_before_anything_is_sampled(sample, tmp_path, caps
         (("--seconds", 4), "Unrecognized options: --seconds"),
     ],
 )
-def test_bad_options_are_refused(sample, tmp_path, capsys, arguments, said):
+def test_wrong_options_are_refused(sample, tmp_path, capsys, arguments, said):
     (tmp_path / "empty.jsonl").write_text("\n \n")
     before = files(tmp_path)
     with pytest.raises(SystemExit, match="2"):
@@ -304,8 +306,8 @@ def test_bad_options_are_refused(sample, tmp_path, capsys, arguments, said):
     assert files(tmp_path) == before
 
 
-def test_an_error_in_sampling_stops_nothing_else(sample, tmp_path, capsys, monkeypatch):
-    """One of three that are sampled together is too much for the machine."""
+def test_an_error_in_sampling_does_not_stop_other_jobs(sample, tmp_path, capsys, monkeypatch):
+    """One of three motions sampled together needs too much memory."""
     enough = MotionModel.sample
 
     def too_little(model, texts, *arguments, **options):
@@ -332,7 +334,7 @@ def test_an_error_in_sampling_stops_nothing_else(sample, tmp_path, capsys, monke
     }  # fmt: skip
 
 
-def test_a_way_that_no_path_model_makes_is_refused_before_anything_is_sampled(sample, tmp_path, capsys):
+def test_a_path_too_long_for_the_path_model_is_refused_before_sampling(sample, tmp_path, capsys):
     long = {"text": "a person walks", "goals": [waypoint(6.5)], "seconds": 7}
     write(tmp_path / "jobs.jsonl", [JOBS[0], long])
     with pytest.raises(SystemExit, match="2"):
@@ -343,10 +345,10 @@ def test_a_way_that_no_path_model_makes_is_refused_before_anything_is_sampled(sa
 
 def read(path, jobs, **options):
     write(path, jobs)
-    return Jobs.read(path, lambda job: None, **options)
+    return JobFile.read(path, lambda job: None, **options)
 
 
-def test_batches_hold_motions_of_like_length(tmp_path):
+def test_batches_have_motions_of_similar_length(tmp_path):
     size, generator = 4, torch.Generator().manual_seed(0)
     jobs = []
     for seconds in torch.empty(2 * WINDOW * size + 3).uniform_(2, 6, generator=generator).tolist():
@@ -371,10 +373,10 @@ def test_batches_hold_motions_of_like_length(tmp_path):
     ]
 
 
-def test_lines_are_found_again_if_they_are_what_they_were(tmp_path):
+def test_unchanged_lines_are_read_again(tmp_path):
     path = tmp_path / "jobs.jsonl"
     path.write_text('\n{"text": "a person walks"}\n\n  \n{"text": "é", "seconds": 2}')
-    jobs = Jobs.read(path, lambda job: None)
+    jobs = JobFile.read(path, lambda job: None)
     path.write_text(path.read_text() + '\n{"text": "added later"}\n')
     first, second = jobs.some([0, 1])
     assert (first.line, first.text, first.seed, first.name) == (2, "a person walks", 2, "000002")
@@ -384,14 +386,14 @@ def test_lines_are_found_again_if_they_are_what_they_were(tmp_path):
         list(jobs.some([0]))
 
 
-def test_goals_are_not_kept(tmp_path):
-    """Of goals of 6 kB a line nothing is kept, and of the rest less than a hundred bytes a line."""
+def test_goals_are_not_kept_in_memory(tmp_path):
+    """Nothing is kept of goals of 6 kB per line, and less than a hundred bytes per line of the rest."""
     pose = {"kind": "pose", "frame": 0, "motion": [[[0.123456789, 1.0, 0.5]] * 22] * 8}
     kept, peak = {}, {}
     for lines in (5, 20, 420):  # the first time fills caches
         write(tmp_path / "jobs.jsonl", [{"text": "walk", "goals": [pose]}] * lines)
         tracemalloc.start()
-        jobs = Jobs.read(tmp_path / "jobs.jsonl", lambda job: None)
+        jobs = JobFile.read(tmp_path / "jobs.jsonl", lambda job: None)
         gc.collect()
         kept[lines], peak[lines] = tracemalloc.get_traced_memory()
         tracemalloc.stop()

@@ -1,4 +1,4 @@
-"""The command: what it writes and prints, and what it says about bad input."""
+"""The command `python -m sample`: files, output, and errors."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def sample(tmp_path, run_in_folder, make_model):
 SHORT = ("--model", "m", "--seconds", 1.6, "--steps", 3)
 
 
-def test_writes_its_results_and_keeps_them(sample, tmp_path, capsys):
+def test_results_are_written_and_not_overwritten(sample, tmp_path, capsys):
     sample("a tired person walks", "--goals", "goals.json", "--out", "r", *SHORT)
     printed = capsys.readouterr().out
     assert {path.name for path in (tmp_path / "r").iterdir()} == RESULTS
@@ -56,12 +56,12 @@ def test_writes_its_results_and_keeps_them(sample, tmp_path, capsys):
     assert (tmp_path / "r" / "motion.npz").read_bytes() != before
 
 
-def test_every_kind_of_goal_has_a_row(walks):
+def test_every_kind_of_goal_has_a_row_in_the_table(walks):
     goals = load_goals(SCHEMA.parent / "everything.json")
     walk = torch.cat([walks[0], walks[0]])[:120]
     pose = GoalSet(goals=[*goals.goals, Pose.of(walk, 0), Pose(frame=3, motion=[[None] * 22])])
     residuals = pose.residuals(walk)
-    header, *rows = command.table(residuals).splitlines()
+    header, *rows = command.residual_table(residuals).splitlines()
     assert len(rows) == len(pose.goals)
     assert max(map(len, rows)) < 110
     for number, (row, goal) in enumerate(zip(rows, pose.goals, strict=True), 1):
@@ -70,7 +70,7 @@ def test_every_kind_of_goal_has_a_row(walks):
         assert "None" not in row
     for words in ("22 joints, 120 frames", "keep out", "2.60–3.00 s", "face 60°", "last pose as the first"):
         assert any(words in row for row in rows)
-    report = command.adherence(residuals, [], {})
+    report = command.adherence_report(residuals, [], {})
     assert len(report) < 20_000
     assert [row["met"] for row in json.loads(report)["goals"]] == [residual.met for residual in residuals]
     assert "error" in header
@@ -130,7 +130,7 @@ def test_every_kind_of_goal_has_a_row(walks):
         (("walk", "--matcher", "none"), "no matcher 'none'"),
     ],
 )
-def test_bad_input_gets_one_line_and_writes_nothing(sample, tmp_path, capsys, make_model, walks, arguments, said):
+def test_wrong_input_is_refused_in_one_line_without_files(sample, tmp_path, capsys, make_model, walks, arguments, said):
     Motion(walks[0][:60]).save(tmp_path / "a.npz")
     (tmp_path / "half.json").write_text('{"segments": [{"text": "\\ud800", "seconds": 2}]}')
     (tmp_path / "two.json").write_text('{"segments": [{"text": "walk", "seconds": 3}]}')
@@ -156,8 +156,8 @@ def test_bad_input_gets_one_line_and_writes_nothing(sample, tmp_path, capsys, ma
 
 
 @pytest.mark.parametrize("argument", [("--noise.rounds", "0"), ("--out", "file")])
-def test_a_fresh_process_says_it_too(tmp_path, argument):
-    """Before the model is looked for, which is not there."""
+def test_a_new_process_refuses_wrong_options(tmp_path, argument):
+    """Before the model is loaded, which does not exist."""
     (tmp_path / "file").write_text("")
     words = [sys.executable, "-m", "sample", "walk", "--model", "nowhere", *argument]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
@@ -180,7 +180,7 @@ def test_impossible_goals_are_warned_about(sample, tmp_path, capsys):
 KNOWS = Known((KnownAction("walk", 0.5, "a person walks", ("walks", "strolls")),), ("a", "person", "strolls", "walks"))
 
 
-def test_words_that_were_not_learned_are_warned_about(sample, tmp_path, capsys):
+def test_unknown_words_are_warned_about(sample, tmp_path, capsys):
     KNOWS.write(tmp_path / "m")
     told = {"segments": [{"text": "a person walks", "seconds": 1}, {"text": "a person swims", "seconds": 1}]}
     (tmp_path / "told.json").write_text(json.dumps(told))
@@ -196,7 +196,7 @@ def test_words_that_were_not_learned_are_warned_about(sample, tmp_path, capsys):
     assert "fits its words" in printed.out
 
 
-def test_the_best_of_several_is_kept_and_its_seed_is_told(sample, tmp_path, capsys):
+def test_the_best_of_several_tries_is_kept_and_its_seed_printed(sample, tmp_path, capsys):
     one = ("a person walks", "--goals", "goals.json", "--guidance", "none", *SHORT)
     sample(*one, "--out", "best", "--seed", 3, "--tries", 3)
     motion = Motion.load(tmp_path / "best" / "motion.npz")
@@ -213,7 +213,7 @@ def test_the_best_of_several_is_kept_and_its_seed_is_told(sample, tmp_path, caps
     assert motion.provenance["fit"]["similarity"] == pytest.approx(max(fits.values()), abs=1e-2)
 
 
-def test_known_is_a_table_and_makes_no_motion(sample, tmp_path, capsys):
+def test_known_prints_a_table_and_generates_nothing(sample, tmp_path, capsys):
     sample("--known", "--model", "m")
     assert capsys.readouterr().out == "m does not say what it was trained on: there is no m/known.json\n"
     KNOWS.write(tmp_path / "m")
@@ -224,7 +224,7 @@ def test_known_is_a_table_and_makes_no_motion(sample, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_segments_need_no_prompt_and_say_how_long(sample, tmp_path):
+def test_segments_have_their_own_prompts_and_durations(sample, tmp_path):
     told = {"segments": [{"text": "a person walks", "seconds": 1.0}, {"text": "someone bows", "seconds": 1.5}]}
     (tmp_path / "told.json").write_text(json.dumps(told))
     sample("--goals", "told.json", "--out", "r", "--model", "m", "--steps", 3)
@@ -240,13 +240,13 @@ def test_clean_up_is_reported(sample, tmp_path, capsys):
     assert report["goals"][0]["error_cm"] < 0.01
 
 
-def test_a_bvh_goes_on_to_a_goal(sample, tmp_path, capsys, walks, write_bandai):
-    """The goal's time and place are those of the whole, which begins as the file does."""
+def test_a_bvh_is_continued_to_a_goal(sample, tmp_path, capsys, walks, write_bandai):
+    """Time and position of the goal refer to the whole motion, which begins like the file."""
     write_bandai(tmp_path / "a.bvh", walks[0][:60].numpy())
     goal = '{"goals": [{"kind": "waypoint", "time": 2.5, "x": 0.5, "z": 2.0}]}'
     (tmp_path / "there.json").write_text(goal)
     sample("run", "--continue-from", "a.bvh", "--keep", 0.25, 1.5, "--goals", "there.json", "--out", "r", *SHORT)
-    assert re.search(r"fits what is kept to within 0\.0\d\d cm", capsys.readouterr().out)
+    assert re.search(r"the new part fits what is kept to within 0\.0\d\d cm", capsys.readouterr().out)
     assert {path.name for path in (tmp_path / "r").iterdir()} == RESULTS
     motion = Motion.load(tmp_path / "r" / "motion.npz")
     read = read_motion(tmp_path / "a.bvh", from_origin=True)
@@ -256,7 +256,7 @@ def test_a_bvh_goes_on_to_a_goal(sample, tmp_path, capsys, walks, write_bandai):
     assert motion.provenance["part"]["of"]["provenance"] == {"file": "a.bvh", "retargeted": True}
 
 
-def test_a_part_is_made_anew(sample, tmp_path, walks):
+def test_a_part_is_regenerated(sample, tmp_path, walks):
     source = Motion(walks[0][:60], text="a person walks")
     source.save(tmp_path / "a.npz")
     sample("a person waves", "--regenerate", "a.npz", "--between", 1, 2, "--out", "r", *SHORT)
@@ -266,7 +266,7 @@ def test_a_part_is_made_anew(sample, tmp_path, walks):
     assert same.nonzero()[:, 0].tolist() == [*range(20), *range(40, 60)]
 
 
-def test_a_pose_from_a_bvh(sample, tmp_path, walks, write_bandai):
+def test_a_pose_goal_from_a_bvh(sample, tmp_path, walks, write_bandai):
     write_bandai(tmp_path / "a.bvh", walks[0][:60].numpy())
     pose = {"kind": "pose", "time": 1.0, "file": "a.bvh", "file_frame": 30, "at": [0.2, 0.8], "degrees": 90}
     (tmp_path / "pose.json").write_text(json.dumps({"goals": [pose]}))

@@ -1,4 +1,4 @@
-"""The models that come with the project do what the README says, on the demo's goals."""
+"""The shipped models: their files, and what the README claims of them."""
 
 import json
 from pathlib import Path
@@ -24,20 +24,20 @@ SHIPPED = ASSETS / "models"
 BODIES = [name for name in shipped("models") if read_config(SHIPPED / name, ModelConfig).features != ("root",)]
 
 
-def test_all_are_there():
+def test_models_of_all_prediction_types_are_shipped():
     made = {kind.format(p) for p in ("x0", "eps", "v") for kind in ("{}-small", "root-{}")}
     assert set(shipped("models")) == made | {"v-masks"}
 
 
 @pytest.mark.parametrize("name", sorted(set(shipped("models")) - set(BODIES)))
-def test_a_model_of_the_path_makes_no_body(name):
+def test_a_model_of_the_root_generates_no_body(name):
     with pytest.raises(InputError, match="makes only the path of the root"):
         generate(MotionModel.load(name), ["a person walks"], [120], goals=[GoalSet()], seeds=[0])
 
 
 @pytest.mark.parametrize("kind", ["{}-small", "root-{}"])
-def test_models_that_are_compared_were_made_alike(kind):
-    """Same data, features and sizes; the prediction type and its training differ, of the path only the weight."""
+def test_models_that_are_compared_were_trained_alike(kind):
+    """Same data, features and sizes; body models differ in their training, root models only in the weight."""
     runs = [json.loads((SHIPPED / kind.format(p) / "training.json").read_text()) for p in ("x0", "eps", "v")]
     for run, prediction in zip(runs, ("x0", "eps", "v"), strict=True):
         assert run.pop("prediction") == prediction
@@ -50,7 +50,7 @@ def test_models_that_are_compared_were_made_alike(kind):
 
 
 @pytest.mark.parametrize("name", shipped("models"))
-def test_a_shipped_model_is_small_and_says_what_it_is(name):
+def test_a_shipped_model_is_small_and_has_its_licence_and_records(name):
     assert (SHIPPED / name / "model.safetensors").stat().st_size < 25e6
     assert {"training.json", "metrics.jsonl", "loss.png"} <= {path.name for path in (SHIPPED / name).iterdir()}
     assert "CC BY-NC 4.0" in MotionModel.load(name).config.licence
@@ -67,8 +67,8 @@ def test_a_shipped_model_walks_to_the_goals_of_the_demo(name):
     assert 0.6 < height.min() <= height.max() < 1.1
 
 
-def test_the_model_with_masks_listens_to_them():
-    """Told where the pelvis is all the time, it comes nearer to there by that alone."""
+def test_the_model_with_masks_follows_observed_positions():
+    """Conditioned on the pelvis in all frames, it comes nearer to the path without other guidance."""
     path = PathGoal(points=[(0, 0), (0.8, 2.0), (0.5, 4.5)], end=5.9)
     model, goals = MotionModel.load("v-masks"), GoalSet(goals=[path])
     missed = {}
@@ -81,8 +81,8 @@ def test_the_model_with_masks_listens_to_them():
     assert missed["masks"] < 0.7 * missed["none"]
 
 
-def test_the_shipped_matcher_finds_what_the_model_was_told():
-    """Motions that the one makes from words find these words again by the other; by chance they would in 1 of 8."""
+def test_the_shipped_embedding_model_retrieves_the_prompts_of_generated_motions():
+    """At least 7 of 8 motions are nearest to their own prompt; by chance it would be 1."""
     acts = ("walks backwards", "runs", "bows", "raises the left hand", "raises the right hand", "dances", "kicks")
     texts = [f"a person {act}" for act in acts] + ["an elderly person walks"]
     model, matcher = MotionModel.load("v-masks"), TextMotionEncoder.load("bandai")

@@ -1,4 +1,4 @@
-"""The study, end to end on a tiny data root: it goes on where it was stopped, and every row can be made again."""
+"""The study, end to end on a tiny data root: it is resumed, and every row can be reproduced."""
 
 import csv
 import dataclasses
@@ -16,10 +16,10 @@ from data_loaders.types import split_of
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.model import MotionModel
-from sample.evaluation.study import GIVEN, Bench, StudyOptions, identity_of
+from sample.evaluation.study import GIVEN, StudyData, StudyOptions, identity_of
 from sample.evaluation.study_rows import Cell, Row, key_of
 from sample.evaluation.study_table import Line, summaries
-from sample.evaluation.trials import Trial, draw, of_split
+from sample.evaluation.trials import Trial, draw_trials, of_split
 from sample.generate import Settings, generate
 
 GRID = (
@@ -51,11 +51,11 @@ def cells(folder, name="table.csv"):
         return list(csv.DictReader(file))
 
 
-def test_the_grid_is_resumed_and_its_rows_made_again(study, tmp_path, capsys):
+def test_the_grid_is_resumed_and_its_rows_are_reproduced(study, tmp_path, capsys):
     study(*GRID, "--out", "s")
     out = tmp_path / "s"
     said = capsys.readouterr().out
-    assert said.count("masks+projection") == 1  # what the model cannot do is said once
+    assert said.count("masks+projection") == 1  # a method that the model cannot use is printed once
     assert said.splitlines()[1].split()[:3] == ["model", "method", "frames"]
     table = cells(out)
     grid = [(d, j) for d in ("0.05", "1.0") for j in ("pelvis", "wrists")]
@@ -112,18 +112,18 @@ def without_seconds(cell):
     return {name: value for name, value in cell.items() if "seconds" not in name and name != "again"}
 
 
-def test_rows_are_what_generate_gives(study, tmp_path):
-    """Errors and ratios from motions that are made here, by hand."""
+def test_rows_agree_with_motions_of_generate(study, tmp_path):
+    """Errors and ratios agree with those computed from generated motions."""
     study(*GRID, "--out", "s")
     made = {(row["cell"]["method"], row["cell"]["density"], row["cell"]["joints"]): row for row in rows(tmp_path / "s")}
     unguided, guided = made["none", 1.0, "wrists"]["figures"], made["projection", 1.0, "wrists"]["figures"]
     options = StudyOptions(num=3, data_root=tmp_path / "data")
-    trials = draw(of_split(options.clips(), "test"), num=3, seed=0, longest=120)
+    trials = draw_trials(of_split(options.clips(), "test"), num=3, seed=0, longest=120)
     texts, frames = [t.text for t in trials], [len(t.joints) for t in trials]
     settings = Settings(guidance="none", steps=2)
     motions = generate(MotionModel.load("v"), texts, frames, seeds=[0, 1, 2], settings=settings)
     wrists = [JOINTS.index("left_wrist"), JOINTS.index("right_wrist")]
-    bodies = [Motion(t.joints).joints for t in trials]  # what is wanted, a body can do
+    bodies = [Motion(t.joints).joints for t in trials]  # targets are poses of a body
     errors = [(m.joints - body)[:, wrists].norm(dim=-1) for m, body in zip(motions, bodies, strict=True)]
     assert unguided["average error, cm"] == pytest.approx([100 * e.mean().item() for e in errors], rel=1e-3)
     assert unguided["entries off by 20 cm"] == pytest.approx([(e > 0.2).double().mean().item() for e in errors])
@@ -168,7 +168,7 @@ def test_what_is_given(walks):
     """Frames are the first of a random order, so that fewer are among more; the pelvis' height is left free."""
     joints = Motion(walks[0][:40]).joints
     trial = Trial(joints, "a person walks", "walk", torch.randperm(40, generator=torch.Generator().manual_seed(0)))
-    few, more = (trial.giving(n, GIVEN["all"]) for n in (4, 9))
+    few, more = (trial.with_key_frames(n, GIVEN["all"]) for n in (4, 9))
     assert set(few.key_frames.tolist()) < set(more.key_frames.tolist())
     wanted = few.goals.observe(40)
     assert wanted.mask.sum() == 4 * (2 + 5 * 3)
@@ -178,7 +178,7 @@ def test_what_is_given(walks):
     assert few.errors(moved).sort().values.tolist() == pytest.approx([0.0] * 4 + [0.1] * 20, abs=1e-3)
 
 
-def test_several_models_and_fewer_motions_where_noise_is_sought(study, tmp_path):
+def test_several_models_and_fewer_motions_with_noise_optimization(study, tmp_path):
     short = ("--densities", 0.01, "--joints", "all", "--num", 2, "--steps", 2, "--judge-steps", 2)
     noise = ("--noise-num", 1, "--noise.steps", 2, "--noise.rounds", 2)
     study("--models", "v", "x0", "--methods", "noise", "classifier+projection", *short, *noise, "--out", "s")
@@ -215,7 +215,7 @@ def test_several_models_and_fewer_motions_where_noise_is_sought(study, tmp_path)
         (("--models", "v", "--data-root", "nowhere"), "nowhere"),
     ],
 )
-def test_what_cannot_be_studied(study, capsys, arguments, said):
+def test_wrong_options_are_refused(study, capsys, arguments, said):
     with pytest.raises(SystemExit, match="2"):
         study(*arguments)
     error = capsys.readouterr().err
@@ -223,7 +223,7 @@ def test_what_cannot_be_studied(study, capsys, arguments, said):
     assert error.count("\n") == 1
 
 
-def test_a_file_with_other_things_in_it_is_left_alone(study, tmp_path, capsys):
+def test_a_file_of_another_kind_is_refused_and_kept(study, tmp_path, capsys):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "rows.jsonl").write_text('{"some": "thing"}\n')
     with pytest.raises(SystemExit, match="2"):
@@ -232,12 +232,12 @@ def test_a_file_with_other_things_in_it_is_left_alone(study, tmp_path, capsys):
     assert (tmp_path / "s" / "rows.jsonl").read_text() == '{"some": "thing"}\n'
 
 
-def test_only_settings_of_a_methods_own_tell_its_cells_apart():
+def test_keys_depend_only_on_settings_of_the_cells_method():
     model = MotionModel.load("v-small")
 
     def key(method, **settings):
         options = StudyOptions(settings=Settings(**settings))
-        return key_of(identity_of(Bench(options, [], 120), model, "w", Cell("m", method, 0.1, "head")))
+        return key_of(identity_of(StudyData(options, [], 120), model, "w", Cell("m", method, 0.1, "head")))
 
     usual = Settings()
     remixed = dataclasses.replace(usual.projection, remix=0.1)

@@ -16,8 +16,8 @@ from data_loaders.types import Caption
 from motion_diffusion.body.features import FEATURES, LAYOUT, from_relative
 from motion_diffusion.body.heading import turn
 from motion_diffusion.errors import InputError
-from sample.evaluation.evaluator import Evaluator
-from sample.evaluation.t2m.evaluator import T2M
+from sample.evaluation.evaluators import Evaluator
+from sample.evaluation.t2m.evaluator import T2MEvaluator
 from sample.evaluation.t2m.files import read_pickle
 
 VOCABULARY = ["sos", "eos", "unk", "a", "person", "walk", "slowly", "left", "and", "run"]
@@ -84,8 +84,8 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def evaluator(folder) -> T2M:
-    return T2M.load(folder)
+def evaluator(folder) -> T2MEvaluator:
+    return T2MEvaluator.load(folder)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ CAPTIONS = [
 ]
 
 
-# ---- the networks, written out
+# ---- the equations of the networks
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def close(mine: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(mine.double(), expected, rtol=0, atol=1e-5 * expected.abs().max().item())
 
 
-def test_it_has_the_published_names_and_shapes(evaluator):
+def test_weights_have_the_published_names_and_shapes(evaluator):
     shapes = {
         network: {k: tuple(v.shape) for k, v in m.state_dict().items()} for network, m in evaluator.named_children()
     }
@@ -170,8 +170,8 @@ def test_it_has_the_published_names_and_shapes(evaluator):
 
 
 @pytest.mark.parametrize("count_padding", [False, True])
-def test_texts_by_the_equations(folder, weights, count_padding):
-    evaluator = T2M.load(folder, count_padding=count_padding)
+def test_text_embeddings_by_their_equations(folder, weights, count_padding):
+    evaluator = T2MEvaluator.load(folder, count_padding=count_padding)
     words, tags, lengths = evaluator.words([c.tokens for c in CAPTIONS])
     assert lengths.tolist() == [3, 7, 21, 22]
     w = weights["text_encoder"]
@@ -180,7 +180,7 @@ def test_texts_by_the_equations(folder, weights, count_padding):
     close(evaluator.embed_texts(CAPTIONS), torch.stack([read(w, x[:n]) for x, n in zip(inputs, counted, strict=True)]))
 
 
-def test_motions_by_the_equations(evaluator, weights):
+def test_motion_embeddings_by_their_equations(evaluator, weights):
     motions = [features(4), features(30, 1), features(199, 2)]
     w = weights["movement_encoder"]
     expected = []
@@ -196,10 +196,10 @@ def test_motions_by_the_equations(evaluator, weights):
     close(evaluator.embed_features(motions), torch.stack(expected))
 
 
-# ---- what embeddings depend on
+# ---- dependence of embeddings on their input
 
 
-def test_nothing_depends_on_its_neighbours(evaluator):
+def test_embeddings_do_not_depend_on_the_batch(evaluator):
     many = [CAPTIONS[i % 4] for i in range(70)]  # more than a batch
     alone = torch.cat([evaluator.embed_texts([c]) for c in CAPTIONS])
     torch.testing.assert_close(evaluator.embed_texts(many), alone[[i % 4 for i in range(70)]], atol=1e-5, rtol=1e-5)
@@ -209,7 +209,7 @@ def test_nothing_depends_on_its_neighbours(evaluator):
     assert torch.pdist(alone).min() > 1e-2
 
 
-def test_contacts_and_frames_that_fill_no_snippet_are_not_read(evaluator):
+def test_contacts_and_frames_after_the_last_snippet_are_ignored(evaluator):
     motion = features(43)
     other = motion.clone()
     other[40:] = 9.0
@@ -219,8 +219,8 @@ def test_contacts_and_frames_that_fill_no_snippet_are_not_read(evaluator):
     assert not torch.allclose(evaluator.embed_features([motion]), evaluator.embed_features([other]))
 
 
-def test_counted_padding_changes_captions_that_have_some(folder, evaluator):
-    defective = T2M.load(folder, count_padding=True)
+def test_counting_padding_changes_short_captions(folder, evaluator):
+    defective = T2MEvaluator.load(folder, count_padding=True)
     apart = (defective.embed_texts(CAPTIONS) - evaluator.embed_texts(CAPTIONS)).norm(dim=-1)
     assert (apart[:3] > 1e-2).all()
     assert apart[3] < 1e-4  # twenty words and more leave none
@@ -229,7 +229,7 @@ def test_counted_padding_changes_captions_that_have_some(folder, evaluator):
     assert defective.name != evaluator.name
 
 
-def test_it_matters_not_where_a_motion_happens(evaluator, walks):
+def test_embeddings_do_not_depend_on_place_and_heading(evaluator, walks):
     def elsewhere(motion):
         return turn(motion, torch.full((len(motion),), 2.0)) + torch.tensor([3.0, 0.0, -1.0])
 
@@ -237,7 +237,7 @@ def test_it_matters_not_where_a_motion_happens(evaluator, walks):
     assert (here - there).norm(dim=-1).max() < 0.02 * torch.pdist(here).min()
 
 
-def test_it_is_an_evaluator(evaluator, walks):
+def test_it_implements_the_evaluator_protocol(evaluator, walks):
     some: Evaluator = evaluator
     assert some.name == "T2M"
     assert some.embed_texts(CAPTIONS[:2]).shape == some.embed_motions(walks[:2]).shape == (2, 512)
@@ -257,7 +257,7 @@ def published_clip() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_published_joints_and_features_embed_alike(evaluator, published_clip):
-    """The frame that HumanML3D leaves out is known by the last velocities; without it the headings are a bit others."""
+    """The frame that HumanML3D leaves out follows from the last velocities; without it headings differ slightly."""
     joints, relative = published_clip
     last = from_relative(relative)[-1:]
     step = turn(last[:, LAYOUT["velocities"]].view(1, 22, 3), -2 * last[:, 0])
@@ -273,7 +273,7 @@ def test_published_joints_and_features_embed_alike(evaluator, published_clip):
     assert (cut - expected).norm() < 0.2 * size
 
 
-# ---- what is refused
+# ---- wrong input
 
 
 @pytest.mark.parametrize("frames", [0, 3, 200])
@@ -293,8 +293,8 @@ def test_captions_without_tags_are_refused(evaluator):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_files_are_found_where_people_have_them(evaluator, copy, layout):
-    loaded = T2M.load(copy(LAYOUTS[layout]))
+def test_files_are_found_in_all_layouts(evaluator, copy, layout):
+    loaded = T2MEvaluator.load(copy(LAYOUTS[layout]))
     assert torch.equal(loaded.embed_texts(CAPTIONS), evaluator.embed_texts(CAPTIONS))
 
 
@@ -303,10 +303,10 @@ def test_missing_files_are_named(copy, tmp_path):
     (folder / WEIGHTS).unlink()
     (folder / "glove/our_vab_idx.pkl").unlink()
     with pytest.raises(InputError, match=f"no {WEIGHTS}, no glove/our_vab_idx.pkl: give a folder") as error:
-        T2M.load(folder)
+        T2MEvaluator.load(folder)
     assert "mean.npy" not in str(error.value)
     with pytest.raises(InputError, match=r"mean\.npy.*our_vab_data\.npy"):
-        T2M.load(tmp_path / "nowhere")
+        T2MEvaluator.load(tmp_path / "nowhere")
 
 
 HUMANML3D = std() * np.repeat([25, 1, 25], [4, 255, 4])
@@ -329,7 +329,7 @@ def test_statistics_of_another_representation_are_refused(copy, array, said):
     folder = copy()
     replaced(folder / META / "std.npy", saved(array))
     with pytest.raises(InputError, match=said) as error:
-        T2M.load(folder)
+        T2MEvaluator.load(folder)
     assert "\n" not in str(error.value)
 
 
@@ -344,11 +344,11 @@ def test_statistics_of_another_representation_are_refused(copy, array, said):
         ("our_vab_idx.pkl", {w: str(i) for i, w in enumerate(VOCABULARY)}, "one of the 10 rows"),
     ],
 )
-def test_words_that_do_not_fit_are_refused(copy, name, content, said):
+def test_inconsistent_vocabularies_are_refused(copy, name, content, said):
     folder = copy()
     replaced(folder / "glove" / name, pickle.dumps(content))
     with pytest.raises(InputError, match=f"{name}.*{said}"):
-        T2M.load(folder)
+        T2MEvaluator.load(folder)
 
 
 class Runs:
@@ -362,25 +362,25 @@ class Runs:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_pickles_that_would_run_something_are_refused(copy, tmp_path, protocol):
+def test_pickles_that_would_execute_code_are_refused(copy, tmp_path, protocol):
     folder, proof = copy(), tmp_path / "was-run"
     for name in ("glove/our_vab_words.pkl", "glove/our_vab_idx.pkl"):
         replaced(folder / name, pickle.dumps(["sos", Runs(proof)], protocol=protocol))
         with pytest.raises(InputError, match=r"asks for \w+\.mkdir"):
-            T2M.load(folder)
+            T2MEvaluator.load(folder)
         assert not proof.exists()
-        pickle.loads((folder / name).read_bytes())  # it would have been
+        pickle.loads((folder / name).read_bytes())  # pickle itself would execute it
         proof.rmdir()
         (folder / name).write_bytes(b"")
         with pytest.raises(InputError, match="not a plain list"):
-            T2M.load(folder)
+            T2MEvaluator.load(folder)
         replaced(folder / name, pickle.dumps({w: i for i, w in enumerate(VOCABULARY)}))
 
 
 @pytest.mark.parametrize(
     "content", [b"(ios\nmkdir\n(S'x'\noR.", b"\x80\x02\x82\x01.", b"\x80\x04Pabc\n.", b"hello", b""]
 )
-def test_bytes_that_are_no_plain_pickle_are_refused(tmp_path, content):
+def test_other_bytes_are_refused(tmp_path, content):
     """Instances, extension codes, persistent ids, other bytes, none."""
     path = tmp_path / "words.pkl"
     path.write_bytes(content)
@@ -411,9 +411,9 @@ def test_weights_that_are_not_the_evaluators_are_refused(folder, copy, tmp_path)
         place.unlink()
         torch.save(content, place)
         with pytest.raises(InputError, match=said) as error:
-            T2M.load(tmp_path)
+            T2MEvaluator.load(tmp_path)
         assert "\n" not in str(error.value)
         assert not proof.exists()
     place.write_bytes(b"hello")
     with pytest.raises(InputError, match="no checkpoint"):
-        T2M.load(tmp_path)
+        T2MEvaluator.load(tmp_path)

@@ -1,4 +1,4 @@
-"""How well motions fit their words: the scale, passages of segments and parts, and the best of several."""
+"""Text fit: its scale, segments and parts, and the best of several motions."""
 
 import pytest
 import torch
@@ -8,16 +8,16 @@ from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 from motion_diffusion.network.text_motion_encoder import FIT, SHARES, FitScale, TextMotionEncoder, read_fit_scale
 from sample.editing import Part
-from sample.text_fit import TextFit, best, text_fit
+from sample.text_fit import TextFit, best_motion, text_fit
 from train.fit_scale import measure
 
 SCALE = FitScale(10, (0.5, 0.6, 0.7, 0.8, 0.8, 0.9, 0.9, 0.9, 0.9), (-0.5, -0.4, -0.3, -0.2, 0.0, 0.1, 0.3, 0.4, 0.5))
 
 
-class Deaf:
-    """An evaluator to whom all depends on the length of the sentence and of the motion."""
+class LengthEncoder:
+    """An encoder that embeds a motion by its length, and a text by whether it is "long"."""
 
-    name, digest, scale = "deaf", "0", SCALE
+    name, digest, scale = "length", "0", SCALE
 
     def embed_motions(self, joints):
         return torch.tensor([[float(len(each)), 1.0] for each in joints])
@@ -31,15 +31,15 @@ def motion(frames, walks, **provenance):
     return Motion(walk[:frames], provenance=provenance)
 
 
-def test_a_scale_gives_words():
+def test_the_scale_gives_a_verdict():
     assert [SCALE.verdict(value) for value in (0.95, 0.6, 0.59, 0.3, 0.29, -1.0)] == [
         "well", "well", "partly", "partly", "hardly", "hardly"
     ]  # fmt: skip
-    weak = FitScale(10, (0.1,) * 9, (0.5,) * 9)  # others are more similar than its own
+    weak = FitScale(10, (0.1,) * 9, (0.5,) * 9)  # other texts are more similar than its own
     assert [weak.verdict(value) for value in (0.1, 0.09)] == ["well", "hardly"]
 
 
-def test_a_scale_is_measured_from_pairs_that_belong_together_and_others():
+def test_the_scale_is_measured_from_matching_and_other_pairs():
     similar = torch.tensor([[0.9, 0.9, 0.1], [0.7, 0.7, 0.0], [-0.2, -0.3, 0.8]])
     same = torch.tensor([[True, True, False], [True, True, False], [False, False, True]])
     scale = FitScale.of(similar, same)
@@ -49,7 +49,7 @@ def test_a_scale_is_measured_from_pairs_that_belong_together_and_others():
     assert scale.shuffled[middle] == pytest.approx(-0.1)
 
 
-def test_a_matcher_keeps_its_scale(matcher, tmp_path):
+def test_the_scale_is_saved_with_the_model(matcher, tmp_path):
     matcher.save(tmp_path / "m")
     assert TextMotionEncoder.load(tmp_path / "m").scale is None
     matcher.scale = SCALE
@@ -63,18 +63,18 @@ def test_a_matcher_keeps_its_scale(matcher, tmp_path):
         read_fit_scale(tmp_path / "m")
 
 
-def test_segments_and_parts_are_judged_by_their_own_words(walks):
+def test_segments_and_parts_are_compared_with_their_own_texts(walks):
     segments = GoalSet(segments=[Segment(text="long", seconds=2), Segment(text="short", seconds=1)])
     whole = motion(100, walks)
-    assert text_fit(Deaf(), whole, "long", GoalSet()).similarity == 100
-    assert text_fit(Deaf(), motion(60, walks), "", segments).similarity == (40 - 20) / 2
+    assert text_fit(LengthEncoder(), whole, "long", GoalSet()).similarity == 100
+    assert text_fit(LengthEncoder(), motion(60, walks), "", segments).similarity == (40 - 20) / 2
     part = Part.between(whole, 1.0, 3.5)
-    assert text_fit(Deaf(), whole, "long", GoalSet(), part).similarity == 50
-    (one,) = [text_fit(Deaf(), whole, "long", GoalSet(), Part.between(whole, 1.0, 1.05))]
-    assert one.similarity == 2  # a frame alone does not move
+    assert text_fit(LengthEncoder(), whole, "long", GoalSet(), part).similarity == 50
+    (one,) = [text_fit(LengthEncoder(), whole, "long", GoalSet(), Part.between(whole, 1.0, 1.05))]
+    assert one.similarity == 2  # two frames at least
 
 
-def test_goals_come_first_and_words_decide_among_equals(walks):
+def test_the_best_motion_meets_most_goals_then_fits_its_text_best(walks):
     def made(seed, *met):
         return motion(20, walks, seed=seed, residuals=[{"met": each} for each in met])
 
@@ -82,14 +82,14 @@ def test_goals_come_first_and_words_decide_among_equals(walks):
         return [TextFit(value, None, "") for value in similar]
 
     several = [made(0, True, False), made(1, True, True), made(2, True, True), made(3, False, False)]
-    chosen, fit = best(several, fits(0.9, 0.1, 0.2, 1.0))
+    chosen, fit = best_motion(several, fits(0.9, 0.1, 0.2, 1.0))
     assert (chosen.provenance["seed"], fit.similarity) == (2, 0.2)
-    chosen, _ = best([made(7), made(8)], fits(0.5, 0.5))
+    chosen, _ = best_motion([made(7), made(8)], fits(0.5, 0.5))
     assert chosen.provenance["seed"] == 7
 
 
-def test_the_shipped_matcher_tells_words_of_another_motion():
-    """By its scale, on the scale's own terms: real pairs are mostly above the shuffled ones."""
+def test_the_shipped_scale_separates_matching_and_shuffled_pairs():
+    """Medians of both have the right verdicts."""
     scale = TextMotionEncoder.load("bandai").scale
     assert scale is not None
     assert scale.hardly < scale.well
@@ -97,7 +97,7 @@ def test_the_shipped_matcher_tells_words_of_another_motion():
     assert scale.verdict(scale.shuffled[SHARES.index(0.5)]) == "hardly"
 
 
-def test_measuring_needs_different_words(matcher):
+def test_measuring_the_scale_needs_different_texts(matcher):
     class Same:
         def example(self, index):
             from data_loaders.procedural.walks import ProceduralWalks

@@ -12,7 +12,7 @@ TINY += ["--T", "20"]
 
 @pytest.fixture(scope="session")
 def forks(tmp_path_factory):
-    """(folder, run): run(arguments, …) trains there in processes of its own; see forks.py. Returns what came of it."""
+    """(folder, run): run(arguments, …) trains there in separate processes, see forks.py. Returns the result."""
     folder, script = tmp_path_factory.mktemp("forks"), Path(__file__).with_name("forks.py")
     root = script.parents[2]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
@@ -33,7 +33,7 @@ def forks(tmp_path_factory):
 
 
 def lines(run):
-    """The numbers of a run, without those of the clock."""
+    """The logged numbers of a run, without measured times."""
     read = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in ("samples_per_s", "matmul_share")} for line in read]
 

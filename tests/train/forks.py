@@ -1,8 +1,8 @@
-"""`python forks.py FOLDER` imports the trainer once and forks for every run: real processes, without the wait.
+"""`python forks.py FOLDER` imports the trainer once and forks a process for every run, without the time of imports.
 
-It reads what to do from its input, a line of JSON each, and says what came of it in its output, a line each:
-{"arguments": [...], "processes": 2} runs the command with as many processes; {"arguments": [...], "kills": 5} runs it
-again and again, killed (SIGKILL) that often at moments drawn at random, until it is through.
+It reads tasks from stdin and writes their results to stdout, one line of JSON each: {"arguments": [...], "processes":
+2} runs the command with two processes; {"arguments": [...], "kills": 5} repeats it until it succeeds, after five
+kills (SIGKILL) at random moments.
 """
 
 import json
@@ -34,7 +34,7 @@ def start(arguments, environment):
 
 
 def together(arguments, count):
-    """The exit codes of `count` processes that train one model."""
+    """Exit codes of `count` processes that train one model together."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -47,7 +47,7 @@ def together(arguments, count):
 
 
 def killed(arguments, kills, longest, moments):
-    """How often it was killed before it came through, and its exit code."""
+    """Number of kills before it succeeded, and its exit code."""
     count = 0
     while True:
         process = start(arguments, {})
@@ -64,17 +64,17 @@ def main():
     model_factory.MEASURED_EXAMPLES = 20
     os.environ["ACCELERATE_USE_CPU"] = "true"
     matmul_rate(torch.device("cpu"), torch.float32)
-    text_encoder("static")  # both remembered
+    text_encoder("static")  # both are cached
     os.chdir(sys.argv[1])
     moments = random.Random(0)
     for line in sys.stdin:
         task = json.loads(line)
         started = time.monotonic()
         if "kills" in task:
-            said = killed(task["arguments"], task["kills"], task["longest"], moments)
+            result = killed(task["arguments"], task["kills"], task["longest"], moments)
         else:
-            said = together(task["arguments"], task.get("processes", 1))
-        print(json.dumps([said, time.monotonic() - started]), flush=True)
+            result = together(task["arguments"], task.get("processes", 1))
+        print(json.dumps([result, time.monotonic() - started]), flush=True)
 
 
 if __name__ == "__main__":

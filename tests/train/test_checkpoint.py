@@ -1,4 +1,4 @@
-"""The state on disk: what is not whole is not read."""
+"""The state on disk: damaged states are not read."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ def test_the_last_state_is_read(run, capsys):
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_the_state_before_a_broken_one(run, capsys, damage):
+def test_a_damaged_state_is_replaced_by_the_one_before(run, capsys, damage):
     damage(run / "state.safetensors")
     assert equal(read_state(run), state(1))
     said = capsys.readouterr().err
@@ -63,15 +63,15 @@ def test_the_state_before_a_broken_one(run, capsys, damage):
     assert "step 1" in said
     write_state(run, state(3))
     torn(run / "state.safetensors", -1)
-    assert equal(read_state(run), state(1))  # it was not given up for the broken one
+    assert equal(read_state(run), state(1))  # not replaced by the damaged one
 
 
-def test_killed_between_the_two_renames(run):
+def test_a_kill_between_the_two_renames_loses_nothing(run):
     (run / "state.safetensors").rename(run / "state-before.safetensors")
     assert equal(read_state(run), state(2))
 
 
-def test_nothing_whole_is_left(run):
+def test_two_damaged_states_are_refused_and_kept(run):
     torn(run / "state.safetensors", 100)
     one_bit(run / "state-before.safetensors", -1)
     with pytest.raises(InputError, match=r"state.safetensors is broken .*state-before.safetensors is broken .*--run"):
@@ -79,12 +79,12 @@ def test_nothing_whole_is_left(run):
     assert (run / "state.safetensors").is_file()
 
 
-def test_a_state_of_the_first_version(tmp_path):
+def test_a_state_of_the_first_version_is_read(tmp_path):
     """It had neither digest nor configuration."""
     save_file(state(5).tensors, tmp_path / "state.safetensors", {"step": "5"})
     assert equal(read_state(tmp_path), State(5, "", state(5).tensors))
 
 
-def test_no_state(tmp_path):
+def test_a_new_run_has_no_state(tmp_path):
     assert read_state(tmp_path) is None
     assert read_state(tmp_path / "nowhere") is None

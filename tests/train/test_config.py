@@ -1,4 +1,4 @@
-"""What is refused, in one line; the learning rate; and the record of a run's options."""
+"""Options that are refused in one line, and the record of a run's options."""
 
 import json
 
@@ -7,8 +7,7 @@ import pytest
 import train.__main__ as command
 from motion_diffusion.errors import InputError
 from train.config import Options, TrainingOptions
-from train.optimizer import learning_rate
-from train.run_config import check_options, described, write_options
+from train.run_config import check_options, options_record, write_options
 
 
 @pytest.mark.parametrize(
@@ -50,7 +49,7 @@ from train.run_config import check_options, described, write_options
         ("--steps five", "Error parsing --steps: invalid literal for int() with base 10: 'five'; see python -m train"),
     ],
 )
-def test_what_makes_no_sense(run_in_folder, tmp_path, capsys, arguments, said):
+def test_wrong_options_are_refused_in_one_line(run_in_folder, tmp_path, capsys, arguments, said):
     with pytest.raises(SystemExit, match="2"):
         run_in_folder(command, *arguments.split())
     error = capsys.readouterr().err
@@ -59,28 +58,17 @@ def test_what_makes_no_sense(run_in_folder, tmp_path, capsys, arguments, said):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("decay", ["linear", "cosine"])
-def test_learning_rate_rises_stays_and_falls(decay):
-    schedule = TrainingOptions(steps=1000, warmup=100, cooldown=0.2, learning_rate=2.0, decay=decay)
-    rates = [learning_rate(step, schedule) for step in range(1000)]
-    assert rates[0] == pytest.approx(0.02)
-    assert rates[100] == rates[799] == 2.0
-    assert rates[900] == pytest.approx(1.0)
-    assert rates[850] == pytest.approx(1.5 if decay == "linear" else 2 * (0.5 + 0.5 * 0.5**0.5))
-    assert 0 < rates[-1] < 0.02
-
-
-def test_a_run_keeps_its_options(tmp_path):
-    """But for those that may change on the way, such as a learning rate that was too high."""
+def test_a_resumed_run_must_have_the_same_options(tmp_path):
+    """Except those that may change, such as a learning rate that was too high."""
     write_options(tmp_path, {"prediction": "x0", "training": {"steps": 10, "learning_rate": 0.1, "warmup": 5}})
     check_options(tmp_path, {"prediction": "x0", "training": {"steps": 20, "learning_rate": 0.01, "warmup": 5}})
     with pytest.raises(InputError, match=r"other values of training\.warmup;"):
         check_options(tmp_path, {"prediction": "x0", "training": {"steps": 20, "learning_rate": 0.1, "warmup": 6}})
 
 
-def test_options_that_an_older_version_wrote(tmp_path):
-    """What is missing is the default, and there was one rate of averages; the batch is that of all processes."""
-    new = described(Options(training=TrainingOptions(batch_size=32, workers=2)), processes=2)
+def test_options_written_by_an_older_version_are_completed(tmp_path):
+    """Missing options have their defaults, ema may be a single rate; the batch size is summed over processes."""
+    new = options_record(Options(training=TrainingOptions(batch_size=32, workers=2)), processes=2)
     old = json.loads(json.dumps(new))
     assert old["training"]["batch_size"] == 64
     for name in ("accumulate", "window", "decay", "foot_weight", "workers", "mixed_precision"):
@@ -89,7 +77,9 @@ def test_options_that_an_older_version_wrote(tmp_path):
     (tmp_path / "training.json").write_text(json.dumps(old))
     check_options(tmp_path, new)
     with pytest.raises(InputError, match=r"other values of training\.ema, training\.foot_weight;"):
-        check_options(tmp_path, described(Options(training=TrainingOptions(foot_weight=1, ema=(0.9,))), processes=1))
+        check_options(
+            tmp_path, options_record(Options(training=TrainingOptions(foot_weight=1, ema=(0.9,))), processes=1)
+        )
     (tmp_path / "training.json").write_text("{")
     with pytest.raises(InputError, match="no JSON"):
         check_options(tmp_path, new)

@@ -1,4 +1,4 @@
-"""Killed with SIGKILL at any moment, the same command continues, and nothing of it can be seen in the end."""
+"""A training killed with SIGKILL at any moment is resumed with the results of an uninterrupted one."""
 
 import torch
 from safetensors.torch import load_file
@@ -9,7 +9,7 @@ STEPS = ["--steps", 20, "--save-every", 1, "--batch-size", 2, "--ema", 0.5, 0.99
 RUNS = ("killed", "whole")
 
 
-def test_a_run_that_is_killed_at_random_moments(forks, lines):
+def test_a_run_killed_at_random_moments_equals_an_uninterrupted_one(forks, lines):
     folder, run = forks
     codes, seconds = run(["--run", "whole", *STEPS])
     assert codes == [0]

@@ -1,4 +1,4 @@
-"""The numbers of a run, in its file and elsewhere."""
+"""Records of the losses: metrics.jsonl and trackers."""
 
 import json
 
@@ -12,7 +12,7 @@ SMALL = "--width 16 --depth 1 --heads 2 --frame-width 8 --batch-size 2 --max-fra
 
 
 @pytest.mark.parametrize("end", ["", '{"step": 3, "lo', '{"step": 3', "\x00\x00", "7", '{"a": 1}'])
-def test_what_came_after_a_step_and_a_torn_line_are_forgotten(tmp_path, end):
+def test_lines_after_a_step_and_incomplete_lines_are_removed(tmp_path, end):
     for step in (1, 2, 3):
         logging.append(tmp_path, step, {"loss": 0.5 / step})
     path = tmp_path / "metrics.jsonl"
@@ -23,7 +23,7 @@ def test_what_came_after_a_step_and_a_torn_line_are_forgotten(tmp_path, end):
 
 
 @pytest.mark.skipif(is_tensorboard_available(), reason="the extra 'tracking' is installed")
-def test_a_tracker_that_is_not_there(run_in_folder, tmp_path, monkeypatch, capsys):
+def test_a_tracker_that_is_not_installed_is_refused(run_in_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("train.model_factory.MEASURED_EXAMPLES", 4)
     with pytest.raises(SystemExit, match="2"):
         run_in_folder(command, "--run", "r", "--log-with", "tensorboard", *SMALL.split())
@@ -34,8 +34,8 @@ def test_a_tracker_that_is_not_there(run_in_folder, tmp_path, monkeypatch, capsy
 
 
 @pytest.mark.skipif(not is_tensorboard_available(), reason="needs the extra 'tracking'")
-def test_tensorboard_has_the_same_numbers(run_in_folder, tmp_path, monkeypatch):
-    """Also after the run went on, by the options of another day."""
+def test_tensorboard_has_the_numbers_of_the_file(run_in_folder, tmp_path, monkeypatch):
+    """Also after the run was resumed with other options."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     monkeypatch.setattr("train.model_factory.MEASURED_EXAMPLES", 4)

@@ -1,4 +1,4 @@
-"""Training of the matcher: it learns, and goes on exactly where it was stopped."""
+"""Training of the text–motion embedding model: it learns, and resumes exactly."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ def losses(run):
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_it_learns(train, tmp_path):
+def test_training_reduces_the_loss(train, tmp_path):
     train("--run", "m", "--steps", 120, "--validate-every", 40, "--learning-rate", 3e-3)
     before, *_, after = losses(tmp_path / "m")
     assert after["held_out_loss"] < before["held_out_loss"] - 0.1
@@ -33,7 +33,7 @@ def test_it_learns(train, tmp_path):
     assert after["held_out_top1"] <= after["held_out_top2"] <= after["held_out_top3"]
 
 
-def test_it_goes_on_where_it_was_stopped(train, tmp_path):
+def test_a_resumed_training_equals_an_uninterrupted_one(train, tmp_path):
     arguments = ("--steps", 4, "--validate-every", 1, "--save-every", 2)
     train("--run", "whole", *arguments)
     (tmp_path / "half").mkdir()
@@ -53,7 +53,7 @@ def test_it_goes_on_where_it_was_stopped(train, tmp_path):
         (("--data", "bandai"), "--data-root"),
     ],
 )
-def test_bad_requests(train, tmp_path, capsys, arguments, said):
+def test_wrong_options_are_refused(train, tmp_path, capsys, arguments, said):
     with pytest.raises(SystemExit, match="2"):
         train("--run", "m", *arguments)
     assert said in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Published recipes: what they say of themselves is true, and every option can be given in their place."""
+"""Training presets: their stated sizes are right, and every option can be overridden."""
 
 import dataclasses
 import json
@@ -14,48 +14,50 @@ from motion_diffusion.assets import ASSETS
 from train.config import PresetName
 from train.model_factory import build_model
 from train.presets import PRESETS, read_options, with_preset
-from train.run_config import check_options, described
+from train.run_config import check_options, options_record
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_builds_its_model(name, monkeypatch):
-    """Of the size that it names, from options that make sense."""
+    """Of the stated size, from valid options."""
     monkeypatch.setattr("train.model_factory.MEASURED_EXAMPLES", 4)
     options = dataclasses.replace(PRESETS[name].options, data="procedural")
     options.check()
-    model = build_model(options, load_examples("procedural", None, frames=options.max_frames), told="")
+    model = build_model(options, load_examples("procedural", None, frames=options.max_frames), description="")
     count = sum(parameter.numel() for parameter in model.denoiser.parameters())
     assert count / 1e6 == pytest.approx(PRESETS[name].parameters, abs=0.05)
     assert model.config.max_frames == options.max_frames
 
 
-def test_all_are_there():
+def test_preset_names_are_the_choices_of_the_option():
     assert set(PRESETS) == set(get_args(PresetName))
 
 
 @pytest.mark.parametrize("name", ["root-x0", "root-eps", "root-v"])
 def test_a_shipped_model_was_made_by_its_preset(name, tmp_path):
-    """Its run would go on with it; the bodies took several runs."""
+    """Its run could be resumed with the preset; body models took several runs."""
     shutil.copy(ASSETS / "models" / name / "training.json", tmp_path)
-    preset = described(with_preset(name), processes=1)
+    preset = options_record(with_preset(name), processes=1)
     check_options(tmp_path, preset)
     was = json.loads((tmp_path / "training.json").read_text())
     assert was["training"]["learning_rate"] == preset["training"]["learning_rate"]
 
 
 @pytest.mark.parametrize("name", ["x0-small", "eps-small", "v-small", "v-masks"])
-def test_the_last_run_of_a_body_was_of_its_preset(name):
-    """But for how long and how fast it learned, and what it started from."""
+def test_the_last_run_of_a_body_model_used_its_preset(name):
+    """Except for its length, learning rate and initial model."""
     was = json.loads((ASSETS / "models" / name / "training.json").read_text())
-    preset = described(with_preset(name), processes=1)
+    preset = options_record(with_preset(name), processes=1)
     varied = {"steps", "learning_rate", "warmup", "cooldown", "ema", "seed", "validate_every", "times", "bone_weight"}
     for run in (was, preset):
         run.pop("start", None)
         run["training"] = {key: value for key, value in run["training"].items() if key not in varied}
+    assert was["training"].keys() <= preset["training"].keys()  # options added later are at their defaults
+    preset["training"] = {key: preset["training"][key] for key in was["training"]}
     assert {key: preset[key] for key in was} == was
 
 
-def test_options_in_place_of_those_of_a_preset(monkeypatch):
+def test_options_override_those_of_a_preset(monkeypatch):
     monkeypatch.setattr(sys, "argv", "train --steps 7 --preset v-masks --ema 0.9 --width 64 --run r --no-masks".split())
     options = read_options("train")
     preset = with_preset("v-masks")
@@ -66,7 +68,7 @@ def test_options_in_place_of_those_of_a_preset(monkeypatch):
     assert read_options("train").preset is None
 
 
-def test_the_command_says_what_to_expect(run_in_folder, tmp_path, monkeypatch, capsys):
+def test_the_command_prints_the_expected_results(run_in_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("train.model_factory.MEASURED_EXAMPLES", 4)
     small = "--width 16 --depth 1 --heads 2 --frame-width 8 --steps 1 --batch-size 2 --validation-examples 2"
     run_in_folder(command, "--preset", "root-v", "--data", "procedural", *small.split())

@@ -1,4 +1,4 @@
-"""What is learned depends neither on how many processes there are, nor on the parts of a batch."""
+"""Training depends neither on the number of processes nor on micro-batches."""
 
 import pytest
 import torch
@@ -9,15 +9,15 @@ STEPS = "--prediction v --masks --position-weight 1 --window 4 --warmup 1 --save
 
 @pytest.fixture(scope="module")
 def alone(forks):
-    """A run of one process with batches of 8."""
+    """A single-process run with batches of 8."""
     folder, run = forks
     assert run(["--run", "alone", "--batch-size", 8, *STEPS, 6])[0] == [0]
     return folder / "alone"
 
 
 def same(alone, other, lines):
-    """Losses to 1e-5, all weights together to 1e-6, every matrix to 1e-4 (some began at 0, and Adam divides rounding by
-    rounding where a gradient is 0); what is off is nothing to what a step changes."""
+    """Losses agree to 1e-5, all weights together to 1e-6 and every matrix to 1e-4 (some are initialised to 0, and Adam
+    amplifies rounding where a gradient is 0); the differences are small compared with a step."""
     ours, theirs = lines(alone), lines(other)
     assert len(ours) == len(theirs) == 7
     for a, b in zip(ours, theirs, strict=True):
@@ -38,20 +38,20 @@ def same(alone, other, lines):
     assert off.norm() <= 1e-3 * step.norm()
 
 
-def test_two_processes_are_one_with_twice_the_batch(alone, forks, lines):
+def test_two_processes_equal_one_with_twice_the_batch(alone, forks, lines):
     folder, run = forks
     assert run(["--run", "two", "--batch-size", 4, *STEPS, 6], processes=2)[0] == [0, 0]
     same(alone, folder / "two", lines)
 
 
-def test_parts_of_a_batch_add_up_to_it(alone, forks, lines):
+def test_micro_batches_equal_their_batch(alone, forks, lines):
     folder, run = forks
     assert run(["--run", "parts", "--batch-size", 8, "--accumulate", 4, *STEPS, 6])[0] == [0]
     same(alone, folder / "parts", lines)
 
 
-def test_two_processes_go_on_from_where_one_stopped(alone, forks, lines):
-    """In parts; and from the same step, though the last state is torn."""
+def test_two_processes_resume_the_run_of_one(alone, forks, lines):
+    """In micro-batches, and from the state before a damaged one."""
     folder, run = forks
     arguments = ["--run", "both", *STEPS, 6]
     assert run([*arguments, "--batch-size", 8])[0] == [0]

@@ -9,7 +9,7 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from train.checkpoint import read_state
 from train.config import TrainingOptions
-from train.model_factory import model_of
+from train.model_factory import restore_model
 from train.trainer import Trainer
 
 EXAMPLES, HELD_OUT = ProceduralWalks(0, 48, 40), ProceduralWalks(1, 48, 40)
@@ -41,12 +41,12 @@ class Stop(Exception):
     ],
     ids=["x0", "eps", "loss-second-moment", "learned-range"],
 )
-def test_a_stopped_run_goes_on_as_if_nothing_had_been(make_model, tmp_path, lines, choices, changes):
-    """Stopped after step 5, in the middle of a window, of which 3 were saved between two lines of the log: the result
-    is that of the run that was not stopped, bit by bit, whoever prepares the examples."""
+def test_a_resumed_run_equals_an_uninterrupted_one(make_model, tmp_path, lines, choices, changes):
+    """Interrupted after step 5, in the middle of a window, with a checkpoint of step 3 between two log entries: the
+    result is bit-identical to an uninterrupted run, with workers too."""
     changes |= {"log_every": 2, "window": 4}
     whole = trained(make_model(**choices), tmp_path / "whole", **changes)
-    if changes.get("times") == "loss-second-moment":  # what it had learned counted
+    if changes.get("times") == "loss-second-moment":  # the sampler has adapted
         assert whole.times.probabilities().std() > 0
     run = tmp_path / "stopped"
     run.mkdir()
@@ -63,7 +63,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(make_model, tmp_path, line
         stopped.train()
     state = read_state(run)
     assert state.step == 3
-    again = model_of(state, run, told="")
+    again = restore_model(state, run, description="")
     resumed = Trainer(again, EXAMPLES, HELD_OUT, run, options(**changes, workers=2), state=state)
     resumed.train()
     for name in ("state.safetensors", "model.safetensors"):
@@ -99,13 +99,13 @@ def test_the_models_of_a_run_are_the_averages_of_the_weights(make_model, tmp_pat
     trainer = trained(make_model(), tmp_path / "run", ema=(0.5, 0.9))
     for rate, folder in ((0.5, tmp_path / "run"), (0.9, tmp_path / "run" / "ema-0.9")):
         saved = MotionModel.load(folder).denoiser.state_dict()
-        average = trainer.averages.weights[rate]
+        average = dict(trainer.averages.module(rate).named_parameters())
         assert all(torch.equal(saved[name], average[name]) for name in average)
         assert any(not torch.equal(live, average[name]) for name, live in trainer.model.denoiser.named_parameters())
 
 
-def test_hidden_words_and_known_positions(make_model, tmp_path):
-    """Of all, of none, in every batch that is trained on."""
+def test_dropped_texts_and_observed_positions(make_model, tmp_path):
+    """For all examples and for none, in every training batch."""
     for share in (0.0, 1.0):
         trainer = Trainer(
             make_model(masks=True).requires_grad_(True),
@@ -115,13 +115,13 @@ def test_hidden_words_and_known_positions(make_model, tmp_path):
             options(drop_text=share, drop_masks=share),
         )
         for parts in trainer.batches():
-            assert parts[0].hide.all() == bool(share)
-            assert parts[0].known.any() != bool(share)
+            assert parts[0].drop_text.all() == bool(share)
+            assert parts[0].motion_mask.any() != bool(share)
 
 
 @pytest.mark.parametrize("name", ["position_weight", "velocity_weight", "foot_weight", "jerk_weight", "bone_weight"])
 def test_geometric_losses_are_added(make_model, tmp_path, name):
-    """By their weights, to the loss without them."""
+    """In proportion to their weights."""
     losses = []
     for weight in (0.0, 1.0, 2.0):
         choices = options(**{name: weight})
@@ -133,7 +133,7 @@ def test_geometric_losses_are_added(make_model, tmp_path, name):
     torch.testing.assert_close(losses[2] - losses[1], losses[1] - losses[0], rtol=1e-3, atol=1e-6)
 
 
-def test_geometric_losses_count_from_where_they_should(make_model, tmp_path):
+def test_geometric_losses_count_from_a_share_of_the_steps_on(make_model, tmp_path):
     choices = options(jerk_weight=1.0, metres_from=0.5)
     trainer = Trainer(make_model("v").requires_grad_(True), EXAMPLES, HELD_OUT, tmp_path, choices)
     (batch,) = next(iter(trainer.batches()))
@@ -151,6 +151,6 @@ def test_feet_and_bones_need_a_body(make_model, tmp_path):
             Trainer(model, EXAMPLES, HELD_OUT, tmp_path, options(**{f"{name}_weight": 1.0}))
 
 
-def test_a_loss_that_is_no_number_stops_the_run(make_model, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run(make_model, tmp_path):
     with pytest.raises(InputError, match="lower --learning-rate"):
         trained(make_model(), tmp_path / "run", learning_rate=1e30)

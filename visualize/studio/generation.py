@@ -27,9 +27,8 @@ from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, Verd
 from motion_diffusion.prompts.known_actions import Known, read_known
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
-from sample.prompts import unlearned
 from sample.segments import woven
-from sample.text_fit import DEFAULT_MATCHER, text_fit
+from sample.text_fit import DEFAULT_MATCHER, text_fit, unknown_words
 from visualize.drawing.goal_glyphs import frame_at
 from visualize.studio.goal_editing import restrict_to
 from visualize.studio.jobs import JobMonitor
@@ -186,7 +185,7 @@ def report_plan(plan: Plan, models: Models) -> PlanReport:
         check_plan(plan, models.get(plan.model))
         return PlanReport(
             warnings=tuple(feasibility(GoalSet(goals=list(plan.goals)), plan.frames)),
-            unlearned=tuple(unlearned(models.known[plan.model], plan.text, plan.goal_set)),
+            unlearned=tuple(unknown_words(models.known[plan.model], plan.text, plan.goal_set)),
         )
     except (InputError, OSError) as error:
         return PlanReport(error=" ".join(str(error).split()))
@@ -216,7 +215,7 @@ def generate_takes(
     monitored = MonitoredModel.of(
         model, count_calls(monitor, network_calls(plan.settings, plan.count if standalone else 1))
     )
-    judge = None if unlearned(model.known, plan.text, plan.goal_set) else text_motion_encoder
+    judge = None if unknown_words(model.known, plan.text, plan.goal_set) else text_motion_encoder
     part = None if plan.base is None else plan.base.part(plan.generated_seconds)
     takes = []
     for k, motion in enumerate(_generate_motions(plan, monitored)):

@@ -1,4 +1,4 @@
-"""Reading what the T2M evaluator (Guo et al. 2022) is published as, without running anything that stands in it."""
+"""Reads the published files of the T2M evaluator (Guo et al. 2022) without executing anything in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLACES = {
     "words": ("glove/our_vab_words.pkl",),
     "rows": ("glove/our_vab_idx.pkl",),
 }
-"""Where each file may be in a folder: as the archives have them, in a clone of T2M, in one of MDM, GMD, OmniControl."""
+"""Possible paths of each file: as in the archives, in a clone of T2M, and in a clone of MDM, GMD or OmniControl."""
 
 AGAIN = "get the T2M evaluator's files again"
 
@@ -37,25 +37,33 @@ class T2MFiles:
 
     @staticmethod
     def find(folder: str | Path) -> T2MFiles:
-        """In a folder that has them all; InputError names those that are missing and says where they should be."""
-        there = {
+        """Find the files in a folder.
+
+        Raises:
+            InputError: Files are missing; the message has their names and paths.
+        """
+        found = {
             name: [path for place in places if (path := Path(folder, place)).is_file()]
             for name, places in _PLACES.items()
         }
-        if missing := [_PLACES[name][0] for name, paths in there.items() if not paths]:
+        if missing := [_PLACES[name][0] for name, paths in found.items() if not paths]:
             raise InputError(
                 f"{folder} has no {', no '.join(missing)}: give a folder into which the T2M evaluator (t2m.zip) and "
                 "its word vectors (glove.zip) were unpacked, such as a clone of MDM after its download scripts"
             )
-        return T2MFiles(**{name: paths[0] for name, paths in there.items()})
+        return T2MFiles(**{name: paths[0] for name, paths in found.items()})
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """A checkpoint of tensors, numbers and texts; InputError if it is none, or asks for code."""
+    """Read a checkpoint of tensors, numbers and texts.
+
+    Raises:
+        InputError: The file is no checkpoint, or would execute code.
+    """
     with path.open("rb") as file:
         try:
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception:  # whatever bytes from elsewhere bring about
+        except Exception:  # arbitrary bytes can raise anything
             checkpoint = None
     if not isinstance(checkpoint, dict):
         raise InputError(f"{path} is no checkpoint, or holds more than weights; nothing in it was run; {AGAIN}")
@@ -63,19 +71,23 @@ def read_weights(path: Path) -> dict[str, Any]:
 
 
 def read_pickle(path: Path) -> Any:
-    """The texts, numbers, lists, tuples and dictionaries in a pickle; InputError if it asks for anything else."""
+    """Read the texts, numbers, lists, tuples and dictionaries of a pickle.
+
+    Raises:
+        InputError: The file is no pickle, or contains anything else.
+    """
     with path.open("rb") as file:
         try:
-            return _Plain(file).load()
-        except Exception as error:  # whatever bytes from elsewhere bring about
+            return _PlainUnpickler(file).load()
+        except Exception as error:  # arbitrary bytes can raise anything
             reason = " ".join(str(error).split())[:80] or type(error).__name__
             raise InputError(
                 f"{path} is not a plain list or dictionary ({reason}); it was not read further; {AGAIN}"
             ) from None
 
 
-class _Plain(pickle.Unpickler):
-    """Makes what pickles can say by themselves, and nothing for which a class or function would be called."""
+class _PlainUnpickler(pickle.Unpickler):
+    """Builds only built-in containers and values, and refuses to look up any class or function."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")

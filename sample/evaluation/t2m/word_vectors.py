@@ -1,4 +1,4 @@
-"""Captions as the T2M evaluator (Guo et al. 2022) reads them: GloVe vectors, and the kind of each word."""
+"""Word vectors and word kinds of captions, as the T2M evaluator reads them (Guo et al. 2022)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from torch import Tensor
 from motion_diffusion.errors import InputError
 from motion_diffusion.safe_numpy import read_npy
 from sample.evaluation.t2m.files import AGAIN, T2MFiles, read_pickle
-from sample.evaluation.t2m.networks import TAGS, WORD
+
+WORD_DIM = 300
+"""Dimensions of a word vector (GloVe)."""
 
 MAX_WORDS = 22
-"""Tokens of a caption, with its beginning and its end; the words after the twentieth are left out."""
+"""Maximum number of tokens with begin and end; words after the twentieth are left out."""
 
 _BEGIN, _END, _UNKNOWN = "sos", "eos", "unk"
 
-_TAGS = (
+_KINDS = (
     "VERB", "NOUN", "DET", "ADP", "NUM", "AUX", "PRON", "ADJ", "ADV",
     "Loc_VIP", "Body_VIP", "Obj_VIP", "Act_VIP", "Desc_VIP", "OTHER",
 )  # fmt: skip
@@ -31,25 +33,34 @@ _VIP = {
     "wash stand kneel stroll rub bend balance flap jog shuffle lean rotate spin spread climb",
     "Desc_VIP": "slowly carefully fast careful slow quickly happy angry sad happily angrily sadly",
 }
-"""Words that matter for motions have kinds of their own, whatever part of speech they are."""
+"""Words that matter for motions have their own kinds, whatever their part of speech."""
 
-_KIND = {word: kind for kind, words in _VIP.items() for word in words.split()}
+KINDS = len(_KINDS)
+"""Number of word kinds."""
+
+_KIND_OF = {word: kind for kind, words in _VIP.items() for word in words.split()}
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
-    """What the words of captions are, in numbers."""
+class WordVectors:
+    """Converts the tokens of captions to word vectors and kinds."""
 
     vectors: Tensor
-    """(V, 300) float32."""
+    """(V, 300) float32, the vectors of the vocabulary."""
     rows: Mapping[str, int]
-    """Which of them is a word's; "sos", "eos" and "unk" are among the words."""
+    """Row of each word; "sos", "eos" and "unk" are among the words."""
 
     def __call__(self, captions: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens such as "walk/VERB" of B captions → vectors (B, 22, 300), kinds (B, 22, 15) one-hot, lengths (B,).
+        """Look up the tokens of B captions. Unknown words become "unk", and so does padding.
 
-        Words that are not known become "unk", of which the padding consists too; it is not in the lengths.
-        InputError for a token without a tag.
+        Args:
+            captions: Tokens such as "walk/VERB".
+
+        Returns:
+            Vectors (B, 22, 300), one-hot kinds (B, 22, 15), and lengths (B,) without padding.
+
+        Raises:
+            InputError: A token has no part of speech.
         """
         rows, kinds, lengths = [], [], []
         for tokens in captions:
@@ -58,14 +69,18 @@ class Words:
             pairs += [(_UNKNOWN, "OTHER")] * (MAX_WORDS - len(pairs))
             pairs = [pair if pair[0] in self.rows else (_UNKNOWN, "OTHER") for pair in pairs]
             rows.append([self.rows[word] for word, _ in pairs])
-            kinds.append([_TAGS.index(_KIND.get(word, tag if tag in _TAGS else "OTHER")) for word, tag in pairs])
-        one_hot = torch.nn.functional.one_hot(torch.tensor(kinds), TAGS)
+            kinds.append([_KINDS.index(_KIND_OF.get(word, tag if tag in _KINDS else "OTHER")) for word, tag in pairs])
+        one_hot = torch.nn.functional.one_hot(torch.tensor(kinds), KINDS)
         return self.vectors[torch.tensor(rows)], one_hot.to(self.vectors), torch.tensor(lengths)
 
     @staticmethod
-    def load(files: T2MFiles) -> Words:
-        """From our_vab_data.npy, our_vab_words.pkl and our_vab_idx.pkl; InputError if they do not fit together."""
-        vectors = torch.from_numpy(read_npy(files.vectors, (None, WORD), AGAIN)).float()
+    def load(files: T2MFiles) -> WordVectors:
+        """Read our_vab_data.npy, our_vab_words.pkl and our_vab_idx.pkl.
+
+        Raises:
+            InputError: A file is damaged, or they do not fit together.
+        """
+        vectors = torch.from_numpy(read_npy(files.vectors, (None, WORD_DIM), AGAIN)).float()
         words, rows = read_pickle(files.words), read_pickle(files.rows)
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise InputError(f"{files.words} is not a list of words; {AGAIN}")
@@ -76,7 +91,7 @@ class Words:
             )
         if missing := {_BEGIN, _END, _UNKNOWN} - set(words):
             raise InputError(f"{files.words} lacks {', '.join(sorted(missing))}; {AGAIN}")
-        return Words(vectors, {word: rows[word] for word in words})
+        return WordVectors(vectors, {word: rows[word] for word in words})
 
 
 def _split(token: str) -> tuple[str, str]:

@@ -1,25 +1,25 @@
-"""Words as the T2M evaluator reads them: which vector, which kind, how many."""
+"""Word vectors, kinds and lengths of captions for the T2M evaluator."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from sample.evaluation.t2m.words import Words
+from sample.evaluation.t2m.word_vectors import WordVectors
 
 VOCABULARY = ["sos", "eos", "unk", "a", "person", "walk", "left", "happy", "chair", "hand", "of", "and/or"]
 KINDS = "VERB NOUN DET ADP NUM AUX PRON ADJ ADV Loc_VIP Body_VIP Obj_VIP Act_VIP Desc_VIP OTHER".split()
 
 
 @pytest.fixture
-def words() -> Words:
-    """The vector of word i is all i."""
+def words() -> WordVectors:
+    """All entries of the vector of word i are i."""
     rows = {word: i for i, word in enumerate(VOCABULARY)}
-    return Words(torch.arange(len(VOCABULARY)).float()[:, None].expand(-1, 300), rows)
+    return WordVectors(torch.arange(len(VOCABULARY)).float()[:, None].expand(-1, 300), rows)
 
 
-def say(words: Words, *tokens: str) -> tuple[list[str], list[str], int]:
-    """Words and kinds of a caption as they are read, and its length."""
+def say(words: WordVectors, *tokens: str) -> tuple[list[str], list[str], int]:
+    """Words, kinds and length of a caption as read."""
     vectors, kinds, lengths = words([tokens])
     assert vectors.shape == (1, 22, 300)
     assert kinds.shape == (1, 22, 15)
@@ -43,9 +43,9 @@ def say(words: Words, *tokens: str) -> tuple[list[str], list[str], int]:
         ("happy/ADJ", "happy", "Desc_VIP"),
         ("chair/NOUN", "chair", "Obj_VIP"),
         ("hand/NOUN", "hand", "Body_VIP"),
-        ("person/PROPN", "person", "OTHER"),  # a tag it has no number for
+        ("person/PROPN", "person", "OTHER"),  # a tag without a kind
         ("zebra/NOUN", "unk", "OTHER"),
-        ("run/VERB", "unk", "OTHER"),  # a word that matters, and is not in this vocabulary
+        ("run/VERB", "unk", "OTHER"),  # not in this vocabulary
         ("and/or/CCONJ", "and/or", "OTHER"),
     ],
 )
@@ -57,13 +57,13 @@ def test_words_and_kinds(words, token, word, kind):
 
 
 @pytest.mark.parametrize(("given", "read"), [(0, 0), (1, 1), (19, 19), (20, 20), (21, 20), (60, 20)])
-def test_twenty_words_are_read(words, given, read):
+def test_at_most_twenty_words_are_read(words, given, read):
     said, _, length = say(words, *["a/DET"] * given)
     assert said == ["sos"] + ["a"] * read + ["eos"] + ["unk"] * (20 - read)
     assert length == read + 2
 
 
-def test_captions_of_a_batch_are_apart(words):
+def test_captions_do_not_depend_on_the_batch(words):
     vectors, kinds, lengths = words([["a/DET"], ["walk/VERB", "left/ADV"]])
     for i, tokens in enumerate((["a/DET"], ["walk/VERB", "left/ADV"])):
         one = words([tokens])

@@ -1,4 +1,4 @@
-"""Geometric losses in metres, in closed form."""
+"""Geometric losses in metres, against their closed forms."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ import torch
 from motion_diffusion.body.features import encode
 from motion_diffusion.body.representation import Representation
 from motion_diffusion.body.skeleton import FEET, JOINTS
-from train.geometric_losses import STILL, Geometric
+from train.objective import MAX_CONTACT_STEP, GeometricLoss
 
 LENGTHS = torch.tensor([50, 40])
 
@@ -23,7 +23,7 @@ def truth(walks, representation):
 
 
 def losses(representation, x0_hat, joints, **weights):
-    return Geometric(representation, **weights)(x0_hat, joints, LENGTHS)
+    return GeometricLoss(representation, **weights)(x0_hat, joints, LENGTHS)
 
 
 def moved(representation, joints, shift):
@@ -31,17 +31,17 @@ def moved(representation, joints, shift):
     return representation.normalise(encode(joints + shift[:, None], lengths=LENGTHS))
 
 
-def test_the_truth_costs_nothing(representation, truth):
+def test_the_true_motion_has_no_loss(representation, truth):
     joints, x0 = truth
     assert losses(representation, x0, joints, position=1, velocity=1, jerk=1, bone=1).max() < 1e-8
     resting = losses(representation, x0, joints, foot=1)
-    assert (resting < STILL**2).all()
+    assert (resting < MAX_CONTACT_STEP**2).all()
 
 
-def test_a_motion_that_is_elsewhere_or_slides(representation, truth):
-    """Moved by d m, and by v m a frame: d² of position; v² of velocity, and of every foot that should stand."""
+def test_losses_of_a_moved_and_of_a_sliding_motion(representation, truth):
+    """Moved by d m: a position loss of d². By v m per frame: v² of velocity, and of every foot in contact."""
     joints, _ = truth
-    representation = dataclasses.replace(representation, extent=10 * representation.extent)  # nothing is out of range
+    representation = dataclasses.replace(representation, extent=10 * representation.extent)  # no feature is clamped
     shift = torch.tensor([0.3, 0.0, 0.4])
     x0_hat = moved(representation, joints, shift.expand(50, 3))
     torch.testing.assert_close(
@@ -54,14 +54,14 @@ def test_a_motion_that_is_elsewhere_or_slides(representation, truth):
     torch.testing.assert_close(velocity, torch.full((2,), 4e-4), rtol=1e-3, atol=0)
     for i, length in enumerate(LENGTHS.tolist()):
         steps = joints[i, :length, FEET].diff(dim=0)
-        stands = steps.norm(dim=-1) < STILL
-        assert 0.2 < stands.double().mean() < 0.8
-        expected = ((steps + drift[1]).square().sum(-1) * stands).mean()
+        contact = steps.norm(dim=-1) < MAX_CONTACT_STEP
+        assert 0.2 < contact.double().mean() < 0.8
+        expected = ((steps + drift[1]).square().sum(-1) * contact).mean()
         torch.testing.assert_close(foot[i], expected, rtol=1e-2, atol=0)
 
 
-def test_jerk(representation, truth):
-    """c·i³ m in frame i has a third difference of 6·c, and a constant acceleration none."""
+def test_jerk_is_the_third_difference(representation, truth):
+    """c·i³ m in frame i has a third difference of 6·c; a constant acceleration has none."""
     joints, _ = truth
     representation = dataclasses.replace(representation, extent=10 * representation.extent)
     frame = torch.arange(50.0)
@@ -72,8 +72,8 @@ def test_jerk(representation, truth):
         torch.testing.assert_close(jerk, torch.full((2,), expected), rtol=2e-2, atol=1e-11)
 
 
-def test_bones(representation, truth):
-    """A wrist that is moved along its forearm by c makes one bone of 21 longer by c."""
+def test_bone_loss_of_a_longer_forearm(representation, truth):
+    """A wrist moved along its forearm by c makes one bone of 21 longer by c."""
     joints, _ = truth
     representation = dataclasses.replace(representation, extent=10 * representation.extent)
     wrist, elbow = JOINTS.index("left_wrist"), JOINTS.index("left_elbow")
@@ -85,7 +85,7 @@ def test_bones(representation, truth):
     torch.testing.assert_close(bone, torch.full((2,), 0.01 / 21), rtol=1e-3, atol=0)
 
 
-def test_what_does_not_exist_does_not_count(representation, truth):
+def test_padding_does_not_count(representation, truth):
     joints, x0 = truth
     x0_hat = x0 + 0.1 * torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
     weights = {"position": 1, "velocity": 2, "foot": 3, "jerk": 4, "bone": 5}
@@ -94,18 +94,18 @@ def test_what_does_not_exist_does_not_count(representation, truth):
     torch.testing.assert_close(losses(representation, x0_hat, joints, **weights), whole)
 
 
-def test_the_sum_has_a_gradient_within_the_range_of_the_data(representation, truth):
+def test_gradients_are_finite_and_zero_outside_the_range_of_the_data(representation, truth):
     joints, x0 = truth
     x0_hat = (x0 + 0.1).requires_grad_()
     with torch.no_grad():
-        x0_hat[0, 3, 7] = 1e6  # as ε's x̂0 near T
+        x0_hat[0, 3, 7] = 1e6  # as x̂0 of an ε-model near T
     losses(representation, x0_hat, joints, position=1, velocity=1, foot=1, bone=1).sum().backward()
     assert x0_hat.grad.isfinite().all()
     assert x0_hat.grad[0, 3, 7] == 0
     assert (x0_hat.grad[0, 3] != 0).any()
 
 
-def test_the_path_of_the_root_alone(walks, truth):
+def test_position_loss_of_a_root_model(walks, truth):
     joints, _ = truth
     root = Representation.fit([encode(walk, groups=("root",)) for walk in walks], ("root",))
     x0_hat = moved(root, joints, torch.tensor([0.0, 0.0, 0.2]).expand(50, 3))

@@ -1,4 +1,4 @@
-"""The motion that the command line goes on from, or makes a part of anew."""
+"""Command-line options for editing: the motion to continue or to regenerate in part."""
 
 from __future__ import annotations
 
@@ -15,27 +15,37 @@ from sample.editing import Part
 
 
 @dataclass(frozen=True)
-class Source:
-    """A motion that is there."""
+class EditOptions:
+    """The motion to edit."""
 
     continue_from: Path | None = None
-    """A motion that goes on with the words, for --seconds more: this project's .npz, a .bvh, an .amc, AMASS's .npz,
-    HumanML3D's .npy. Goals' times are those of the whole; a motion from elsewhere is moved to begin at (0, 0) and to
-    face +z."""
+    """Motion to continue with the prompt, for --seconds more: this project's .npz, a .bvh, an .amc, AMASS's .npz or
+    HumanML3D's .npy. Times of goals refer to the whole motion. Motions from other sources are moved to begin at (0, 0),
+    facing +z."""
     regenerate: Path | None = None
-    """A motion, of the same kinds, whose part --between is made anew with the words."""
+    """Motion, of the same formats, whose part --between is regenerated with the prompt."""
     between: tuple[float, float] | None = None
-    """Seconds from which to which that part lasts, such as 1.5 3."""
+    """Start and end of that part in seconds, such as 1.5 3."""
     keep: tuple[float, float] | None = None
-    """Seconds of the file that are taken, such as 0 4; by default all. Other times count from there."""
+    """Start and end in seconds of the section of the file to use, such as 0 4; by default all. Other times are relative
+    to its start."""
     mapping: Path | None = None
-    """For a .bvh or .amc of a skeleton that is not known: a JSON file like those in assets/mappings."""
+    """For a .bvh or .amc with an unknown skeleton: a JSON file like those in assets/mappings."""
     up: Axis | None = None
-    """For a .bvh or .amc: which axis points up, where that cannot be told."""
+    """For a .bvh or .amc: the vertical axis, where it cannot be determined."""
 
     def part(self, seconds: float) -> Part | None:
-        """What is to be made, so many seconds if it goes on; None if no motion is given. Raises FileNotFoundError, or
-        InputError for options that do not go together, a motion that cannot be read, and parts that it does not have.
+        """Read the motion and determine the part to generate.
+
+        Args:
+            seconds: Duration of a continuation.
+
+        Returns:
+            The part to generate; None if no motion is given.
+
+        Raises:
+            FileNotFoundError: The motion does not exist.
+            InputError: Options contradict each other, the motion cannot be read, or it does not have the part.
         """
         if self.continue_from and self.regenerate:
             raise InputError("--continue-from and --regenerate do not go together; give one of them")
@@ -46,18 +56,18 @@ class Source:
                 raise InputError(f"--{name} goes with {needed}; give a motion, or leave it out")
         if path is None:
             return None
-        motion = self._kept(path, read_motion(path, mapping=self.mapping, up=self.up, from_origin=True))
+        motion = self._section(path, read_motion(path, mapping=self.mapping, up=self.up, from_origin=True))
         if self.continue_from:
             return Part.after(motion, seconds)
         if self.between is None:
             raise InputError(f"--regenerate {path}: say which part with --between, such as --between 1.5 3")
         return Part.between(motion, *self.between)
 
-    def _kept(self, path: Path, motion: Motion) -> Motion:
+    def _section(self, path: Path, motion: Motion) -> Motion:
         if self.keep is None:
             return motion
         start, end = self.keep
         if not (0 <= start < end <= motion.seconds and round(start * FPS) < round(end * FPS)):
             raise InputError(f"--keep {start:g} {end:g}: {path} lasts {motion.seconds:g} s; give two of its seconds")
-        some = slice(round(start * FPS), round(end * FPS))
-        return dataclasses.replace(motion, joints=motion.joints[some], rotations=motion.rotations[some])
+        section = slice(round(start * FPS), round(end * FPS))
+        return dataclasses.replace(motion, joints=motion.joints[section], rotations=motion.rotations[section])
