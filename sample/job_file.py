@@ -117,9 +117,8 @@ def _goals(value: Any, folder: Path) -> GoalSet:
         if isinstance(value, str):
             goals = load_goals(folder / value, read_motion=read_motion)
         elif isinstance(value, list | dict):
-            goals = GoalSet.model_validate({"goals": value} if isinstance(value, list) else value).resolved(
-                folder, read_motion
-            )
+            goals = GoalSet.model_validate({"goals": value} if isinstance(value, list) else value)
+            goals = goals.resolved(folder, read_motion=read_motion)
         else:
             raise InputError("should be a list of goals, an object as in a goal file, or the path of a goal file")
     except ValidationError as error:
