@@ -6,8 +6,6 @@ sample.evaluate --evaluator RUN`. The same command continues an interrupted trai
 
 from __future__ import annotations
 
-from motion_diffusion.atomic_io import locked
-
 if __name__ == "__main__":
     from motion_diffusion.errors import interruptible_imports
 
@@ -28,6 +26,7 @@ from tqdm.auto import tqdm
 
 from data_loaders.datasets import Data, DatasetName, load_examples
 from data_loaders.types import Example, Examples
+from motion_diffusion.atomic_io import locked
 from motion_diffusion.body.features import encode
 from motion_diffusion.body.representation import Representation
 from motion_diffusion.errors import InputError, command, parse_arguments

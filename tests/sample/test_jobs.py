@@ -308,7 +308,7 @@ def test_wrong_options_are_refused(sample, tmp_path, capsys, arguments, said):
 
 def test_an_error_in_sampling_does_not_stop_other_jobs(sample, tmp_path, capsys, monkeypatch):
     """One of three motions sampled together needs too much memory."""
-    enough = MotionModel.sample
+    enough = MotionModel.denoise_fn
 
     def too_little(model, texts, *arguments, **options):
         if "a person jumps" in texts:
@@ -318,7 +318,7 @@ def test_an_error_in_sampling_does_not_stop_other_jobs(sample, tmp_path, capsys,
     large = {"text": "a person jumps", "goals": [waypoint(1.0)], "seconds": 1.8, "seed": 1}
     write(tmp_path / "jobs.jsonl", [JOBS[0], large, JOBS[4]])
     with monkeypatch.context() as machine:
-        machine.setattr(MotionModel, "sample", too_little)
+        machine.setattr(MotionModel, "denoise_fn", too_little)
         for _ in range(2):
             with pytest.raises(SystemExit, match="2"):
                 sample("--out", "r")

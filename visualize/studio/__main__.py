@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from motion_diffusion.errors import interruptible_imports
+
+    interruptible_imports()
+
 import os
 import sys
 import threading
