@@ -8,7 +8,7 @@ PACKAGES := data_loaders guidance motion_diffusion sample train visualize
 
 .PHONY: demo studio test lint types clean
 
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt \
 	$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .venv/base: pyproject.toml constraints.txt
