@@ -12,12 +12,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from motion_diffusion.body.skeleton import BONE_LENGTHS, FEET, MIRRORED, PARENTS
+from motion_diffusion.body.skeleton import BONE_LENGTHS, MIRRORED, PARENTS, TOES
 
 Array = NDArray[np.float64]
 
-TOES = FEET[1::2]
-"""Indices of the balls of the left and the right foot."""
 _LENGTHS = BONE_LENGTHS.numpy()
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_loaders.augment import TOES, with_bone_lengths
+from data_loaders.augment import with_bone_lengths
 from motion_diffusion.body.heading import to_origin
-from motion_diffusion.body.skeleton import BALL_HEIGHT, BONE_LENGTHS, FPS, JOINTS, OFFSETS, PARENTS
+from motion_diffusion.body.skeleton import BALL_HEIGHT, BONE_LENGTHS, FPS, JOINTS, OFFSETS, PARENTS, TOES
 from motion_diffusion.errors import InputError
 
 Array = NDArray[np.float64]

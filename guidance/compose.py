@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from torch import Tensor
 
 from guidance.classifier import Classifier
+from guidance.goals.goal_set import GoalSet
 from guidance.imputation import Imputation
 from guidance.masks import Masks
 from guidance.noise_optimization import NoiseOptimization
@@ -143,7 +144,7 @@ class ComposedGuidance:
 
     @property
     def observed(self) -> Observed | None:
-        """What is known of the motion to a network that takes it as input."""
+        """Positions and mask for a network that takes the goals as input; None without such a method."""
         return next((method.observed(self.problem) for method in self._with(ConditioningGuidance)), None)
 
     @property
@@ -177,8 +178,8 @@ class ComposedGuidance:
 
 
 def with_further_goals(
-    methods: Sequence[Guidance], goals: Sequence[Any], texts: Sequence[str], lengths: Tensor, seeds: Sequence[int]
-) -> list[Any]:
+    methods: Sequence[Guidance], goals: Sequence[GoalSet], texts: Sequence[str], lengths: Tensor, seeds: Sequence[int]
+) -> list[GoalSet]:
     """The goals of each motion, with those that methods derive in front; see `GoalGuidance`."""
     for method in methods:
         if isinstance(method, GoalGuidance):

@@ -83,9 +83,9 @@ def _path_model(name: str) -> MotionModel:
 
 
 def _of_root(goals: GoalSet, frames: int) -> GoalSet:
-    """What a model without a body can be asked to meet: where the pelvis shall be, and what it shall keep out of.
+    """The goals that apply to a model of the path alone: positions of the pelvis, and obstacles for the root.
 
-    Where a frame has goals for other joints alone, the pelvis shall be amid them; the body reaches for them later.
+    In frames with goals for other joints only, the pelvis is placed at their mean; the body reaches for them later.
     """
     wanted = goals.observe(frames)
     seen = wanted.mask[..., 0] & wanted.mask[..., 2]

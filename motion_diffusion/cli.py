@@ -21,7 +21,7 @@ VERBS = {
 
 
 def main() -> None:
-    """The command."""
+    """Run the verb of the command line."""
     verb, *rest = sys.argv[1:] or ["--help"]
     if verb not in VERBS:
         usage = "\n".join(f"  {name:10} {does}" for name, (_, does) in VERBS.items())

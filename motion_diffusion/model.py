@@ -104,7 +104,7 @@ class MotionModel(nn.Module):
         self.prediction.check(self.schedule)
         self.text = _encoder(config)
         self.known: Known | None = None
-        """What it was trained on, in words, where that is kept with it."""
+        """Actions and words of the training data, if recorded."""
 
     @property
     def device(self) -> torch.device:
@@ -202,9 +202,8 @@ class MotionModel(nn.Module):
                 observed=_joined(known) if known else None,
             )
         keep = clip(self.representation.bound.to(self.device))
-        network = guided_network(
-            partial(self.network, condition), [part.weight for part in parts], self.config.variance
-        )
+        weights = torch.tensor([part.weight for part in parts], device=self.device)
+        network = guided_network(partial(self.network, condition), weights, self.config.variance)
 
         def denoise(x: Tensor, t: int, s: int) -> Estimate:
             level = self.schedule.at(t)

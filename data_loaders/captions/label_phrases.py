@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from data_loaders.captions.templates import NUMBER_WORDS, MotionFacts, mirror_words, motion_facts
 from data_loaders.types import Caption, Clip
 from motion_diffusion.assets import ASSETS
-from motion_diffusion.body.skeleton import FEET, FPS
+from motion_diffusion.body.skeleton import ANKLES, FPS
 from motion_diffusion.errors import InputError
 
 PHRASES = ASSETS / "captions" / "phrases.csv"
@@ -29,7 +29,6 @@ PHRASES = ASSETS / "captions" / "phrases.csv"
 MAX_SENTENCES = 4
 """Maximum number of sentences per caption."""
 
-_ANKLES = FEET[::2]
 
 _SUBJECTS = ("a person", "a person", "someone", "the person", "a human", "somebody")
 
@@ -108,7 +107,7 @@ def detailed_facts(joints: NDArray[np.floating]) -> DetailedFacts:
 def count_steps(joints: NDArray[np.floating]) -> int:
     """Count the steps of joints (F, 22, 3): displacements of an ankle by 15 cm or more between slow moments."""
     steps = 0
-    for ankle in _ANKLES:
+    for ankle in ANKLES:
         way = joints[:, ankle][:, [0, 2]]
         slow = np.linalg.norm(np.diff(way, axis=0), axis=-1) * FPS < 0.4
         pieces = np.split(way[:-1], np.flatnonzero(np.diff(slow)) + 1)

@@ -17,9 +17,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from data_loaders.augment import TOES
 from data_loaders.cleaning.defects import runs
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.skeleton import FPS, JOINTS, TOES
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,6 @@ the plain conditional model. All terms are computed in one batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -50,18 +49,18 @@ def terms(text_scale: float, mask_scale: float, *, observed: bool) -> list[Term]
     return [term for term in every if term.weight != 0]
 
 
-def guided_network(network: Network, weights: Sequence[float], variance: VarianceName) -> Network:
+def guided_network(network: Network, weights: Tensor, variance: VarianceName) -> Network:
     """The weighted sum of predictions, as a network.
 
     Args:
-        network: Takes the terms one after the other in its batch, (len(weights)·B, F, D).
-        weights: Of the terms.
+        network: Takes the terms one after the other in its batch, (P·B, F, D).
+        weights: (P,) of the terms, where the network computes.
         variance: Its name; a learned one is that of the first term.
     """
 
     def guided(x: Tensor, level: Level) -> Tensor:
         y, w = split(network(x.repeat(len(weights), 1, 1), level), variance)
-        y = torch.einsum("p,pbfd->bfd", x.new_tensor(weights).to(y), y.unflatten(0, (len(weights), -1)))
+        y = torch.einsum("p,pbfd->bfd", weights.to(y), y.unflatten(0, (len(weights), -1)))
         return y if w is None else torch.cat([y, w[: len(x)]], dim=-1)
 
     return guided

@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 
 from motion_diffusion.body import rig
 from motion_diffusion.body.rotations import shortest_arc
-from motion_diffusion.body.skeleton import JOINTS
+from motion_diffusion.body.skeleton import ANKLES, JOINTS
 from visualize.bodies.surface import Skin
 from visualize.drawing.style import suit_colours
 
 Array = NDArray[np.float64]
 REST: Array = rig.REST.numpy()
 _HIP, _ANKLE, _NECK, _HEAD = (JOINTS.index(name) for name in ("left_hip", "left_ankle", "neck", "head"))
-_ANKLES = (7, 8)
 _ARM, _LEG = ("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle", "foot")
 _LIMBS = [joint for joint, name in enumerate(JOINTS) if name.endswith(_ARM + _LEG)]
 _LOWER = 0.09
@@ -165,7 +164,7 @@ def _limb(theirs: list[Array], joints: list[int], scale: float) -> Iterator[tupl
     matrix = scale * np.eye(3)
     for place, (joint, end) in enumerate(pairwise(joints)):
         bone, wanted = theirs[place + 1] - theirs[place], REST[end] - REST[joint]
-        if joint in _ANKLES:
+        if joint in ANKLES:
             level = [vector * [1, 0, 1] / np.linalg.norm(vector * [1, 0, 1]) for vector in (bone, wanted)]
             yield [joint, end], scale * _shortest_turn(*level), theirs[place], REST[joint]
             return

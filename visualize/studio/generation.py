@@ -319,9 +319,8 @@ class MonitoredModel(MotionModel):
 def planned_joints(plan: Plan, time: float) -> Tensor:
     """Expected joints (22, 3) of a plan at `time` seconds.
 
-    The pose is that of the motion that the plan edits, or else the rest pose. Its pelvis is above the last position
-    that a
-    way-point or path has fixed up to that time.
+    The pose is that of the motion that the plan edits, or else the rest pose. Its pelvis is above the last
+    position that a way-point or path has fixed up to that time.
     """
     joints, frame = rest_pose(), min(round(time * FPS), plan.frames - 1)
     if plan.base is not None:
