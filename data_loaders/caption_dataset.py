@@ -13,7 +13,7 @@ from data_loaders.augment import mirror, random_crop
 from data_loaders.captions.templates import mirror_words
 from data_loaders.types import Caption, Clip, Example
 from motion_diffusion.body.heading import to_origin
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.skeleton import frame_of
 from motion_diffusion.errors import InputError
 
 
@@ -45,8 +45,8 @@ def passages(clips: Sequence[Clip], min_frames: int) -> list[Passage]:
     for clip in clips:
         parts: dict[tuple[int, int], list[Caption]] = {}
         for caption in clip.captions:
-            end = round(caption.end * FPS) if caption.end else len(clip.joints)
-            span = (min(round(caption.start * FPS), len(clip.joints)), min(end, len(clip.joints)))
+            end = frame_of(caption.end) if caption.end else len(clip.joints)
+            span = (min(frame_of(caption.start), len(clip.joints)), min(end, len(clip.joints)))
             parts.setdefault(span, []).append(caption)
         for (start, end), captions in parts.items():
             if end - start >= min_frames:

@@ -62,16 +62,16 @@ def retarget(source: Mapping[str, Array]) -> Array:
     back = [source[name] for name in _SPINE if name in source]
 
     body: dict[str, Array] = {}
-    pelvis = _frame(source["left_hip"] - source["right_hip"], back[1] - back[0])
+    pelvis = orthonormal_frame(source["left_hip"] - source["right_hip"], back[1] - back[0])
     middle = (_OFFSET["left_hip"] + _OFFSET["right_hip"]) / 2
     body["pelvis"] = (source["left_hip"] + source["right_hip"]) / 2 - pelvis @ middle
     for side in ("left", "right"):
         hip = body[f"{side}_hip"] = body["pelvis"] + pelvis @ _OFFSET[f"{side}_hip"]
         knee, ankle, toes = (source[f"{side}_{name}"] for name in ("knee", "ankle", "foot"))
         bend = knee - (source[f"{side}_hip"] + ankle) / 2
-        foot = _unit(toes - ankle)
+        foot = unit(toes - ankle)
         longer = _LENGTH[f"{side}_foot"] - np.linalg.norm(toes - ankle, axis=-1).mean()
-        ankle = toes + longer * _unit(foot * [1, 0, 1]) - _LENGTH[f"{side}_foot"] * foot
+        ankle = toes + longer * unit(foot * [1, 0, 1]) - _LENGTH[f"{side}_foot"] * foot
         body[f"{side}_knee"], body[f"{side}_ankle"] = _leg(hip, ankle, bend + 0.01 * pelvis[..., 2], side)
         _extend(body, f"{side}_ankle", f"{side}_foot", foot)
 
@@ -83,7 +83,7 @@ def retarget(source: Mapping[str, Array]) -> Array:
     _extend(body, "neck", "head", source["head"] - neck)
     collars = "left_collar" in source and "right_collar" in source
     top = "collar" if collars else "shoulder"
-    chest = _frame(source[f"left_{top}"] - source[f"right_{top}"], neck - spine3)
+    chest = orthonormal_frame(source[f"left_{top}"] - source[f"right_{top}"], neck - spine3)
     for side in ("left", "right"):
         shoulder, elbow, wrist = (source[f"{side}_{name}"] for name in ("shoulder", "elbow", "wrist"))
         body[f"{side}_collar"] = body["spine3"] + chest @ _OFFSET[f"{side}_collar"]
@@ -105,7 +105,7 @@ def _scaled(source: Mapping[str, Array]) -> dict[str, Array]:
 
 def _extend(body: dict[str, Array], parent: str, joint: str, direction: Array) -> None:
     """Place a joint at its bone length from its parent."""
-    body[joint] = body[parent] + _LENGTH[joint] * _unit(direction)
+    body[joint] = body[parent] + _LENGTH[joint] * unit(direction)
 
 
 def _spine(source: Mapping[str, Array], back: Sequence[Array]) -> list[Array]:
@@ -124,22 +124,37 @@ def _spine(source: Mapping[str, Array], back: Sequence[Array]) -> list[Array]:
 def _leg(hip: Array, ankle: Array, bend: Array, side: str) -> tuple[Array, Array]:
     """Two-bone inverse kinematics: the knee, bent towards `bend`, and the ankle, at most as far as the leg reaches."""
     thigh, shin = _LENGTH[f"{side}_knee"], _LENGTH[f"{side}_ankle"]
-    along = _unit(ankle - hip)
+    along = unit(ankle - hip)
     reach = np.clip(np.linalg.norm(ankle - hip, axis=-1, keepdims=True), abs(thigh - shin) + 1e-3, thigh + shin - 1e-4)
-    forward = _unit(bend - (bend * along).sum(axis=-1, keepdims=True) * along)
-    foot = (thigh**2 - shin**2 + reach**2) / (2 * reach)  # law of cosines: the knee projected onto hip to ankle
+    forward = unit(bend - (bend * along).sum(axis=-1, keepdims=True) * along)
+    return knee_position(hip, along, reach, forward, (thigh, shin)), hip + reach * along
+
+
+def knee_position(hip: Array, along: Array, reach: Array, forward: Array, lengths: tuple[float, float]) -> Array:
+    """Knee (F, 3) between hip and ankle by the law of cosines.
+
+    Args:
+        hip: (F, 3) metres.
+        along: (F, 3) unit vectors from the hip to the ankle.
+        reach: (F, 1) distance from the hip to the ankle.
+        forward: (F, 3) unit vectors perpendicular to `along`, towards which the knee bends.
+        lengths: Thigh and shin.
+    """
+    thigh, shin = lengths
+    foot = (thigh**2 - shin**2 + reach**2) / (2 * reach)  # the knee projected onto hip to ankle
     height = np.sqrt(np.maximum(thigh**2 - foot**2, 0.0))
-    return hip + foot * along + height * forward, hip + reach * along
+    return hip + foot * along + height * forward
 
 
-def _frame(left: Array, up: Array) -> Array:
+def orthonormal_frame(left: Array, up: Array) -> Array:
     """Rotations (F, 3, 3) whose columns are left, up (orthogonalised to left) and forward."""
-    left = _unit(left)
-    up = _unit(up - (up * left).sum(axis=-1, keepdims=True) * left)
+    left = unit(left)
+    up = unit(up - (up * left).sum(axis=-1, keepdims=True) * left)
     return np.stack([left, up, np.cross(left, up)], axis=-1)
 
 
-def _unit(vectors: Array) -> Array:
+def unit(vectors: Array) -> Array:
+    """Vectors (..., 3) divided by their lengths."""
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 

@@ -22,7 +22,7 @@ from data_loaders.retarget import start_at_origin
 from data_loaders.skeleton_files import read_bvh_joints
 from data_loaders.skeleton_mapping import MAPPINGS
 from data_loaders.types import Caption, Clip, Source, split_of
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.skeleton import FPS, frame_of
 from motion_diffusion.errors import InputError
 
 CLIP_LIST = MAPPINGS.parent / "captions" / "snu.csv"
@@ -123,9 +123,7 @@ class SnuEntry:
         joints = start_at_origin(read_bvh_joints(self.path, max_seconds=MAX_SECONDS))
         captions = [Caption(self.label)] if self.label else []
         if self.events:
-            pieces = split_take(
-                joints, [round(time * FPS) for event in self.events for time in (event.start, event.end)]
-            )
+            pieces = split_take(joints, [frame_of(time) for event in self.events for time in (event.start, event.end)])
             captions = [self._caption(start / FPS, end / FPS) for start, end in pieces]
         return Clip(self.name, joints, split_of(recording_of(self.path.stem)), tuple(captions), self.label)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from data_loaders.load_motion import read_motion
 from data_loaders.skeleton_mapping import Axis
 from motion_diffusion.body.motion import Motion
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.skeleton import frame_of
 from motion_diffusion.errors import InputError
 from sample.editing import Part
 
@@ -67,7 +67,7 @@ class EditOptions:
         if self.keep is None:
             return motion
         start, end = self.keep
-        if not (0 <= start < end <= motion.seconds and round(start * FPS) < round(end * FPS)):
+        if not (0 <= start < end <= motion.seconds and frame_of(start) < frame_of(end)):
             raise InputError(f"--keep {start:g} {end:g}: {path} lasts {motion.seconds:g} s; give two of its seconds")
-        section = slice(round(start * FPS), round(end * FPS))
+        section = slice(frame_of(start), frame_of(end))
         return dataclasses.replace(motion, joints=motion.joints[section], rotations=motion.rotations[section])

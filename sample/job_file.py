@@ -28,7 +28,7 @@ from data_loaders.load_motion import read_motion
 from guidance.goals.base import Duration
 from guidance.goals.goal_file import explain, load_goals, once
 from guidance.goals.goal_set import GoalSet
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.skeleton import frame_of
 from motion_diffusion.errors import InputError
 from motion_diffusion.option_ranges import SEED
 from sample.segments import frames_of
@@ -108,7 +108,7 @@ class Job:
             if both := {"text", "seconds"} & fields.model_fields_set:
                 raise InputError(f"field {min(both)}: the segments of the goals say that; take it out")
             return Job(number, "", goals, frames_of(goals.segments), fields.seed, fields.name)
-        return Job(number, fields.text, goals, round(fields.seconds * FPS), fields.seed, fields.name)
+        return Job(number, fields.text, goals, frame_of(fields.seconds), fields.seed, fields.name)
 
 
 def _goals(value: Any, folder: Path) -> GoalSet:

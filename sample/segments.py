@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from guidance.goals.goal_set import GoalSet, Segment
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.skeleton import FPS, frame_of
 from motion_diffusion.errors import InputError
 
 OVERLAP = 20
@@ -22,7 +22,7 @@ def frames_of(segments: Sequence[Segment]) -> int:
 
 def lengths_of(segments: Sequence[Segment]) -> list[int]:
     """How many frames each lasts."""
-    ends = [0, *(round(now * FPS) for now in accumulate(segment.seconds for segment in segments))]
+    ends = [0, *(frame_of(now) for now in accumulate(segment.seconds for segment in segments))]
     return [end - start for start, end in pairwise(ends)]
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from data_loaders.captions.templates import NUMBER_WORDS, MotionFacts, mirror_words, motion_facts
 from data_loaders.types import Caption, Clip
 from motion_diffusion.assets import ASSETS
-from motion_diffusion.body.skeleton import ANKLES, FPS
+from motion_diffusion.body.skeleton import ANKLES, FPS, frame_of
 from motion_diffusion.errors import InputError
 
 PHRASES = ASSETS / "captions" / "phrases.csv"
@@ -173,8 +173,8 @@ def expand_labels(clip: Clip) -> Clip:
         if label not in label_table():
             captions.append(caption)
             continue
-        end = round(caption.end * FPS) if caption.end else len(clip.joints)
-        part = clip.joints[min(round(caption.start * FPS), len(clip.joints) - 2) : end]
+        end = frame_of(caption.end) if caption.end else len(clip.joints)
+        part = clip.joints[min(frame_of(caption.start), len(clip.joints) - 2) : end]
         part = part if len(part) > 1 else clip.joints
         named.discard(label)
         label = label_of_part(label, part)

@@ -17,7 +17,7 @@ from data_loaders.cleaning.cutting import MIN_PIECE_FRAMES, MIN_TAKE_FRAMES, spl
 from data_loaders.cleaning.defects import Defect, find_defects, runs
 from data_loaders.retarget import start_at_origin
 from data_loaders.types import Caption, Clip
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.skeleton import FPS, frame_of
 
 MARGIN = 3
 """Frames removed before and after a defect."""
@@ -128,7 +128,7 @@ def clean_clip(clip: Clip) -> CleanedClip:
     Pieces are named NAME_part1, NAME_part2 ... in order of time; an unchanged clip keeps its name.
     """
     spans = [_span(caption, len(clip.joints)) for caption in clip.captions if caption.start or caption.end]
-    events = sorted({round(time * FPS) for span in spans for time in span})
+    events = sorted({frame_of(time) for span in spans for time in span})
     level = not any(_RAISED.search(caption.text.lower()) for caption in clip.captions)
     cleaning = clean_take(clip.joints, events, level=level)
     if cleaning.pieces == ((0, len(clip.joints)),):

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_loaders.cleaning.defects import runs
+from data_loaders.retarget import unit
 from motion_diffusion.body.skeleton import FPS, JOINTS, TOES
 
 Array = NDArray[np.float64]
@@ -134,13 +135,13 @@ def arm_angles(joints: Array) -> tuple[Array, Array]:
         Angle (F,) from the line through the shoulders, 0 in a T-pose and 90 for hanging arms; and angle (F,) out of the
         frontal plane of the body, 0 for arms at the sides.
     """
-    left = _unit((joints[:, 1] - joints[:, 2] + joints[:, 16] - joints[:, 17]) * [1, 0, 1])
+    left = unit((joints[:, 1] - joints[:, 2] + joints[:, 16] - joints[:, 17]) * [1, 0, 1])
     ahead = np.cross(left, np.array([0.0, 1.0, 0.0]))
     off, out = [], []
     for side, sign in (("left", 1), ("right", -1)):
         places = [joints[:, _NAMES[f"{side}_{name}"]] for name in ("shoulder", "elbow", "wrist")]
         for upper, lower in pairwise(places):
-            bone = _unit(lower - upper)
+            bone = unit(lower - upper)
             off.append(_degrees(sign * (bone * left).sum(-1)))
             out.append(np.abs(90 - _degrees((bone * ahead).sum(-1))))
     return np.max(off, axis=0), np.max(out, axis=0)
@@ -153,7 +154,7 @@ def _pose_end(joints: Array) -> int:
         return 0
     off, out = arm_angles(head)
     segments = ((1, 4), (4, 7), (2, 5), (5, 8))
-    legs = np.max([_degrees(_unit(head[:, a] - head[:, b])[:, 1]) for a, b in segments], axis=0)
+    legs = np.max([_degrees(unit(head[:, a] - head[:, b])[:, 1]) for a, b in segments], axis=0)
     still = (relative_speed(head) < MAX_HELD_SPEED) & (legs < LEG_ANGLE)
     end = max(
         (
@@ -176,7 +177,3 @@ def _pose_end(joints: Array) -> int:
 
 def _degrees(cosine: Array) -> Array:
     return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-
-
-def _unit(vectors: Array) -> Array:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from data_loaders.retarget import orthonormal_frame
 from motion_diffusion.body.skeleton import BONE_LENGTHS, FEET, FPS, JOINTS, PARENTS, TOES
 
 Array = NDArray[np.float64]
@@ -134,10 +135,7 @@ def pelvis_jump(joints: Array) -> Array:
 
 def turn(joints: Array) -> Array:
     """Rotation (F,) in degrees of the pelvis from the previous or to the next frame, whichever is larger."""
-    left = _unit(joints[:, 1] - joints[:, 2])
-    up = joints[:, 3] - joints[:, 0]
-    up = _unit(up - (up * left).sum(-1, keepdims=True) * left)
-    frame = np.stack([left, up, np.cross(left, up)], axis=-1)
+    frame = orthonormal_frame(joints[:, 1] - joints[:, 2], joints[:, 3] - joints[:, 0])
     cosine = (np.einsum("fij,fij->f", frame[1:], frame[:-1]) - 1) / 2
     return _both_ends(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
@@ -252,10 +250,6 @@ def _both_ends(steps: Array) -> Array:
     """Values (F - 1,) of steps as values (F,) of frames: the larger one of the adjacent steps."""
     padded = np.pad(steps, 1)
     return np.maximum(padded[1:], padded[:-1])
-
-
-def _unit(vectors: Array) -> Array:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
 
 
 def _windowed(values: Array, window: int, reduce: Callable[[Array], Array]) -> Array:

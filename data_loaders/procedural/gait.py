@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import convolve1d, maximum_filter1d, minimum_filter1d, uniform_filter1d
 
 from data_loaders.augment import smoothstep
+from data_loaders.retarget import knee_position
 from motion_diffusion.body.skeleton import BALL_HEIGHT, BONE_LENGTHS, FPS, JOINTS, OFFSETS, PARENTS
 
 Array = NDArray[np.float64]
@@ -220,14 +221,13 @@ def _first_time(wanted: Array, phase: Array, clock: Array) -> Array:
 
 
 def _knee(hip: Array, ankle: Array, forward: Array) -> Array:
-    """Knee (frames, 3) between hip and ankle, bent towards `forward`, by the law of cosines."""
+    """Knee (frames, 3) between hip and ankle, bent towards `forward`, by two-bone inverse kinematics."""
     leg = ankle - hip
     length = np.linalg.norm(leg, axis=-1, keepdims=True)
     along = leg / length
     ahead = forward - (forward * along).sum(axis=-1, keepdims=True) * along
     ahead /= np.linalg.norm(ahead, axis=-1, keepdims=True)
-    foot = (_THIGH**2 - _SHIN**2 + length**2) / (2 * length)
-    return hip + foot * along + np.sqrt(np.maximum(_THIGH**2 - foot**2, 0.0)) * ahead
+    return knee_position(hip, along, length, ahead, (_THIGH, _SHIN))
 
 
 def _turn(yaw: Array, pitch: Array | float, roll: Array | float) -> Array:
