@@ -35,7 +35,7 @@ from motion_diffusion import pretrained
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.prompts.known_actions import KNOWN
+from motion_diffusion.prompts import KNOWN
 
 AnyDataSet = (
     Annotated[Bandai, tyro.conf.subcommand("bandai")]

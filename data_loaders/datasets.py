@@ -19,7 +19,7 @@ from data_loaders.store import Store, is_store, open_store, prepare
 from data_loaders.types import CachedExamples, DataSet, Examples, stamp
 from motion_diffusion.atomic_io import cache_folder
 from motion_diffusion.errors import InputError
-from motion_diffusion.prompts.known_actions import Known
+from motion_diffusion.prompts import Known
 
 DatasetName = Literal["procedural", "bandai", "humanml3d", "kit", "amass", "bvh", "cmu", "hdm05", "snu", "mixed"]
 
@@ -75,12 +75,12 @@ class Data(NamedTuple):
     """Actions and words of the training clips; None for generated walks."""
 
 
-def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: int = 0) -> Data:
+def load_examples(name: DatasetName | Store, root: Path | None = None, *, frames: int, seed: int = 0) -> Data:
     """Load a data set for training.
 
     Args:
-        name: The data set.
-        root: Its folder or store; None for data sets that are generated.
+        name: The data set; or a store of clips, such as `store.prepare` makes of a data set of your own.
+        root: Its folder or store; None for data sets that are generated, and for a store given as `name`.
         frames: Maximum number of frames of an example.
         seed: Seed of the random draws.
 
@@ -88,22 +88,22 @@ def load_examples(name: DatasetName, root: Path | None, *, frames: int, seed: in
         FileNotFoundError: If there is no such folder.
         InputError: If the data set is unknown, needs a folder and has none, or has no suitable clips.
     """
-    if name not in get_args(DatasetName):
+    if isinstance(name, str) and name not in get_args(DatasetName):
         raise InputError(f"unknown data set {name!r}; choose from {', '.join(get_args(DatasetName))}")
     if name == "procedural":
         walks, others = (ProceduralWalks(each, frames, MIN_FRAMES) for each in (seed, seed + 1_000_003))
         return Data(walks, others, "MIT")
-    store = load_clips(name, root)
+    store = load_clips(name, root) if isinstance(name, str) else name
     train, held_out = store.of_split("train"), store.of_split("val")
     known = collect_known(train, mirrored=store.mirrored)
-    if name == "bandai":
+    if store.data == "bandai":
         return Data(
             CachedExamples(AugmentedClips(train, frames, MIN_FRAMES, seed)),
             RealClips(held_out, frames, MIN_FRAMES),
             store.licence,
             known,
         )
-    if name == "mixed":
+    if store.data == "mixed":
         return Data(
             CachedExamples(MixedClips(train, frames, MIN_TAKE_FRAMES, seed, mirrored=store.mirrored)),
             CaptionedClips(held_out, frames, MIN_TAKE_FRAMES, part="held-out"),

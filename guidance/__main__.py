@@ -19,11 +19,10 @@ from data_loaders.load_motion import read_motion
 from guidance.analysis.compare import compare
 from guidance.analysis.evolution import evolution
 from guidance.analysis.hook import hook
-from guidance.analysis.page import PAGE, write_page
 from guidance.analysis.runs import Chain, alike
 from guidance.analysis.share import share
 from guidance.analysis.survival import answering, exact, frozen, path_covariance
-from guidance.analysis.table import Result
+from guidance.analysis.table import PAGE, Result, write_page
 from guidance.analysis.undoing import undoing
 from guidance.classifier import Classifier, Scale
 from guidance.compose import Strength

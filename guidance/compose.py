@@ -15,14 +15,22 @@ from guidance.imputation import Imputation
 from guidance.masks import Masks
 from guidance.noise_optimization import NoiseOptimization
 from guidance.projection import Projection
-from guidance.protocol import ConditioningGuidance, GoalGuidance, Guidance, GuidanceProblem, NoiseGuidance
+from guidance.protocol import (
+    CheckedGuidance,
+    ConditioningGuidance,
+    GoalGuidance,
+    Guidance,
+    GuidanceProblem,
+    NoiseGuidance,
+    SamplingGuidance,
+)
 from guidance.two_stage import TwoStage
 from guidance.windows import Stitched
 from motion_diffusion.body.representation import Observed
-from motion_diffusion.diffusion.samplers import Denoise, Noise, with_hook
+from motion_diffusion.diffusion.samplers import Denoise, Noise, Sampler, SamplerName, with_hook
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import MotionDenoiser
 from motion_diffusion.option_ranges import Range, check_ranges
+from motion_diffusion.sampling import MotionDenoiser
 
 METHODS: dict[str, type[Guidance]] = {
     "classifier": Classifier,
@@ -42,12 +50,6 @@ EXCLUSIVE = {
     frozenset({"classifier", "noise"}): "the noise is already sought along the gradient through all steps",
 }
 """Pairs of methods that exclude each other, and why."""
-
-SINGLE_WINDOW: dict[str, str] = {
-    "masks": "the place of a segment, which they would tell, is found while sampling",
-    "stages": "a path is made for one sentence",
-}
-"""Methods that cannot make a motion of several windows, and why."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,51 @@ def described(method: Guidance) -> dict[str, Any]:
 
 def check_segments(methods: Sequence[Guidance]) -> None:
     """InputError if one of the methods does not go with segments."""
-    for name in map(name_of, methods):
-        if name in SINGLE_WINDOW:
-            raise InputError(f"{name} does not go with segments: {SINGLE_WINDOW[name]}; leave {name} out")
+    if (method := single_window(methods)) is not None:
+        name, reason = name_of(method), getattr(method, "single_window", "")
+        raise InputError(f"{name} does not go with segments: {reason}; leave {name} out")
+
+
+def single_window(methods: Sequence[Guidance]) -> Guidance | None:
+    """The first method that cannot generate a motion of several windows, if one cannot."""
+    return next((method for method in methods if getattr(method, "single_window", "")), None)
+
+
+def check_request(methods: Sequence[Guidance], model: MotionDenoiser, frames: int) -> None:
+    """InputError if one of the methods refuses to guide a motion of so many frames; see `CheckedGuidance`."""
+    for method in methods:
+        if isinstance(method, CheckedGuidance):
+            method.check(model, frames)
+
+
+def check_steps(methods: Sequence[Guidance], possible: Range) -> None:
+    """InputError if one of the methods prescribes a number of sampling steps that the model does not have."""
+    for method in methods:
+        if isinstance(method, SamplingGuidance):
+            named = type(method) in METHODS.values()
+            possible.check(f"{'--' * named}{name_of(method)}.steps", method.steps)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the motions of a batch are sampled."""
+
+    steps: int
+    sampler: SamplerName | Sampler
+    rounds: int = 0
+    """Rounds of choosing the initial noise, before the steps."""
+
+    def guided_by(self, methods: Sequence[Guidance]) -> Sampling:
+        """The same, unless a method prescribes something else; see `SamplingGuidance` and `NoiseGuidance`."""
+        chosen: Sampling | SamplingGuidance = self
+        chosen = next((method for method in methods if isinstance(method, SamplingGuidance)), chosen)
+        rounds = sum(getattr(method, "rounds", 0) for method in methods if isinstance(method, NoiseGuidance))
+        return Sampling(chosen.steps, chosen.sampler, rounds)
+
+    @property
+    def total(self) -> int:
+        """Rounds and steps, for a progress bar."""
+        return self.rounds + self.steps
 
 
 def is_exact(methods: Sequence[Guidance]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.representation import Observed
@@ -12,6 +13,8 @@ from motion_diffusion.diffusion.samplers import Denoise, Noise
 @dataclass(frozen=True)
 class Masks:
     """Masks: goals are part of the network's input."""
+
+    single_window: ClassVar[str] = "the place of a segment, which they would tell, is found while sampling"
 
     def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
         """The denoiser as it is: it knows the goals already."""

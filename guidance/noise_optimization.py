@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from guidance.protocol import GuidanceProblem
-from motion_diffusion.diffusion.samplers import Denoise, Noise, ddim
+from motion_diffusion.diffusion.samplers import Denoise, Noise, SamplerName, ddim
 from motion_diffusion.option_ranges import Range
 
 
@@ -19,6 +19,7 @@ class NoiseOptimization:
     """Noise optimisation: the gradient of the distance to the goals, through all steps of DDIM, to the noise."""
 
     differentiates: ClassVar[bool] = True
+    sampler: ClassVar[SamplerName] = "ddim"
 
     steps: Annotated[int, Range(1, 1000)] = 8
     """Steps of DDIM, for seeking the noise and for the motion that comes of it."""

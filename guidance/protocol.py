@@ -12,8 +12,9 @@ A guidance method wraps a denoiser and returns a denoiser, hence works with ever
 One hook suffices. GMD (Karunratanakul et al. 2023) adds Σ_t·g to the mean of x_s. The mean is A·x_t + B·x̂0 with
 B = α_s σ²_{t|s}/σ_t² and Σ_t = σ²_{t|s} σ_s²/σ_t², so that is adding (σ_s²/α_s)·g to x̂0, whatever is predicted.
 
-Three optional hooks serve methods that act elsewhere than at a step: `NoiseGuidance` chooses the initial noise,
-`ConditioningGuidance` passes the goals to a network that takes them as input, and `GoalGuidance` adds goals beforehand.
+Optional hooks serve methods that act elsewhere than at a step: `CheckedGuidance` refuses requests before anything is
+sampled, `GoalGuidance` adds goals beforehand, `ConditioningGuidance` passes the goals to a network that takes them as
+input, `NoiseGuidance` chooses the initial noise, and `SamplingGuidance` prescribes the sampler and its steps.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from guidance.windows import Independent, Windows
 from motion_diffusion.body.representation import Representation
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.diffusion.prediction import Prediction
-from motion_diffusion.diffusion.samplers import Denoise, Noise
+from motion_diffusion.diffusion.samplers import Denoise, Noise, Sampler, SamplerName
 from motion_diffusion.diffusion.schedule import Schedule
-from motion_diffusion.model import MotionDenoiser
+from motion_diffusion.sampling import MotionDenoiser
 
 Function = Callable[[Tensor, Tensor], Tensor]
 """A differentiable objective in Python: (joints (M, N, J, 3) in metres, lengths (M,)) → violation in m² (M,)."""
@@ -132,8 +133,12 @@ class GuidanceProblem:
 
 
 class Guidance(Protocol):
-    """A guidance method. Attributes that a class may set: `exact`, whether the final x̂0 meets the goals, and
-    `differentiates`, whether it follows the gradient of `GuidanceProblem.loss`, functions included."""
+    """A guidance method.
+
+    Attributes that a class may set: `exact`, whether the final x̂0 meets the goals; `differentiates`, whether it follows
+    the gradient of `GuidanceProblem.loss`, functions included; and `single_window`, the reason why it cannot generate a
+    motion of several windows, if it cannot.
+    """
 
     def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
         """The guided denoiser.
@@ -147,11 +152,43 @@ class Guidance(Protocol):
 
 
 @runtime_checkable
+class CheckedGuidance(Protocol):
+    """A method that cannot do everything that may be requested."""
+
+    def check(self, model: MotionDenoiser, frames: int) -> None:
+        """Called for each motion that is to be guided, before anything is sampled.
+
+        Args:
+            model: The denoiser that is to be guided.
+            frames: Length of the motion.
+
+        Raises:
+            InputError: If the method cannot guide such a motion.
+        """
+        ...
+
+
+@runtime_checkable
 class NoiseGuidance(Protocol):
-    """A method that chooses the initial noise."""
+    """A method that chooses the initial noise. A class may set `rounds`, how often it calls on_round, for progress."""
 
     def start(self, denoise: Denoise, z: Tensor, problem: GuidanceProblem, on_round: Callable[[], object]) -> Tensor:
         """Initial noise (B, F, D), given a draw z and the unguided denoiser. on_round is called after each round."""
+        ...
+
+
+@runtime_checkable
+class SamplingGuidance(Protocol):
+    """A method that prescribes how the motion is sampled, whatever the settings say."""
+
+    @property
+    def steps(self) -> int:
+        """Number of sampling steps."""
+        ...
+
+    @property
+    def sampler(self) -> SamplerName | Sampler:
+        """The sampler, or its name."""
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from motion_diffusion.diffusion.samplers import Denoise, Noise
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.option_ranges import Range
+from motion_diffusion.sampling import MotionDenoiser
 
 SMOOTHING = 6.0
 """Sigma in frames of the gaussian over the path: models of the root alone know no velocities: they tremble."""
@@ -30,6 +31,8 @@ SMOOTHING = 6.0
 @dataclass(frozen=True)
 class TwoStage:
     """Two stages: first a path by a model of the root alone, then the body that follows it."""
+
+    single_window: ClassVar[str] = "a path is made for one sentence"
 
     path_model: str = "root-v"
     """Name of a shipped model of the path, or a run directory."""
@@ -47,8 +50,7 @@ class TwoStage:
 
         InputError as `check`.
         """
-        self.check(int(lengths.max()))
-        model = _path_model(self.path_model)
+        model = self._model_for(int(lengths.max()))
         lengths = lengths.to(model.device)  # which need not be that of the body's model
         of_root = [_of_root(wanted, n) for wanted, n in zip(goals, lengths.tolist(), strict=True)]
         problem = GuidanceProblem.of(model, of_root, lengths)
@@ -63,17 +65,31 @@ class TwoStage:
             for path, wanted, n in zip(problem.joints(x), goals, lengths.tolist(), strict=True)
         ]
 
-    def check(self, longest: int) -> None:
-        """InputError if there is no such model of the path, or it makes none of so many frames or in so many steps."""
+    def check(self, model: MotionDenoiser, frames: int) -> None:
+        """Check the path model, before anything is sampled.
+
+        Args:
+            model: The model of the body; any.
+            frames: Length of the motion.
+
+        Raises:
+            FileNotFoundError: If there is no such path model.
+            InputError: If it is a model of the body, or cannot generate so many frames, or in so many steps.
+        """
+        self._model_for(frames)
+
+    def _model_for(self, frames: int) -> MotionModel:
+        """The path model; raises as `check`."""
         model = _path_model(self.path_model)
         if model.representation.whole_body:
             raise InputError(f"{model.name} is a model of the whole body; give one of the path, such as root-v")
-        if longest > model.config.max_frames:
+        if frames > model.config.max_frames:
             raise InputError(
-                f"{model.name} makes paths of up to {model.config.max_frames / FPS:g} s, not {longest / FPS:g} s; "
+                f"{model.name} makes paths of up to {model.config.max_frames / FPS:g} s, not {frames / FPS:g} s; "
                 "leave stages out of --guidance"
             )
         Range(1, model.times(1)[0]).check("--stages.steps", self.steps)
+        return model
 
 
 @lru_cache(maxsize=1)

@@ -6,23 +6,21 @@ executed.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
+from pydantic import AfterValidator
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from motion_diffusion import pretrained
 from motion_diffusion.body.representation import Observed, Representation
 from motion_diffusion.diffusion.losses import split
 from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.diffusion.samplers import (
-    SAMPLERS,
     Denoise,
     Estimate,
     Noise,
@@ -38,26 +36,41 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
 from motion_diffusion.network.text_encoders import TextEncoder, text_encoder
 from motion_diffusion.option_ranges import Range, check_ranges
-from motion_diffusion.prompts.known_actions import Known, read_known
+from motion_diffusion.prompts import Known, read_known
+from motion_diffusion.sampling import sample_features, sampling_times
 
 PredictionName = Literal["x0", "eps", "v", "score", "velocity", "mu"]
 ScheduleName = Literal["cosine", "linear", "rectified", "variance-exploding"]
+
+Entry = TypeVar("Entry")
 
 MAX_FRAMES = 100_000
 Steps = Annotated[int, Range(1, 100_000)]
 Emphasis = Annotated[float, Range(0.0, 1000.0)]
 
 
+def _in(registry: Mapping[str, object]) -> AfterValidator:
+    """A check of names that are read from a file: ValueError for one that the registry does not have."""
+
+    def check(name: str) -> str:
+        if name not in registry:
+            *most, last = map(repr, registry)
+            raise ValueError(f"Input should be {', '.join(most)} or {last}")
+        return name
+
+    return AfterValidator(check)
+
+
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a model is, apart from its numbers; stands in config.json."""
+    """Description of a model apart from its weights; stored in config.json."""
 
-    prediction: PredictionName
+    prediction: Annotated[str, _in(PREDICTIONS)]
     denoiser: DenoiserConfig
     features: tuple[str, ...]
     """The groups of features that the network sees, in order."""
     emphasis: Emphasis = 1.0
-    schedule: ScheduleName = "cosine"
+    schedule: Annotated[str, _in(SCHEDULES)] = "cosine"
     T: Steps = 1000
     variance: VarianceName = "fixed-small"
     text: str = "static"
@@ -91,18 +104,43 @@ class Condition:
 
 
 class MotionModel(nn.Module):
-    """Turns noise and words into motion features. `denoise_fn` gives the samplers what they need."""
+    """Turns noise and words into motion features. `denoise_fn` gives the samplers what they need.
 
-    def __init__(self, config: ModelConfig, representation: Representation):
+    Args:
+        config: Sizes, and the names of the parts.
+        representation: Codec between features and joints.
+        schedule: In place of the one that the config names.
+        prediction: Likewise.
+        text: Text encoder, likewise.
+
+    Raises:
+        InputError: If a name is in no registry, the prediction type does not determine x0 at every time of the
+            schedule, or the text encoder has another dimension than the denoiser's input.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        representation: Representation,
+        *,
+        schedule: Schedule | None = None,
+        prediction: Prediction | None = None,
+        text: TextEncoder | None = None,
+    ):
         super().__init__()
         self.name = "untitled"
+        if schedule is not None:
+            config = replace(config, schedule=schedule.name, T=schedule.T)
+        if prediction is not None:
+            config = replace(config, prediction=prediction.name)
         self.config = config
         self.denoiser = Denoiser(config.denoiser)
         self.representation = representation
-        self.schedule = SCHEDULES[config.schedule](config.T)
-        self.prediction = PREDICTIONS[config.prediction]
+        self.schedule = _named(config.schedule, SCHEDULES, "schedule")(config.T) if schedule is None else schedule
+        self.prediction = _named(config.prediction, PREDICTIONS, "prediction") if prediction is None else prediction
         self.prediction.check(self.schedule)
-        self.text = _encoder(config)
+        self.text = _encoder(config, text)
+        self._own_text = text is not None
         self.known: Known | None = None
         """Actions and words of the training data, if recorded."""
 
@@ -259,6 +297,7 @@ class MotionModel(nn.Module):
         goals: Any = None,
         seed: int | Sequence[int] = 0,
         guidance: Any = None,
+        sampler: SamplerName | Sampler | None = None,
         functions: Sequence[Callable[[Tensor, Tensor], Tensor]] = (),
         settings: Any = None,
         progress: bool = False,
@@ -274,6 +313,7 @@ class MotionModel(nn.Module):
             goals=goals,
             seed=seed,
             guidance=guidance,
+            sampler=sampler,
             functions=functions,
             settings=settings,
             progress=progress,
@@ -290,10 +330,28 @@ class MotionModel(nn.Module):
 
     def save(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Write config.json, model.safetensors and, if there is one, known.json; the denoiser's weights in dtype,
-        statistics in float32."""
+        statistics in float32.
+
+        Raises:
+            InputError: If the model has a schedule, prediction type or text encoder that no registry has under the name
+                in the config; it could not be loaded again.
+        """
+        self._check_names()
         if self.known is not None:
             self.known.write(Path(folder))
         pretrained.write(Path(folder), self.config, self._tensors(), dtype)
+
+    def _check_names(self) -> None:
+        config, own = self.config, ""
+        schedule = SCHEDULES.get(config.schedule)
+        if schedule is None or not self.schedule.has_table_of(schedule(config.T)):
+            own = f"its schedule {config.schedule!r} is not the one in SCHEDULES (diffusion/schedule.py)"
+        elif PREDICTIONS.get(config.prediction) != self.prediction:
+            own = f"its prediction type {config.prediction!r} is not the one in PREDICTIONS (diffusion/prediction.py)"
+        elif self._own_text:
+            own = "its text encoder was given as an object and is not in TEXT_ENCODERS (network/text_encoders.py)"
+        if own:
+            raise InputError(f"{self.name} cannot be saved: {own}; add yours there, and name it in the model's config")
 
     @staticmethod
     def load(name: str | Path) -> MotionModel:
@@ -309,112 +367,27 @@ class MotionModel(nn.Module):
         return model.eval().requires_grad_(False)
 
 
-class MotionDenoiser(Protocol):
-    """What sampling and guidance need of a model: a `MotionModel`, or any denoiser of motion features."""
-
-    name: str
-    representation: Representation
-    """Codec between its numbers and joints."""
-    schedule: Schedule
-    prediction: Prediction
-
-    @property
-    def device(self) -> torch.device:
-        """Where it computes."""
-        ...
-
-    @property
-    def max_frames(self) -> int:
-        """Length of the longest motion, in frames."""
-        ...
-
-    @property
-    def takes_masks(self) -> bool:
-        """Whether known positions are part of its input."""
-        ...
-
-    def denoise_fn(
-        self,
-        texts: Sequence[str],
-        frames: Tensor,
-        *,
-        text_scale: float = 1.5,
-        observed: Observed | None = None,
-        mask_scale: float = 1.0,
-    ) -> Denoise:
-        """The denoiser of B prompts; see `MotionModel.denoise_fn`."""
-        ...
+def _named(name: str, registry: Mapping[str, Entry], kind: str) -> Entry:
+    """The entry of a registry; InputError if it has none of this name."""
+    if name not in registry:
+        raise InputError(f"unknown {kind} {name!r}; choose {', '.join(registry)}, or give one as an object")
+    return registry[name]
 
 
-def sampling_times(model: MotionDenoiser, steps: int) -> list[int]:
-    """Times of a sampling in so many steps: from where the prediction is defined (`Prediction.first`) down to 0."""
-    return model.schedule.times(steps, first=model.prediction.first(model.schedule))
-
-
-def sample_features(
-    model: MotionDenoiser,
-    texts: Sequence[str],
-    lengths: Sequence[int],
-    *,
-    seeds: Sequence[int],
-    steps: int = 50,
-    sampler: SamplerName | Sampler = "ancestral",
-    text_scale: float = 1.5,
-    observed: Observed | None = None,
-    mask_scale: float = 1.0,
-    start: Callable[[Denoise, Tensor], Tensor] | None = None,
-    guide: Callable[[Denoise, Noise], Denoise] | None = None,
-    on_step: Callable[[int, Estimate], None] | None = None,
-) -> Tensor:
-    """Sample normalised features (B, max(lengths), D) for a batch of prompts.
-
-    Each sample draws from its own generator, hence does not depend on the rest of the batch.
-
-    Args:
-        model: The denoiser, its schedule and its codec.
-        texts: B prompts.
-        lengths: In frames.
-        seeds: One for each.
-        steps: Denoising steps.
-        sampler: Name of a sampler, or one of your own.
-        text_scale: See `MotionModel.denoise_fn`, as for observed and mask_scale.
-        start: Chooses the initial noise, given the denoiser and a draw.
-        guide: Wraps the denoiser, given the source of noise; this is how every guidance method enters.
-        on_step: Called after each step with its time and estimate; what it raises ends the sampling.
+def _encoder(config: ModelConfig, given: TextEncoder | None = None) -> TextEncoder:
+    """The given text encoder, or that of the config.
 
     Raises:
-        InputError: For an empty prompt.
+        InputError: If the encoder is not available, or its dimension is not that of the denoiser's input.
     """
-    if any(not text.strip() for text in texts):
-        raise InputError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
-    lengths_tensor = torch.tensor(list(lengths), device=model.device)
-    frames = torch.arange(max(lengths), device=model.device) < lengths_tensor[:, None]
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    size = model.representation.size
-
-    def noise() -> Tensor:
-        z = [torch.randn(n, size, generator=generator) for n, generator in zip(lengths, generators, strict=True)]
-        return pad_sequence(z, batch_first=True).to(model.device)
-
-    denoise = model.denoise_fn(texts, frames, text_scale=text_scale, observed=observed, mask_scale=mask_scale)
-    times = sampling_times(model, steps)
-    x = math.hypot(*model.schedule.row(times[0])) * noise()
-    if start is not None:
-        x = start(denoise, x)
-    if guide is not None:
-        denoise = guide(denoise, noise)
-    run = SAMPLERS[sampler] if isinstance(sampler, str) else sampler
-    with torch.no_grad():
-        return run(denoise, x, model.schedule, times, noise=noise, on_step=on_step)
-
-
-def _encoder(config: ModelConfig) -> TextEncoder:
-    """The text encoder that a model was made for; InputError if it is not to be had, or is another one now."""
-    encoder = text_encoder(config.text)
+    encoder = text_encoder(config.text) if given is None else given
     if encoder.dim != config.denoiser.text_dim:
+        name, remedy = config.text, "the model's config.json must name the encoder that it was trained with"
+        if given is not None:
+            name, remedy = type(given).__name__, f"give the denoiser text_dim={given.dim}"
         raise InputError(
-            f"text encoder {config.text} gives {encoder.dim} numbers a word and the denoiser reads "
-            f"{config.denoiser.text_dim}; the model's config.json must name the encoder that it was trained with"
+            f"text encoder {name} gives {encoder.dim} numbers a word and the denoiser reads "
+            f"{config.denoiser.text_dim}; {remedy}"
         )
     return encoder
 

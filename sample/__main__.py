@@ -24,12 +24,12 @@ from guidance.goals.goal_set import GoalSet, Residual
 from motion_diffusion import pretrained
 from motion_diffusion.atomic_io import atomic, check_place
 from motion_diffusion.body.motion import MAX_SECONDS, Motion
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.skeleton import frame_of
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from motion_diffusion.option_ranges import SEED, Seed, check_ranges
-from motion_diffusion.prompts.known_actions import KNOWN, read_known
+from motion_diffusion.prompts import KNOWN, read_known
 from sample.edit_options import EditOptions
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
@@ -146,7 +146,7 @@ def _generate(options: Options, goals: GoalSet) -> tuple[Motion, TextFit, list[s
     text, settings = options.text, options.settings
     seconds = sum(segment.seconds for segment in goals.segments) or options.seconds
     part = options.edit.part(seconds)
-    frames = part.frames if part else frames_of(goals.segments) or round(seconds * FPS)
+    frames = part.frames if part else frames_of(goals.segments) or frame_of(seconds)
     model, encoder = MotionModel.load(options.model), TextMotionEncoder.load(options.matcher)
     if part:
         check_edit(model, text, part, goals, settings)

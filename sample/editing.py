@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from guidance.compose import SINGLE_WINDOW, ComposedGuidance, is_exact, name_of
+from guidance.compose import ComposedGuidance, is_exact, name_of, single_window
 from guidance.goals.base import MAX_COORDINATE
 from guidance.goals.goal_set import GoalSet, Segment
 from guidance.goals.poses import Pose
@@ -17,7 +17,7 @@ from guidance.protocol import Function, GuidanceProblem
 from guidance.windows import Inpainted, Stitched
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import Rig
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
 from motion_diffusion.diffusion.samplers import Estimate
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
@@ -30,7 +30,7 @@ from sample.generate import (
     known_by,
     methods_of,
     provenance,
-    steps_of,
+    sampling_of,
     words,
 )
 from sample.segments import lengths_of, segment_windows
@@ -74,7 +74,7 @@ class Part:
     @staticmethod
     def after(motion: Motion, seconds: float) -> Part:
         """What comes after a motion's end, for so many seconds. InputError for less than a frame."""
-        frames = round(seconds * FPS)
+        frames = frame_of(seconds)
         if frames < 1:
             raise InputError(f"{seconds:g} s are less than a frame; let the motion go on for {1 / FPS:g} s or more")
         return Part(motion, motion.frames, motion.frames + frames)
@@ -82,12 +82,12 @@ class Part:
     @staticmethod
     def between(motion: Motion, start: float, end: float) -> Part:
         """What a motion has between two seconds. InputError if these are not in it, in order, by a frame or more."""
-        if not (0 < start < end <= motion.seconds and 0 < round(start * FPS) < round(end * FPS)):
+        if not (0 < start < end <= motion.seconds and 0 < frame_of(start) < frame_of(end)):
             raise InputError(
                 f"from {start:g} to {end:g} s: the motion lasts from 0 to {motion.seconds:g} s; give a part that "
                 f"begins after its first frame and lasts {1 / FPS:g} s or more"
             )
-        return Part(motion, round(start * FPS), round(end * FPS))
+        return Part(motion, frame_of(start), frame_of(end))
 
     @property
     def frames(self) -> int:
@@ -163,7 +163,8 @@ def edited(
     check_edit(model, text, part, goals, settings, functions)
     SEED.check("--seed", seed)
     request, methods = _request(model, text, part, goals, seed), methods_of(settings)
-    with tqdm(total=steps_of(settings, methods), desc="sampling", unit="step", disable=not progress or None) as bar:
+    total = sampling_of(settings, methods).total
+    with tqdm(total=total, desc="sampling", unit="step", disable=not progress or None) as bar:
         ((points, rig, report),) = request.sample(methods, functions, settings, bar, on_step)
     given, made = part.joints, slice(part.start, part.end)
     off = (points - given)[part.window].norm(dim=-1)
@@ -202,9 +203,9 @@ def check_edit(
     check_words(text, goals)
     if not is_exact(methods):
         raise InputError(f"guidance {settings.guidance} does not hold what is kept of a motion; give projection")
-    for name in map(name_of, methods):
-        if name in SINGLE_WINDOW:
-            raise InputError(f"{name} does not make a part of a motion; leave {name} out")
+    if (method := single_window(methods)) is not None:
+        name = name_of(method)
+        raise InputError(f"{name} does not make a part of a motion; leave {name} out")
     part.check(goals)
     request = _request(model, text, part, goals, 0)
     problem = GuidanceProblem.of(model, request.goals, request.windows, functions)

@@ -16,8 +16,11 @@ from tqdm.auto import tqdm
 from guidance.compose import (
     ComposedGuidance,
     MethodOptions,
+    Sampling,
     Strength,
+    check_request,
     check_segments,
+    check_steps,
     described,
     is_exact,
     with_further_goals,
@@ -26,17 +29,16 @@ from guidance.foot_cleanup import CleanUp, clean_up
 from guidance.goals.base import GoalBase
 from guidance.goals.goal_set import Goal, GoalSet
 from guidance.goals.positions import Waypoint
-from guidance.noise_optimization import NoiseOptimization
 from guidance.protocol import Function, Guidance, GuidanceProblem
-from guidance.two_stage import TwoStage
 from guidance.windows import Independent, Stitched, Windows
 from motion_diffusion.body.motion import MAX_SECONDS, Motion
 from motion_diffusion.body.rig import Rig
-from motion_diffusion.body.skeleton import FPS
-from motion_diffusion.diffusion.samplers import Estimate, SamplerName
+from motion_diffusion.body.skeleton import FPS, frame_of
+from motion_diffusion.diffusion.samplers import Estimate, Sampler, SamplerName
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import MotionDenoiser, MotionModel, Steps, sample_features, sampling_times
+from motion_diffusion.model import MotionModel, Steps
 from motion_diffusion.option_ranges import SEED, Range
+from motion_diffusion.sampling import MotionDenoiser, sample_features, sampling_times
 from sample.segments import said, segment_windows
 
 T = TypeVar("T")
@@ -73,6 +75,7 @@ def generate(
     seeds: Sequence[int] | None = None,
     settings: Settings = Settings(),
     guidance: str | Sequence[Guidance] | None = None,
+    sampler: SamplerName | Sampler | None = None,
     functions: Sequence[Function] = (),
     progress: bool = False,
     on_step: Callable[[int, Estimate], None] | None = None,
@@ -83,7 +86,7 @@ def generate(
     Motions begin at (0, 0); a goal for the pelvis at frame 0 takes precedence.
 
     Args:
-        model: A motion model, or any denoiser of motion features (see `motion_diffusion.model.MotionDenoiser`).
+        model: A motion model, or any denoiser of motion features (see `motion_diffusion.sampling.MotionDenoiser`).
         texts: Prompts.
         frames: Length of each motion. Segments among its goals take the place of text and length.
         goals: Of each motion; none by default.
@@ -91,6 +94,7 @@ def generate(
         settings: How to sample and to guide.
         guidance: Names as in `Settings.guidance`, or methods as objects, each wrapping those before it; by default
             what the settings say.
+        sampler: A name as in `Settings.sampler`, or a sampler as an object; by default what the settings say.
         functions: Further objectives in Python, see `guidance.protocol.Function`.
         progress: Whether to show a progress bar.
         on_step: Called after each step of a batch with its time and estimate; what it raises ends the sampling.
@@ -112,16 +116,16 @@ def generate(
         guided = bool(methods) and bool(wanted.goals or functions)
         batches.setdefault((guided, i + 1 if wanted.segments else 0), []).append(i)
     made: dict[int, Motion] = {}
-    total = sum(steps_of(settings, methods) if guided else settings.steps for guided, _ in batches)
+    total = sum(sampling_of(settings, methods if guided else ()).total for guided, _ in batches)
     with tqdm(total=total, desc="sampling", unit="step", disable=not progress or None) as bar:
         for (guided, segmented), chosen in batches.items():
             request = Request.of_segments if segmented else Request.of_motions
             asked = request(
                 model, _some(texts, chosen), _some(frames, chosen), _some(goals, chosen), _some(seeds, chosen)
             )
-            sampled = asked.sample(methods if guided else (), functions, settings, bar, on_step)
+            sampled = asked.sample(methods if guided else (), functions, settings, bar, on_step, sampler=sampler)
             for i, (_, rig, report) in zip(chosen, sampled, strict=True):
-                came = provenance(rig, goals[i], seeds[i], settings, known, report, guidance)
+                came = provenance(rig, goals[i], seeds[i], settings, known, report, guidance, sampler)
                 made[i] = Motion.of(rig, text=words(texts[i], goals[i]), provenance=came)
     return [made[i] for i in range(len(texts))]
 
@@ -135,6 +139,7 @@ def generate_motions(  # type: ignore[overload-overlap]  # a str is a sequence o
     goals: GoalSet | Sequence[Goal] | None = ...,
     seed: int = ...,
     guidance: str | Sequence[Guidance] | None = ...,
+    sampler: SamplerName | Sampler | None = ...,
     functions: Sequence[Function] = ...,
     settings: Settings | None = ...,
     progress: bool = ...,
@@ -151,6 +156,7 @@ def generate_motions(
     goals: GoalSet | Sequence[Goal] | Sequence[GoalSet | Sequence[Goal]] | None = ...,
     seed: int | Sequence[int] = ...,
     guidance: str | Sequence[Guidance] | None = ...,
+    sampler: SamplerName | Sampler | None = ...,
     functions: Sequence[Function] = ...,
     settings: Settings | None = ...,
     progress: bool = ...,
@@ -166,6 +172,7 @@ def generate_motions(
     goals: Any = None,
     seed: int | Sequence[int] = 0,
     guidance: str | Sequence[Guidance] | None = None,
+    sampler: SamplerName | Sampler | None = None,
     functions: Sequence[Function] = (),
     settings: Settings | None = None,
     progress: bool = False,
@@ -181,6 +188,7 @@ def generate_motions(
         seed: Of the motion. Of several motions, the first one's, the next ones' being the next numbers; or one each.
         guidance: Names joined by +, such as "classifier+projection", or methods as objects, each wrapping those before
             it, such as [Classifier(scale=10), Projection()]; projection by default.
+        sampler: A name such as "ddim", or a sampler as an object (see `motion_diffusion.diffusion.samplers.Sampler`).
         functions: Further objectives in Python, see `guidance.protocol.Function`.
         settings: Sampler, steps and strengths.
         progress: Whether to show a progress bar.
@@ -193,7 +201,7 @@ def generate_motions(
         InputError: As `generate`; and for lists of other lengths than that of the prompts.
     """
     texts = [text] if isinstance(text, str) else list(text)
-    frames = [round(each * FPS) for each in _one_each(seconds, len(texts), "seconds")]
+    frames = [frame_of(each) for each in _one_each(seconds, len(texts), "seconds")]
     seeds = list(range(seed, seed + len(texts))) if isinstance(seed, int) else _one_each(seed, len(texts), "seeds")
     motions = generate(
         model,
@@ -203,6 +211,7 @@ def generate_motions(
         seeds=seeds,
         settings=settings or Settings(),
         guidance=guidance,
+        sampler=sampler,
         functions=functions,
         progress=progress,
         on_step=on_step,
@@ -279,9 +288,7 @@ def check(
             segment_windows(wanted.segments, longest)
             check_segments(methods if guided else ())
         if guided:
-            for method in methods:
-                if isinstance(method, TwoStage):
-                    method.check(count)
+            check_request(methods, model, count)
             problem = GuidanceProblem.of(model, [wanted], torch.tensor([count]), functions)
             ComposedGuidance.of(methods, problem, model)
 
@@ -292,17 +299,14 @@ def check_settings(model: MotionDenoiser, settings: Settings, methods: Sequence[
         raise InputError(f"{model.name} makes only the path of the root, no body; choose another --model")
     possible = Range(1, sampling_times(model, 1)[0])
     possible.check("--steps", settings.steps)
-    for method in methods_of(settings) if methods is None else methods:
-        if isinstance(method, NoiseOptimization):
-            possible.check("--noise.steps", method.steps)
+    check_steps(methods_of(settings) if methods is None else methods, possible)
 
 
-def steps_of(settings: Settings, methods: Sequence[Guidance]) -> int:
-    """Of one guided batch: denoising steps, and rounds of optimising the noise."""
-    for method in methods:
-        if isinstance(method, NoiseOptimization):
-            return method.rounds + method.steps
-    return settings.steps
+def sampling_of(
+    settings: Settings, methods: Sequence[Guidance], sampler: SamplerName | Sampler | None = None
+) -> Sampling:
+    """How a batch is sampled: as its methods prescribe, else by the given sampler, else as the settings say."""
+    return Sampling(settings.steps, settings.sampler if sampler is None else sampler).guided_by(methods)
 
 
 def check_words(text: str, goals: GoalSet) -> None:
@@ -365,13 +369,15 @@ class Request:
         settings: Settings,
         bar: tqdm,
         on_step: Callable[[int, Estimate], None] | None = None,
+        *,
+        sampler: SamplerName | Sampler | None = None,
     ) -> list[Sampled]:
         """Sample every motion. on_step is called after each step with its time and estimate."""
         model, lengths = self.model, self.windows.lengths
         goals = with_further_goals(methods, self.goals, self.texts, lengths, self.seeds)
         problem = GuidanceProblem.of(model, goals, self.windows, functions)
         composed = ComposedGuidance.of(methods, problem, model)
-        sought = next((method for method in methods if isinstance(method, NoiseOptimization)), None)
+        sampling = sampling_of(settings, methods, sampler)
 
         def advance(t: int, estimate: Estimate) -> None:
             bar.update()
@@ -383,8 +389,8 @@ class Request:
             self.texts,
             self.frames,
             seeds=self.seeds,
-            steps=settings.steps if sought is None else sought.steps,  # the noise is sought for just these steps
-            sampler=settings.sampler if sought is None else "ddim",
+            steps=sampling.steps,
+            sampler=sampling.sampler,
             text_scale=settings.text_scale,
             observed=composed.observed,
             mask_scale=settings.mask_scale,
@@ -429,9 +435,12 @@ def provenance(
     model: dict[str, str],
     report: CleanUp,
     guidance: str | Sequence[Guidance] | None = None,
+    sampler: SamplerName | Sampler | None = None,
 ) -> dict[str, Any]:
     """Where a motion comes from, and how well it meets its goals; model: see `known_by`."""
     used: dict[str, Any] = dataclasses.asdict(settings)
+    if sampler is not None:
+        used["sampler"] = getattr(sampler, "__name__", type(sampler).__name__) if callable(sampler) else sampler
     if guidance is not None:
         used["guidance"] = guidance if isinstance(guidance, str) else [described(method) for method in guidance]
     return {

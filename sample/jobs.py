@@ -27,7 +27,7 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from motion_diffusion.option_ranges import check_ranges
-from motion_diffusion.prompts.known_actions import Known
+from motion_diffusion.prompts import Known
 from sample.generate import BatchSize, Settings, check, generate
 from sample.job_file import Job, JobFile
 from sample.text_fit import DEFAULT_MATCHER, text_fit, unknown_words

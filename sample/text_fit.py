@@ -16,8 +16,7 @@ from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.network.text_motion_encoder import SENTENCES, TextMotionEncoder, Verdict
 from motion_diffusion.option_ranges import Range
-from motion_diffusion.prompts.known_actions import Known
-from motion_diffusion.prompts.unknown_words import unknown_in
+from motion_diffusion.prompts import Known, unknown_in
 from sample.editing import Part
 from sample.segments import lengths_of
 

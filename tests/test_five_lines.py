@@ -15,10 +15,11 @@ from guidance.goals.positions import Waypoint
 from guidance.projection import Projection
 from motion_diffusion.body.features import encode
 from motion_diffusion.diffusion.prediction import PREDICTIONS
-from motion_diffusion.diffusion.samplers import estimate_from_x0
+from motion_diffusion.diffusion.samplers import ddim, estimate_from_x0
 from motion_diffusion.diffusion.schedule import SCHEDULES
 from motion_diffusion.errors import InputError
-from sample.generate import Settings, generate
+from motion_diffusion.sampling import sample_features
+from sample.generate import Settings, generate, sampling_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -125,6 +126,56 @@ def test_a_method_of_ones_own_works_with_segments(make_model):
     assert motion.provenance["residuals"][0]["error"] < 1e-3
 
 
+class FromSilence:
+    """A method of one's own with the optional hooks: it replaces the noise by zeros, prescribes the sampler and its
+    steps, and refuses long motions and segments."""
+
+    rounds, single_window = 2, "it begins in silence only once"
+
+    def __init__(self, steps=3):
+        self.steps, self.sampled = steps, []
+
+    def wrap(self, denoise, problem, noise):
+        return denoise
+
+    def check(self, model, frames):
+        if frames > 40:
+            raise InputError(f"{model.name} is silent for 40 frames, not {frames}")
+
+    def start(self, denoise, z, problem, on_round):
+        for _ in range(self.rounds):
+            on_round()
+        return torch.zeros_like(z)
+
+    def sampler(self, denoise, x, schedule, times, *, noise=None, on_step=None):
+        self.sampled.append(times)
+        return ddim(denoise, x, schedule, times, on_step=on_step)
+
+
+def test_a_method_of_ones_own_chooses_noise_and_sampler(make_model):
+    model, method, silent = make_model("v"), FromSilence(), Settings(steps=9, clean_up=False)
+    run = {"goals": [GOALS], "settings": silent, "guidance": [method]}
+    (first,), (second,) = (generate(model, ["a person walks"], [40], seeds=[seed], **run) for seed in (1, 2))
+    assert torch.equal(first.joints, second.joints)
+    assert method.sampled == 2 * [model.times(3)]
+    assert sampling_of(silent, [method]).total == 2 + 3
+    (plain,) = generate(model, ["a person walks"], [40], settings=silent, guidance=[method])  # no goal: not guided
+    assert not torch.equal(plain.joints, first.joints)
+    assert len(method.sampled) == 2
+
+
+def test_a_method_of_ones_own_refuses_beforehand(make_model):
+    model, run = make_model("v"), {"goals": [GOALS], "settings": Settings(steps=4)}
+    with pytest.raises(InputError, match="untitled is silent for 40 frames, not 50"):
+        generate(model, ["a person walks"], [50], guidance=[FromSilence()], **run)
+    generate(model, ["a person walks"], [50], settings=Settings(steps=4), guidance=[FromSilence()])
+    with pytest.raises(InputError, match="^FromSilence.steps 1001: give 1 to 1,000$"):
+        generate(model, ["a person walks"], [40], guidance=[FromSilence(1001)], **run)
+    two = GoalSet(goals=GOALS.goals, segments=[Segment(text="walk", seconds=2.0), Segment(text="run", seconds=2.0)])
+    with pytest.raises(InputError, match="FromSilence does not go with segments: it begins in silence only once"):
+        generate(model, [""], [80], goals=[two], guidance=[FromSilence()], settings=Settings(steps=4))
+
+
 class GaussianDenoiser:
     """A denoiser that is not ours: the exact one of features that are white noise around one walk."""
 
@@ -194,9 +245,18 @@ def test_the_callback_sees_each_step_and_cancels(gaussian):
 
 def test_a_sampler_of_ones_own(gaussian):
     """The name of ours and the function behind it give the same; one of one's own is called."""
-    from motion_diffusion.diffusion.samplers import ddim
-    from motion_diffusion.model import sample_features
 
+    def last(denoise, x, schedule, times, *, noise=None, on_step=None):
+        """The estimate at the last time."""
+        return denoise(schedule.row(times[-2])[0] * gaussian.mean[: x.shape[1]].expand_as(x), times[-2], 0).x0
+
+    motion = md.generate(gaussian, "walk", seconds=1.5, sampler=last, settings=Settings(clean_up=False))
+    mean = gaussian.representation.decode(gaussian.mean[:30])
+    expected = mean - mean[:1, :1] * torch.tensor([1.0, 0.0, 1.0])
+    torch.testing.assert_close(motion.joints, expected, atol=1e-3, rtol=0)
+    assert motion.provenance["settings"]["sampler"] == "last"
+    with pytest.raises(InputError, match="unknown sampler 'euler'; choose ancestral, ddim, "):
+        md.generate(gaussian, "walk", seconds=1.5, sampler="euler")
     run = {"seeds": [1], "steps": 4}
     named = sample_features(gaussian, ["walk"], [30], sampler="ddim", **run)
     given = sample_features(gaussian, ["walk"], [30], sampler=ddim, **run)

@@ -7,7 +7,7 @@ import pytest
 
 from guidance.goals.goal_file import load_goals
 from motion_diffusion.body.motion import Motion
-from motion_diffusion.prompts.known_actions import read_known
+from motion_diffusion.prompts import read_known
 from sample.job_file import Job, JobFile
 from sample.segments import frames_of
 

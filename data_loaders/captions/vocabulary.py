@@ -1,4 +1,4 @@
-"""Actions, styles and words of training clips, kept beside models (see `motion_diffusion.prompts.known_actions`)."""
+"""Actions, styles and words of training clips, kept beside models (see `motion_diffusion.prompts`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from data_loaders.captions.templates import STYLES, VERBS, adjectives, adverbs, mirror_words
 from data_loaders.types import Clip
 from motion_diffusion.body.skeleton import FPS
-from motion_diffusion.prompts.known_actions import Known, KnownAction, KnownStyle, words_of
+from motion_diffusion.prompts import Known, KnownAction, KnownStyle, words_of
 
 MAX_ACTIONS, MAX_PHRASES, MAX_WORDS = 300, 12, 5000
 """Maximum numbers of actions (the longest ones), of phrases per action and of words (the most frequent ones)."""

@@ -112,7 +112,7 @@ def _one(level: Level) -> Scalar:
     return torch.ones_like(level.alpha) if isinstance(level.alpha, Tensor) else 1.0
 
 
-PREDICTIONS = {
+PREDICTIONS: dict[str, Prediction] = {
     prediction.name: prediction
     for prediction in (
         Prediction("x0", lambda level: (_one(level), 0 * _one(level))),
@@ -123,8 +123,8 @@ PREDICTIONS = {
         Prediction("mu", lambda level: (level.A * level.alpha + level.B, level.A * level.sigma)),  # Ho et al. 2020
     )
 }
-"""The prediction types by name: the clean motion, the noise, v = α·ε − σ·x0, the score −ε/σ, the flow's velocity α̇·x0
-+ σ̇·ε, and the posterior mean of x_{t−1}.
+"""The prediction types by name, to which others can be added. They are the clean motion, the noise, v = α·ε − σ·x0, the
+score −ε/σ, the flow's velocity α̇·x0 + σ̇·ε, and the posterior mean of x_{t−1}.
 """
 
 

@@ -108,6 +108,11 @@ class Schedule:
         """The last time, at which sampling starts."""
         return len(self.alpha) - 1
 
+    def has_table_of(self, other: Schedule) -> bool:
+        """Whether both tables are equal."""
+        columns = ("alpha", "sigma", "d_alpha", "d_sigma")
+        return all(torch.equal(getattr(self, column), getattr(other, column)) for column in columns)
+
     @property
     def prior_std(self) -> float:
         """√(α_T² + σ_T²), the standard deviation of x_T on data of unit variance, from which samplers start; 1 if
@@ -265,4 +270,4 @@ SCHEDULES: dict[str, Callable[[int], Schedule]] = {
     "rectified": rectified,
     "variance-exploding": variance_exploding,
 }
-"""The schedules by their names in a model's config."""
+"""The schedules by their names in a model's config; yours can be added."""

@@ -7,7 +7,7 @@ has to be encoded, run on the CPU in float32 without gradients, and are cached o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
@@ -69,20 +69,26 @@ class StaticEmbedding:
         return self._vectors[padded].float() * visible[..., None], visible
 
 
+TEXT_ENCODERS: dict[str, Callable[[], TextEncoder]] = {
+    "static": StaticEmbedding,
+    "clip": lambda: CachedEncoder(ClipEncoder()),
+}
+"""Text encoders by their names in a model's config; yours can be added."""
+
+
 @lru_cache(maxsize=2)
 def text_encoder(name: str) -> TextEncoder:
-    """The encoder called "static", "clip" or "transformers:<name or folder>".
+    """The encoder of a name in `TEXT_ENCODERS`, or that called "transformers:<name or folder>".
 
     Raises:
         InputError: for an unknown name, a missing extra, or a model that cannot be read.
     """
-    if name == "static":
-        return StaticEmbedding()
-    if name == "clip":
-        return CachedEncoder(ClipEncoder())
+    if name in TEXT_ENCODERS:
+        return TEXT_ENCODERS[name]()
     kind, _, model = name.partition(":")
     if kind != "transformers" or not model:
-        raise InputError(f"unknown text encoder {name!r}; choose static, clip or transformers:<name or folder>")
+        choices = ", ".join(TEXT_ENCODERS)
+        raise InputError(f"unknown text encoder {name!r}; choose {choices} or transformers:<name or folder>")
     return CachedEncoder(TransformersEncoder(model))
 
 

@@ -1,5 +1,7 @@
 """Training examples of all kinds are plausible motions with true captions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from data_loaders.augmented_dataset import AugmentedClips, RealClips
 from data_loaders.captions.templates import adjectives, adverbs
 from data_loaders.datasets import load_examples
 from data_loaders.procedural.walks import ProceduralWalks
+from data_loaders.store import Store
+from data_loaders.types import Caption
 from motion_diffusion.body.heading import heading
 from motion_diffusion.body.motion_metrics import foot_skating_ratio
 from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, PARENTS
@@ -83,6 +87,18 @@ def test_real_clips_are_cropped(clips):
     assert len(example.joints) == 60
     assert example.text == "a proud person bows"
     assert data.example(3 + len(data.clips)).text == example.text
+
+
+def test_data_set_of_ones_own_is_a_store_in_place_of_a_name(clips):
+    captions = (Caption("somebody moves as nobody else does"),)
+    mine = [replace(clips[i], split=split, captions=captions) for i, split in enumerate(("train", "train", "val"))]
+    data = load_examples(Store("mine", False, "CC0", tuple(mine)), frames=60)
+    for examples in (data.train, data.held_out):
+        assert examples.example(0).text == captions[0].text
+        assert 40 <= len(examples.example(0).joints) <= 60
+    assert data.licence == "CC0"
+    assert data.known is not None
+    assert "nobody" in data.known.words
 
 
 def test_invalid_requests_are_refused(clips, tmp_path):

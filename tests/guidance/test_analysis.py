@@ -10,13 +10,11 @@ import torch
 
 import guidance.__main__ as command
 from guidance.analysis.evolution import evolution
-from guidance.analysis.exact_denoiser import gaussian_survival
 from guidance.analysis.hook import hook
-from guidance.analysis.page import write_page
 from guidance.analysis.runs import Chain, alike, confidence, ratio
 from guidance.analysis.share import crossing, share, shares
-from guidance.analysis.survival import answering, exact, frozen, kept_when_frozen
-from guidance.analysis.table import Result
+from guidance.analysis.survival import answering, exact, frozen, gaussian_survival, kept_when_frozen
+from guidance.analysis.table import Result, write_page
 from guidance.analysis.undoing import ledger, undoing
 from guidance.goals.goal_set import GoalSet
 from guidance.goals.positions import Joint, Waypoint

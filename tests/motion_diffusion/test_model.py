@@ -1,14 +1,18 @@
 import json
+import math
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from motion_diffusion.diffusion.prediction import PREDICTIONS
+from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.diffusion.samplers import SAMPLERS
-from motion_diffusion.diffusion.schedule import SCHEDULES
+from motion_diffusion.diffusion.schedule import SCHEDULES, Point, from_curve
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
+from motion_diffusion.network.text_encoders import TEXT_ENCODERS
 from motion_diffusion.pretrained import shipped
 
 
@@ -212,3 +216,128 @@ def test_invalid_configs_are_refused(saved, changed, said):
 def test_shipped_models_load():
     for name in shipped("models"):
         assert MotionModel.load(name).config.licence
+
+
+# ---- parts of one's own
+
+
+def trigonometric(T):
+    """α = cos(πu/2), σ = sin(πu/2)."""
+
+    def curve(u):
+        angle = math.pi / 2 * u
+        return Point(angle.cos(), angle.sin(), -math.pi / 2 * angle.sin(), math.pi / 2 * angle.cos())
+
+    return from_curve("trigonometric", curve, T)
+
+
+DIFFERENCE = Prediction("difference", lambda level: (-1.0 + 0 * level.alpha, 1.0 + 0 * level.alpha))
+"""y = ε − x0."""
+
+
+class Initials:
+    """A text encoder of one's own: of each word its first letter, small or capital, as a unit vector."""
+
+    dim, max_words = 128, 8
+
+    def __call__(self, texts):
+        words = [text.lower().split()[: self.max_words] for text in texts]
+        vectors = torch.zeros(len(texts), max(map(len, words)), self.dim)
+        visible = torch.zeros(vectors.shape[:2], dtype=torch.bool)
+        for i, row in enumerate(words):
+            for j, word in enumerate(row):
+                vectors[i, j, ord(word[0]) % self.dim], visible[i, j] = 1.0, True
+        return vectors, visible
+
+
+def test_own_schedule_and_prediction_sample_a_gaussian_in_closed_form(make_model):
+    """With the exact network of data N(0, s²), every step of DDIM multiplies x by α_s·a + σ_s·(1 − α_t·a)/σ_t with
+    a = α_t·s²/(α_t²·s² + σ_t²), whatever is predicted on whatever schedule."""
+    plain, std, schedule = make_model(), 0.3, trigonometric(100)
+    far = torch.full_like(plain.representation.extent, 1e6)  # no clip
+    representation = replace(plain.representation, extent=far)
+    model = MotionModel(plain.config, representation, schedule=schedule, prediction=DIFFERENCE)
+    assert (model.config.schedule, model.config.T, model.config.prediction) == ("trigonometric", 100, "difference")
+
+    def exact(condition, x, level):
+        x0 = level.alpha * std**2 / (level.alpha**2 * std**2 + level.sigma**2) * x
+        return DIFFERENCE.target(x0, (x - level.alpha * x0) / level.sigma, level)
+
+    model.network = exact
+    x = model.sample(["walk"], [20], seeds=[3], steps=10, sampler="ddim", text_scale=1.0)
+    factor = 1.0
+    for (alpha, sigma), (alpha_s, sigma_s) in pairwise(map(schedule.row, model.times(10))):
+        share = alpha * std**2 / (alpha**2 * std**2 + sigma**2)
+        factor *= alpha_s * share + sigma_s * (1 - alpha * share) / sigma
+    z = torch.randn(20, representation.size, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(x[0], factor * z, atol=1e-5, rtol=1e-4)
+
+
+def test_own_schedule_and_prediction_work_with_the_network(make_model):
+    plain = make_model()
+    model = MotionModel(plain.config, plain.representation, schedule=trigonometric(100), prediction=DIFFERENCE)
+    assert model.sample(["walk"], [20], seeds=[0], steps=5).isfinite().all()
+
+
+def test_own_text_encoder_is_what_the_model_reads_with(make_model):
+    plain = make_model()
+    model = MotionModel(plain.config, plain.representation, text=Initials())
+    model.denoiser.load_state_dict(plain.denoiser.state_dict())
+    model.eval()
+    run = {"seeds": [2], "steps": 3}
+    walks, wanders, runs = (model.sample([text], [20], **run) for text in ("a walk", "A wander", "a run"))
+    assert torch.equal(walks, wanders)
+    assert not torch.equal(walks, runs)
+    assert not torch.equal(walks, plain.sample(["a walk"], [20], **run))
+    narrow = replace(plain.config, denoiser=replace(plain.config.denoiser, text_dim=64))
+    with pytest.raises(InputError, match="Initials gives 128 numbers a word and the denoiser reads 64; give the den"):
+        MotionModel(narrow, plain.representation, text=Initials())
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"schedule": trigonometric(100)}, "its schedule 'trigonometric' is not the one in SCHEDULES"),
+        ({"schedule": replace(trigonometric(100), name="cosine")}, "its schedule 'cosine' is not the one in SCHEDULES"),
+        ({"prediction": DIFFERENCE}, "its prediction type 'difference' is not the one in PREDICTIONS"),
+        ({"prediction": replace(DIFFERENCE, name="v")}, "its prediction type 'v' is not the one in PREDICTIONS"),
+        ({"text": Initials()}, "its text encoder was given as an object and is not in TEXT_ENCODERS"),
+    ],
+)
+def test_parts_that_no_registry_has_are_not_saved(make_model, tmp_path, own, said):
+    plain = make_model()
+    with pytest.raises(InputError, match=f"^untitled cannot be saved: {said} .*in the model's config$"):
+        MotionModel(plain.config, plain.representation, **own).save(tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_parts_of_the_registries_given_as_objects_are_saved(make_model, tmp_path):
+    plain = make_model("v")
+    given = {"schedule": SCHEDULES["linear"](50), "prediction": PREDICTIONS["eps"]}
+    MotionModel(plain.config, plain.representation, **given).save(tmp_path)
+    config = MotionModel.load(tmp_path).config
+    assert (config.schedule, config.T, config.prediction) == ("linear", 50, "eps")
+
+
+def test_parts_added_to_the_registries_are_saved_and_loaded_by_name(make_model, tmp_path, monkeypatch):
+    plain, called = make_model(), {"schedule": "trigonometric", "prediction": "difference", "text": "initials"}
+    for name, value in called.items():
+        with pytest.raises(InputError, match=f"unknown .*{value}"):
+            MotionModel(replace(plain.config, **{name: value}), plain.representation)
+    monkeypatch.setitem(SCHEDULES, "trigonometric", trigonometric)
+    monkeypatch.setitem(PREDICTIONS, "difference", DIFFERENCE)
+    monkeypatch.setitem(TEXT_ENCODERS, "initials", Initials)
+    model = MotionModel(replace(plain.config, **called), plain.representation).eval()
+    model.save(tmp_path)
+    again, run = MotionModel.load(tmp_path), {"seeds": [1], "steps": 3}
+    torch.testing.assert_close(again.sample(["walk"], [20], **run), model.sample(["walk"], [20], **run))
+    assert isinstance(again.text, Initials)
+
+
+def test_names_in_no_registry_are_refused_in_files(saved):
+    _, directory = saved
+    config = json.loads((directory / "config.json").read_text()) | {"schedule": "sigmoid"}
+    (directory / "config.json").write_text(json.dumps(config))
+    choices = "Input should be 'cosine', 'linear', 'rectified' or 'variance-exploding'"
+    with pytest.raises(InputError, match=f"config.json: schedule: {choices}; copy or train it again"):
+        MotionModel.load(directory)

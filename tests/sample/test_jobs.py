@@ -20,7 +20,7 @@ from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from motion_diffusion.prompts.known_actions import Known, KnownAction
+from motion_diffusion.prompts import Known, KnownAction
 from sample.generate import Settings, generate
 from sample.job_file import WINDOW, Job, JobFile
 from sample.segments import OVERLAP

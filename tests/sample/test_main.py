@@ -17,7 +17,7 @@ from guidance.goals.goal_file import SCHEMA, load_goals
 from guidance.goals.goal_set import GoalSet
 from guidance.goals.poses import Pose
 from motion_diffusion.body.motion import Motion
-from motion_diffusion.prompts.known_actions import Known, KnownAction
+from motion_diffusion.prompts import Known, KnownAction
 
 GOALS = '{"version": 1, "goals": [{"kind": "waypoint", "time": 1.0, "x": 0.2, "z": 0.9}]}'
 RESULTS = {"motion.npz", "motion.mp4", "path.png", "adherence.json"}

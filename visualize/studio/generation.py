@@ -24,7 +24,7 @@ from motion_diffusion.diffusion.samplers import Denoise, Estimate
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import ModelConfig, MotionModel
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, Verdict
-from motion_diffusion.prompts.known_actions import Known, read_known
+from motion_diffusion.prompts import Known, read_known
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
 from sample.segments import woven

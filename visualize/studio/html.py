@@ -13,7 +13,7 @@ from guidance.goals.poses import Pose
 from guidance.goals.positions import Joint, PathGoal
 from guidance.goals.relations import Contact, Relation
 from motion_diffusion.body.skeleton import FPS
-from motion_diffusion.prompts.known_actions import Known, in_words
+from motion_diffusion.prompts import Known, in_words
 from visualize.drawing import style
 from visualize.studio.generation import PlanReport, Take
 from visualize.studio.goal_editing import time_span

@@ -16,7 +16,7 @@ from guidance.goals.positions import Joint, PathGoal, Waypoint
 from guidance.goals.relations import Loop
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
-from motion_diffusion.prompts.known_actions import Known, KnownAction
+from motion_diffusion.prompts import Known, KnownAction
 from sample.generate import generate
 from visualize.studio import html
 from visualize.studio.file_transfer import DOWNLOADS, safe_label

@@ -1,4 +1,4 @@
-"""Detection of unknown words in prompts, on small vocabularies and on hand-labelled sentences.
+"""Known actions beside a model's weights; unknown words of prompts, on small vocabularies and hand-labelled sentences.
 
 `kit_marks.csv` has lines of KIT-ML's captions (prompts-kit.txt, which is not part of this repository) and the actions
 of each as tags; ? where they are unclear. Its parts are random samples: a and b, 300 lines, and c and d, 250 each, were
@@ -8,14 +8,71 @@ that make a tag known.
 """
 
 import csv
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from motion_diffusion.assets import ASSETS
-from motion_diffusion.prompts.known_actions import Known, KnownAction, read_known, words_of
-from motion_diffusion.prompts.unknown_words import forms, unknown_in
+from motion_diffusion.errors import InputError
+from motion_diffusion.model import MotionModel
+from motion_diffusion.prompts import (
+    KNOWN,
+    MAX_BYTES,
+    Known,
+    KnownAction,
+    KnownStyle,
+    forms,
+    in_words,
+    read_known,
+    unknown_in,
+    words_of,
+)
+
+STYLES = (KnownStyle("old", 0.05), KnownStyle("sad", 0.01))
+WALK = KnownAction("walk", 0.5, "a person walks", ("walks", "strolls"), STYLES)
+KNOWS = Known((WALK, KnownAction("bow", 0.25, "a person bows", ("bows",))), ("a", "bows", "person", "strolls", "walks"))
+
+
+def test_known_actions_are_saved_with_the_model(make_model, tmp_path):
+    model = make_model()
+    model.save(tmp_path / "silent")
+    assert MotionModel.load(tmp_path / "silent").known is None
+    model.known = KNOWS
+    model.save(tmp_path / "m")
+    again = MotionModel.load(tmp_path / "m")
+    assert again.known == KNOWS
+    assert again.digest == model.digest
+    assert KNOWS.hours == 0.75
+
+
+def test_table_has_a_row_for_each_action():
+    header, _, walk, bow = ([cell.strip() for cell in line.split("|")[1:-1]] for line in KNOWS.table().splitlines())
+    assert header[:3] == ["action", "minutes", "for example"]
+    assert walk == ["walk", "30.0", "a person walks", "old 3.0, sad 0.6"]
+    assert bow == ["bow", "15.0", "a person bows", ""]
+    assert in_words(STYLES * 3) == "old 3.0, sad 0.6, old 3.0, sad 0.6, and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "Invalid JSON"),
+        (json.dumps({"version": 2, "actions": [], "words": []}), "version: Input should be 1"),
+        (json.dumps({"actions": [{"name": "walk"}], "words": []}), "actions.0.hours: Field required"),
+        (" " * (MAX_BYTES + 1), "more than 1"),
+    ],
+)
+def test_damaged_files_are_refused_in_one_line(make_model, tmp_path, content, said):
+    make_model().save(tmp_path)
+    (tmp_path / KNOWN).write_text(content)
+    with pytest.raises(InputError, match=said) as error:
+        read_known(tmp_path)
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="python -m data_loaders known"):
+        MotionModel.load(tmp_path)
+
 
 HERE = Path(__file__).parent
 
