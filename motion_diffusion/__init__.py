@@ -32,7 +32,12 @@ if TYPE_CHECKING:
     from guidance.protocol import Guidance, GuidanceProblem
     from guidance.two_stage import TwoStage
     from motion_diffusion.body.motion import Motion
-    from motion_diffusion.model import MotionModel
+    from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
+    from motion_diffusion.diffusion.samplers import SAMPLERS, Estimate, Sampler
+    from motion_diffusion.diffusion.schedule import SCHEDULES, Schedule
+    from motion_diffusion.model import ModelConfig, MotionModel
+    from motion_diffusion.network.text_encoders import TEXT_ENCODERS, TextEncoder
+    from motion_diffusion.sampling import MotionDenoiser
     from sample.generate import Settings
     from sample.generate import generate_motions as generate
 
@@ -52,7 +57,12 @@ _MODULES = {
     "guidance.protocol": ("Guidance", "GuidanceProblem"),
     "guidance.two_stage": ("TwoStage",),
     "motion_diffusion.body.motion": ("Motion",),
-    "motion_diffusion.model": ("MotionModel",),
+    "motion_diffusion.diffusion.prediction": ("PREDICTIONS", "Prediction"),
+    "motion_diffusion.diffusion.samplers": ("Estimate", "SAMPLERS", "Sampler"),
+    "motion_diffusion.diffusion.schedule": ("SCHEDULES", "Schedule"),
+    "motion_diffusion.model": ("ModelConfig", "MotionModel"),
+    "motion_diffusion.network.text_encoders": ("TEXT_ENCODERS", "TextEncoder"),
+    "motion_diffusion.sampling": ("MotionDenoiser",),
     "sample.generate": ("Settings",),
 }  # fmt: skip
 _PLACES = {name: (module, name) for module, names in _MODULES.items() for name in names}

@@ -49,7 +49,7 @@ Steps = Annotated[int, Range(1, 100_000)]
 Emphasis = Annotated[float, Range(0.0, 1000.0)]
 
 
-def _in(registry: Mapping[str, object]) -> AfterValidator:
+def name_in(registry: Mapping[str, object]) -> AfterValidator:
     """A check of names that are read from a file: ValueError for one that the registry does not have."""
 
     def check(name: str) -> str:
@@ -65,12 +65,12 @@ def _in(registry: Mapping[str, object]) -> AfterValidator:
 class ModelConfig:
     """Description of a model apart from its weights; stored in config.json."""
 
-    prediction: Annotated[str, _in(PREDICTIONS)]
+    prediction: Annotated[str, name_in(PREDICTIONS)]
     denoiser: DenoiserConfig
     features: tuple[str, ...]
     """The groups of features that the network sees, in order."""
     emphasis: Emphasis = 1.0
-    schedule: Annotated[str, _in(SCHEDULES)] = "cosine"
+    schedule: Annotated[str, name_in(SCHEDULES)] = "cosine"
     T: Steps = 1000
     variance: VarianceName = "fixed-small"
     text: str = "static"

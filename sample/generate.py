@@ -427,6 +427,13 @@ def known_by(model: MotionDenoiser) -> dict[str, str]:
     return {"name": model.name, "weights": model.digest, "licence": model.config.licence}
 
 
+def _name_of(sampler: object) -> str:
+    """The name of a sampler, with the arguments that it was given in advance: "ddim(eta=0.5)"."""
+    if isinstance(sampler, partial):
+        return f"{_name_of(sampler.func)}({', '.join(f'{key}={value}' for key, value in sampler.keywords.items())})"
+    return sampler if isinstance(sampler, str) else getattr(sampler, "__name__", type(sampler).__name__)
+
+
 def provenance(
     body: Rig,
     goals: GoalSet,
@@ -440,7 +447,7 @@ def provenance(
     """Where a motion comes from, and how well it meets its goals; model: see `known_by`."""
     used: dict[str, Any] = dataclasses.asdict(settings)
     if sampler is not None:
-        used["sampler"] = getattr(sampler, "__name__", type(sampler).__name__) if callable(sampler) else sampler
+        used["sampler"] = _name_of(sampler)
     if guidance is not None:
         used["guidance"] = guidance if isinstance(guidance, str) else [described(method) for method in guidance]
     return {

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,8 @@ def test_a_sampler_of_ones_own(gaussian):
     expected = mean - mean[:1, :1] * torch.tensor([1.0, 0.0, 1.0])
     torch.testing.assert_close(motion.joints, expected, atol=1e-3, rtol=0)
     assert motion.provenance["settings"]["sampler"] == "last"
+    motion = md.generate(gaussian, "walk", seconds=1.5, sampler=partial(ddim, eta=0.5), settings=Settings(steps=2))
+    assert motion.provenance["settings"]["sampler"] == "ddim(eta=0.5)"
     with pytest.raises(InputError, match="unknown sampler 'euler'; choose ancestral, ddim, "):
         md.generate(gaussian, "walk", seconds=1.5, sampler="euler")
     run = {"seeds": [1], "steps": 4}
