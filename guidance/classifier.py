@@ -1,4 +1,4 @@
-"""Classifier guidance: x̂0 is pulled down the gradient of what is missing, in metres."""
+"""Classifier guidance: x̂0 moves down the gradient of the squared distance to the goals, in metres."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.option_ranges import Range
 
 MAX_STEP = 1e3
-"""Times the length of a trial step that a line search goes."""
+"""Maximum step of a line search, relative to its trial step."""
 
 Scale = Annotated[float, Range(0, 1e6, above=True)]
-"""Of a gradient."""
+"""Strength of a gradient."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,18 @@ class Classifier:
     differentiates: ClassVar[bool] = True
 
     through: Literal["network", "x0"] = "network"
-    """Gradient with respect to x_t, through the network (GMD: what one frame wants reaches all), or to x̂0 (cheap)."""
+    """Gradient with respect to x_t, through the network (GMD; a goal at one frame affects all), or to x̂0 (cheap)."""
     scaling: Literal["search", "variance", "score"] = "search"
-    """Length of a step: to the least distance along the gradient; or the gradient times scale and the variance of the
-    step (GMD), or of x_t (score guidance), and no further than to the least distance."""
+    """Length of a step: to the minimum of the distance along the gradient (search), or scale times the variance of the
+    step (GMD) or of x_t (score guidance), but never beyond that minimum."""
     scale: Scale = 100.0
     """Strength of the gradient with scaling variance or score (GMD: 100)."""
     inner: Annotated[int, Range(0, 1000)] = 3
-    """Further steps down the gradient to x̂0 (conjugate ones), at every step of sampling."""
+    """Further conjugate-gradient steps of x̂0 at every sampling step."""
     begin: Annotated[float, Range(0, 1, above=True)] = 1.0
-    """Share of the diffusion time at which guidance begins ..."""
+    """Share of the diffusion time at which guidance begins."""
     end: Annotated[float, Range(0, 1, below=True)] = 0.0
-    """... and at which it ends."""
+    """Share of the diffusion time at which guidance ends."""
 
     def __post_init__(self) -> None:
         if self.end >= self.begin:
@@ -54,13 +54,13 @@ class Classifier:
 
         The gradient goes through the denoiser to x_t, or only to x̂0. The mean is A·x_t + B·x̂0 with β̃/B = σ_s²/α_s (see
         `schedule`), so moving x̂0 by d = −scale·(σ_s²/α_s)·∇ moves the mean just so, whatever the prediction type and
-        stride. Score guidance has σ_t²/α_t in its place.
+        stride. Score guidance uses σ_t²/α_t instead.
 
-        Near t = T these are large and the gradient through a real network is not as small as it should be; near 0 they
-        vanish, and what the network takes back stays taken. So x̂0 moves along d no further than to the least loss on
-        the way, λ·d, found from the parabola through the loss and its slope at x̂0 and the loss at x̂0 + d (exact where
-        the loss is quadratic), and with scaling "search" just to there, whatever the length of d. Every motion has its
-        own λ.
+        Near t = T these factors are large, and the gradient through a real network is not as small as it should be;
+        near 0 they vanish, and guidance cannot restore what the network undoes. Therefore x̂0 moves along d at most to
+        the minimum of the loss, λ·d, found from the parabola through the loss and its slope at x̂0 and the loss at x̂0
+        + d (exact for a quadratic loss), and with scaling "search" exactly there, whatever the length of d. Every
+        motion has its own λ.
         """
         schedule, windows = problem.schedule, problem.windows
 
@@ -72,7 +72,7 @@ class Classifier:
             return x0 + windows.of_windows(share)[:, None, None] * direction
 
         def long_enough(direction: Tensor, uphill: Tensor, loss: Tensor) -> Tensor:
-            """The direction at about the length of the way to go, where the parabola is well determined."""
+            """The direction at about the length of the step, where the parabola is well determined."""
             slope = windows.of_motions((uphill * direction).flatten(1).sum(1))
             return direction * windows.of_windows(loss / slope.abs().clamp_min(1e-12))[:, None, None]
 
@@ -105,9 +105,9 @@ class Classifier:
 
 
 def _conjugate(uphill: Tensor, before: Tensor | None, direction: Tensor, windows: Windows) -> Tensor:
-    """The direction after one along which the gradient was `before` (Polak & Ribière 1969, never negative).
+    """The next direction after one at which the gradient was `before` (Polak & Ribière 1969, β clamped at 0).
 
-    Goals pull on positions and on velocities, which count for very different lengths: plain descent would zigzag.
+    Goals act on positions and on velocities, which are of very different scale: plain descent would zigzag.
     """
     if before is None:
         return -uphill

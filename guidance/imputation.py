@@ -1,4 +1,4 @@
-"""Imputation: what the goals say is written over x̂0, and nothing else moves."""
+"""Imputation: the goals are written over x̂0, and nothing else moves."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from motion_diffusion.option_ranges import Range
 
 @dataclass(frozen=True)
 class Imputation:
-    """Imputation: the goals are written over the motion as facts, frame by frame (GMD); they are hit and neighbours
-    stay where they were."""
+    """Imputation: the goals are written over the motion frame by frame (GMD); they are met exactly, and neighbouring
+    frames stay where they were."""
 
     exact: ClassVar[bool] = True
 
     on: Literal["auto", "x0", "x_s"] = "auto"
-    """What is overwritten: the predicted motion, or the next noisy one with fresh noise around the goal as well; auto:
-    x_s for models of ε and the score, whose x_t counts for more than their x̂0."""
+    """The motion that is overwritten: the predicted one, or also the next noisy one, with fresh noise around the goal;
+    auto: x_s for models of ε and the score, where x_t has more weight than x̂0."""
     line: Annotated[float, Range(0, 1)] = 0.0
     """GMD's point-to-point line, as long as t is more than this share of T (GMD: 0.1); 0: no line."""
     until: Annotated[float, Range(0, 1, below=True)] = 0.0
@@ -61,7 +61,7 @@ class Imputation:
 
 
 def observed_features(goals: Observation, problem: GuidanceProblem) -> Tensor:
-    """(B, F, D) bool: the position features of what is observed, and nothing else."""
+    """(B, F, D) bool: the position features of observed joints, and nothing else."""
     representation = problem.representation
     mask = problem.windows.seen(goals.mask)
     features = mask.new_zeros(*mask.shape[:2], FEATURES)
@@ -72,7 +72,7 @@ def observed_features(goals: Observation, problem: GuidanceProblem) -> Tensor:
 
 
 def _line(goals: Observation) -> Observation:
-    """The pelvis' x and z in every frame, on straight lines from way-point to way-point, standing beyond the ends."""
+    """The pelvis' x and z in every frame, on straight lines between way-points, constant beyond the first and last."""
     values, mask = torch.zeros_like(goals.values), torch.zeros_like(goals.mask)
     time = torch.arange(goals.values.shape[1], dtype=goals.values.dtype, device=goals.values.device)
     for i, axis in ((i, axis) for i in range(len(values)) for axis in (0, 2)):

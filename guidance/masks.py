@@ -17,9 +17,9 @@ class Masks:
     single_window: ClassVar[str] = "the place of a segment, which they would tell, is found while sampling"
 
     def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
-        """The denoiser as it is: it knows the goals already."""
+        """The unchanged denoiser, which has the goals as input."""
         return denoise
 
     def observed(self, problem: GuidanceProblem) -> Observed:
-        """Targets that do not depend on the motions, and where there are any: (M, N, J, 3) each."""
+        """Targets that do not depend on the motions, and their mask, (M, N, J, 3) each."""
         return problem.known.values, problem.known.mask

@@ -1,4 +1,4 @@
-"""Noise optimisation: a noise is sought from which a few steps of DDIM make a motion that meets the goals (DNO)."""
+"""Noise optimisation (DNO): the initial noise is optimised through a few steps of DDIM to meet the goals."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from motion_diffusion.option_ranges import Range
 
 @dataclass(frozen=True)
 class NoiseOptimization:
-    """Noise optimisation: the gradient of the distance to the goals, through all steps of DDIM, to the noise."""
+    """Noise optimisation, by the gradient of the distance to the goals through all steps of DDIM."""
 
     differentiates: ClassVar[bool] = True
     sampler: ClassVar[SamplerName] = "ddim"
 
     steps: Annotated[int, Range(1, 1000)] = 8
-    """Steps of DDIM, for seeking the noise and for the motion that comes of it."""
+    """Steps of DDIM, both during optimisation and for the final motion."""
     rounds: Annotated[int, Range(1, 10_000)] = 60
     """Steps of the optimiser."""
     rate: Annotated[float, Range(0, 10, above=True)] = 0.05
-    """Its learning rate; it rises at first and falls to zero (DNO)."""
+    """Peak learning rate; it warms up and decays to zero (DNO)."""
     stay: Annotated[float, Range(0, 1e6)] = 1e-3
-    """Weight of the squared distance to the noise one began with, a mean over its numbers, in m²."""
+    """Weight in m² of the mean squared distance to the initial draw (regularisation)."""
 
     def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
-        """The denoiser as it is: the noise that was found leads to the goals."""
+        """The unchanged denoiser, since the optimised noise leads to the goals."""
         return denoise
 
     def start(self, denoise: Denoise, z: Tensor, problem: GuidanceProblem, on_round: Callable[[], object]) -> Tensor:
         """Noise (B, F, D) near z from which `ddim` makes motions that meet the goals (Karunratanakul et al. 2024, DNO).
 
-        Adam on gradients of unit length for each window, so that no motion's step depends on how far others are from
-        their goals. After every step the noise is brought back to the length that it had: white noise is that long.
-        on_round is called after each.
+        Adam on gradients normalised for each window, so that the steps of a motion do not depend on others in the
+        batch. After every step the noise is rescaled to its initial norm, which is that of white noise. on_round is
+        called after each step.
         """
         schedule = problem.schedule
         times = schedule.times(self.steps, first=problem.prediction.first(schedule))

@@ -1,4 +1,4 @@
-"""Projection: at every step x̂0 becomes the nearest motion that meets its goals, and the noise is mixed anew."""
+"""Projection: at every step x̂0 is replaced by the nearest motion that meets the goals, and noise is partly renewed."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, estima
 from motion_diffusion.option_ranges import Range
 
 SMOOTHING = 8.0
-"""Sigma in frames of the gaussian over the directions of the two ways that are compared."""
+"""Sigma in frames of the Gaussian over the directions of two paths that are compared."""
 
 STANDING = 0.3
-"""m/s: a body that is slower than this does not turn because its place is moved."""
+"""m/s: the body does not turn with its path where it is slower than this."""
 
 TURN = Part(torch.ones(1, 1, dtype=torch.float64), frames=15.0, size=1.0, axes=(0,))
-"""How a body turns before and after a frame at which its heading is given, in radians."""
+"""Gaussian-process prior of turning before and after a frame at which the heading is given, in radians."""
 
 ROUNDS = 16
-"""How often goals that depend on the motion are asked again about the motion that they have moved."""
+"""Maximum evaluations of motion-dependent goals on the motion that they have moved."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Projection: the predicted motion is moved onto the goals, and neighbouring frames and joints with it."""
+    """Projection: the predicted motion is moved onto the goals, and neighbouring frames and joints move with it."""
 
     exact: ClassVar[bool] = True
 
     remix: Annotated[float, Range(0, 1)] = 0.5
-    """Share of fresh noise in that of the next step; 0: the noise that the projected motion leaves in x_t."""
+    """Share of fresh noise in the next step; 0: only the noise that the projected motion leaves in x_t."""
     begin: Annotated[float, Range(0, 1, above=True)] = 1.0
-    """Share of the diffusion time at which projection begins; it goes on to the end."""
+    """Share of the diffusion time at which projection begins; it continues to the end."""
 
     def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
         """x̂0 is projected (see `Projector`); ε̂ is what it leaves of x_t, ε, and fresh noise z: √(1 − r²)·ε + r·z.
 
-        Of the noise in x_t a part belongs to the motion that the network saw and not to the projected one. With fresh
-        noise that part is forgotten (ProjFlow's re-mixing).
+        Part of the noise in x_t belongs to the motion before projection. Fresh noise replaces it (ProjFlow's
+        re-mixing).
         """
         schedule, project = problem.schedule, Projector(problem)
 
@@ -64,12 +64,12 @@ class Projection:
 
 
 class Projector:
-    """x̂0 (B, F, D) → the same motions, moved so that they meet the goals.
+    """Moves x̂0 (B, F, D) so that it meets the goals.
 
-    First the body turns by as much as its way does, as somebody who walks does: features are relative to the heading,
-    so steps and poses stay what they were. Where it shall face somewhere, it turns there on the spot. What is missing
-    then is closed by the likeliest displacement (see `displacement`), positions and velocities together, so that every
-    reading meets the goals exactly.
+    First the body turns by as much as its path, as in walking: features are relative to the heading, so that steps and
+    poses are unchanged. Then it turns on the spot where a heading is given. The remaining distance is closed by the
+    most likely displacement (see `gp_displacement`), of positions and velocities together, so that joints decoded from
+    either meet the goals exactly.
     """
 
     def __init__(self, problem: GuidanceProblem):
@@ -94,7 +94,7 @@ class Projector:
         return problem.representation.normalise(windows.meet(features, moved, now))
 
     def _change(self, joints: Tensor) -> tuple[Tensor, Observation]:
-        """The displacement (M, N, J, 3) that meets the goals, and what they want in the end."""
+        """The displacement (M, N, J, 3) that meets the goals, and the final targets."""
         problem, wanted = self.problem, self.problem.known
         change, masks, values = torch.zeros_like(joints), wanted.mask.clone(), wanted.values.clone()
         for i, n in enumerate(problem.windows.lengths.tolist()):
@@ -110,7 +110,7 @@ class Projector:
         return change, Observation(values, masks, wanted.weights)
 
     def _displacement(self, mask: Tensor) -> Displacement:
-        """Found once for what is always wanted, and kept for what was wanted last."""
+        """The displacement of a mask; those of the fixed targets and of the most recent ones are cached."""
         key = bytes(str(tuple(mask.shape)), "ascii") + mask.cpu().numpy().tobytes()
         if key not in self._kept:
             while len(self._kept) >= 2 * len(self.problem.goals):
@@ -119,8 +119,8 @@ class Projector:
         return self._kept[key]
 
     def _spin(self, wanted: Observation, joints: Tensor) -> Tensor | None:
-        """(M, N) angles to the left by which bodies shall turn about their pelvis, so that hips and shoulders face as
-        they are wanted to, and smoothly in between; None if nothing says so."""
+        """(M, N) angles to the left by which bodies turn about their pelvis so that hips and shoulders face the given
+        directions, interpolated smoothly in between; None without such targets."""
         given = wanted.mask[..., [0, 2]].all(-1)
         if joints.shape[-2] == 1 or not (given := given[..., TURNED].all(-1)).any():
             return None
@@ -132,14 +132,14 @@ class Projector:
 
 
 def _smoothly(values: Tensor, given: Tensor) -> Tensor:
-    """(N,) angles with these values where given (N,) bool, and likely ones elsewhere."""
+    """(N,) angles with these values where given (N,) bool, and the most likely ones elsewhere."""
     column, nowhere = given[:, None, None], torch.zeros_like(given)[:, None, None]
     mask = torch.cat([column, nowhere, nowhere], dim=-1)
     return Displacement(mask, (TURN,))(values[:, None, None].expand(mask.shape))[:, 0, 0]
 
 
 def turning(before: Tensor, after: Tensor, lengths: Tensor) -> Tensor:
-    """Angles (..., F) in radians, positive to the left, between the directions of two ways (..., F, 1, 3) in metres."""
+    """Angles (..., F) in radians, positive to the left, between the directions of two paths (..., F, 1, 3)."""
     steps = [frame_steps(way, lengths)[..., 0, [0, 2]] for way in (before, after)]
     old, new = (gaussian(torch.cat(steps, dim=-1), SMOOTHING) * FPS).chunk(2, dim=-1)
     along = (old * new).sum(-1)

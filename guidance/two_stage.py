@@ -1,4 +1,4 @@
-"""Two stages: a model of the path alone finds the way of the root, and the body is guided along it (GMD)."""
+"""Two-stage guidance (GMD): a model of the root's path generates a path, and the body is guided along it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from motion_diffusion.option_ranges import Range
 from motion_diffusion.sampling import MotionDenoiser
 
 SMOOTHING = 6.0
-"""Sigma in frames of the gaussian over the path: models of the root alone know no velocities: they tremble."""
+"""Sigma in frames of the Gaussian over the path, since models of the root alone have no velocities and tremble."""
 
 
 @dataclass(frozen=True)
 class TwoStage:
-    """Two stages: first a path by a model of the root alone, then the body that follows it."""
+    """Two stages: first a path by a model of the root alone, then a body that follows it."""
 
     single_window: ClassVar[str] = "a path is made for one sentence"
 
@@ -40,15 +40,23 @@ class TwoStage:
     """Denoising steps for the path."""
 
     def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
-        """The denoiser as it is: another method leads the body along the path."""
+        """The unchanged denoiser; another method guides the body along the path."""
         return denoise
 
     def goals(
         self, goals: Sequence[GoalSet], texts: Sequence[str], lengths: Tensor, seeds: Sequence[int]
     ) -> list[GoalSet]:
-        """The goals of each motion, and before them a path through those that the root has; lengths: (M,) frames.
+        """The goals of each motion with a path in front that passes through the goals of the root.
 
-        InputError as `check`.
+        Args:
+            goals: Goals of each motion.
+            texts: Prompts.
+            lengths: (M,) frames.
+            seeds: One for each motion.
+
+        Raises:
+            FileNotFoundError: As `check`.
+            InputError: As `check`.
         """
         model = self._model_for(int(lengths.max()))
         lengths = lengths.to(model.device)  # which need not be that of the body's model
@@ -94,7 +102,7 @@ class TwoStage:
 
 @lru_cache(maxsize=1)
 def _path_model(name: str) -> MotionModel:
-    """Read once, and not for every motion that is to be checked."""
+    """The path model, loaded once for all motions."""
     return MotionModel.load(name)
 
 
@@ -112,9 +120,9 @@ def _of_root(goals: GoalSet, frames: int) -> GoalSet:
 
 
 def _smooth(path: Tensor, goals: GoalSet) -> Tensor:
-    """A path (N, 1, 3) without its trembling, through the places that the pelvis' own goals name: (N, 3).
+    """A smoothed path (N, 3) of a path (N, 1, 3), through the positions that the pelvis' own goals specify.
 
-    Not through those amid other joints, which swing and step: the body need not.
+    Means of other joints' goals are not met exactly: these joints swing and step, and the body need not.
     """
     smooth = gaussian(path[:, 0], SMOOTHING)[:, None]
     own = goals.observe(len(path))
@@ -123,6 +131,6 @@ def _smooth(path: Tensor, goals: GoalSet) -> Tensor:
 
 
 def _path(path: Tensor) -> PathGoal:
-    """A path goal through places (N, 3), one a frame. It counts as met within a metre: the goals proper say more."""
+    """A path goal through positions (N, 3), one per frame. Met within a metre: the other goals are more precise."""
     points = [(x, z) for x, _, z in path.tolist()]
     return PathGoal(points=points, times=[frame / FPS for frame in range(len(points))], tolerance=1.0)

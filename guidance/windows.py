@@ -1,5 +1,7 @@
-"""How a batch of windows makes motions: each its own, several woven into one that is longer than the model knows, or
-what they make spliced into a motion that is there.
+"""Composition of motions from sampled windows.
+
+Each window is a motion of its own (`Independent`), or several are stitched into one that is longer than the model's
+windows (`Stitched`), or the result is inserted into an existing motion (`Inpainted`).
 """
 
 from __future__ import annotations
@@ -22,25 +24,28 @@ class Windows(Protocol):
     """(M,) frames of each motion."""
 
     def joints(self, features: Tensor) -> Tensor:
-        """Where the joints of the motions are, in metres. Differentiable."""
+        """Joints (M, N, J, 3) of the motions in metres. Differentiable."""
 
     def turned(self, features: Tensor, angle: Tensor, shift: Tensor) -> Tensor:
-        """Bodies turned to the left by angle (M, N) and moved by shift (M, N, 2) over the floor, poses unchanged."""
+        """Features of bodies turned to the left by angle (M, N) and moved on the floor by shift (M, N, 2)."""
 
     def meet(self, features: Tensor, joints: Tensor, now: Tensor | None = None) -> Tensor:
         """Features whose joints are these (M, N, J, 3), moved there with their heading unchanged.
 
-        now: what `joints` says of these features, if that is known already.
+        Args:
+            features: (B, F, 263).
+            joints: (M, N, J, 3) metres.
+            now: The joints of these features, if they are known already.
         """
 
     def seen(self, motions: Tensor) -> Tensor:
-        """What windows see of something said of every frame of the motions: (M, N, ...) → (B, F, ...)."""
+        """Values per frame of the motions (M, N, ...) → per frame of the windows (B, F, ...)."""
 
     def of_motions(self, values: Tensor) -> Tensor:
-        """Sums over the windows of a motion: (B,) → (M,)."""
+        """Sums over the windows of each motion, (B,) → (M,)."""
 
     def of_windows(self, values: Tensor) -> Tensor:
-        """The value of each window's motion: (M,) → (B,)."""
+        """The value of each window's motion, (M,) → (B,)."""
 
 
 class Independent:
@@ -69,10 +74,10 @@ class Independent:
 
 
 class Stitched:
-    """Windows of one motion that overlap: each is placed where its beginning fits the end of the one before.
+    """Overlapping windows of one motion, each placed where its beginning fits the end of the previous one.
 
-    A window is a motion like any other to its model: it begins at the origin and faces +z. In the overlaps the motion
-    goes over from one window to the next; `meet` makes both the same there.
+    To the model a window is a motion like any other, which begins at the origin and faces +z. In the overlaps windows
+    are blended linearly; `meet` makes them equal there.
     """
 
     def __init__(self, representation: Representation, starts: Sequence[int], lengths: Sequence[int]):
@@ -117,7 +122,7 @@ class Stitched:
         wanted = self._cut(joints[0]) - offsets[:, None, None]
         wanted = turn(wanted, -angles[:, None].expand(wanted.shape[:2]))
         features = displaced(features, wanted - local, lengths=self.windows)
-        return torch.cat([features[:1], _to_origin(features[1:], wanted[1:])])  # the first one's place is the motion's
+        return torch.cat([features[:1], _to_origin(features[1:], wanted[1:])])  # the first one is at the motion's place
 
     def seen(self, motions: Tensor) -> Tensor:
         return self._cut(motions[0])
@@ -144,7 +149,7 @@ class Stitched:
         return angles, offsets
 
     def _cut(self, motion: Tensor) -> Tensor:
-        """(N, ...) → what each window sees of it, (B, F, ...); the last frame held beyond a window's end."""
+        """(N, ...) → the frames of each window, (B, F, ...), with the last one repeated beyond a window's end."""
         time = torch.arange(self._weights.shape[1])
         index = [
             start + time.clamp(max=length - 1) for start, length in zip(self.starts, self.windows.tolist(), strict=True)
@@ -153,11 +158,13 @@ class Stitched:
 
 
 class Inpainted:
-    """A motion that is there, but for a part of it, which another timeline makes: it is placed where the first frame
-    of the part stands and faces, and begins at the origin as all that models make."""
+    """An existing motion, a part of which is formed by other windows.
+
+    These begin at the origin, as all samples, and are placed at the position and heading of the part's first frame.
+    """
 
     def __init__(self, part: Windows, motion: Tensor, start: int):
-        """motion: (N, 22, 3) metres, all of it; the part's frames are those from `start` on, the first says where."""
+        """motion: the whole, (N, 22, 3) metres; start: frame at which the part begins, which determines its place."""
         self.part, self.motion = part, motion
         self.span = slice(start, start + int(part.lengths))
         self.lengths = torch.tensor([len(motion)])
@@ -189,7 +196,7 @@ class Inpainted:
         return self.part.of_windows(values)
 
     def _local(self, joints: Tensor) -> Tensor:
-        """(1, N, J, 3) → the part's frames, as it begins at the origin."""
+        """(1, N, J, 3) → the part's frames, moved and turned so that it begins at the origin."""
         part = joints[:, self.span] - self._offset.to(joints)
         return turn(part, self._turns(part))
 
@@ -205,7 +212,7 @@ def _turned(features: Tensor, angle: Tensor, shift: Tensor) -> Tensor:
 
 
 def _to_origin(features: Tensor, joints: Tensor) -> Tensor:
-    """Windows (B, F, 263) with joints (B, F, 22, 3) moved and turned as wholes so that they begin at the origin."""
+    """Windows (B, F, 263) with joints (B, F, 22, 3), each moved and turned so that it begins at the origin."""
     angle = heading(joints[:, :1], smooth=False).expand(features.shape[:2])
     path = torch.stack([features[..., 1], torch.zeros_like(angle), features[..., 2]], dim=-1)
     path = turn((path - path[:, :1])[..., None, :], angle)[..., 0, :]

@@ -68,21 +68,21 @@ class ModelConfig:
     prediction: Annotated[str, name_in(PREDICTIONS)]
     denoiser: DenoiserConfig
     features: tuple[str, ...]
-    """The groups of features that the network sees, in order."""
+    """Groups of features that the network processes, in order."""
     emphasis: Emphasis = 1.0
     schedule: Annotated[str, name_in(SCHEDULES)] = "cosine"
     T: Steps = 1000
     variance: VarianceName = "fixed-small"
     text: str = "static"
-    """Name of the text encoder, see `text.text_encoder`."""
+    """Name of the text encoder, see `network.text_encoders.text_encoder`."""
     max_frames: Annotated[int, Range(2, MAX_FRAMES)] = 120
     """Length of the longest motion trained on."""
     masks: bool = False
-    """Whether the network is told which positions are known, and their values."""
+    """Whether the network is conditioned on observed positions and their mask."""
     written: bool = False
-    """Whether known positions are written over the noisy ones that it sees, as in CondMDI (Cohan et al. 2024)."""
+    """Whether observed positions are also written over its noisy input, as in CondMDI (Cohan et al. 2024)."""
     training: str = ""
-    """One line on what it was trained on, for people."""
+    """One line on the training data and steps."""
     licence: str = ""
 
     def __post_init__(self) -> None:
@@ -91,20 +91,20 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Condition:
-    """Words as the denoiser sees them, for a batch: encoded once, used at every step."""
+    """The denoiser's condition for a batch: encoded once, used at every step."""
 
     context: Tensor
     seen: Tensor
     frames: Tensor
-    """(B, F) bool: which frames exist."""
+    """(B, F) bool, the frames that exist."""
     hints: Tensor | None = None
-    """(B, F, 6·J): which positions are known and what they are; None for models without masks."""
+    """(B, F, 6·J): values and mask of observed positions; None for models without masks."""
     observed: Observed | None = None
-    """The same, as positions and mask (B, F, J, 3); None where nothing is known."""
+    """The same, as positions and mask (B, F, J, 3); None if nothing is observed or it is not written over the input."""
 
 
 class MotionModel(nn.Module):
-    """Turns noise and words into motion features. `denoise_fn` gives the samplers what they need.
+    """Motion model: denoiser, schedule, prediction type, representation and text encoder.
 
     Args:
         config: Sizes, and the names of the parts.
@@ -155,7 +155,7 @@ class MotionModel(nn.Module):
 
     @property
     def takes_masks(self) -> bool:
-        """Whether known positions are part of the input."""
+        """Whether observed positions are part of the input."""
         return self.config.masks
 
     def condition(
@@ -166,9 +166,13 @@ class MotionModel(nn.Module):
         hide: Tensor | None = None,
         observed: Observed | None = None,
     ) -> Condition:
-        """Encode a batch of prompts. frames: (B, F) bool; hide: (B,) bool, where to drop the words (unconditional).
+        """Encode a batch of prompts.
 
-        observed: positions (B, F, J, 3) in metres that are known where the mask holds, for models with masks.
+        Args:
+            texts: B prompts.
+            frames: (B, F) bool, the frames that exist.
+            hide: (B,) bool, where to drop the text (unconditional).
+            observed: For models with masks, observed positions (B, F, J, 3) in metres and their mask.
         """
         index = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         rows = [index[text] for text in texts]
@@ -183,10 +187,10 @@ class MotionModel(nn.Module):
         return Condition(context, seen, frames, told, observed if self.config.written else None)
 
     def network(self, condition: Condition, x_t: Tensor, level: Level) -> Tensor:
-        """The prediction at x_t (B, F, D), and behind it what says the variance if that is learned: (B, F, D or 2·D).
+        """The prediction at x_t (B, F, D), followed by the variance parameters if they are learned: (B, F, D or 2·D).
 
-        The denoiser itself works on numbers of unit size: x_t and (α, σ) are divided by √(α² + σ²), and its prediction
-        is multiplied by the size of the target. On variance-preserving schedules both are 1 for x0, ε and v.
+        The denoiser itself works at unit scale: x_t and (α, σ) are divided by √(α² + σ²), and its prediction is
+        multiplied by the size of the target. On variance-preserving schedules both are 1 for x0, ε and v.
         """
         r = (level.alpha**2 + level.sigma**2) ** 0.5
         alpha, sigma = (_vector(number / r, x_t) for number in (level.alpha, level.sigma))
@@ -217,12 +221,12 @@ class MotionModel(nn.Module):
         Args:
             texts: B prompts.
             frames: (B, F) bool, the frames that exist.
-            text_scale: Strength of the words; 1 is the plain conditional model, at no further cost.
-            observed: For models with masks, known positions (B, F, J, 3) in metres and their mask.
-            mask_scale: Strength of these.
+            text_scale: Strength of the text; 1 is the plain conditional model, at no further cost.
+            observed: For models with masks, observed positions (B, F, J, 3) in metres and their mask.
+            mask_scale: Strength of the observed positions.
 
         Raises:
-            InputError: For known positions, of a model without masks.
+            InputError: If positions are observed and the model has no masks.
         """
         if observed is not None and not self.config.masks:
             raise InputError(f"{self.name} was not trained with masks; it cannot be told what is known")
@@ -255,7 +259,7 @@ class MotionModel(nn.Module):
         return denoise
 
     def times(self, steps: int) -> list[int]:
-        """Times of a sampling in so many steps; see `sampling_times`."""
+        """Times of sampling in so many steps; see `motion_diffusion.sampling.sampling_times`."""
         return sampling_times(self, steps)
 
     def sample(
@@ -273,7 +277,7 @@ class MotionModel(nn.Module):
         guide: Callable[[Denoise, Noise], Denoise] | None = None,
         on_step: Callable[[int, Estimate], None] | None = None,
     ) -> Tensor:
-        """Sample normalised features; see `sample_features`."""
+        """Sample normalised features; see `motion_diffusion.sampling.sample_features`."""
         return sample_features(
             self,
             texts,
@@ -329,8 +333,11 @@ class MotionModel(nn.Module):
         return pretrained.tensors_of(self.denoiser.state_dict(), "denoiser", self.representation)
 
     def save(self, folder: str | Path, *, dtype: torch.dtype = torch.float32) -> None:
-        """Write config.json, model.safetensors and, if there is one, known.json; the denoiser's weights in dtype,
-        statistics in float32.
+        """Write config.json, model.safetensors and, if recorded, known.json.
+
+        Args:
+            folder: Directory of the model.
+            dtype: Type of the denoiser's weights; statistics are written in float32.
 
         Raises:
             InputError: If the model has a schedule, prediction type or text encoder that no registry has under the name
@@ -393,16 +400,16 @@ def _encoder(config: ModelConfig, given: TextEncoder | None = None) -> TextEncod
 
 
 def hints(observed: Observed) -> Tensor:
-    """What a network with masks is told of (values, mask), each (B, F, J, 3): (B, F, 6·J), unknown values being 0."""
+    """Input (B, F, 6·J) of a network with masks for (values, mask), each (B, F, J, 3); unobserved values are 0."""
     values, mask = observed
     return torch.cat([(values * mask).flatten(-2), mask.to(values).flatten(-2)], dim=-1)
 
 
 def _joined(several: Sequence[Observed]) -> Observed:
-    """One batch of what is known in several."""
+    """Several batches of observed positions as one."""
     return torch.cat([values for values, _ in several]), torch.cat([mask for _, mask in several])
 
 
 def _vector(number: Scalar, like: Tensor) -> Tensor:
-    """A coefficient as (B,) numbers, one for each of the motions like (B, ...)."""
+    """A coefficient as (B,) numbers, one for each of the motions `like` (B, ...)."""
     return number.to(like).flatten() if isinstance(number, Tensor) else like.new_full((len(like),), number)

@@ -23,13 +23,13 @@ class MotionDenoiser(Protocol):
 
     name: str
     representation: Representation
-    """Codec between its numbers and joints."""
+    """Codec between features and joints."""
     schedule: Schedule
     prediction: Prediction
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device of its inputs and outputs."""
         ...
 
     @property
@@ -39,7 +39,7 @@ class MotionDenoiser(Protocol):
 
     @property
     def takes_masks(self) -> bool:
-        """Whether known positions are part of its input."""
+        """Whether observed positions are part of its input."""
         ...
 
     def denoise_fn(
@@ -56,7 +56,7 @@ class MotionDenoiser(Protocol):
 
 
 def sampling_times(model: MotionDenoiser, steps: int) -> list[int]:
-    """Times of a sampling in so many steps: from where the prediction is defined (`Prediction.first`) down to 0."""
+    """Times of sampling in so many steps: from where the prediction is defined (`Prediction.first`) down to 0."""
     return model.schedule.times(steps, first=model.prediction.first(model.schedule))
 
 
@@ -82,14 +82,14 @@ def sample_features(
     Args:
         model: The denoiser, its schedule and its codec.
         texts: B prompts.
-        lengths: In frames.
-        seeds: One for each.
+        lengths: Number of frames of each motion.
+        seeds: One for each prompt.
         steps: Denoising steps.
         sampler: Name of a sampler, or one of your own.
         text_scale: See `MotionDenoiser.denoise_fn`, as for observed and mask_scale.
         start: Chooses the initial noise, given the denoiser and a draw.
         guide: Wraps the denoiser, given the source of noise; this is how every guidance method enters.
-        on_step: Called after each step with its time and estimate; what it raises ends the sampling.
+        on_step: Called after each step with its time and estimate; exceptions that it raises end sampling.
 
     Raises:
         InputError: For an empty prompt, or the name of no sampler.

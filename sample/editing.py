@@ -1,4 +1,4 @@
-"""Motions that are there: one goes on, or a part of it is made anew. What is kept stays as it is, to the bit."""
+"""Editing of motions: continuation, and regeneration of a part. Frames that are kept stay bit-identical."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from guidance.compose import ComposedGuidance, is_exact, name_of, single_window
+from guidance.compose import ComposedGuidance, check_request, is_exact, name_of, single_window
 from guidance.goals.base import MAX_COORDINATE
 from guidance.goals.goal_set import GoalSet, Segment
 from guidance.goals.poses import Pose
-from guidance.protocol import Function, GuidanceProblem
+from guidance.protocol import Function, Guidance, GuidanceProblem
 from guidance.windows import Inpainted, Stitched
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
-from motion_diffusion.diffusion.samplers import Estimate
+from motion_diffusion.diffusion.samplers import Estimate, Sampler, SamplerName
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.option_ranges import SEED
@@ -36,18 +36,21 @@ from sample.generate import (
 from sample.segments import lengths_of, segment_windows
 
 AROUND = 20
-"""Frames of what is kept that are made along with a part on either side, as poses that it meets."""
+"""Kept frames on either side of a part that are sampled with it, as poses that it has to meet."""
 
 MAX_EDITED_FRAMES = 2400
-"""Frames of a motion at most, two minutes: guidance looks at it as a whole."""
+"""Maximum frames of a motion, two minutes, since guidance works on the whole motion."""
 
 _NO_GOALS, _USUAL = GoalSet(), Settings()
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A motion, and the part of it that is to be made: from frame `start` to before frame `end`, which may lie beyond
-    the motion's end. InputError if there is no such part, or the motion does not have 20 frames a second.
+    """A motion and the part of it to generate: from frame `start` to before frame `end`, which may be beyond the end.
+
+    Raises:
+        InputError: If the motion has no such part, is too long or far from the origin, or does not have 20 frames per
+            second.
     """
 
     motion: Motion
@@ -73,7 +76,7 @@ class Part:
 
     @staticmethod
     def after(motion: Motion, seconds: float) -> Part:
-        """What comes after a motion's end, for so many seconds. InputError for less than a frame."""
+        """A continuation of so many seconds. InputError for less than a frame."""
         frames = frame_of(seconds)
         if frames < 1:
             raise InputError(f"{seconds:g} s are less than a frame; let the motion go on for {1 / FPS:g} s or more")
@@ -81,7 +84,7 @@ class Part:
 
     @staticmethod
     def between(motion: Motion, start: float, end: float) -> Part:
-        """What a motion has between two seconds. InputError if these are not in it, in order, by a frame or more."""
+        """The part between two times in seconds. InputError unless they are a frame or more apart within the motion."""
         if not (0 < start < end <= motion.seconds and 0 < frame_of(start) < frame_of(end)):
             raise InputError(
                 f"from {start:g} to {end:g} s: the motion lasts from 0 to {motion.seconds:g} s; give a part that "
@@ -91,17 +94,17 @@ class Part:
 
     @property
     def frames(self) -> int:
-        """Of the whole."""
+        """Number of frames of the edited motion."""
         return max(self.motion.frames, self.end)
 
     @property
     def joints(self) -> Tensor:
-        """(N, 22, 3) of the whole; where there is nothing yet, the last pose."""
+        """(N, 22, 3) metres; beyond the end of the motion its last pose."""
         return self._held(self.motion.joints)
 
     @property
     def rotations(self) -> Tensor:
-        """(N, 22, 3, 3) likewise."""
+        """(N, 22, 3, 3), likewise."""
         return self._held(self.motion.rotations)
 
     def _held(self, values: Tensor) -> Tensor:
@@ -109,25 +112,25 @@ class Part:
 
     @property
     def kept(self) -> tuple[Rig, Tensor]:
-        """The body of the whole, and the frames (N,) bool that stay as they are."""
+        """The body of the edited motion, and the frames (N,) bool that are kept."""
         frames = torch.ones(self.frames, dtype=torch.bool)
         frames[self.start : self.end] = False
         return (Rig(self.rotations.double(), self.joints[:, 0].double(), FPS), frames)
 
     @property
     def window(self) -> slice:
-        """What is sampled: the part and some frames around it."""
+        """The frames that are sampled: the part and up to `AROUND` frames on either side."""
         return slice(max(self.start - AROUND, 0), min(self.end + AROUND, self.frames))
 
     @property
     def poses(self) -> list[Pose]:
-        """What is kept within the window."""
+        """The kept poses within the window."""
         joints, window = self.joints, self.window
         before = Pose.of(joints[window.start : self.start], frame=window.start)
         return [before, *([Pose.of(joints[self.end : window.stop], frame=self.end)] if self.end < window.stop else [])]
 
     def check(self, goals: GoalSet) -> None:
-        """InputError for goals beyond the end, against each other, or against what is kept."""
+        """Raise InputError for goals beyond the end, or in contradiction to each other or to kept frames."""
         joints, kept = self.joints, torch.ones(self.frames, dtype=torch.bool)
         kept[self.start : self.end] = False
         goals.check(self.frames)
@@ -150,22 +153,39 @@ def edited(
     goals: GoalSet = _NO_GOALS,
     seed: int = 0,
     settings: Settings = _USUAL,
+    guidance: str | Sequence[Guidance] | None = None,
+    sampler: SamplerName | Sampler | None = None,
     functions: Sequence[Function] = (),
     progress: bool = False,
     on_step: Callable[[int, Estimate], None] | None = None,
 ) -> Motion:
-    """The motion with its part made by a model, as a text or the goals' segments say, and everything else kept.
+    """Generate a part of a motion and keep the rest.
 
-    Times and places of the goals are those of the whole. The part is sampled with `AROUND` frames of what is kept on
-    either side, moved to the origin where motions begin, and put back. Raises InputError, before anything is sampled,
-    for a seed that cannot be and for what `check_edit` refuses.
+    The part is sampled with `AROUND` kept frames on either side, moved to the origin where motions begin, and moved
+    back.
+
+    Args:
+        model: The motion model.
+        text: Prompt for the part; segments among the goals take its place.
+        part: The motion and the part of it to generate.
+        goals: Goals with times and positions of the whole motion.
+        seed: Random seed.
+        settings: Settings of sampling and guidance; the guidance must meet goals exactly.
+        guidance: Names or methods in place of those of the settings, see `sample.generate.generate`.
+        sampler: Sampler in place of that of the settings, likewise.
+        functions: Further objectives in Python, see `guidance.protocol.Function`.
+        progress: Whether to show a progress bar.
+        on_step: Called after each step with its time and estimate; exceptions that it raises end sampling.
+
+    Raises:
+        InputError: For a seed out of range, and as `check_edit`; before anything is sampled.
     """
-    check_edit(model, text, part, goals, settings, functions)
+    check_edit(model, text, part, goals, settings, functions, guidance=guidance)
     SEED.check("--seed", seed)
-    request, methods = _request(model, text, part, goals, seed), methods_of(settings)
+    request, methods = _request(model, text, part, goals, seed), methods_of(settings, guidance)
     total = sampling_of(settings, methods).total
     with tqdm(total=total, desc="sampling", unit="step", disable=not progress or None) as bar:
-        ((points, rig, report),) = request.sample(methods, functions, settings, bar, on_step)
+        ((points, rig, report),) = request.sample(methods, functions, settings, bar, on_step, sampler=sampler)
     given, made = part.joints, slice(part.start, part.end)
     off = (points - given)[part.window].norm(dim=-1)
     off[part.start - part.window.start : part.end - part.window.start] = 0
@@ -183,7 +203,7 @@ def edited(
         "of": {"text": source.text, "provenance": dict(source.provenance)},
     }
     body = Rig(rotations.double(), whole[:, 0].double(), FPS)
-    comes_from = provenance(body, goals, seed, settings, known_by(model), report)
+    comes_from = provenance(body, goals, seed, settings, known_by(model), report, guidance, sampler)
     return Motion(whole, text=said, provenance={**comes_from, "part": about}, rotations=rotations)
 
 
@@ -194,26 +214,34 @@ def check_edit(
     goals: GoalSet,
     settings: Settings,
     functions: Sequence[Function] = (),
+    *,
+    guidance: str | Sequence[Guidance] | None = None,
 ) -> None:
-    """InputError for a prompt that is empty, goals beyond the end or against what is kept, segments that are not as
-    long as the part, and guidance that does not hold what is kept.
+    """Check a request of `edited`.
+
+    Raises:
+        InputError: For an empty prompt, goals beyond the end or in contradiction to kept frames, segments whose total
+            length is not that of the part, and guidance that is not exact.
     """
-    methods = methods_of(settings)
+    methods = methods_of(settings, guidance)
     check_settings(model, settings, methods)
     check_words(text, goals)
     if not is_exact(methods):
-        raise InputError(f"guidance {settings.guidance} does not hold what is kept of a motion; give projection")
+        named = settings.guidance if guidance is None else guidance
+        named = named if isinstance(named, str) else "+".join(map(name_of, named)) or "none"
+        raise InputError(f"guidance {named} does not hold what is kept of a motion; give projection")
     if (method := single_window(methods)) is not None:
         name = name_of(method)
         raise InputError(f"{name} does not make a part of a motion; leave {name} out")
     part.check(goals)
+    check_request(methods, model, part.frames)
     request = _request(model, text, part, goals, 0)
     problem = GuidanceProblem.of(model, request.goals, request.windows, functions)
     ComposedGuidance.of(methods, problem, model)
 
 
 def _request(model: MotionModel, text: str, part: Part, goals: GoalSet, seed: int) -> Request:
-    """The windows of the part, and of what is kept around it."""
+    """The windows of the part and of the kept frames around it."""
     made, window = part.end - part.start, part.window
     segments = goals.segments or [Segment(text=text, seconds=made / FPS)]
     frames = lengths_of(segments)

@@ -1,4 +1,4 @@
-"""From a request to a motion: the whole path, callable from a notebook."""
+"""Generation of motions from prompts, goals and settings, callable from a notebook."""
 
 from __future__ import annotations
 
@@ -39,31 +39,31 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel, Steps
 from motion_diffusion.option_ranges import SEED, Range
 from motion_diffusion.sampling import MotionDenoiser, sample_features, sampling_times
-from sample.segments import said, segment_windows
+from sample.segments import resolve_segments, segment_windows
 
 T = TypeVar("T")
 BatchSize = Annotated[int, Range(1, 65_536)]
 """Motions that are sampled together."""
 
 START = Waypoint(frame=0, x=0.0, z=0.0)
-"""Motions begin at the origin of the floor, as the goals' coordinates want it."""
+"""Goal of all motions: they begin at the origin of the floor."""
 
 
 @dataclass(frozen=True)
 class Settings(MethodOptions):
-    """How to sample and to guide."""
+    """Settings of sampling and guidance."""
 
     guidance: str = "projection"
     """How goals steer: none, classifier, imputation, projection, noise, masks, stages, or several joined by +."""
     text_scale: Strength = 1.5
-    """Strength of the words (classifier-free guidance); 1 is the plain model."""
+    """Strength of the text (classifier-free guidance); 1 is the plain conditional model."""
     mask_scale: Strength = 1.0
-    """Strength of what a model with masks is told, in the same way."""
+    """Strength of the observed motion in models with masks, likewise."""
     steps: Steps = 50
     """Denoising steps, 1 to 1000."""
     sampler: SamplerName = "ancestral"
     clean_up: bool = True
-    """After the last step, let feet stand where they stand, on the floor (see `guidance.foot_cleanup`)."""
+    """After the last step, hold feet that are in contact with the floor in place (see `guidance.foot_cleanup`)."""
 
 
 def generate(
@@ -93,15 +93,15 @@ def generate(
         seeds: Of each motion; 0, 1, … by default.
         settings: How to sample and to guide.
         guidance: Names as in `Settings.guidance`, or methods as objects, each wrapping those before it; by default
-            what the settings say.
-        sampler: A name as in `Settings.sampler`, or a sampler as an object; by default what the settings say.
+            those of the settings.
+        sampler: A name as in `Settings.sampler`, or a sampler as an object; by default that of the settings.
         functions: Further objectives in Python, see `guidance.protocol.Function`.
         progress: Whether to show a progress bar.
-        on_step: Called after each step of a batch with its time and estimate; what it raises ends the sampling.
+        on_step: Called after each step of a batch with its time and estimate; exceptions that it raises end sampling.
 
     Raises:
-        InputError: For empty texts, motions longer than the model's, seeds and numbers of steps that it cannot take,
-            goals beyond the motion's end or against each other, and guidance that cannot do what is asked.
+        InputError: For empty texts, motions longer than the model's, seeds and numbers of steps out of range, goals
+            beyond the motion's end or in contradiction, and methods that cannot be combined or cannot meet the request.
     """
     goals = [GoalSet()] * len(texts) if goals is None else goals
     seeds = range(len(texts)) if seeds is None else seeds
@@ -109,7 +109,7 @@ def generate(
     check(model, texts, frames, goals, settings, functions, guidance=guidance)
     for seed in seeds:
         SEED.check("--seed", seed)
-    texts, frames, goals = _said(model, texts, frames, goals)
+    texts, frames, goals = _resolved(model, texts, frames, goals)
     known = known_by(model)
     batches: dict[tuple[bool, int], list[int]] = {}
     for i, wanted in enumerate(goals):
@@ -182,17 +182,17 @@ def generate_motions(
 
     Args:
         model: A motion model, or any denoiser of motion features.
-        text: What the person does; a list for several motions.
-        seconds: How long each motion lasts; one number for all, or one each.
+        text: The prompt; a list for several motions.
+        seconds: Duration of each motion; one number for all, or one each.
         goals: Goals, or a `GoalSet`; of several motions one for all, or a list with one for each.
-        seed: Of the motion. Of several motions, the first one's, the next ones' being the next numbers; or one each.
+        seed: Random seed; of several motions that of the first, followed by consecutive numbers, or one each.
         guidance: Names joined by +, such as "classifier+projection", or methods as objects, each wrapping those before
             it, such as [Classifier(scale=10), Projection()]; projection by default.
         sampler: A name such as "ddim", or a sampler as an object (see `motion_diffusion.diffusion.samplers.Sampler`).
         functions: Further objectives in Python, see `guidance.protocol.Function`.
         settings: Sampler, steps and strengths.
         progress: Whether to show a progress bar.
-        on_step: Called after each step of a batch with its time and estimate; what it raises ends the sampling.
+        on_step: Called after each step of a batch with its time and estimate; exceptions that it raises end sampling.
 
     Returns:
         A motion, or a list of motions for a list of prompts.
@@ -220,7 +220,7 @@ def generate_motions(
 
 
 def _one_each(values: Any, count: int, what: str) -> list[Any]:
-    """One value for all, or one for each. InputError for another number of them."""
+    """A list of `count` values from one for all, or one for each; InputError for another number of values."""
     every = [values] * count if isinstance(values, int | float) else list(values)
     if len(every) != count:
         raise InputError(f"{len(every)} {what} for {count} prompts; give one for each")
@@ -228,7 +228,7 @@ def _one_each(values: Any, count: int, what: str) -> list[Any]:
 
 
 def _goal_sets(goals: Any, count: int) -> list[GoalSet]:
-    """The goals of each motion: those of all, or one set for each."""
+    """The goals of each motion, from one set for all or one for each."""
     if goals is None or isinstance(goals, GoalSet):
         return [goals or GoalSet()] * count
     if all(isinstance(goal, GoalBase) for goal in goals):
@@ -240,18 +240,18 @@ def _goal_sets(goals: Any, count: int) -> list[GoalSet]:
 
 
 def methods_of(settings: Settings, guidance: str | Sequence[Guidance] | None = None) -> tuple[Guidance, ...]:
-    """The methods that settings name, or those given instead, by their names or as objects."""
+    """The methods named by the settings, or those given instead as names or objects."""
     if guidance is None or isinstance(guidance, str):
         return settings.methods(settings.guidance if guidance is None else guidance)
     return tuple(guidance)
 
 
-def _said(
+def _resolved(
     model: MotionDenoiser, texts: Sequence[str], frames: Sequence[int], goals: Sequence[GoalSet]
 ) -> tuple[list[str], list[int], list[GoalSet]]:
-    """Texts, frames and goals as the segments among the goals want them."""
+    """Texts, frames and goals, with those of segments among the goals in their place."""
     longest = model.max_frames
-    every = [said(text, n, wanted, longest) for text, n, wanted in zip(texts, frames, goals, strict=True)]
+    every = [resolve_segments(text, n, wanted, longest) for text, n, wanted in zip(texts, frames, goals, strict=True)]
     return [text for text, _, _ in every], [n for _, n, _ in every], [wanted for _, _, wanted in every]
 
 
@@ -269,11 +269,11 @@ def check(
     *,
     guidance: str | Sequence[Guidance] | None = None,
 ) -> None:
-    """InputError for what `generate` refuses, before anything is sampled."""
+    """Raise InputError for requests that `generate` refuses, before anything is sampled."""
     methods = methods_of(settings, guidance)
     check_settings(model, settings, methods)
     longest = model.max_frames
-    for text, count, wanted in zip(*_said(model, texts, frames, goals), strict=True):
+    for text, count, wanted in zip(*_resolved(model, texts, frames, goals), strict=True):
         check_words(text, wanted)
         if not wanted.segments and not 2 <= count <= longest:
             raise InputError(
@@ -294,7 +294,7 @@ def check(
 
 
 def check_settings(model: MotionDenoiser, settings: Settings, methods: Sequence[Guidance] | None = None) -> None:
-    """InputError for a model that makes no bodies, and for numbers of steps that it cannot take."""
+    """Raise InputError for a model of the path alone, and for numbers of steps out of its range."""
     if not model.representation.whole_body:
         raise InputError(f"{model.name} makes only the path of the root, no body; choose another --model")
     possible = Range(1, sampling_times(model, 1)[0])
@@ -310,7 +310,7 @@ def sampling_of(
 
 
 def check_words(text: str, goals: GoalSet) -> None:
-    """InputError for a prompt, or those of the segments in its place, that is empty or that no encoder reads."""
+    """Raise InputError for prompts, of the motion or of its segments, that are empty or that no encoder reads."""
     for prompt in [segment.text for segment in goals.segments] or [text]:
         if not prompt.strip():
             raise InputError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
@@ -322,7 +322,7 @@ def check_words(text: str, goals: GoalSet) -> None:
 
 
 class Sampled(NamedTuple):
-    """The joints (F, 22, 3) that the network made, the body that was fitted to them, and the report of the fit."""
+    """A sampled motion: joints (F, 22, 3) of the network, the body fitted to them, and the report of the fit."""
 
     points: Tensor
     rig: Rig
@@ -331,7 +331,7 @@ class Sampled(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """Windows for the model to make, with a text, frames and a seed each, and the motions they are to become."""
+    """Windows to sample, with text, length and seed of each, and the motions that they form."""
 
     model: MotionDenoiser
     texts: Sequence[str]
@@ -341,13 +341,13 @@ class Request:
     """Of each motion."""
     windows: Windows
     kept: tuple[Rig, Tensor] | None = None
-    """Of a motion that is there: its body, and the frames (F,) bool that stay as they are."""
+    """Of a motion that is edited: its body, and the frames (F,) bool that are kept."""
 
     @staticmethod
     def of_motions(
         model: MotionDenoiser, texts: list[str], frames: list[int], goals: list[GoalSet], seeds: list[int]
     ) -> Request:
-        """Every motion in a window of its own, from the origin."""
+        """A window for every motion, beginning at the origin."""
         lengths = torch.tensor(frames, device=model.device)
         goals = [from_the_origin(wanted, n) for wanted, n in zip(goals, frames, strict=True)]
         return Request(model, texts, frames, seeds, goals, Independent(model.representation, lengths))
@@ -356,7 +356,7 @@ class Request:
     def of_segments(
         model: MotionDenoiser, texts: list[str], frames: list[int], goals: list[GoalSet], seeds: list[int]
     ) -> Request:
-        """One motion of several windows, each with noise of its own, from the origin."""
+        """Several windows for one motion, each with its own noise, beginning at the origin."""
         of = segment_windows(goals[0].segments, model.max_frames)
         windows = Stitched(model.representation, of.starts, of.lengths)
         goals = [from_the_origin(goals[0], int(windows.lengths))]
@@ -410,18 +410,18 @@ class Request:
 
 
 def from_the_origin(goals: GoalSet, frames: int) -> GoalSet:
-    """The same goals, and `START` if they do not say where to begin."""
+    """The same goals, with `START` in front unless they determine the beginning."""
     begun = goals.observe(frames).mask[0, 0, [0, 2]].any()
     return goals if begun else goals.model_copy(update={"goals": [START, *goals.goals]})
 
 
 def words(text: str, goals: GoalSet) -> str:
-    """What a motion shows: the text, or those of the segments in its place."""
+    """The description of a motion: its text, or the texts of its segments."""
     return "; then ".join(segment.text for segment in goals.segments) or text
 
 
 def known_by(model: MotionDenoiser) -> dict[str, str]:
-    """What identifies a model: its name, and of a `MotionModel` its weights and its licence."""
+    """Identification of a model for provenance: name, and digest of the weights and licence of a `MotionModel`."""
     if not isinstance(model, MotionModel):
         return {"name": model.name, "weights": "", "licence": ""}
     return {"name": model.name, "weights": model.digest, "licence": model.config.licence}
@@ -444,7 +444,7 @@ def provenance(
     guidance: str | Sequence[Guidance] | None = None,
     sampler: SamplerName | Sampler | None = None,
 ) -> dict[str, Any]:
-    """Where a motion comes from, and how well it meets its goals; model: see `known_by`."""
+    """Provenance of a motion: model (see `known_by`), settings, seed, goals and their residuals."""
     used: dict[str, Any] = dataclasses.asdict(settings)
     if sampler is not None:
         used["sampler"] = _name_of(sampler)

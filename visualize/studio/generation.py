@@ -27,7 +27,7 @@ from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, Verd
 from motion_diffusion.prompts import Known, read_known
 from sample.editing import check_edit, edited
 from sample.generate import Settings, check, generate
-from sample.segments import woven
+from sample.segments import is_stitched
 from sample.text_fit import DEFAULT_MATCHER, text_fit, unknown_words
 from visualize.drawing.goal_glyphs import frame_at
 from visualize.studio.goal_editing import restrict_to
@@ -211,7 +211,7 @@ def generate_takes(
         InputError: for a plan that cannot be generated.
         JobStopped: if the monitor stops the job.
     """
-    standalone = plan.base is not None or woven(plan.parts, model.config.max_frames)
+    standalone = plan.base is not None or is_stitched(plan.parts, model.config.max_frames)
     monitored = MonitoredModel.of(
         model, count_calls(monitor, network_calls(plan.settings, plan.count if standalone else 1))
     )

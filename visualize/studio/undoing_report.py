@@ -14,7 +14,7 @@ from guidance.protocol import GuidanceProblem
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from sample.generate import from_the_origin
-from sample.segments import woven
+from sample.segments import is_stitched
 from visualize.studio.generation import MonitoredModel, count_calls
 from visualize.studio.jobs import JobMonitor
 from visualize.studio.plan import Plan
@@ -69,7 +69,7 @@ def report_undoing(plan: Plan, model: MotionModel, seed: int, monitor: JobMonito
         raise InputError(
             f"{before[0]} guides before the first step, where nothing is taken back; leave {before[0]} out"
         )
-    if woven(plan.parts, model.config.max_frames) or plan.base is not None:
+    if is_stitched(plan.parts, model.config.max_frames) or plan.base is not None:
         raise InputError("what is woven of several windows cannot be looked at; take one prompt that is short enough")
     steps = plan.steps
     model = MonitoredModel.of(model, count_calls(monitor, 2 * steps, 1.0))
