@@ -142,7 +142,7 @@ class Hook(Steps):
 
 @dataclass(frozen=True)
 class Survival(Motions):
-    """What remains of a push given at time t: with a frozen network, an exact one, and real ones.
+    """Share of a push given at time t that survives with a frozen network, an exact one, and real ones.
 
     `--models` without a name omits the real ones and needs no model.
     """

@@ -43,7 +43,7 @@ METHODS: dict[str, type[Guidance]] = {
 """The methods that have a name; those that write goals into x̂0 wrap the others."""
 
 Strength = Annotated[float, Range(-100, 100)]
-"""Of classifier-free guidance: 0 without the condition, 1 the plain model."""
+"""Strength of classifier-free guidance: 0 is the unconditional model, 1 the plain conditional one."""
 
 EXCLUSIVE = {
     frozenset({"imputation", "projection"}): "both put the goals into the predicted motion, and the last one would win",
@@ -101,7 +101,7 @@ def name_of(method: Guidance) -> str:
 
 
 def described(method: Guidance) -> dict[str, Any]:
-    """What identifies a method in a motion's provenance: its name and its settings."""
+    """Identification of a method in a motion's provenance: its name and its settings."""
     settings: dict[str, Any] = dataclasses.asdict(method) if dataclasses.is_dataclass(method) else {}
     return {"method": name_of(method), **settings}
 
@@ -135,7 +135,7 @@ def check_steps(methods: Sequence[Guidance], possible: Range) -> None:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the motions of a batch are sampled."""
+    """Steps and sampler of a batch."""
 
     steps: int
     sampler: SamplerName | Sampler

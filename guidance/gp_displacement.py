@@ -1,11 +1,11 @@
-"""How a body moves along when some of its points are moved: the likeliest displacement of all joints in all frames.
+"""Most likely displacement of all joints in all frames, given that of some (a Gaussian process).
 
 Displacements d (F, J) along one axis have a Gaussian prior, a sum of parts with a kernel over time, T, and one over the
-joints, K, each of some size s: C = Σ s² · T ⊗ K. The parts are the ways in which bodies move along:
+joints, K, each of some size s: C = Σ s² · T ⊗ K. The parts are ways in which a body follows a displaced joint:
 
 | part | axes | joints | over |
 |---|---|---|---|
-| travel | x, z | all alike: who shall be elsewhere goes there as a whole, from long before | seconds |
+| travel | x, z | all alike: the whole body moves to another place, long before | seconds |
 | crouch | y | all alike above the knees, not at all below the ankles: the feet stay on the floor | half a second |
 | limbs | all | each with the bones between it and the pelvis: a hand takes its arm along | a third of a second |
 
@@ -13,7 +13,7 @@ In the last, K is the inverse of the kinematic tree's Laplacian, its bones sprin
 are Matérn kernels, whose displacements have no kinks.
 
 Given the displacement r of some entries O, the others are expected at d = C[:, O] · C[O, O]⁻¹ · r, which is the
-smallest d in the metric C⁻¹ that has r there: a projection onto what is wanted, in a metric that moves neighbouring
+smallest d in the metric C⁻¹ that equals r there: a projection onto the targets in a metric that moves neighbouring
 frames and joints along (as in ProjFlow, whose metric is a Laplacian of this kind).
 """
 

@@ -98,15 +98,15 @@ class Projector:
         problem, wanted = self.problem, self.problem.known
         change, masks, values = torch.zeros_like(joints), wanted.mask.clone(), wanted.values.clone()
         for i, n in enumerate(problem.windows.lengths.tolist()):
-            motion, said = joints[i, :n], Observation(values[i, :n], masks[i, :n], wanted.weights[i, :n])
-            move = self._displacement(said.mask)(said.values - motion)
+            motion, targets = joints[i, :n], Observation(values[i, :n], masks[i, :n], wanted.weights[i, :n])
+            move = self._displacement(targets.mask)(targets.values - motion)
             for _ in range(ROUNDS if problem.goals[i].is_motion_dependent else 0):
                 more = problem.most_violated(i, motion + move)
-                if not (more.mask & ~said.mask).any():
+                if not (more.mask & ~targets.mask).any():
                     break
-                said = said.updated(more)
-                move = self._displacement(said.mask)(said.values - motion)
-            change[i, :n], masks[i, :n], values[i, :n] = move, said.mask, said.values
+                targets = targets.updated(more)
+                move = self._displacement(targets.mask)(targets.values - motion)
+            change[i, :n], masks[i, :n], values[i, :n] = move, targets.mask, targets.values
         return change, Observation(values, masks, wanted.weights)
 
     def _displacement(self, mask: Tensor) -> Displacement:

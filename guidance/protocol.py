@@ -49,9 +49,9 @@ class GuidanceProblem:
     """
 
     goals: tuple[GoalSet, ...]
-    """Of each of the M motions."""
+    """Goals of each of the M motions."""
     windows: Windows
-    """How the B windows that are sampled form the M motions."""
+    """Composition of the M motions from the B windows that are sampled."""
     representation: Representation
     """Codec between normalised features (B, F, D) and joints."""
     schedule: Schedule

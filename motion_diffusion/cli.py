@@ -17,7 +17,7 @@ VERBS = {
     "data": ("data_loaders", "prepare, check, merge and export data sets"),
     "train": ("train", "train a model"),
 }
-"""Of each verb, the module that is run and what it does."""
+"""Module that each verb runs, and its description."""
 
 
 def main() -> None:

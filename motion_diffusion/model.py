@@ -180,11 +180,11 @@ class MotionModel(nn.Module):
         if hide is not None:
             visible = visible & ~hide[:, None]
         context, seen = self.denoiser.text(words, visible)
-        told = None
+        hint = None
         if self.config.masks:
             nothing = words.new_zeros(*frames.shape, self.config.denoiser.hints)
-            told = nothing if observed is None else hints(observed)
-        return Condition(context, seen, frames, told, observed if self.config.written else None)
+            hint = nothing if observed is None else hints(observed)
+        return Condition(context, seen, frames, hint, observed if self.config.written else None)
 
     def network(self, condition: Condition, x_t: Tensor, level: Level) -> Tensor:
         """The prediction at x_t (B, F, D), followed by the variance parameters if they are learned: (B, F, D or 2·D).

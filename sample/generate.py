@@ -54,7 +54,7 @@ class Settings(MethodOptions):
     """Settings of sampling and guidance."""
 
     guidance: str = "projection"
-    """How goals steer: none, classifier, imputation, projection, noise, masks, stages, or several joined by +."""
+    """Guidance methods: none, classifier, imputation, projection, noise, masks, stages, or several joined by +."""
     text_scale: Strength = 1.5
     """Strength of the text (classifier-free guidance); 1 is the plain conditional model."""
     mask_scale: Strength = 1.0
@@ -305,7 +305,7 @@ def check_settings(model: MotionDenoiser, settings: Settings, methods: Sequence[
 def sampling_of(
     settings: Settings, methods: Sequence[Guidance], sampler: SamplerName | Sampler | None = None
 ) -> Sampling:
-    """How a batch is sampled: as its methods prescribe, else by the given sampler, else as the settings say."""
+    """Steps and sampler of a batch: those its methods prescribe, else the given sampler and the settings."""
     return Sampling(settings.steps, settings.sampler if sampler is None else sampler).guided_by(methods)
 
 
@@ -338,10 +338,10 @@ class Request:
     frames: Sequence[int]
     seeds: Sequence[int]
     goals: Sequence[GoalSet]
-    """Of each motion."""
+    """Goals of each motion."""
     windows: Windows
     kept: tuple[Rig, Tensor] | None = None
-    """Of a motion that is edited: its body, and the frames (F,) bool that are kept."""
+    """For editing: the body of the original motion, and the frames (F,) bool that are kept."""
 
     @staticmethod
     def of_motions(

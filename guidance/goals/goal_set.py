@@ -43,7 +43,7 @@ KINDS = ("waypoint", "path", "joint", "pose", "heading", "orientation", "obstacl
 
 
 class Residual(BaseModel):
-    """How well a motion meets a goal."""
+    """Residual of a goal in a motion."""
 
     goal: Goal
     wanted: tuple[float | None, float | None, float | None] | None
@@ -100,7 +100,7 @@ class Segment(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     text: str
-    """What the person does during the segment."""
+    """Prompt of the segment."""
     seconds: Duration
     """Duration in seconds."""
 
@@ -238,7 +238,7 @@ class GoalSet(BaseModel):
         return self.model_copy(update={"goals": places}), turns
 
     def residuals(self, joints: Tensor, world: Tensor | None = None) -> list[Residual]:
-        """How well a motion (F, 22, 3) meets each goal; world: (F, 22, 3, 3) orientations of its joints, if known."""
+        """Residuals of each goal in a motion (F, 22, 3); world: (F, 22, 3, 3) orientations of its joints, if known."""
         self._check_times(len(joints))
         return [Residual.of(goal, joints, world) for goal in self.goals]
 

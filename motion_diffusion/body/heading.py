@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 Convention = Literal["body", "humanml3d"]
-"""How the heading is computed; see `heading`."""
+"""Convention by which the heading is computed; see `heading`."""
 
 _HEADING_SMOOTHING = 20.0  # frames, the sigma of HumanML3D's gaussian filter on the forward direction
 

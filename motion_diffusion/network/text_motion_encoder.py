@@ -222,7 +222,7 @@ class FitScale:
         return min(self.shuffled[SHARES.index(SHUFFLED_BELOW)], self.well)
 
     def verdict(self, similarity: float) -> Verdict:
-        """How well a motion fits its text, from their cosine."""
+        """Fit of a motion to its text, from the cosine of their embeddings."""
         return "well" if similarity >= self.well else "hardly" if similarity < self.hardly else "partly"
 
     def write(self, folder: Path) -> None:
