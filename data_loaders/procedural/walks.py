@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from data_loaders.procedural.captions import MANNERS, SPEEDS, Segment, choose, walk_caption
 from data_loaders.procedural.gait import Array, WalkStyle, walk
-from data_loaders.types import Example
+from data_loaders.types import Caption, Clip, Example, Split
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.body.skeleton import FPS
+
+HELD_OUT_SEEDS = 1_000_003
+"""Added to the seed of a training to obtain that of its held-out walks."""
 
 _MARGIN = 30  # frames planned before and after the clip, so that it begins and ends in mid-walk
 _EASE = 15  # frames over which speed and turning change between segments
@@ -70,6 +73,21 @@ class ProceduralWalks:
     def _start(self, index: int) -> tuple[Generator, int]:
         rng = np.random.default_rng((self.seed, index))
         return rng, int(rng.integers(self.min_frames, self.max_frames + 1))
+
+
+def walk_clips(count: int, *, seed: int = 0) -> list[Clip]:
+    """The first training examples of a seed as clips, and as many held-out ones as test clips.
+
+    Args:
+        count: Number of clips of each part.
+        seed: Seed of a training on procedural data.
+    """
+    parts: list[tuple[Split, int]] = [("train", seed), ("test", seed + HELD_OUT_SEEDS)]
+    return [
+        Clip(f"walk-{walks}-{index}", example.joints, split, (Caption(example.text),))
+        for split, walks in parts
+        for index, example in enumerate(map(ProceduralWalks(walks).example, range(count)))
+    ]
 
 
 def procedural_walk(rng: Generator, *, frames: int) -> tuple[NDArray[np.float32], str]:

@@ -93,6 +93,7 @@ def action_table(options: ActionOptions) -> ActionTable:
         InputError: An option is out of range, or no action has a clip that is long enough.
     """
     check_ranges(options)
+    options.check_actions()
     check_place(options.out / "table.csv")
     clips = [clip for clip in options.clips() if clip.action]
     model = MotionModel.load(options.model)
