@@ -8,7 +8,6 @@ that make a tag known.
 """
 
 import csv
-import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.prompts.known_actions import Known, KnownAction, read_known, words_of
 from motion_diffusion.prompts.unknown_words import forms, unknown_in
+from tests import needs
 
 HERE = Path(__file__).parent
 
@@ -95,12 +95,8 @@ def test_base_forms():
 
 
 def marked():
-    """Labelled sentences; skips without KIT-ML's captions in MOTION_DATA."""
-    for folder in (os.environ.get("MOTION_DATA", ""), HERE.parents[2] / "shared" / "data"):
-        if (file := Path(folder) / "prompts-kit.txt").is_file():
-            break
-    else:
-        pytest.skip("KIT-ML's captions are not here (prompts-kit.txt in MOTION_DATA)")
+    """Labelled sentences."""
+    (file, *_) = needs.data("prompts-kit.txt", "KIT-ML's captions, prompts-kit.txt")
     lines = file.read_text(encoding="utf-8").splitlines()
     with (HERE / "kit_marks.csv").open() as table:
         return [(lines[int(row["line"]) - 1], row["asked"].split()) for row in csv.DictReader(table)]
