@@ -26,7 +26,7 @@ from motion_diffusion.distributed import by_main, locked_by_main, processes
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
 from motion_diffusion.option_ranges import Range, check_ranges
-from sample.evaluation.action_table import ActionOptions, action_table
+from sample.evaluation.action_classifier import ActionOptions, action_table
 from sample.evaluation.evaluators import load_evaluator
 from sample.evaluation.protocols import POOL, PROTOCOLS, REAL, Protocol, Unit, units_of
 from sample.evaluation.runner import (

@@ -18,7 +18,7 @@ from motion_diffusion.body.heading import turn
 from motion_diffusion.errors import InputError
 from sample.evaluation.evaluators import Evaluator
 from sample.evaluation.t2m.evaluator import T2MEvaluator
-from sample.evaluation.t2m.files import read_pickle
+from sample.evaluation.t2m.published_files import read_pickle
 from tests import needs
 
 VOCABULARY = ["sos", "eos", "unk", "a", "person", "walk", "slowly", "left", "and", "run"]
