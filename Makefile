@@ -31,14 +31,11 @@ studio: .venv/studio
 	$(BIN)/python -m visualize studio
 
 test: .venv/dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -rs
 
 lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(MAKE) types
-
-types: .venv/dev
 	$(MAKE) types
 
 types: .venv/dev

@@ -20,7 +20,7 @@ import tyro
 from data_loaders.amass import Amass
 from data_loaders.bandai import Bandai
 from data_loaders.captions.vocabulary import collect_known
-from data_loaders.cleaning.clean import CleaningSummary, clean_clip
+from data_loaders.cleaning.clean import clean_clip, report_removed
 from data_loaders.cmu import Cmu
 from data_loaders.hdm05 import Hdm05
 from data_loaders.humanml3d.dataset import HumanML3D
@@ -115,12 +115,8 @@ class Check(ReadOptions):
         """Execute the verb."""
         clips, lines = read_clips(self.data, self.processes)
         if self.clean:
-            total = CleaningSummary()
-            for cleaned in map(clean_clip, clips):
-                total.add(cleaned)
-                for line in cleaned.report():
-                    print(f"thrown away: {line}")
-            print(total)
+            for _ in report_removed(map(clean_clip, clips), print):
+                pass
         print("\n".join([*lines, summary(clips)]))
         if lines:
             raise InputError(

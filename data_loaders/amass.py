@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from data_loaders.body_model import BodyKind, BodyModel, load_body_model, model_files, smplx_lbs
 from data_loaders.captions.tables import Annotation, read_caption_table
-from data_loaders.retarget import align_to_floor, resample, start_at_origin, uniform_skeleton
-from data_loaders.types import MAX_FPS, MIN_FPS, Clip, Source, check_duration, split_of
+from data_loaders.retarget import align_to_floor, resample, uniform_skeleton
+from data_loaders.types import MAX_FPS, MIN_FPS, Clip, Source, check_duration
 from motion_diffusion.body.skeleton import BONE_LENGTHS
 from motion_diffusion.errors import InputError
 from motion_diffusion.safe_numpy import read_members
@@ -89,11 +89,7 @@ class AmassEntry:
     annotation: Annotation
 
     def read(self) -> Clip:
-        joints = read_amass_joints(self.path, self.body_models)
-        annotation = self.annotation
-        annotation.check(self.path, len(joints))
-        split = annotation.split or split_of(self.name)
-        return Clip(self.name, start_at_origin(joints), split, annotation.captions, annotation.action, annotation.style)
+        return self.annotation.clip(self.path, self.name, read_amass_joints(self.path, self.body_models))
 
 
 def read_amass_joints(path: Path, body_models: Path, *, max_seconds: float | None = None) -> NDArray[np.float64]:

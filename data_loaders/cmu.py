@@ -24,8 +24,7 @@ from pathlib import Path
 
 from data_loaders.captions.tables import Annotation
 from data_loaders.skeleton_files import DEFAULT_AMC_FPS
-from data_loaders.skeleton_folders import amc_source
-from data_loaders.skeleton_mapping import Floor
+from data_loaders.skeleton_folders import SkeletonFolder, amc_source
 from data_loaders.types import Caption, Source, files_by_name, split_of
 from motion_diffusion.errors import InputError
 
@@ -40,19 +39,14 @@ _ENDINGS = (".txt", ".tsv", ".csv", ".html", ".htm")
 
 
 @dataclass(frozen=True)
-class Cmu:
+class Cmu(SkeletonFolder):
     """The CMU motion capture database as ASF/AMC, all of it or a part."""
 
     data_root: Path
     """Folder with the .amc files and their skeletons, such as 02/02_01.amc and 02/02.asf, in any subfolders. Captions
     are read from an index of the trials in it, such as cmu-mocap-index-text.txt."""
-    captions: Path | None = None
-    """CSV file with the columns file,text and optionally start,end (seconds),split,action,style; a file with several
-    captions has several lines. They replace those of the index, and a split replaces that of the subject."""
     fps: float = DEFAULT_AMC_FPS
     """Frames per second of the files, which do not specify it."""
-    floor: Floor | None = None
-    """Position of the floor: below the lowest standing feet of each clip (the default), or at height 0 of the file."""
 
     def source(self) -> Source:
         """List all trials of the folder. A clip's name is its path without suffix; all trials of a subject are in one

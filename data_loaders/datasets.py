@@ -14,7 +14,7 @@ from data_loaders.cleaning.cutting import MIN_TAKE_FRAMES
 from data_loaders.humanml3d.dataset import HumanML3D
 from data_loaders.kit import Kit
 from data_loaders.mixed_dataset import MixedClips
-from data_loaders.procedural.walks import ProceduralWalks
+from data_loaders.procedural.walks import HELD_OUT_SEEDS, ProceduralWalks, walk_clips
 from data_loaders.store import Store, is_store, open_store, prepare
 from data_loaders.types import CachedExamples, DataSet, Examples, stamp
 from motion_diffusion.atomic_io import cache_folder
@@ -29,6 +29,11 @@ FORMATS: dict[str, Callable[[Path], DataSet]] = {"bandai": Bandai, "humanml3d": 
 VERSION = 4
 """Version of the readers; stores of other versions in the cache are ignored."""
 
+WALKS_LICENCE = "MIT"
+
+WALK_CLIPS = 256
+"""Number of training and of test clips of "procedural"."""
+
 MIN_FRAMES = 40
 """Minimum length of a training clip, two seconds; in mixed data, where short clips are repeated, one second."""
 
@@ -41,13 +46,16 @@ def load_clips(name: DatasetName, root: Path | None, *, cache: Path | None = Non
 
     Args:
         name: The data set.
-        root: Its folder, or a store made of it by `python -m data_loaders prepare`.
+        root: Its folder, or a store made of it by `python -m data_loaders prepare`; None for "procedural", whose clips
+            are generated.
         cache: Folder for the store; by default `motion-diffusion` in the user's cache folder.
 
     Raises:
         FileNotFoundError: If there is no such folder.
         InputError: If no folder is given, or the data is of another data set or damaged.
     """
+    if name == "procedural":
+        return Store(name, False, WALKS_LICENCE, tuple(walk_clips(WALK_CLIPS)))
     if root is None:
         raise InputError(
             f"data set {name} needs --data-root, the folder with its clips; see the README for where to get it"
@@ -91,8 +99,8 @@ def load_examples(name: DatasetName | Store, root: Path | None = None, *, frames
     if isinstance(name, str) and name not in get_args(DatasetName):
         raise InputError(f"unknown data set {name!r}; choose from {', '.join(get_args(DatasetName))}")
     if name == "procedural":
-        walks, others = (ProceduralWalks(each, frames, MIN_FRAMES) for each in (seed, seed + 1_000_003))
-        return Data(walks, others, "MIT")
+        walks, others = (ProceduralWalks(each, frames, MIN_FRAMES) for each in (seed, seed + HELD_OUT_SEEDS))
+        return Data(walks, others, WALKS_LICENCE)
     store = load_clips(name, root) if isinstance(name, str) else name
     train, held_out = store.of_split("train"), store.of_split("val")
     known = collect_known(train, mirrored=store.mirrored)

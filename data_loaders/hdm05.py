@@ -17,8 +17,7 @@ from pathlib import Path
 from data_loaders.captions.label_phrases import label_table, third_person
 from data_loaders.captions.tables import Annotation
 from data_loaders.captions.templates import NUMBER_WORDS
-from data_loaders.skeleton_folders import amc_source
-from data_loaders.skeleton_mapping import Floor
+from data_loaders.skeleton_folders import SkeletonFolder, amc_source
 from data_loaders.types import Caption, Source, Split, files_by_name, split_of
 from motion_diffusion.errors import InputError
 
@@ -93,19 +92,14 @@ name."""
 
 
 @dataclass(frozen=True)
-class Hdm05:
+class Hdm05(SkeletonFolder):
     """HDM05 as ASF/AMC, all of it or a part, cut into classes or not."""
 
     data_root: Path
     """Folder with the .amc files, in any subfolders. The actors' skeletons, such as HDM_bd.asf, are beside them, in a
-    folder above, or in a folder asf there."""
-    captions: Path | None = None
-    """CSV file with the columns file,text and optionally start,end (seconds),split,action,style; a file with several
-    captions has several lines. They replace those derived from the class."""
+    folder above, or in a folder asf there. Captions are derived from the names of the classes."""
     fps: float | None = None
     """Frames per second of the files, if their names do not specify it, e.g. 30 for copies with every fourth frame."""
-    floor: Floor | None = None
-    """Position of the floor: below the lowest standing feet of each clip (the default), or at height 0 of the file."""
 
     def source(self) -> Source:
         """List all clips of the folder. A clip's name is its path without suffix; all clips of an actor are in one

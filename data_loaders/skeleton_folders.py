@@ -17,7 +17,6 @@ import numpy as np
 from data_loaders.captions.tables import Annotation, missing_annotations, read_caption_file, read_caption_table
 from data_loaders.formats.amc import find_asf
 from data_loaders.formats.bvh import read_bvh
-from data_loaders.retarget import start_at_origin
 from data_loaders.skeleton_files import read_amc_joints, read_bvh_joints
 from data_loaders.skeleton_mapping import (
     MAPPINGS,
@@ -33,14 +32,25 @@ from motion_diffusion.errors import InputError
 
 
 @dataclass(frozen=True)
-class BvhFolder:
+class SkeletonFolder:
+    """Options of data sets whose files have skeletons of their own."""
+
+    data_root: Path
+    captions: Path | None = None
+    """CSV file with the columns file,text and optionally start,end (seconds),split,action,style; a file with several
+    captions has several lines. It replaces the captions, labels and splits that clips have without it."""
+    floor: Floor | None = None
+    """Position of the floor: below the lowest standing feet of each clip, or at height 0 of the file; by default that
+    of the mapping of joints, or feet."""
+
+
+@dataclass(frozen=True)
+class BvhFolder(SkeletonFolder):
     """BVH files of any skeleton, with captions."""
 
     data_root: Path
-    """Folder with the .bvh files, which may be in subfolders."""
-    captions: Path | None = None
-    """CSV file with the columns file,text and optionally start,end (seconds),split,action,style; a file with several
-    captions has several lines. Without a table, captions are read from NAME.txt beside NAME.bvh, one per line."""
+    """Folder with the .bvh files, which may be in subfolders. Without --captions, captions are read from NAME.txt
+    beside NAME.bvh, one per line."""
     mapping: Path | None = None
     """JSON file that maps the joints of the files to those of this body; by default the one of assets/mappings that
     fits."""
@@ -48,9 +58,6 @@ class BvhFolder:
     """Metres per unit of the files."""
     up: Axis | None = None
     """Vertical axis of the files; by default that of the mapping, or y."""
-    floor: Floor | None = None
-    """Position of the floor: below the lowest standing feet of each clip, or at height 0 of the file; by default that
-    of the mapping, or feet."""
     licence: str = "BVH files, licence not stated"
     """Origin and licence of the data in one line; recorded in models trained on it."""
 
@@ -124,11 +131,7 @@ class BvhEntry:
 
     def read(self) -> Clip:
         joints = read_bvh_joints(self.path, self.mapping, scale=self.scale, up=self.up, floor=self.floor)
-        annotation = self.annotation
-        annotation.check(self.path, len(joints))
-        return Clip(
-            self.name, start_at_origin(joints), self.split, annotation.captions, annotation.action, annotation.style
-        )
+        return self.annotation.clip(self.path, self.name, joints, self.split)
 
 
 @dataclass(frozen=True)
@@ -145,11 +148,7 @@ class AmcEntry:
 
     def read(self) -> Clip:
         joints = read_amc_joints(self.path, shipped_mappings()["cmu_acclaim"], fps=self.fps, floor=self.floor)
-        annotation = self.annotation
-        annotation.check(self.path, len(joints))
-        return Clip(
-            self.name, start_at_origin(joints), self.split, annotation.captions, annotation.action, annotation.style
-        )
+        return self.annotation.clip(self.path, self.name, joints, self.split)
 
 
 def amc_source(

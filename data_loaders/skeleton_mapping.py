@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from data_loaders.retarget import REQUIRED_JOINTS
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.body.skeleton import JOINTS
-from motion_diffusion.errors import InputError
+from motion_diffusion.errors import InputError, first_problem
 
 MAPPINGS = ASSETS / "mappings"
 
@@ -99,9 +99,8 @@ def load_mapping(path: Path) -> SkeletonMapping:
     try:
         return SkeletonMapping.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = "".join(f"{part}: " for part in first["loc"])
-        raise InputError(f"{path}: {field}{first['msg'].removeprefix('Value error, ')}; see {MAPPINGS}") from None
+        place, problem = first_problem(error)
+        raise InputError(": ".join(map(str, [path, *place, f"{problem}; see {MAPPINGS}"]))) from None
 
 
 @cache

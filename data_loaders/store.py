@@ -7,10 +7,10 @@ memory-mapped. `clips.json` specifies the frames, captions, labels and part of t
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from time import process_time
 from typing import Literal, TypeVar
@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from tqdm.auto import tqdm
 
 from data_loaders.captions.label_phrases import expand_labels
-from data_loaders.cleaning.clean import CleanedClip, CleaningSummary, clean_clip
+from data_loaders.cleaning.clean import CleanedClip, clean_clip, report_removed
 from data_loaders.retarget import start_at_origin
 from data_loaders.types import Caption, Clip, Entry, Source, Split
 from data_loaders.workers import is_importing_main, map_in_processes, usable_cores
@@ -170,7 +170,7 @@ def prepare(
         with closing(
             _read_with_progress(_read_cleaned if clean else _read_prepared, source.entries, processes)
         ) as read:
-            rows, broken = _write(_pieces(read), temporary)
+            rows, broken = _write(report_removed(read, partial(tqdm.write, file=sys.stderr)), temporary)
         for line in broken if skip_broken else ():
             tqdm.write(f"skipped: {line}", file=sys.stderr)
         if broken and not skip_broken:
@@ -274,21 +274,6 @@ def prepare_clip(clip: Clip) -> Clip:
     points = torch.from_numpy(np.array(clip.joints))
     body = fit_motion(points, fit_frames(points, FPS, rounds=3))
     return expand_labels(replace(clip, joints=start_at_origin(body.joints.numpy())))
-
-
-def _pieces(read: Iterable[Clip | CleanedClip | str]) -> Iterator[Clip | str]:
-    """Clips, or the pieces that are left after cleaning; prints a report of what was removed."""
-    total = CleaningSummary()
-    for clip in read:
-        if not isinstance(clip, CleanedClip):
-            yield clip
-            continue
-        total.add(clip)
-        for line in clip.report():
-            tqdm.write(f"thrown away: {line}", file=sys.stderr)
-        yield from clip.clips
-    if total.takes:
-        tqdm.write(str(total), file=sys.stderr)
 
 
 def _read(entry: Entry) -> Clip | str:

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from motion_diffusion.errors import InputError
+from motion_diffusion.errors import InputError, first_problem
 
 T = TypeVar("T")
 
@@ -148,9 +148,8 @@ def read_json(path: Path, kind: type[T], remedy: str) -> T:
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}; {remedy}") from None
+        place, problem = first_problem(error)
+        raise InputError(f"{path}: {'.'.join(map(str, place)) or 'the file'}: {problem}; {remedy}") from None
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:

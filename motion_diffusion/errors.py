@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import os
 import re
 import signal
@@ -12,7 +13,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, suppress
 from types import FrameType
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,6 +27,43 @@ _ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(s
 
 class InputError(ValueError):
     """Invalid user input. The message is one line: what is wrong, where, and the remedy."""
+
+
+def parse_json(content: bytes, nested: str) -> Any:
+    """Parse JSON that a user wrote.
+
+    Args:
+        content: UTF-8, perhaps with a byte order mark.
+        nested: What the content consists of, for the message about JSON that is nested too deeply.
+
+    Raises:
+        InputError: The content is not JSON, or an object in it has a field twice. The message begins with a verb, such
+            as "is not JSON", so that the name of the file can precede it.
+    """
+    try:
+        return json.loads(content.decode("utf-8-sig"), object_pairs_hook=_unique)
+    except InputError:
+        raise
+    except RecursionError:
+        raise InputError(f"is nested too deeply; {nested}") from None
+    except ValueError as error:  # not JSON, not UTF-8, or an integer of thousands of digits
+        raise InputError(f"is not JSON: {error}; check commas, quotes and brackets there") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of its pairs; InputError for a repeated key."""
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"has the field {twice[:40]!r} twice in one object; take one out")
+    return result
+
+
+def first_problem(error: ValidationError) -> tuple[tuple[str | int, ...], str]:
+    """The place of the first invalid field of some data, and what is wrong with it."""
+    first = error.errors(include_url=False)[0]
+    return first["loc"], first["msg"].removeprefix("Value error, ")
 
 
 def command(main: Callable[P, None]) -> Callable[P, None]:

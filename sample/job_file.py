@@ -10,7 +10,6 @@ Blank lines are skipped.
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from array import array
@@ -26,10 +25,10 @@ from tqdm.auto import tqdm
 
 from data_loaders.load_motion import read_motion
 from guidance.goals.base import Duration
-from guidance.goals.goal_file import explain, load_goals, once
+from guidance.goals.goal_file import explain, load_goals
 from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.skeleton import frame_of
-from motion_diffusion.errors import InputError
+from motion_diffusion.errors import InputError, parse_json
 from motion_diffusion.option_ranges import SEED
 from sample.segments import frames_of
 
@@ -91,18 +90,12 @@ class Job:
             InputError: The line is no job; the message names the field.
         """
         try:
-            data = json.loads(line.decode("utf-8-sig"), object_pairs_hook=once)
+            data = parse_json(line, "a job has a text and goals")
             if isinstance(data, dict):
                 data = {"seed": number, "name": f"{number:06d}"} | data
             fields = _Line.model_validate(data)
         except ValidationError as error:
             raise InputError(explain(error)) from None
-        except InputError:
-            raise
-        except RecursionError:
-            raise InputError("is nested too deeply; a job has a text and goals") from None
-        except ValueError as error:  # not JSON, not UTF-8, or a whole number of thousands of digits
-            raise InputError(f"is not JSON: {error}; check commas, quotes and brackets there") from None
         goals = _goals(fields.goals, folder)
         if goals.segments:
             if both := {"text", "seconds"} & fields.model_fields_set:

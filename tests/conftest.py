@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,30 @@ from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.model import ModelConfig, MotionModel
 from motion_diffusion.network.denoiser import DenoiserConfig
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, TextMotionEncoderConfig
+from tests import needs
+
+pytest_plugins = ["pytester"]  # for the test of the hook below
 
 torch.set_num_threads(1)  # two test processes share two cores
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 GROUPS = ("root", "positions", "velocities", "contacts")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the session if FAIL_ON_SKIPS is set and a test skipped that could have run; see `tests.needs`.
+
+    SKIPS_ALLOWED, if set, is a text whose presence in a reason allows the skip too.
+    """
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("FAIL_ON_SKIPS") or terminal is None or hasattr(session.config, "workerinput"):
+        return
+    reasons = [report.longrepr[2].removeprefix("Skipped: ") for report in terminal.stats.get("skipped", [])]
+    allowed = os.environ.get("SKIPS_ALLOWED") or needs.NOT_HERE
+    if refused := {reason for reason in reasons if needs.NOT_HERE not in reason and allowed not in reason}:
+        terminal.write_line(f"tests skipped that can run here: {'; '.join(sorted(refused))}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(autouse=True)

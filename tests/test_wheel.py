@@ -1,5 +1,6 @@
 """The package as people install it: a wheel, in a folder of its own, run from an empty one."""
 
+import json
 import os
 import subprocess
 import sys
@@ -86,6 +87,16 @@ def test_two_steps_of_training(run, tmp_path):
         1,
     )
     assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def test_procedural_walks_are_evaluated(run, tmp_path):
+    said = run(
+        "evaluate", "--data", "procedural", "--protocol", "text", "--motions", 32, "--replications", 1,
+        "--multimodality", 0, "--steps", 2,
+    )  # fmt: skip
+    figures = json.loads((tmp_path / "out" / "evaluation" / "figures.json").read_text())["figures"]
+    assert said.startswith("v-masks, text, evaluator bandai")
+    assert 0 < figures["real clips"]["FID"][0] < figures["unguided"]["FID"][0]
 
 
 def test_known_actions_and_words_come_along(run):

@@ -12,11 +12,10 @@ import torch
 from data_loaders.datasets import load_examples
 from motion_diffusion.distributed import by_main, locked_by_main, processes
 from motion_diffusion.errors import command
-from train.checkpoint import state_to_resume
+from train.checkpoint import check_options, options_record, state_to_resume, write_options
+from train.config import PRESETS, read_options
+from train.logging import SamplePictures
 from train.model_factory import build_model, restore_model
-from train.presets import PRESETS, read_options
-from train.run_config import check_options, options_record, write_options
-from train.sample_callback import SamplePictures
 from train.trainer import Trainer
 
 

@@ -24,9 +24,8 @@ from tqdm.auto import tqdm
 from data_loaders.datasets import load_examples
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.option_ranges import check_ranges
-from train.config import Count, Options, PresetName, Threads, Workers
+from train.config import PRESETS, Count, Options, PresetName, Threads, Workers
 from train.model_factory import build_model
-from train.presets import PRESETS
 from train.trainer import Trainer
 
 WARM_UP = 3

@@ -15,7 +15,11 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
-from data_loaders.types import Caption, Split
+import numpy as np
+from numpy.typing import NDArray
+
+from data_loaders.retarget import start_at_origin
+from data_loaders.types import Caption, Clip, Split, split_of
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
 
@@ -44,6 +48,22 @@ class Annotation:
             other.action or self.action,
             other.style or self.style,
         )
+
+    def clip(self, path: Path, name: str, joints: NDArray[np.floating], split: Split | None = None) -> Clip:
+        """Make a clip with these captions and labels.
+
+        Args:
+            path: File of the clip, for the error message.
+            name: Name of the clip.
+            joints: (F, 22, 3) in metres, y up, at 20 frames per second; moved to start at the origin, facing +z.
+            split: Part of the data set; by default the annotated one, or by a hash of the name.
+
+        Raises:
+            InputError: With the file's name, if a caption's time span is not within the clip.
+        """
+        self.check(path, len(joints))
+        split = split or self.split or split_of(name)
+        return Clip(name, start_at_origin(joints), split, self.captions, self.action, self.style)
 
     def check(self, path: Path, frames: int) -> None:
         """Check that the captions' time spans are within the clip; half a second beyond its end is tolerated.

@@ -7,7 +7,7 @@ them.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -143,6 +143,26 @@ def clean_clip(clip: Clip) -> CleanedClip:
         for number, (start, end) in enumerate(cleaning.pieces, 1)
     )
     return CleanedClip(clip.name, len(clip.joints), clips, cleaning.dropped)
+
+
+def report_removed(read: Iterable[Clip | CleanedClip | str], write: Callable[[str], object]) -> Iterator[Clip | str]:
+    """Iterate over the clips that are left after cleaning, and report what was removed.
+
+    Args:
+        read: Cleaned clips; others, and messages about broken ones, are passed on.
+        write: Called with a line for each removed part, and in the end with the summary.
+    """
+    total = CleaningSummary()
+    for clip in read:
+        if not isinstance(clip, CleanedClip):
+            yield clip
+            continue
+        total.add(clip)
+        for line in clip.report():
+            write(f"thrown away: {line}")
+        yield from clip.clips
+    if total.takes:
+        write(str(total))
 
 
 def _captions(clip: Clip, start: int, end: int) -> tuple[Caption, ...]:

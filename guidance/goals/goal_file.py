@@ -12,10 +12,13 @@ from pydantic import ValidationError
 from guidance.goals.goal_set import KINDS, GoalSet
 from guidance.goals.poses import ReadMotion
 from motion_diffusion.assets import ASSETS
-from motion_diffusion.errors import InputError
+from motion_diffusion.errors import InputError, parse_json
 
 SCHEMA = ASSETS / "goals" / "schema.json"
 """JSON schema of goal files. Editors complete and validate a file that names it as "$schema"."""
+
+NESTED = "a goal file has goals, and goals have numbers"
+"""Remedy for goal files that are nested too deeply."""
 
 
 def write_schema() -> None:
@@ -38,28 +41,14 @@ def load_goals(path: str | Path, *, read_motion: ReadMotion | None = None) -> Go
     if not path.is_file():
         raise FileNotFoundError(f"no goal file {path}; give the path of a JSON file like assets/goals/zigzag.json")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+        data = parse_json(path.read_bytes(), NESTED)
         return GoalSet.model_validate(data).resolved(path.parent, read_motion=read_motion)
     except ValidationError as error:
         message = explain(error)
     except InputError as error:
         message = str(error)
-    except RecursionError:
-        message = "is nested too deeply; a goal file has goals, and goals have numbers"
-    except ValueError as error:  # not JSON, not UTF-8, or an integer of thousands of digits
-        message = f"is not JSON: {error}; check commas, quotes and brackets there"
     joint = " " if message.startswith("is ") else ": "
     raise InputError(f"{path}{joint}{' '.join(message.split())}") from None
-
-
-def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build a JSON object from its pairs; InputError for a repeated key."""
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"has the field {twice[:40]!r} twice in one object; take one out")
-    return result
 
 
 _WORDS = {

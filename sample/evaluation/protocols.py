@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from motion_diffusion.body.skeleton import KEY_JOINTS
 
+POOL = 32
+"""Motions among which a text must find its own, for R-precision."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -31,11 +34,12 @@ class Condition:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Conditions, and numbers of motions and repetitions."""
+    """Conditions, and numbers of motions and repetitions. `dataclasses.replace` changes them."""
 
+    name: str
     conditions: tuple[Condition, ...]
     num: int
-    """Motions in a replication."""
+    """Motions in a replication, `POOL` or more."""
     replications: int
     """Repetitions with other clips, key frames and seeds."""
     prompts: int
@@ -47,6 +51,7 @@ REPEATS = 30
 
 PROTOCOLS = {
     "quick": Protocol(
+        "quick",
         (
             Condition("unguided", 5, height=False, guided=False),
             Condition("5 key frames", 5, height=False),
@@ -55,9 +60,10 @@ PROTOCOLS = {
         replications=2,
         prompts=0,
     ),
-    "text": Protocol((Condition("unguided", guided=False),), num=1024, replications=20, prompts=100),
-    "gmd": Protocol((Condition("5 key frames", 5, height=False),), num=1024, replications=20, prompts=100),
+    "text": Protocol("text", (Condition("unguided", guided=False),), num=1024, replications=20, prompts=100),
+    "gmd": Protocol("gmd", (Condition("5 key frames", 5, height=False),), num=1024, replications=20, prompts=100),
     "omnicontrol": Protocol(
+        "omnicontrol",
         tuple(
             Condition(joint, frames, share, (joint,))
             for joint in KEY_JOINTS

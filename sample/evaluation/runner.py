@@ -1,19 +1,19 @@
 """Evaluation of a model by a protocol: `evaluate` measures all units of work and summarises their figures.
 
-The figures of a unit are written to a file as soon as they are measured, so that an interrupted evaluation continues
-where it was stopped and several processes can share the units.
+    from data_loaders.datasets import load_clips
+    from sample.evaluation.runner import evaluate
+
+    evaluation = evaluate(model, load_clips("procedural", None).clips)
+    evaluation.figures["unguided"]["FID"]  # mean over replications, and half the width of its 95 % interval
+
+`python -m sample.evaluate` also writes the figures of each unit to a file, see `sample.evaluate`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,8 +21,6 @@ from tqdm.auto import tqdm
 
 from data_loaders.types import Clip
 from guidance.goals.goal_set import GoalSet
-from motion_diffusion.atomic_io import atomic, check_place, read_json
-from motion_diffusion.distributed import by_main, locked_by_main, processes
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.network.embedding_metrics import (
@@ -33,28 +31,21 @@ from motion_diffusion.network.embedding_metrics import (
     multimodality,
     r_precision,
 )
-from motion_diffusion.option_ranges import Range, check_ranges
 from sample.evaluation.evaluators import Evaluator, load_evaluator
 from sample.evaluation.metrics import control_metrics, mean_motion_metrics, trajectory_diversity
-from sample.evaluation.protocols import OTHER, PROTOCOLS, REAL, REPEATS, Condition, Protocol, Unit, units_of
-from sample.evaluation.study_rows import key_of
-from sample.evaluation.trials import (
-    MIN_FRAMES,
-    EvaluationOptions,
-    Generated,
-    MotionCount,
-    Trial,
-    draw_trials,
-    generate_trials,
-    of_split,
+from sample.evaluation.protocols import (
+    OTHER,
+    POOL,
+    PROTOCOLS,
+    REAL,
+    REPEATS,
+    Condition,
+    Protocol,
+    Unit,
+    units_of,
 )
-from sample.generate import START, check
-
-VERSION = 2
-"""Version of the measurements; part of the name of every unit's file."""
-
-POOL = 32
-"""Motions among which a text must find its own, for R-precision."""
+from sample.evaluation.trials import MIN_FRAMES, Generated, Trial, draw_trials, generate_trials, of_split
+from sample.generate import START, Settings, check
 
 REFERENCE = 512
 """Minimum number of real motions that FID compares with; if the test split has fewer clips, they are cut repeatedly."""
@@ -64,63 +55,20 @@ PAIRS = 300
 
 
 @dataclass(frozen=True)
-class ProtocolOptions(EvaluationOptions):
-    """Measure a model: how well it follows texts, how similar to real motions it is, and how well it meets key frames.
-
-    Each replication draws other test clips and key frames; figures are means over replications with 95 % intervals.
-    Measured figures are kept in --out, so the same command continues an interrupted evaluation, and
-    `accelerate launch -m sample.evaluate …` distributes replications over processes.
-
-    With --study: a table and a figure that compare several models, guidance methods, densities of key frames and
-    joints, see `--study --help`. With --actions: which actions of its data a model can generate.
-    """
-
-    model: str = "v-masks"
-    """Name of a shipped model, or a run directory."""
-    protocol: Literal["quick", "text", "gmd", "omnicontrol"] = "quick"
-    """Protocol: a table within ten minutes on two cores, or one of the field's."""
-    evaluator: str = "bandai"
-    """Embeds motions and texts: an embedding model (shipped name or directory), or a folder with T2M's weights."""
-    count_padding: bool = False
-    """With T2M: reproduce the defect of older evaluations, which count a caption's padding as words."""
-    motions: MotionCount = None
-    """Motions in a replication; by default the protocol's."""
-    replications: Annotated[int | None, Range(1, 1000)] = None
-    """Repetitions with other clips, key frames and seeds; by default the protocol's."""
-    multimodality: Annotated[int | None, Range(0, 10_000)] = None
-    """Prompts with 30 motions each, for multimodality; by default the protocol's, 0 for none."""
-    out: Path = Path("out/evaluation")
-    """Folder for the results."""
-
-    def resolved(self) -> Protocol:
-        """The protocol with the numbers of these options.
-
-        Raises:
-            InputError: A number is out of range.
-        """
-        check_ranges(self)
-        usual = PROTOCOLS[self.protocol]
-        prompts = usual.prompts if self.multimodality is None else self.multimodality
-        result = Protocol(usual.conditions, self.motions or usual.num, self.replications or usual.replications, prompts)
-        if result.num < POOL:
-            raise InputError(f"--motions {result.num}: R-precision needs {POOL} motions or more")
-        return result
-
-
-@dataclass(frozen=True)
 class EvaluationRunner:
     """Measures the units of an evaluation, which share a model, an evaluator and the clips."""
 
-    options: EvaluationOptions
-    protocol: Protocol
     model: MotionModel
+    clips: Mapping[str, Sequence[Clip]]
+    """Real clips by group, `REAL` and `OTHER`; see `by_group`."""
+    protocol: Protocol
     evaluator: Evaluator
-
-    @cached_property
-    def clips(self) -> dict[str, list[Clip]]:
-        """Clips by group."""
-        clips = self.options.clips()
-        return {REAL: of_split(clips, "test"), OTHER: of_split(clips, "train")}
+    settings: Settings
+    """How to sample and to guide."""
+    batch: int
+    """Motions sampled together."""
+    seed: int
+    """Seed of clips, key frames and initial noise."""
 
     def trials(self, group: str, *, num: int, seed: int) -> list[Trial]:
         """Draw `num` clips of a group as trials, cut at random positions."""
@@ -130,7 +78,7 @@ class EvaluationRunner:
     @cached_property
     def reference(self) -> Tensor:
         """Embeddings (N, D) of the real motions that FID compares with; N is `REFERENCE` or the number of clips."""
-        trials = self.trials(REAL, num=max(REFERENCE, len(self.clips[REAL])), seed=self.options.seed + 10**6)
+        trials = self.trials(REAL, num=max(REFERENCE, len(self.clips[REAL])), seed=self.seed + 10**6)
         return self.evaluator.embed_motions([trial.joints for trial in trials])
 
     def motion_count(self, unit: Unit) -> int:
@@ -152,7 +100,7 @@ class EvaluationRunner:
         if unit.several:
             return self._measure_repeats(unit, on_batch)
         num = self.protocol.num
-        seed = self.options.seed + unit.replication
+        seed = self.seed + unit.replication
         trials = self.trials(OTHER if unit.group == OTHER else REAL, num=num, seed=seed)
         motions, timed = [trial.joints for trial in trials], {}
         errors: list[Tensor] = []
@@ -168,11 +116,10 @@ class EvaluationRunner:
     def _generate(
         self, trials: Sequence[Trial], condition: Condition, first: int, on_batch: Callable[[int], object]
     ) -> Generated:
-        """Generate the motions of trials; their seeds are `first` and those after it, relative to the options' seed."""
-        options = self.options
-        settings = options.settings if condition.guided else replace(options.settings, guidance="none")
-        seed = options.seed + first
-        return generate_trials(self.model, trials, settings, batch=options.batch, seed=seed, on_batch=on_batch)
+        """Generate the motions of trials; their seeds are `first` and those after it, relative to `seed`."""
+        settings = self.settings if condition.guided else replace(self.settings, guidance="none")
+        seed = self.seed + first
+        return generate_trials(self.model, trials, settings, batch=self.batch, seed=seed, on_batch=on_batch)
 
     def _embedding_metrics(self, motions: Sequence[Tensor], trials: Sequence[Trial], seed: int) -> dict[str, float]:
         texts = self.evaluator.embed_texts([trial.caption for trial in trials])
@@ -190,7 +137,7 @@ class EvaluationRunner:
     def _measure_repeats(self, unit: Unit, on_batch: Callable[[int], object]) -> dict[str, float]:
         """Measure the variety of `REPEATS` motions for each of a few prompts."""
         assert unit.condition is not None
-        trials = self.trials(REAL, num=self.protocol.prompts, seed=self.options.seed)
+        trials = self.trials(REAL, num=self.protocol.prompts, seed=self.seed)
         repeated = [conditioned(trial, unit.condition) for trial in trials for _ in range(REPEATS)]
         first = self.protocol.num * self.protocol.replications
         motions = self._generate(repeated, unit.condition, first, on_batch).motions
@@ -203,57 +150,14 @@ class EvaluationRunner:
         }
 
 
+def by_group(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
+    """Clips of the test split and of the training split, by group."""
+    return {REAL: of_split(clips, "test"), OTHER: of_split(clips, "train")}
+
+
 def conditioned(trial: Trial, condition: Condition) -> Trial:
     """A trial with the key frames of a condition."""
     return trial.with_key_frames(condition.count(len(trial.joints)), condition.joints, height=condition.height)
-
-
-@dataclass(frozen=True)
-class UnitResult:
-    """Content of a unit's file."""
-
-    unit: dict[str, Any]
-    figures: dict[str, float]
-
-
-@dataclass(frozen=True)
-class UnitFiles:
-    """Files with the figures of measured units, named by a hash of everything that determines them."""
-
-    runner: EvaluationRunner
-    folder: Path
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """Everything that determines the figures of all units."""
-        runner, options = self.runner, self.runner.options
-        clips = {clip.name: len(clip.joints) for clip in runner.clips[REAL]}
-        return {
-            "version": VERSION, "weights": runner.model.digest, "evaluator": runner.evaluator.name,
-            "data": key_of(clips), "num": runner.protocol.num, "prompts": runner.protocol.prompts,
-            "seed": options.seed, "batch": options.batch, "settings": dataclasses.asdict(options.settings),
-        }  # fmt: skip
-
-    def path(self, unit: Unit) -> Path:
-        """The file of a unit."""
-        return self.folder / "units" / f"{key_of(self.identity | {'unit': dataclasses.asdict(unit)})}.json"
-
-    def write(self, unit: Unit, figures: dict[str, float]) -> None:
-        """Write the figures of a unit."""
-        result = UnitResult(dataclasses.asdict(unit), figures)
-        with atomic(self.path(unit)) as path:
-            path.write_text(json.dumps(dataclasses.asdict(result), indent=2) + "\n")
-
-    def read(self, unit: Unit) -> dict[str, float] | None:
-        """Read the figures of a unit; None if it was not measured yet.
-
-        Raises:
-            InputError: The file is damaged.
-        """
-        path = self.path(unit)
-        if not path.is_file():
-            return None
-        return read_json(path, UnitResult, "remove this file, and the same command measures it again").figures
 
 
 Figure = tuple[float, float]
@@ -281,14 +185,14 @@ class Evaluation:
         return "\n".join([self.title, "", *(f"| {' | '.join(row)} |" for row in aligned)])
 
 
-def summarise(files: UnitFiles, units: Sequence[Unit]) -> dict[str, dict[str, Figure]]:
-    """Summarise the figures of measured units by group and name.
+def summarise(measured: Iterable[tuple[Unit, Mapping[str, float]]]) -> dict[str, dict[str, Figure]]:
+    """Summarise the figures of units by group and name.
 
     The conditions of a group are averaged within each replication.
     """
     groups: dict[str, dict[str, dict[int, list[float]]]] = {}
-    for unit in units:
-        for name, value in (files.read(unit) or {}).items():
+    for unit, figures in measured:
+        for name, value in figures.items():
             groups.setdefault(unit.group, {}).setdefault(name, {}).setdefault(unit.replication, []).append(value)
     return {
         group: {
@@ -299,55 +203,66 @@ def summarise(files: UnitFiles, units: Sequence[Unit]) -> dict[str, dict[str, Fi
     }
 
 
-def evaluate(options: ProtocolOptions) -> Evaluation | None:
-    """Evaluate a model by a protocol.
+def evaluate(
+    model: MotionModel,
+    clips: Sequence[Clip],
+    *,
+    protocol: Protocol | str = "quick",
+    evaluator: Evaluator | str = "bandai",
+    settings: Settings | None = None,
+    batch: int = 16,
+    seed: int = 0,
+    progress: bool = False,
+) -> Evaluation:
+    """Evaluate a model on clips by a protocol.
 
-    Measures the units of this process's share that have no file in options.out yet. When all processes have finished,
-    the first one writes table.md and figures.json there.
+    Args:
+        model: The model.
+        clips: Captioned clips of a data set, of the splits "test" and "train"; those of the test split are trials.
+        protocol: A protocol, or the name of one of `PROTOCOLS`.
+        evaluator: Embeds motions and texts: an evaluator, or a name for `load_evaluator`.
+        settings: How to sample and to guide; by default as `python -m sample`.
+        batch: Motions sampled together, 1 or more.
+        seed: Seed of clips, key frames and initial noise.
+        progress: Whether to show a progress bar.
 
     Returns:
-        The figures, in the first process; None in others.
+        The figures.
 
     Raises:
-        FileNotFoundError: The model or the evaluator does not exist.
-        InputError: An option is out of range, the model cannot be evaluated, or a unit's file is damaged.
+        FileNotFoundError: The evaluator does not exist.
+        InputError: The protocol is unknown or has too few motions, the model cannot be evaluated, or the clips are too
+            short.
     """
-    protocol = options.resolved()
-    check_place(options.out / "table.md")
-    with locked_by_main(options.out, "--out"):
-        return _evaluate(options, protocol)
+    if isinstance(protocol, str):
+        if protocol not in PROTOCOLS:
+            raise InputError(f"unknown protocol {protocol!r}; choose from {', '.join(PROTOCOLS)}")
+        protocol = PROTOCOLS[protocol]
+    if protocol.num < POOL:
+        raise InputError(f"a protocol of {protocol.num} motions: R-precision needs {POOL} motions or more")
+    settings = settings or Settings()
+    check_model(model, settings)
+    evaluator = load_evaluator(evaluator) if isinstance(evaluator, str) else evaluator
+    runner = EvaluationRunner(model, by_group(clips), protocol, evaluator, settings, batch, seed)
+    units = list(units_of(protocol))
+    with progress_bar(runner, units, disable=not progress) as bar:
+        measured = [(unit, runner.measure(unit, bar.update)) for unit in units]
+    return Evaluation(title_of(runner), summarise(measured))
 
 
-def _evaluate(options: ProtocolOptions, protocol: Protocol) -> Evaluation | None:
-    model = MotionModel.load(options.model)
-    check(model, ["a person walks"], [MIN_FRAMES], [GoalSet(goals=[START])], options.settings)
-    evaluator = load_evaluator(options.evaluator, count_padding=options.count_padding)
-    state = processes()
-    runner = EvaluationRunner(options, protocol, model.to(state.device), evaluator)
-    files, units = UnitFiles(runner, options.out), list(units_of(protocol))
-    missing = by_main(lambda: [unit for unit in units if files.read(unit) is None])
-    share = missing[state.process_index :: state.num_processes]
-    total = sum(map(runner.motion_count, share))
-    with tqdm(total=total, desc="sampling", unit="motion", disable=None if state.is_main_process else True) as bar:
-        for unit in share:
-            files.write(unit, runner.measure(unit, bar.update))
-    state.wait_for_everyone()
-    if not state.is_main_process:
-        return None
-    title = f"{model.name}, {options.protocol}, evaluator {evaluator.name}, {protocol.num} motions a replication"
-    evaluation = Evaluation(title, summarise(files, units))
-    with atomic(options.out / "table.md") as path:
-        path.write_text(evaluation.as_markdown() + "\n")
-    about = {"protocol": options.protocol, "memory, GB": peak_memory(), "figures": evaluation.figures}
-    with atomic(options.out / "figures.json") as path:
-        path.write_text(json.dumps(files.identity | about, indent=2, default=str) + "\n")
-    return evaluation
+def check_model(model: MotionModel, settings: Settings) -> None:
+    """Raise InputError if a model cannot be sampled and guided with these settings."""
+    check(model, ["a person walks"], [MIN_FRAMES], [GoalSet(goals=[START])], settings)
 
 
-def peak_memory() -> float | None:
-    """Peak memory of this process in GiB; None on Windows, whose Python lacks the module `resource`."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+def progress_bar(runner: EvaluationRunner, units: Sequence[Unit], *, disable: bool | None) -> tqdm:
+    """A progress bar over the motions to generate for units."""
+    return tqdm(total=sum(map(runner.motion_count, units)), desc="sampling", unit="motion", disable=disable)
+
+
+def title_of(runner: EvaluationRunner) -> str:
+    """Model, protocol, evaluator and number of motions, in one line."""
+    protocol = runner.protocol
+    return (
+        f"{runner.model.name}, {protocol.name}, evaluator {runner.evaluator.name}, {protocol.num} motions a replication"
+    )

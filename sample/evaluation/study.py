@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,9 +28,16 @@ from motion_diffusion.model import MotionModel
 from motion_diffusion.option_ranges import Range, check_ranges
 from sample.evaluation.action_classifier import ActionClassifier, train_action_classifier
 from sample.evaluation.metrics import MOTION_METRICS
-from sample.evaluation.study_rows import REAL, Cell, Row, RowFile, key_of
-from sample.evaluation.study_table import ERROR, OFF, Line, write_tables
-from sample.evaluation.trials import EvaluationOptions, MotionCount, Trial, draw_trials, generate_trials, of_split
+from sample.evaluation.study_results import ERROR, OFF, REAL, Cell, Line, Row, RowFile, write_tables
+from sample.evaluation.trials import (
+    EvaluationOptions,
+    MotionCount,
+    Trial,
+    draw_trials,
+    generate_trials,
+    key_of,
+    of_split,
+)
 from sample.generate import Settings, check_settings
 from visualize.plots.registry import draw as draw_figures
 
@@ -78,6 +85,7 @@ class StudyOptions(EvaluationOptions):
     def check(self) -> None:
         """Raise InputError for empty lists, unknown names, and numbers out of range."""
         check_ranges(self)
+        self.check_actions()
         for name in ("models", "methods", "densities", "joints"):
             if not getattr(self, name):
                 raise InputError(f"--{name} is empty; give one or more")
@@ -188,12 +196,14 @@ def identity_of(data: StudyData, model: MotionModel, weights: str, cell: Cell) -
     }  # fmt: skip
 
 
-def grid(options: StudyOptions, models: Sequence[MotionModel]) -> Iterator[tuple[MotionModel, list[Cell]]]:
-    """Models and their cells, the unguided ones first. Prints methods that a model cannot use; they are left out."""
+def grid(
+    options: StudyOptions, models: Sequence[MotionModel], report: Callable[[str], object]
+) -> Iterator[tuple[MotionModel, list[Cell]]]:
+    """Models and their cells, the unguided ones first. Methods that a model cannot use are left out and reported."""
     for name, model in zip(dict.fromkeys(options.models), models, strict=True):
         methods = list(dict.fromkeys(["none", *options.methods]))
         for method in [m for m in methods if "masks" in parse_methods(m) and not model.config.masks]:
-            print(f"{name} was not trained with masks: {method} is left out", flush=True)
+            report(f"{name} was not trained with masks: {method} is left out")
             methods.remove(method)
         yield model, options.cells(name, methods)
 
@@ -216,11 +226,15 @@ def load_models(options: StudyOptions) -> list[MotionModel]:
     return models
 
 
-def study(options: StudyOptions) -> list[Line]:
+def study(options: StudyOptions, *, report: Callable[[str], object] = lambda line: None) -> list[Line]:
     """Measure the missing cells of the grid, and write tables and the figure to options.out.
 
+    Args:
+        options: The grid, and how to sample and measure.
+        report: Called, before anything is measured, with a line for each method that a model cannot use.
+
     Returns:
-        The lines of the table; see `study_table.as_text`.
+        The lines of the table; see `study_results.as_text`.
 
     Raises:
         InputError: An option is wrong, the models cannot be compared, or a file of results is damaged.
@@ -228,14 +242,14 @@ def study(options: StudyOptions) -> list[Line]:
     options.check()
     check_place(options.out / "rows.jsonl")
     with locked(options.out, "--out"):
-        return _study(options)
+        return _study(options, report)
 
 
-def _study(options: StudyOptions) -> list[Line]:
+def _study(options: StudyOptions, report: Callable[[str], object]) -> list[Line]:
     models = load_models(options)
     data = StudyData(options, options.clips(), models[0].config.max_frames)
     rows = RowFile(options.out / "rows.jsonl")
-    plan = list(grid(options, models))
+    plan = list(grid(options, models, report))
     identities = {REAL: data.identity}
     for model, cells in plan:
         weights = model.digest

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -39,9 +41,9 @@ class EvaluationOptions:
     """Data to measure on, and how to sample."""
 
     data: DatasetName = "bandai"
-    """Data set of the clips."""
+    """Data set of the clips; "procedural" needs no download."""
     data_root: Path | None = None
-    """Folder with the clips, or a store prepared from them."""
+    """Folder with the clips of a data set that must be downloaded, or a store prepared from them."""
     batch: BatchSize = 16
     """Motions sampled together."""
     seed: Seed = 0
@@ -54,9 +56,17 @@ class EvaluationOptions:
         Raises:
             InputError: The data set has no clips, or its folder is missing.
         """
-        if self.data == "procedural":
-            raise InputError("--data procedural has no clips to judge by; give another data set")
         return list(load_clips(self.data, self.data_root).clips)
+
+    def check_actions(self) -> None:
+        """Raise InputError if the clips of the data set have no actions that could be recognised."""
+        if self.data == "procedural":
+            raise InputError("--data procedural has no actions to recognise; give another data set")
+
+
+def key_of(identity: dict[str, Any]) -> str:
+    """Hash everything that determines some figures to 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -131,7 +141,8 @@ def draw_trials(clips: Sequence[Clip], *, num: int, seed: int, longest: int, any
     while len(result) < num:
         for index in torch.randperm(len(parts), generator=generator).tolist():
             part = parts[index]
-            start = _integer(max(part.frames - longest, 0) + 1, generator) if anywhere else 0
+            cuts = max(part.frames - longest, 0) + 1
+            start = int(torch.randint(cuts, (), generator=generator)) if anywhere else 0
             joints = to_origin(torch.from_numpy(np.array(part.joints[start : start + longest])))
             order = torch.randperm(len(joints), generator=generator)
             result.append(Trial(joints, _caption(part, joints, generator), part.clip.action, order))
@@ -143,11 +154,7 @@ def _caption(part: Passage, joints: Tensor, generator: torch.Generator) -> Capti
     clip = part.clip
     if is_labelled(clip.action, clip.style):
         return Caption(true_caption(clip.action, clip.style, motion_facts(joints.numpy())))
-    return part.captions[_integer(len(part.captions), generator)]
-
-
-def _integer(below: int, generator: torch.Generator) -> int:
-    return int(torch.randint(below, (), generator=generator))
+    return part.captions[int(torch.randint(len(part.captions), (), generator=generator))]
 
 
 def of_split(clips: Sequence[Clip], split: Split) -> list[Clip]:

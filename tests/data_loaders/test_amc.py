@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from data_loaders.formats.amc import find_asf, read_amc
 from data_loaders.formats.asf import MAX_BONES, read_asf
 from motion_diffusion.errors import InputError
+from tests import needs
 from tests.data_loaders.amc_files import AMC, ASF, plain_positions
 
 UNIT = 0.0254 / 0.45
@@ -385,14 +386,10 @@ def test_implausible_frame_rates_are_refused(write, fps):
     assert "frames per second; give 1 to 1000" in refused(write(), fps=fps)
 
 
-def test_real_motions_agree_with_plain_kinematics():
-    """Files of CMU and HDM05 against plain kinematics (skipped without the data in MOTION_DATA)."""
-    root = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
-    names = ("02_01.amc", "135_04.amc", "HDM_bd_squat1Reps_001_120.amc")
-    paths = [path for name in names if (path := next(root.rglob(name), None))]
-    if not paths:
-        pytest.skip("no CMU or HDM05 motion in MOTION_DATA")
-    for path in paths:
+@pytest.mark.parametrize("name", ["02_01.amc", "135_04.amc", "HDM_bd_squat1Reps_001_120.amc"])
+def test_real_motions_agree_with_plain_kinematics(name):
+    """Files of CMU and HDM05 against plain kinematics."""
+    for path in needs.data(name, f"the file {name} of CMU or HDM05")[:1]:
         amc = read_amc(path)
         asf, text = (file.read_bytes().decode("latin-1") for file in (amc.skeleton.path, path))
         assert len(amc.names) == 31

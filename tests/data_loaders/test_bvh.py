@@ -1,10 +1,8 @@
 """The reader agrees with scipy's rotations on random skeletons; bad files are refused with one line."""
 
-import os
 import re
 import time
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from data_loaders.formats.bvh import read_bvh
 from motion_diffusion.errors import InputError
+from tests import needs
 
 ORDERS = ("XYZ", "XZY", "YXZ", "YZX", "ZXY", "ZYX")
 
@@ -250,12 +249,8 @@ def test_binary_and_missing_files_are_refused(tmp_path):
 
 
 def test_real_clip_keeps_bone_lengths():
-    """Bones of a real clip keep the lengths of their offsets (skipped without the data in MOTION_DATA)."""
-    root = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
-    path = next(root.rglob("dataset-*_walk_normal_*.bvh"), None)
-    if path is None:
-        pytest.skip("no Bandai-Namco clip in MOTION_DATA")
-    bvh = read_bvh(path)
+    """Bones of a real clip keep the lengths of their offsets."""
+    bvh = read_bvh(needs.data("dataset-*_walk_normal_*.bvh", "Bandai-Namco's clips")[0])
     positions = bvh.world()
     for name in ("LowerLeg_L", "Foot_L", "LowerArm_R", "Hand_R"):
         joint = bvh.names.index(name)

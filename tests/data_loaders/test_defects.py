@@ -1,8 +1,5 @@
 """Defects inserted into a clean walk are found at their frames; the walk itself has none, however it is turned."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,6 +8,7 @@ from data_loaders.bandai import read_clip
 from data_loaders.cleaning.defects import CHECKS, find_defects, runs
 from data_loaders.procedural.walks import ProceduralWalks
 from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, JOINTS
+from tests import needs
 
 START, END = 100, 160
 """Frames [start, end) of the walk that get the defect."""
@@ -161,10 +159,6 @@ def test_runs_merge_short_gaps():
 
 
 def test_clean_recordings_have_no_defects():
-    """Every 40th clip of Bandai-Namco (skipped without the data in MOTION_DATA)."""
-    root = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
-    paths = sorted(root.rglob("dataset-*_*_*_*.bvh"))[::40]
-    if not paths:
-        pytest.skip("no Bandai-Namco clip in MOTION_DATA")
-    for path in paths:
+    """Every 40th clip of Bandai-Namco."""
+    for path in needs.data("dataset-*_*_*_*.bvh", "Bandai-Namco's clips")[::40]:
         assert find_defects(read_clip(path)) == [], path.name

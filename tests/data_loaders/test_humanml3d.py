@@ -1,9 +1,7 @@
 """HumanML3D's folders: motions and captions are recovered, and each kind of damage is reported in one line."""
 
-import os
 import pickle
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.types import Caption
 from motion_diffusion.body.features import LAYOUT, encode, to_relative
 from motion_diffusion.errors import InputError
+from tests import needs
 from tests.data_loaders.humanml3d_files import HUMANML3D_FACE, TEXT, write_folder
 
 NAMES = ("000001", "000002", "000003", "M000001", "M000002", "M000003")
@@ -137,23 +136,19 @@ def test_unusable_clips_are_ignored(root):
 
 @pytest.fixture
 def published(tmp_path):
-    """Folder with HumanML3D's published clip under three names and its statistics; skips if it is missing."""
-    folders = [Path(os.environ.get("MOTION_DATA", "nowhere")), Path(__file__).parents[3] / "shared" / "data"]
-    for folder in (folder / "humanml3d-clip" for folder in folders):
-        if (folder / "012314_new_joint_vecs.npy").is_file():
-            root = tmp_path / "published"
-            for kind in ("new_joint_vecs", "new_joints"):
-                (root / kind).mkdir(parents=True)
-                for name in ("012314", "012315", "012316"):
-                    shutil.copy(folder / f"012314_{kind}.npy", root / kind / f"{name}.npy")
-            (root / "texts").mkdir()
-            for split, name in (("train", "012314"), ("val", "012315"), ("test", "012316")):
-                (root / "texts" / f"{name}.txt").write_text(TEXT)
-                (root / f"{split}.txt").write_text(f"{name}\n")
-            for name in ("Mean.npy", "Std.npy"):
-                shutil.copy(folder / name, root)
-            return root
-    pytest.skip("HumanML3D's published clip is not here (folder humanml3d-clip in MOTION_DATA)")
+    """Folder with HumanML3D's published clip under three names and its statistics."""
+    folder, root = needs.published_clip(), tmp_path / "published"
+    for kind in ("new_joint_vecs", "new_joints"):
+        (root / kind).mkdir(parents=True)
+        for name in ("012314", "012315", "012316"):
+            shutil.copy(folder / f"012314_{kind}.npy", root / kind / f"{name}.npy")
+    (root / "texts").mkdir()
+    for split, name in (("train", "012314"), ("val", "012315"), ("test", "012316")):
+        (root / "texts" / f"{name}.txt").write_text(TEXT)
+        (root / f"{split}.txt").write_text(f"{name}\n")
+    for name in ("Mean.npy", "Std.npy"):
+        shutil.copy(folder / name, root)
+    return root
 
 
 def test_published_clip(published):

@@ -1,10 +1,8 @@
 """Exported files agree with HumanML3D's published clip and formulas, and can be read again."""
 
 import multiprocessing
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.types import Caption, Clip, Source, Split
 from motion_diffusion.atomic_io import MARK, locked
 from motion_diffusion.errors import InputError
+from tests import needs
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test", "train", "train", "test")
 
@@ -62,12 +61,9 @@ def files(folder):
 
 @pytest.fixture
 def published():
-    """Joints and features of HumanML3D's published clip; skips if it is missing."""
-    for folder in (os.environ.get("MOTION_DATA", ""), Path(__file__).parents[3] / "shared" / "data"):
-        paths = [Path(folder, "humanml3d-clip", f"012314_new_{kind}.npy") for kind in ("joints", "joint_vecs")]
-        if all(path.is_file() for path in paths):
-            return [np.load(path, allow_pickle=False) for path in paths]
-    pytest.skip("HumanML3D's published clip is not here (folder humanml3d-clip in MOTION_DATA)")
+    """Joints and features of HumanML3D's published clip."""
+    folder = needs.published_clip()
+    return [np.load(folder / f"012314_new_{kind}.npy", allow_pickle=False) for kind in ("joints", "joint_vecs")]
 
 
 def test_features_equal_published_ones(published):

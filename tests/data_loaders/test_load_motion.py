@@ -4,7 +4,6 @@ import json
 import os
 import tracemalloc
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import turned
 from motion_diffusion.body.skeleton import FPS, JOINTS, forward_kinematics
 from motion_diffusion.errors import InputError
+from tests import needs
 from tests.data_loaders.amass_files import pickled, recording, write_model, write_recording
 from tests.data_loaders.bvh_files import CAPTURE, SKELETONS
 from visualize.export.formats import export
@@ -170,11 +170,7 @@ def test_up_option(tmp_path, short):
 
 
 def test_bandai_clip_equals_that_of_its_data_set():
-    """Skipped without the data in MOTION_DATA."""
-    root = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
-    path = next(root.rglob("dataset-*_walk_*.bvh"), None)
-    if path is None:
-        pytest.skip("no Bandai-Namco clip in MOTION_DATA")
+    path = needs.data("dataset-*_walk_*.bvh", "Bandai-Namco's clips")[0]
     motion = read_motion(path, from_origin=True)
     wanted = Motion(torch.from_numpy(read_clip(path))).from_origin
     torch.testing.assert_close(motion.joints, wanted.joints, atol=1e-4, rtol=0)

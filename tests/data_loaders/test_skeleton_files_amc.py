@@ -1,6 +1,5 @@
 """Walks written as ASF/AMC are recovered on this body at all frame rates; CMU's trials are plausible."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from data_loaders.skeleton_mapping import best_mapping
 from motion_diffusion.body.motion_metrics import foot_skating_ratio
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
+from tests import needs
 from tests.data_loaders.amc_files import AMC, ASF, BONES, write_walk
 
 
@@ -74,12 +74,7 @@ def test_lying_body_is_not_mistaken_for_another_axis(tmp_path, short):
 
 
 def real(name):
-    """Path of a file in MOTION_DATA; skips the test if it is missing."""
-    root = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
-    path = next(root.rglob(name), None)
-    if path is None:
-        pytest.skip(f"no {name} in MOTION_DATA")
-    return path
+    return needs.data(name, f"the file {name} of CMU or HDM05")[0]
 
 
 def test_real_walk_is_plausible():

@@ -1,8 +1,5 @@
 """Walks written as BVH files of other skeletons are recovered; implausible files are refused with one line."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -14,6 +11,7 @@ from data_loaders.skeleton_mapping import SkeletonMapping, shipped_mappings
 from motion_diffusion.body.motion_metrics import foot_skating_ratio
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 from motion_diffusion.errors import InputError
+from tests import needs
 from tests.data_loaders.bvh_files import CAPTURE, CHARACTER, PELVIS, ROBOT, SKELETONS
 
 
@@ -95,12 +93,8 @@ def test_result_is_independent_of_unit(tmp_path, short):
 
 
 def test_bandai_clips_stand_on_recorded_floor():
-    """As specified by the shipped mapping (skipped without the data in MOTION_DATA)."""
-    root = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
-    paths = [path for kind in ("walk", "bow", "run") if (path := next(root.rglob(f"dataset-*_{kind}_*.bvh"), None))]
-    if not paths:
-        pytest.skip("no Bandai-Namco clip in MOTION_DATA")
-    for path in paths:
+    """As specified by the shipped mapping."""
+    for path in (needs.data(f"dataset-*_{kind}_*.bvh", "Bandai-Namco's clips")[0] for kind in ("walk", "bow", "run")):
         assert standing_foot_height(read_bvh_joints(path)) == pytest.approx(0.05, abs=0.01)
 
 

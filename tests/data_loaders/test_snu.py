@@ -1,9 +1,7 @@
 """Data of Seoul National University: labels, basketball events, and joint splits of simultaneous recordings."""
 
-import os
 import pickle
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from data_loaders.snu import EVENTS, LICENCES, Snu, listed_clips, read_lab, reco
 from data_loaders.store import read_all
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.errors import InputError
+from tests import needs
 from tests.data_loaders.bvh_files import Skeleton
 
 BODY = Skeleton(dict(shipped_mappings()["lafan1"].joints), fps=20)
@@ -138,18 +137,17 @@ def test_malformed_annotations_are_refused(root, text, said):
 
 
 def test_skeletons_are_mapped():
-    """One file of each kind (skipped without open-motion in MOTION_DATA)."""
-    data = Path(os.environ.get("MOTION_DATA", Path.home() / ".cache" / "motion-data"))
-    found = {path.stem: path for path in data.glob("**/snu_*/**/*.bvh")}
-    if not found:
-        pytest.skip("no folders snu_... of the archive open-motion in MOTION_DATA")
+    """One file of each kind."""
+    paths = needs.data("snu_*/**/*.bvh", "folders snu_... of the archive open-motion")
+    found = {path.stem: path for path in paths}
+    root = next(folder for folder in paths[0].parents if folder.name.startswith("snu_")).parent
     kinds = {
         "wd2_pose": "snu_woddy", "wd2_WalkLean00": "snu_woddy", "tennis_KangTennisF17": "snu_woddy_tennis",
         "69_14_1": "lafan1", "kick": "humanik_character1", "94_02_1": "cmu_motionbuilder",
     }  # fmt: skip
     for stem, mapping in kinds.items():
         assert best_mapping(read_bvh(found[stem]).names) == mapping
-    (entry,) = [entry for entry in Snu(data).source().entries if entry.name == "vsports/s_003_1_1"]
+    (entry,) = [entry for entry in Snu(root).source().entries if entry.name == "vsports/s_003_1_1"]
     clip = entry.read()
     assert len(clip.captions) > 2
     assert any("dribble" in caption.text for caption in clip.captions)

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, estimate_from_x0
 from motion_diffusion.diffusion.schedule import SCHEDULES, Point, Schedule, from_curve, linear
 from motion_diffusion.errors import InputError
+from tests import needs
 
 
 @pytest.fixture
@@ -51,17 +50,10 @@ def _skew(vectors: Tensor) -> Tensor:
 
 @pytest.fixture(scope="session")
 def published_clip() -> tuple[Tensor, Tensor]:
-    """Joints (170, 22, 3) and features (170, 263), relative root, float64, that HumanML3D publishes; skips without."""
-    folders = [Path(__file__).parents[3] / "shared" / "data"]
-    if "MOTION_DATA" in os.environ:
-        folders.insert(0, Path(os.environ["MOTION_DATA"]))
-    for folder in folders:
-        joints = folder / "humanml3d-clip" / "012314_new_joints.npy"
-        features = joints.with_name("012314_new_joint_vecs.npy")
-        if joints.is_file() and features.is_file():
-            arrays = [np.load(path, allow_pickle=False).astype(np.float64) for path in (joints, features)]
-            return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1])
-    pytest.skip("HumanML3D's published clip is not here (folder humanml3d-clip in MOTION_DATA)")
+    """Joints (170, 22, 3) and features (170, 263), relative root, float64, that HumanML3D publishes."""
+    files = [needs.published_clip() / f"012314_{name}.npy" for name in ("new_joints", "new_joint_vecs")]
+    joints, features = (torch.from_numpy(np.load(file, allow_pickle=False).astype(np.float64)) for file in files)
+    return joints, features
 
 
 def _sub_vp(u: Tensor) -> Point:

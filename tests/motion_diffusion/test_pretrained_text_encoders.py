@@ -16,6 +16,7 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.network.text_encoders import ClipEncoder, text_encoder
+from tests import needs
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] a person walks runs left right then é 走る".split()
 TEXTS = ["a person walks", "runs left then right then left", "é 走る unheard", "then"]
@@ -307,7 +308,7 @@ def test_missing_encoder_of_a_model_is_reported(save, make_model, tmp_path):
 
 def test_clip_vectors_match_encode_text():
     """With random weights, so that nothing is downloaded."""
-    clip = pytest.importorskip("clip", reason="the extra clip does not import here", exc_type=Exception)
+    clip = pytest.importorskip("clip", reason=f"{needs.NOT_HERE}the extra clip", exc_type=Exception)
     tower = {"transformer_width": 64, "transformer_heads": 2, "transformer_layers": 2, "vocab_size": 49408}
     image = {"image_resolution": 32, "vision_layers": 1, "vision_width": 64, "vision_patch_size": 16}
     torch.manual_seed(0)

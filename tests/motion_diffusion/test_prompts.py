@@ -9,7 +9,6 @@ that make a tag known.
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -29,6 +28,7 @@ from motion_diffusion.prompts import (
     unknown_in,
     words_of,
 )
+from tests import needs
 
 STYLES = (KnownStyle("old", 0.05), KnownStyle("sad", 0.01))
 WALK = KnownAction("walk", 0.5, "a person walks", ("walks", "strolls"), STYLES)
@@ -152,12 +152,8 @@ def test_base_forms():
 
 
 def marked():
-    """Labelled sentences; skips without KIT-ML's captions in MOTION_DATA."""
-    for folder in (os.environ.get("MOTION_DATA", ""), HERE.parents[2] / "shared" / "data"):
-        if (file := Path(folder) / "prompts-kit.txt").is_file():
-            break
-    else:
-        pytest.skip("KIT-ML's captions are not here (prompts-kit.txt in MOTION_DATA)")
+    """Labelled sentences."""
+    (file, *_) = needs.data("prompts-kit.txt", "KIT-ML's captions, prompts-kit.txt")
     lines = file.read_text(encoding="utf-8").splitlines()
     with (HERE / "kit_marks.csv").open() as table:
         return [(lines[int(row["line"]) - 1], row["asked"].split()) for row in csv.DictReader(table)]

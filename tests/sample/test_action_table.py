@@ -8,7 +8,7 @@ import pytest
 import sample.evaluate as command
 from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.types import split_of
-from sample.evaluation.action_table import ActionRow, _rows
+from sample.evaluation.action_classifier import ActionRow, _rows
 
 
 def test_rows_have_the_recognised_share_and_the_most_frequent_error():

@@ -15,12 +15,15 @@ import pytest
 import torch
 
 import sample.evaluate as command
+from data_loaders.datasets import load_clips
 from data_loaders.store import prepare
 from data_loaders.types import Caption, Clip, Source
 from motion_diffusion.body.skeleton import KEY_JOINTS
 from motion_diffusion.errors import InputError
+from motion_diffusion.model import MotionModel
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
+from sample.evaluation.evaluators import EmbeddingEvaluator
 from sample.evaluation.protocols import PROTOCOLS, Condition, units_of
-from sample.evaluation.runner import ProtocolOptions
 from sample.evaluation.runner import evaluate as evaluate_model
 from sample.evaluation.trials import draw_trials
 from sample.generate import Settings
@@ -140,15 +143,57 @@ def test_trials_are_cuts_of_clips_with_their_captions(clips):
 
 
 def test_evaluate_returns_the_figures_and_prints_nothing(evaluate, tmp_path, capsys):
-    options = ProtocolOptions(
-        data="humanml3d", data_root=tmp_path / "store", model=str(tmp_path / "m"), evaluator=str(tmp_path / "e"),
-        motions=32, replications=1, settings=Settings(steps=2), out=tmp_path / "o",
+    model, encoder = MotionModel.load(str(tmp_path / "m")), TextMotionEncoder.load(str(tmp_path / "e"))
+    protocol = replace(PROTOCOLS["quick"], num=32, replications=1)
+    evaluation = evaluate_model(
+        model, load_clips("humanml3d", tmp_path / "store").clips, protocol=protocol,
+        evaluator=EmbeddingEvaluator(encoder), settings=Settings(steps=2),
     )  # fmt: skip
-    evaluation = evaluate_model(options)
-    assert capsys.readouterr().out == ""
+    said = capsys.readouterr()
+    assert said.out == said.err == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e", "m", "store"]
     assert list(evaluation.figures) == ["real clips", "training clips", "unguided", "5 key frames"]
     assert evaluation.figures["5 key frames"]["average error, cm"] == pytest.approx((0, 0), abs=0.1)
-    assert (tmp_path / "o" / "table.md").read_text() == evaluation.as_markdown() + "\n"
+
+    evaluate("--motions", 32, "--replications", 1, "--out", "o")
+    written = json.loads((tmp_path / "o" / "figures.json").read_text())["figures"]
+    for figures in (written["unguided"], written["5 key frames"]):
+        del figures["seconds a motion"]
+    assert without_seconds(evaluation.figures) == {
+        group: {name: tuple(figure) for name, figure in figures.items()} for group, figures in written.items()
+    }
+
+
+def without_seconds(figures):
+    return {
+        group: {name: value for name, value in column.items() if name != "seconds a motion"}
+        for group, column in figures.items()
+    }
+
+
+def test_evaluate_refuses_a_protocol_that_is_unknown_or_too_small(make_model, matcher, clips):
+    of = {"evaluator": EmbeddingEvaluator(matcher)}
+    with pytest.raises(InputError, match="unknown protocol 'fast'; choose from quick, text"):
+        evaluate_model(make_model(), clips, protocol="fast", **of)
+    with pytest.raises(InputError, match="8 motions: R-precision needs 32"):
+        evaluate_model(make_model(), clips, protocol=replace(PROTOCOLS["quick"], num=8), **of)
+
+
+def test_procedural_walks_are_evaluated_without_a_data_set(evaluate, tmp_path, monkeypatch):
+    monkeypatch.setattr("data_loaders.datasets.WALK_CLIPS", 20)
+    monkeypatch.setattr("sample.evaluation.runner.REFERENCE", 20)
+    evaluate("--data", "procedural", "--motions", 32, "--replications", 1, "--out", "o")
+    figures = json.loads((tmp_path / "o" / "figures.json").read_text())["figures"]
+    assert figures["real clips"]["foot skating ratio"][0] < 0.1
+    assert figures["5 key frames"]["average error, cm"][0] < 0.1
+
+
+@pytest.mark.parametrize("verb", ["--study", "--actions"])
+def test_procedural_walks_have_no_actions_to_recognise(run_in_folder, tmp_path, capsys, verb):
+    with pytest.raises(SystemExit, match="2"):
+        run_in_folder(command, verb, "--data", "procedural", "--out", "o")
+    assert "--data procedural has no actions to recognise" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(
@@ -166,7 +211,6 @@ def test_evaluate_returns_the_figures_and_prints_nothing(evaluate, tmp_path, cap
         (("--out", "m/config.json"), "m/config.json/table.md cannot be written (Not a directory)"),
         (("--evaluator", "nowhere"), "no matcher 'nowhere'"),
         (("--data", "bandai"), "prepared from humanml3d"),
-        (("--data", "procedural"), "no clips to judge by"),
         (("--data-root", "nowhere"), "nowhere"),
         (("--model", "root-v"), "only the path"),
     ],

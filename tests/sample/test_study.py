@@ -17,9 +17,8 @@ from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.model import MotionModel
 from sample.evaluation.study import GIVEN, StudyData, StudyOptions, identity_of
-from sample.evaluation.study_rows import Cell, Row, key_of
-from sample.evaluation.study_table import Line, summaries
-from sample.evaluation.trials import Trial, draw_trials, of_split
+from sample.evaluation.study_results import Cell, Line, Row, summaries
+from sample.evaluation.trials import Trial, draw_trials, key_of, of_split
 from sample.generate import Settings, generate
 
 GRID = (

@@ -18,7 +18,8 @@ from motion_diffusion.body.heading import turn
 from motion_diffusion.errors import InputError
 from sample.evaluation.evaluators import Evaluator
 from sample.evaluation.t2m.evaluator import T2MEvaluator
-from sample.evaluation.t2m.files import read_pickle
+from sample.evaluation.t2m.published_files import read_pickle
+from tests import needs
 
 VOCABULARY = ["sos", "eos", "unk", "a", "person", "walk", "slowly", "left", "and", "run"]
 
@@ -245,15 +246,10 @@ def test_it_implements_the_evaluator_protocol(evaluator, walks):
 
 @pytest.fixture(scope="module")
 def published_clip() -> tuple[torch.Tensor, torch.Tensor]:
-    """Joints (170, 22, 3) and features (170, 263), relative root, float64, that HumanML3D publishes; skips without."""
-    for folder in (os.environ.get("MOTION_DATA"), Path(__file__).parents[3] / "shared" / "data"):
-        files = [
-            Path(folder or ".", "humanml3d-clip", f"012314_{name}.npy") for name in ("new_joints", "new_joint_vecs")
-        ]
-        if all(file.is_file() for file in files):
-            joints, relative = (torch.from_numpy(np.load(file, allow_pickle=False)).double() for file in files)
-            return joints, relative
-    pytest.skip("HumanML3D's published clip is not here (folder humanml3d-clip in MOTION_DATA)")
+    """Joints (170, 22, 3) and features (170, 263), relative root, float64, that HumanML3D publishes."""
+    files = [needs.published_clip() / f"012314_{name}.npy" for name in ("new_joints", "new_joint_vecs")]
+    joints, relative = (torch.from_numpy(np.load(file, allow_pickle=False)).double() for file in files)
+    return joints, relative
 
 
 def test_published_joints_and_features_embed_alike(evaluator, published_clip):

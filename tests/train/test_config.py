@@ -6,8 +6,8 @@ import pytest
 
 import train.__main__ as command
 from motion_diffusion.errors import InputError
+from train.checkpoint import check_options, options_record, write_options
 from train.config import Options, TrainingOptions
-from train.run_config import check_options, options_record, write_options
 
 
 @pytest.mark.parametrize(

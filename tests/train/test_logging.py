@@ -6,6 +6,7 @@ import pytest
 from accelerate.utils import is_tensorboard_available
 
 import train.__main__ as command
+from tests import needs
 from train import logging
 
 SMALL = "--width 16 --depth 1 --heads 2 --frame-width 8 --batch-size 2 --max-frames 44 --validation-examples 2"
@@ -22,9 +23,9 @@ def test_lines_after_a_step_and_incomplete_lines_are_removed(tmp_path, end):
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 3]
 
 
-@pytest.mark.skipif(is_tensorboard_available(), reason="the extra 'tracking' is installed")
 def test_a_tracker_that_is_not_installed_is_refused(run_in_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("train.model_factory.MEASURED_EXAMPLES", 4)
+    monkeypatch.setitem(logging._INSTALLED, "tensorboard", lambda: False)
     with pytest.raises(SystemExit, match="2"):
         run_in_folder(command, "--run", "r", "--log-with", "tensorboard", *SMALL.split())
     said = capsys.readouterr().err
@@ -33,7 +34,7 @@ def test_a_tracker_that_is_not_installed_is_refused(run_in_folder, tmp_path, mon
     assert not (tmp_path / "r").exists()
 
 
-@pytest.mark.skipif(not is_tensorboard_available(), reason="needs the extra 'tracking'")
+@needs.present(is_tensorboard_available(), "the extra tracking")
 def test_tensorboard_has_the_numbers_of_the_file(run_in_folder, tmp_path, monkeypatch):
     """Also after the run was resumed with other options."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

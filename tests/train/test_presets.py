@@ -11,10 +11,9 @@ import pytest
 import train.__main__ as command
 from data_loaders.datasets import load_examples
 from motion_diffusion.assets import ASSETS
-from train.config import PresetName
+from train.checkpoint import check_options, options_record
+from train.config import PRESETS, PresetName, read_options, with_preset
 from train.model_factory import build_model
-from train.presets import PRESETS, read_options, with_preset
-from train.run_config import check_options, options_record
 
 
 @pytest.mark.parametrize("name", PRESETS)

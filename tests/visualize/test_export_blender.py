@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from motion_diffusion.body.skeleton import JOINTS
+from tests import needs
 from tests.rigs import tumbled
 from visualize.export.formats import export
 
-pytestmark = pytest.mark.skipif(not shutil.which("blender"), reason="needs Blender")
+pytestmark = needs.present(shutil.which("blender"), "Blender")
 
 
 @pytest.mark.parametrize(("name", "fps", "t_pose"), [("a.bvh", 30, True), ("a.glb", 60, False)])

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import REST, STANDING, Rig
 from motion_diffusion.body.skeleton import JOINTS
+from tests import needs
 from tests.rigs import tumbled, tumbling
 from visualize.bodies.capsules import capsule_skin
 from visualize.drawing import style
@@ -148,7 +149,7 @@ def test_glb_accepts_any_skin():
     assert Glb(to_glb(rig, motion, skin=small)).skinned(5).shape == (3, 3)
 
 
-@pytest.mark.skipif(not node_has_the_validator(), reason="needs node and the npm package gltf-validator")
+@needs.present(node_has_the_validator(), "node with the npm package gltf-validator")
 @pytest.mark.parametrize("frames", [1, 40])
 def test_khronos_validator_reports_no_issues(tmp_path, frames):
     export(Motion(tumbled()[0].joints[:frames], text="“a”"), tmp_path / "a.glb")

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from motion_diffusion.body.rig import REST
 from motion_diffusion.body.skeleton import OFFSETS, PARENTS
 from motion_diffusion.errors import InputError
+from tests import needs
 from tests.data_loaders.amass_files import body_model, skin, write_model
 from tests.visualize.pictures import GOALS, film_of, near, pixels
 from visualize.bodies.smpl_surface import SmplSurface, load_smpl
@@ -126,7 +127,7 @@ def anny_is_there():
     return any(get_anny_cache_path().rglob("build_compact_model_data*"))
 
 
-@pytest.mark.skipif(not anny_is_there(), reason="anny is not installed, or has not prepared its body")
+@needs.present(anny_is_there(), "the extra anny, with its body prepared")
 def test_anny_is_fitted_to_the_skeleton():
     from visualize.bodies.anny_skin import Phenotype, anny_skin
 
@@ -146,7 +147,7 @@ def test_anny_is_fitted_to_the_skeleton():
     assert np.ptp(head[1][:, 0]) > np.ptp(head[0][:, 0])  # a child's is large for its height
 
 
-@pytest.mark.skipif(not anny_is_there(), reason="anny is not installed, or has not prepared its body")
+@needs.present(anny_is_there(), "the extra anny, with its body prepared")
 def test_phenotype_follows_the_prompt():
     from visualize.bodies.anny_skin import Phenotype, anny_skin, phenotype_from_text
 

@@ -5,7 +5,6 @@ Uploads are checked by the project's own readers, in a private folder that is re
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Callable, Mapping
@@ -16,10 +15,10 @@ from tempfile import TemporaryDirectory
 from pydantic import ValidationError
 
 from data_loaders.load_motion import read_motion
-from guidance.goals.goal_file import explain, once
+from guidance.goals.goal_file import NESTED, explain
 from guidance.goals.goal_set import Goal, GoalSet
 from motion_diffusion.body.motion import Motion
-from motion_diffusion.errors import InputError
+from motion_diffusion.errors import InputError, parse_json
 from motion_diffusion.safe_numpy import unpacked_size
 from visualize.studio.generation import Take
 from visualize.studio.jobs import JobMonitor
@@ -50,15 +49,11 @@ def read_goals(content: bytes, motions: Mapping[str, Motion]) -> GoalSet:
     """
     _check_size(content)
     try:
-        goals = GoalSet.model_validate(json.loads(content.decode("utf-8-sig"), object_pairs_hook=once))
+        goals = GoalSet.model_validate(parse_json(content, NESTED))
     except ValidationError as error:
         raise InputError(explain(error)) from None
     except InputError as error:
         raise InputError(f"the file {error}") from None
-    except RecursionError:
-        raise InputError("the file is nested too deeply; a goal file has goals, and goals have numbers") from None
-    except ValueError as error:  # not JSON, not UTF-8, or an integer of thousands of digits
-        raise InputError(f"the file is not JSON: {error}; check commas, quotes and brackets there") from None
     return goals.model_copy(
         update={"goals": [_resolve_pose(n, goal, motions) for n, goal in enumerate(goals.goals, 1)]}
     )

@@ -18,8 +18,7 @@ from motion_diffusion.body.features import FEATURES, LAYOUT, encode, to_relative
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.errors import InputError
 from motion_diffusion.safe_numpy import read_npy
-from sample.evaluation.t2m.files import AGAIN, T2MFiles, read_weights
-from sample.evaluation.t2m.word_vectors import KINDS, MAX_WORDS, WORD_DIM, WordVectors
+from sample.evaluation.t2m.published_files import AGAIN, KINDS, MAX_WORDS, WORD_DIM, T2MFiles, WordVectors, read_weights
 
 SNIPPET = 4
 """Frames in a snippet."""

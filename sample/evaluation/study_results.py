@@ -1,21 +1,108 @@
-"""Tables of a study: means with intervals, and comparisons with the same model's unguided motions."""
+"""Results of a study: the measurements of each cell of its grid in a file, and tables of them.
+
+Tables have means with intervals, and comparisons with the same model's unguided motions.
+"""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
+import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from guidance.analysis.runs import confidence, ratio
 from guidance.analysis.table import columns
 from motion_diffusion.atomic_io import atomic
+from motion_diffusion.errors import InputError
 from sample.evaluation.metrics import BONE_RANGE
-from sample.evaluation.study_rows import Cell, Row
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the grid."""
+
+    model: str
+    """Name of the model."""
+    method: str
+    """Guidance method."""
+    density: float | None
+    """Share of the frames that are key frames."""
+    joints: str
+    """Name of the group of joints given there."""
+
+
+REAL = Cell("real clips", "-", None, "-")
+"""Real clips."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The measurements of a cell."""
+
+    key: str
+    """Hash of the identity."""
+    cell: Cell
+    prediction: str
+    """Prediction type of the model; "" for real clips."""
+    identity: dict[str, Any]
+    """Everything that determines the figures."""
+    figures: dict[str, list[float]]
+    """A number for each motion, by name."""
+    seconds: list[float]
+    """Duration of each batch."""
+    sizes: list[int]
+    """Number of motions in each batch."""
+
+
+class RowFile:
+    """Rows by key, in a file with one line of JSON each. An incomplete last line is removed.
+
+    Raises:
+        InputError: A line is no row.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._rows: dict[str, Row] = {}
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        lines = text.split("\n")
+        if lines[-1]:  # the last line is incomplete
+            with atomic(path) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in lines[:-1]), encoding="utf-8")
+        kind = TypeAdapter(Row)
+        for number, line in enumerate(lines[:-1], 1):
+            try:
+                row = kind.validate_python(json.loads(line))
+            except (ValueError, ValidationError):
+                raise InputError(
+                    f"{path}, line {number}, is no row of a study; take it out, or give another --out"
+                ) from None
+            self._rows[row.key] = row
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def __getitem__(self, key: str) -> Row:
+        return self._rows[key]
+
+    def add(self, row: Row) -> None:
+        """Append a row and flush it to the disk."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dataclasses.asdict(row)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._rows[row.key] = row
+
 
 ERROR, OFF = "average error, cm", "entries off by 20 cm"
 SKATING, JITTER, ALL_JITTER = "foot skating ratio", "root jitter, m/s3", "joint jitter, m/s3"

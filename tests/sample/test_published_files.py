@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sample.evaluation.t2m.word_vectors import WordVectors
+from sample.evaluation.t2m.published_files import WordVectors
 
 VOCABULARY = ["sos", "eos", "unk", "a", "person", "walk", "left", "happy", "chair", "hand", "of", "and/or"]
 KINDS = "VERB NOUN DET ADP NUM AUX PRON ADJ ADV Loc_VIP Body_VIP Obj_VIP Act_VIP Desc_VIP OTHER".split()

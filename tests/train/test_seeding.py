@@ -2,7 +2,7 @@
 
 import torch
 
-from train.motion_masks import GOAL_JOINTS, draw_motion_mask
+from train.seeding import GOAL_JOINTS, draw_motion_mask
 
 
 def drawn(drop=0.0, seed=0, frames=60, count=400):
