@@ -6,7 +6,6 @@ import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, NamedTuple, TypeVar, overload
 
 import torch
@@ -33,7 +32,7 @@ from guidance.windows import Independent, Stitched, Windows
 from motion_diffusion.body.motion import MAX_SECONDS, Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import FPS
-from motion_diffusion.diffusion.samplers import Estimate, SamplerName
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, SamplerName
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionDenoiser, MotionModel, Steps, sample_features, sampling_times
 from motion_diffusion.option_ranges import SEED, Range
@@ -93,7 +92,8 @@ def generate(
             what the settings say.
         functions: Further objectives in Python, see `guidance.protocol.Function`.
         progress: Whether to show a progress bar.
-        on_step: Called after each step of a batch with its time and estimate; what it raises ends the sampling.
+        on_step: Called after each step of a batch with its time and estimate, `steps_of` times for a guided batch: a
+            round of optimising the noise counts as a step. What it raises ends the sampling.
 
     Raises:
         InputError: For empty texts, motions longer than the model's, seeds and numbers of steps that it cannot take,
@@ -366,7 +366,8 @@ class Request:
         bar: tqdm,
         on_step: Callable[[int, Estimate], None] | None = None,
     ) -> list[Sampled]:
-        """Sample every motion. on_step is called after each step with its time and estimate."""
+        """Sample every motion. on_step is called after each step with its time and estimate, and after each round of
+        optimising the noise with those of the round's last step."""
         model, lengths = self.model, self.windows.lengths
         goals = with_further_goals(methods, self.goals, self.texts, lengths, self.seeds)
         problem = GuidanceProblem.of(model, goals, self.windows, functions)
@@ -378,6 +379,23 @@ class Request:
             if on_step is not None:
                 on_step(t, estimate)
 
+        def start(denoise: Denoise, z: Tensor) -> Tensor:
+            last: tuple[int, Estimate] | None = None
+
+            def recorded(x: Tensor, t: int, s: int) -> Estimate:
+                nonlocal last
+                estimate = denoise(x, t, s)
+                last = t, estimate._replace(x0=estimate.x0.detach(), eps=estimate.eps.detach())
+                return estimate
+
+            def on_round() -> None:
+                if last is None:
+                    bar.update()
+                else:
+                    advance(*last)
+
+            return composed.start(recorded, z, on_round=on_round)
+
         x = sample_features(
             model,
             self.texts,
@@ -388,7 +406,7 @@ class Request:
             text_scale=settings.text_scale,
             observed=composed.observed,
             mask_scale=settings.mask_scale,
-            start=partial(composed.start, on_round=bar.update) if composed.chooses_noise else None,
+            start=start if composed.chooses_noise else None,
             guide=composed.guide,
             on_step=advance,
         )

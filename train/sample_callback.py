@@ -11,9 +11,8 @@ from guidance.analysis.style import SMALL, label, line, panels, styles_in_order
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.model import MotionModel
 from train.logging import METRICS
-from visualize.plots.io import read_metrics
 from visualize.plots.registry import save
-from visualize.plots.training import training
+from visualize.plots.results import read_metrics, training
 from visualize.stills import draw_strip
 
 PROMPTS = ("a person walks forward", "a person walks in a curve to the left", "a person runs")
