@@ -173,8 +173,7 @@ def path_from_stroke(
     """Path goal along a stroke at an even pace.
 
     A stroke that begins near the body starts there at second `begin`; any other starts when a walker arrives, at the
-    latest
-    in the middle of the time.
+    latest in the middle of the time.
 
     Args:
         points: of the stroke.
