@@ -34,7 +34,7 @@ from guidance.windows import Independent, Stitched, Windows
 from motion_diffusion.body.motion import MAX_SECONDS, Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import FPS, frame_of
-from motion_diffusion.diffusion.samplers import Estimate, Sampler, SamplerName
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, Sampler, SamplerName
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel, Steps
 from motion_diffusion.option_ranges import SEED, Range
@@ -97,7 +97,8 @@ def generate(
         sampler: A name as in `Settings.sampler`, or a sampler as an object; by default that of the settings.
         functions: Further objectives in Python, see `guidance.protocol.Function`.
         progress: Whether to show a progress bar.
-        on_step: Called after each step of a batch with its time and estimate; exceptions that it raises end sampling.
+        on_step: Called after each step of a batch with its time and estimate, `steps_of` times for a guided batch (a
+            round of optimising the noise counts as a step); exceptions that it raises end sampling.
 
     Raises:
         InputError: For empty texts, motions longer than the model's, seeds and numbers of steps out of range, goals
@@ -372,7 +373,8 @@ class Request:
         *,
         sampler: SamplerName | Sampler | None = None,
     ) -> list[Sampled]:
-        """Sample every motion. on_step is called after each step with its time and estimate."""
+        """Sample every motion. on_step is called after each step with its time and estimate, and after each round of
+        optimising the noise with those of the round's last step."""
         model, lengths = self.model, self.windows.lengths
         goals = with_further_goals(methods, self.goals, self.texts, lengths, self.seeds)
         problem = GuidanceProblem.of(model, goals, self.windows, functions)
@@ -384,6 +386,23 @@ class Request:
             if on_step is not None:
                 on_step(t, estimate)
 
+        def start(denoise: Denoise, z: Tensor) -> Tensor:
+            last: tuple[int, Estimate] | None = None
+
+            def recorded(x: Tensor, t: int, s: int) -> Estimate:
+                nonlocal last
+                estimate = denoise(x, t, s)
+                last = t, estimate._replace(x0=estimate.x0.detach(), eps=estimate.eps.detach())
+                return estimate
+
+            def on_round() -> None:
+                if last is None:
+                    bar.update()
+                else:
+                    advance(*last)
+
+            return composed.start(recorded, z, on_round=on_round)
+
         x = sample_features(
             model,
             self.texts,
@@ -394,7 +413,7 @@ class Request:
             text_scale=settings.text_scale,
             observed=composed.observed,
             mask_scale=settings.mask_scale,
-            start=partial(composed.start, on_round=bar.update) if composed.chooses_noise else None,
+            start=start if composed.chooses_noise else None,
             guide=composed.guide,
             on_step=advance,
         )

@@ -22,7 +22,7 @@ COMMANDS = {"sample.evaluate", "sample.benchmark", "train.benchmark", "train.fit
 FACADE = "motion_diffusion"
 """The package itself, whose names are imported when they are first used."""
 
-EXCEPTIONS = {("motion_diffusion.model", "sample.generate"), ("motion_diffusion.body.motion", "visualize.render")}
+EXCEPTIONS = {("motion_diffusion.model", "sample.generate"), ("motion_diffusion.body.motion", "visualize.film")}
 """(module, imported module): `model.generate` and `motion.render`, imported when they are called. Do not add any."""
 
 

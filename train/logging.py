@@ -20,9 +20,8 @@ from motion_diffusion.atomic_io import atomic
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from visualize.plots.io import read_metrics
 from visualize.plots.registry import save
-from visualize.plots.training import training
+from visualize.plots.results import read_metrics, training
 from visualize.stills import draw_strip
 
 METRICS = "metrics.jsonl"

@@ -117,6 +117,31 @@ def write_film(
         encode(render_frames(panels, steps), path, size=whole, fps=rate, samples=samples)
 
 
+def render(motion: Motion, path: str | Path) -> None:
+    """Write a motion with the goals that it was generated with, as a film, a picture or a file for other programs.
+
+    Args:
+        motion: the motion.
+        path: .mp4 or .gif for a film, .png for key poses, .bvh, .glb, .npz (AMASS layout) or .csv for other programs.
+            An existing file is replaced.
+
+    Raises:
+        InputError: for another suffix.
+    """
+    from visualize.export.formats import ENDINGS, export
+    from visualize.stills import draw_strip
+
+    ending = Path(path).suffix.lower()
+    recorded = motion.provenance.get("goals")
+    goals = GoalSet.model_validate(recorded) if isinstance(recorded, dict) else None
+    if ending in ENDINGS:
+        export(motion, path)
+    elif ending == ".png":
+        draw_strip(motion, path, goals=goals)
+    else:
+        write_film(motion, path, goals=goals)
+
+
 def check_size(size: tuple[int, int]) -> None:
     """Raise InputError for a width and height in pixels that a film cannot have."""
     if any(side < 64 or side > 4096 or side % 2 for side in size):

@@ -56,8 +56,7 @@ def draw_path(
     """Draw the pelvis path from above, with the goals and their errors, to a PNG; several motions side by side.
 
     The body starts facing up the page (+z), and its left (+x) is left on the page. The path is dark at first and
-    lighter
-    later; every second is marked with its time and the facing.
+    lighter later; every second is marked with its time and the facing.
 
     Args:
         motions: one or several.

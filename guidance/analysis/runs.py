@@ -18,7 +18,7 @@ from guidance.compose import ComposedGuidance, MethodOptions
 from guidance.goals.goal_set import GoalSet
 from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.skeleton import FPS
-from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, ancestral
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, OnStep, ancestral
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 
@@ -93,7 +93,15 @@ class Chain:
     def frames(self) -> int:
         return self.z.shape[2]
 
-    def run(self, guide: Guide | None = None, *, start: int = 0, x: Tensor | None = None, words: str = "") -> Trace:
+    def run(
+        self,
+        guide: Guide | None = None,
+        *,
+        start: int = 0,
+        x: Tensor | None = None,
+        words: str = "",
+        on_step: OnStep | None = None,
+    ) -> Trace:
         """Run the chain.
 
         Args:
@@ -101,6 +109,7 @@ class Chain:
             start: index of the first step.
             x: x_t to start from; by default the initial noise.
             words: text of the progress bar; empty for none.
+            on_step: called after each step with its time and estimate; what it raises ends the run.
         """
         if x is None:
             x = math.hypot(*self.model.schedule.row(self.times[0])) * self.z[0]
@@ -129,11 +138,13 @@ class Chain:
         hidden = None if words else True  # None: shown on a terminal
         with torch.no_grad(), tqdm(total=len(times) - 1, desc=words, leave=False, disable=hidden) as bar:
 
-            def on_step(_: int, estimate: Estimate) -> None:
+            def advance(t: int, estimate: Estimate) -> None:
                 guided.append(estimate.x0)
                 bar.update()
+                if on_step is not None:
+                    on_step(t, estimate)
 
-            final = ancestral(denoise, x, self.model.schedule, times, noise=noise, on_step=on_step)
+            final = ancestral(denoise, x, self.model.schedule, times, noise=noise, on_step=advance)
         return Trace(torch.stack(xs), torch.stack(network), torch.stack(guided), final)
 
     def guide(self, goals: GoalSet, method: str, scale: float) -> Guide:

@@ -156,8 +156,8 @@ class Motion:
             )
 
     def render(self, path: str | Path) -> None:
-        """Write a film, key poses or a file for other programs, by the path's ending; see `visualize.render`."""
-        from visualize.render import render  # the one import upwards: what a notebook expects of a motion
+        """Write a film, key poses or a file for other programs, by the path's ending; see `visualize.film.render`."""
+        from visualize.film import render  # the one import upwards: what a notebook expects of a motion
 
         render(self, path)
 

@@ -10,7 +10,7 @@ from guidance.noise_optimization import NoiseOptimization
 from guidance.two_stage import TwoStage
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from sample.generate import Settings, check, generate
+from sample.generate import Settings, check, generate, methods_of, steps_of
 from sample.segments import OVERLAP, frames_of, segment_windows
 
 GOALS = GoalSet(
@@ -222,3 +222,17 @@ def test_noise_is_sampled_from_with_the_steps_it_was_sought_with(make_model):
     (other,) = run(make_model("v"), guidance="noise", noise=NoiseOptimization(steps=4, rounds=3))
     assert torch.equal(motion.joints, same.joints)
     assert not torch.equal(motion.joints, other.joints)
+
+
+def test_on_step_is_called_after_rounds_and_steps(make_model):
+    seen = []
+    settings = Settings(guidance="noise", noise=NoiseOptimization(steps=3, rounds=5))
+
+    def on_step(t, estimate):
+        assert not estimate.x0.requires_grad
+        seen.append(t)
+
+    generate(make_model("v"), ["walk"], [36], goals=[GOALS], settings=settings, on_step=on_step)
+    assert len(seen) == steps_of(settings, methods_of(settings)) == 8
+    assert seen[:5] == [seen[-1]] * 5  # of rounds, the last step
+    assert seen[5:] == sorted(seen[5:], reverse=True)

@@ -12,8 +12,7 @@ from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import JOINTS, OFFSETS
 from tests.rigs import tumbled
-from visualize.export.bvh import END_SITES, euler_angles, to_bvh
-from visualize.export.formats import export
+from visualize.export.formats import END_SITES, euler_angles, export, to_bvh
 
 
 def ours(path, scale):

@@ -27,10 +27,8 @@ from guidance.analysis.style import (
 from guidance.analysis.table import floats, read_table
 from motion_diffusion.errors import InputError
 from visualize.drawing import style as film_style
-from visualize.plots.evaluation import evaluation
-from visualize.plots.io import read_evaluation, read_metrics
 from visualize.plots.registry import TABLES, draw
-from visualize.plots.training import training
+from visualize.plots.results import evaluation, read_evaluation, read_metrics, training
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "docs" / "figures"

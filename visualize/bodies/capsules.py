@@ -7,6 +7,7 @@ piece that bends smoothly.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -138,3 +139,48 @@ def _one(joint: str, mesh: trimesh.Trimesh) -> Array:
     shares = np.zeros((len(mesh.vertices), len(JOINTS)))
     shares[:, JOINTS.index(joint)] = 1
     return shares
+
+
+@dataclass(frozen=True, eq=False)
+class MeshPart:
+    """The part of a skin that has one colour.
+
+    Attributes:
+        vertices: (V, 3) metres.
+        faces: (T, 3) vertex indices.
+        joints: that move it.
+        weights: (V, joints).
+        colour: RGB, 0…255.
+    """
+
+    vertices: Array
+    faces: NDArray[np.int64]
+    joints: tuple[int, ...]
+    weights: Array
+    colour: tuple[int, int, int]
+
+
+@cache
+def capsule_parts() -> tuple[MeshPart, ...]:
+    """The capsule body split by colour, for viewers whose skinned meshes have one colour each."""
+    skin = capsule_skin()
+    colours, which = np.unique(skin.colours, axis=0, return_inverse=True)
+    cut = []
+    for k, colour in enumerate(colours):
+        mine = np.flatnonzero(which == k)
+        number = np.full(len(which), -1)
+        number[mine] = np.arange(len(mine))
+        faces = number[skin.faces]
+        joints = np.flatnonzero(skin.dense_weights[mine].max(axis=0) > 0)
+        red, green, blue = np.round(255 * colour).astype(int).tolist()
+        whole = faces[(faces >= 0).all(axis=1)]
+        cut.append(
+            MeshPart(
+                skin.vertices[mine],
+                whole,
+                tuple(joints.tolist()),
+                skin.dense_weights[np.ix_(mine, joints)],
+                (red, green, blue),
+            )
+        )
+    return tuple(cut)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from data_loaders.body_model import load_body_model, smplx_lbs
 from motion_diffusion.body.rig import Rig
-from motion_diffusion.body.skeleton import JOINTS, PARENTS
+from motion_diffusion.body.skeleton import JOINTS, PARENTS, TOES
 from motion_diffusion.errors import InputError
 from motion_diffusion.safe_numpy import read_members
 from visualize.drawing.goal_glyphs import frame_at
@@ -98,7 +98,7 @@ class SmplSurface:
 
     @property
     def sole(self) -> float:
-        return float(self.model.rest[[10, 11], 1].min() - self.model.template[:, 1].min())
+        return float(self.model.rest[list(TOES), 1].min() - self.model.template[:, 1].min())
 
     @torch.no_grad()
     def at(self, time: float) -> NDArray[np.float64]:
@@ -136,7 +136,7 @@ def _pelvis_positions(rig: Rig, rest: Tensor) -> NDArray[np.float64]:
     for joint, parent in enumerate(PARENTS[1:], 1):
         theirs[:, joint] = theirs[:, parent] + world[:, parent] @ offsets[joint]
     clock = np.arange(len(joints)) / rig.fps
-    stands = {10: np.zeros(len(joints)), 11: np.zeros(len(joints))}
+    stands = {toe: np.zeros(len(joints)) for toe in TOES}
     for step in detect_footprints(joints, rig.fps):
         stands[step.toe][(clock > step.time - 1e-6) & (clock < step.last + 1e-6)] = 1.0
     shares = 0.05 + np.stack(list(stands.values()), axis=1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from data_loaders.body_model import usual_folder
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import REST, Rig
-from motion_diffusion.body.skeleton import JOINTS
+from motion_diffusion.body.skeleton import JOINTS, TOES
 from motion_diffusion.errors import InputError
 from visualize.drawing.goal_glyphs import frame_at
 
@@ -59,7 +59,6 @@ class Skin:
         return self.posed(replace(rig, rotations=rig.rotations[one], root=rig.root[one]))[0]
 
 
-_TOE = 10
 BODIES = ("stick", "capsules", "anny", "smpl", "smplh", "smplx")
 """Names of all bodies."""
 Gender = Literal["neutral", "female", "male"]
@@ -115,7 +114,7 @@ class SkinnedSurface:
 
     @property
     def sole(self) -> float:
-        return float(REST[_TOE, 1] - self.skin.vertices[:, 1].min())
+        return float(REST[TOES[0], 1] - self.skin.vertices[:, 1].min())
 
     def at(self, time: float) -> NDArray[np.float64]:
         return self.skin.posed_at(self.rig, frame_at(time, self.rig.fps, len(self.rig.root)))

@@ -18,10 +18,8 @@ from guidance.analysis.table import Row, read_table
 from guidance.analysis.undoing import undoing_figure
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.errors import InputError
-from visualize.plots.evaluation import evaluation
-from visualize.plots.io import read_evaluation, read_metrics
+from visualize.plots.results import evaluation, read_evaluation, read_metrics, training
 from visualize.plots.study import study
-from visualize.plots.training import training
 
 Draw = Callable[[Sequence[Row]], Figure]
 

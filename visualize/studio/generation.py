@@ -1,39 +1,43 @@
-"""Generation jobs: models on offer, feasibility of a plan, and takes."""
+"""Generation: models on offer, feasibility of a plan, takes, and the undoing of guidance in a take."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from guidance.compose import parse_methods
+from guidance.analysis.runs import Chain
+from guidance.analysis.undoing import ledger
+from guidance.compose import ComposedGuidance, parse_methods
 from guidance.goals.feasibility import feasibility
-from guidance.goals.goal_set import Goal, GoalSet, Residual
+from guidance.goals.goal_set import GoalSet, Residual
+from guidance.protocol import GuidanceProblem
 from motion_diffusion import pretrained
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.body.motion import Motion
-from motion_diffusion.body.representation import Observed
-from motion_diffusion.body.rig import REST, STANDING, Rig
 from motion_diffusion.body.skeleton import FPS
-from motion_diffusion.diffusion.samplers import Denoise, Estimate
+from motion_diffusion.diffusion.samplers import Estimate, OnStep
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import ModelConfig, MotionModel
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, Verdict
 from motion_diffusion.prompts import Known, read_known
 from sample.editing import check_edit, edited
-from sample.generate import Settings, check, generate
+from sample.generate import check, from_the_origin, generate, methods_of, steps_of
 from sample.segments import is_stitched
 from sample.text_fit import DEFAULT_MATCHER, text_fit, unknown_words
 from visualize.drawing.goal_glyphs import frame_at
 from visualize.studio.goal_editing import restrict_to
-from visualize.studio.jobs import JobMonitor
 from visualize.studio.plan import Base, Plan, PromptPart, text_at
+from visualize.studio.threads import JobMonitor
 
+Array = NDArray[np.float64]
 SYMBOLS = {"eps": "ε"}
 """Symbols of prediction types whose name is not the symbol."""
 
@@ -111,6 +115,34 @@ DISPLAY_FPS = 60.0
 
 
 @dataclass(frozen=True, eq=False)
+class Poses:
+    """Joint positions and orientations of a motion at `DISPLAY_FPS`."""
+
+    positions: Array
+    """(frames, 22, 3) metres."""
+    orientations: Array
+    """(frames, 22, 4) world orientations, quaternions wxyz."""
+    fps: float
+
+    @staticmethod
+    def of(motion: Motion) -> Poses:
+        """Compute them from a motion's rig."""
+        import roma
+
+        rig = motion.rig.at(DISPLAY_FPS)
+        xyzw = roma.rotmat_to_unitquat(rig.world)
+        return Poses(rig.joints.numpy(), xyzw[..., [3, 0, 1, 2]].numpy(), rig.fps)
+
+    def frame(self, time: float) -> int:
+        """Index of the frame nearest to `time` seconds."""
+        return frame_at(time, self.fps, len(self.positions))
+
+    def joints_at(self, time: float) -> Tensor:
+        """Joints (22, 3) at `time` seconds."""
+        return torch.from_numpy(self.positions[self.frame(time)])
+
+
+@dataclass(frozen=True, eq=False)
 class Take:
     """A generated or loaded motion with its plan.
 
@@ -118,14 +150,14 @@ class Take:
         number: counted from 1.
         motion: the motion.
         plan: that it was generated from.
-        rig: the same at `DISPLAY_FPS`.
+        poses: of the motion, for display.
         fit: how well it fits its prompt; None if the model did not learn the words.
     """
 
     number: int
     motion: Motion
     plan: Plan
-    rig: Rig
+    poses: Poses
     fit: Verdict | None = None
 
     @property
@@ -149,11 +181,6 @@ class Take:
     def joints_at(self, time: float) -> Tensor:
         """Joints (22, 3) at `time` seconds."""
         return self.motion.joints[frame_at(time, FPS, self.motion.frames)]
-
-
-def display_rig(motion: Motion) -> Rig:
-    """The rig of a motion at `DISPLAY_FPS`."""
-    return motion.rig.at(DISPLAY_FPS)
 
 
 def check_plan(plan: Plan, model: MotionModel) -> None:
@@ -211,49 +238,56 @@ def generate_takes(
         InputError: for a plan that cannot be generated.
         JobStopped: if the monitor stops the job.
     """
-    standalone = plan.base is not None or is_stitched(plan.parts, model.config.max_frames)
-    monitored = MonitoredModel.of(
-        model, count_calls(monitor, network_calls(plan.settings, plan.count if standalone else 1))
-    )
     judge = None if unknown_words(model.known, plan.text, plan.goal_set) else text_motion_encoder
     part = None if plan.base is None else plan.base.part(plan.generated_seconds)
     takes = []
-    for k, motion in enumerate(_generate_motions(plan, monitored)):
-        monitor.step(0.9)
+    for k, motion in enumerate(_generate_motions(plan, model, report_steps(monitor, step_count(plan, model)))):
+        monitor.step(0.9 + 0.1 * k / plan.count)
         fit = text_fit(judge, motion, plan.text, plan.goal_set, part).words if judge else None
-        takes.append(Take(number + k, motion, plan, display_rig(motion), fit))
+        takes.append(Take(number + k, motion, plan, Poses.of(motion), fit))
     return takes
 
 
-def _generate_motions(plan: Plan, model: MotionModel) -> Iterator[Motion]:
+def _generate_motions(plan: Plan, model: MotionModel, on_step: OnStep) -> list[Motion]:
     seeds, many, wanted = range(plan.seed, plan.seed + plan.count), plan.count, plan.goal_set
     if plan.base is None:
-        yield from generate(
-            model, [plan.text] * many, [plan.frames] * many, goals=[wanted] * many, seeds=seeds, settings=plan.settings
+        return generate(
+            model,
+            [plan.text] * many,
+            [plan.frames] * many,
+            goals=[wanted] * many,
+            seeds=seeds,
+            settings=plan.settings,
+            on_step=on_step,
         )
-        return
     part = plan.base.part(plan.generated_seconds)
-    for seed in seeds:
-        yield edited(model, plan.text, part, goals=wanted, seed=seed, settings=plan.settings)
+    return [
+        edited(model, plan.text, part, goals=wanted, seed=seed, settings=plan.settings, on_step=on_step)
+        for seed in seeds
+    ]
 
 
-def network_calls(settings: Settings, batches: int) -> int:
-    """Number of network calls for `batches` batches."""
-    if "noise" in parse_methods(settings.guidance):
-        return batches * settings.noise.steps * (settings.noise.rounds + 1)
-    return batches * settings.steps
+def step_count(plan: Plan, model: MotionModel) -> int:
+    """Number of sampling steps of all takes of a plan, see `steps_of`. Takes are sampled in one batch, or each in one
+    of its own."""
+    guided = plan.base is not None or bool(plan.goals)
+    one_by_one = plan.base is not None or is_stitched(plan.parts, model.config.max_frames)
+    steps = steps_of(plan.settings, methods_of(plan.settings) if guided else ())
+    return steps * plan.count if one_by_one else steps
 
 
-def count_calls(monitor: JobMonitor, total: int, share: float = 0.9) -> Callable[[], None]:
-    """Callback before each of `total` network calls, which together make up `share` of the job."""
+def report_steps(monitor: JobMonitor, total: int, share: float = 0.9) -> OnStep:
+    """Callback after each of `total` sampling steps, which together make up `share` of the job. It stops the sampling
+    when the job is to stop."""
+    monitor.step(0.0)
     done = 0
 
-    def count_call() -> None:
+    def report_step(t: int, estimate: Estimate) -> None:
         nonlocal done
-        monitor.step(share * min(done / total, 1.0))
         done += 1
+        monitor.step(share * min(done / total, 1.0))
 
-    return count_call
+    return report_step
 
 
 def plan_continuation(take: Take, plan: Plan) -> Plan:
@@ -277,67 +311,97 @@ def plan_regeneration(take: Take, plan: Plan, start: float, end: float) -> Plan:
     return plan.changed("base", None).changed("parts", (prompt_part,)).changed("goals", goals).changed("base", base)
 
 
-def rest_pose() -> Tensor:
-    """Joints (22, 3) of the T-pose standing at the origin."""
-    return (REST + torch.tensor([0.0, STANDING, 0.0])).float()
+SEED_COUNT = 4
+"""Number of consecutive seeds, starting with the take's, that figures are averaged over."""
 
 
-class MonitoredModel(MotionModel):
-    """A model with shared weights that calls a function before each denoising step.
+@dataclass(frozen=True, eq=False)
+class UndoingReport:
+    """Metres along the direction to the goals, per step (N,) and in total.
 
-    An exception from that function ends sampling.
+    Attributes:
+        times: (N,) diffusion times, descending.
+        push: (N,) displacement by guidance.
+        back: (N,) part of it that the network's next estimate undid.
+        wanted: distance of the unguided motion from the goals.
+        left: part of that distance covered in the end.
     """
 
-    _before_step: Callable[[], None]
+    times: Tensor
+    push: Tensor
+    back: Tensor
+    wanted: float
+    left: float
 
-    @staticmethod
-    def of(model: MotionModel, before_step: Callable[[], None]) -> MonitoredModel:
-        """Wrap a model, which itself stays unchanged."""
-        monitored = MonitoredModel.__new__(MonitoredModel)
-        monitored.__dict__.update(model.__dict__)
-        monitored._before_step = before_step
-        return monitored
+    @property
+    def share(self) -> float:
+        """Undone share of all pushes."""
+        return float(self.back.sum() / self.push.sum().clamp_min(1e-9))
 
-    def denoise_fn(
-        self,
-        texts: Sequence[str],
-        frames: Tensor,
-        *,
-        text_scale: float = 1.5,
-        observed: Observed | None = None,
-        mask_scale: float = 1.0,
-    ) -> Denoise:
-        denoise = super().denoise_fn(texts, frames, text_scale=text_scale, observed=observed, mask_scale=mask_scale)
-
-        def monitored(x: Tensor, t: int, s: int) -> Estimate:
-            self._before_step()
-            return denoise(x, t, s)
-
-        return monitored
+    def summary(self) -> str:
+        """Summary in two sentences."""
+        return (
+            f"Guidance pushed {self.push.sum():.2f} m towards the goals, and the network took {self.back.sum():.2f} m "
+            f"({100 * self.share:.0f} %) of it back. In the end the motion has come {self.left:.2f} m of the "
+            f"{self.wanted:.2f} m that were wanted."
+        )
 
 
-def planned_joints(plan: Plan, time: float) -> Tensor:
-    """Expected joints (22, 3) of a plan at `time` seconds.
+def report_undoing(plan: Plan, model: MotionModel, seed: int, monitor: JobMonitor) -> UndoingReport:
+    """Measure the undoing of a plan's guidance with ancestral sampling. See `guidance.analysis.undoing`.
 
-    The pose is that of the motion that the plan edits, or else the rest pose. Its pelvis is above the last
-    position that a way-point or path has fixed up to that time.
+    Raises:
+        InputError: if guidance does not act in the steps alone, no goal constrains the pelvis, or the plan needs
+            several windows.
     """
-    joints, frame = rest_pose(), min(round(time * FPS), plan.frames - 1)
-    if plan.base is not None:
-        source = plan.base.motion.joints
-        joints = source[min(frame, len(source) - 1)]
-    targets = _pelvis_targets(plan)
-    known = targets[: frame + 1].isfinite().all(-1).nonzero()[:, 0]
-    if len(known):
-        x, z = targets[known[-1]].tolist()
-        joints = joints - joints[:1] * torch.tensor([1.0, 0.0, 1.0]) + torch.tensor([x, 0.0, z])
-    return joints
+    methods = parse_methods(plan.guidance)
+    if not {"projection", "classifier", "imputation"} & set(methods):
+        raise InputError("this plan does not push in its steps; choose projection, classifier or imputation")
+    if before := [name for name in ("stages", "noise") if name in methods]:
+        raise InputError(
+            f"{before[0]} guides before the first step, where nothing is taken back; leave {before[0]} out"
+        )
+    if is_stitched(plan.parts, model.config.max_frames) or plan.base is not None:
+        raise InputError("what is woven of several windows cannot be looked at; take one prompt that is short enough")
+    return compare_guided(sampling_chain(model, plan, seed), plan, report_steps(monitor, 2 * plan.steps, 1.0))
 
 
-def _pelvis_targets(plan: Plan) -> Tensor:
-    """Targets (frames, 2), x and z, of the pelvis; NaN where the plan has none."""
-    goals: list[Goal] = [
-        goal for goal in plan.goals if goal.kind in ("waypoint", "path") and round(goal.last_time * FPS) < plan.frames
-    ]
-    observed = GoalSet(goals=goals).observe(plan.frames)
-    return torch.where(observed.mask, observed.values, torch.nan)[:, 0, [0, 2]]
+def sampling_chain(model: MotionModel, plan: Plan, seed: int) -> Chain:
+    """Sampling chain of a plan; with masks in its guidance, the network is conditioned on the observed motion."""
+    chain = Chain.of(
+        model, [plan.text], range(seed, seed + SEED_COUNT), frames=plan.frames, steps=plan.steps,
+        text_scale=plan.text_scale,
+    )  # fmt: skip
+    observed = plan_guidance(chain, plan).observed
+    if observed is None:
+        return chain
+    exist = torch.ones(chain.z.shape[1], chain.frames, dtype=torch.bool, device=chain.z.device)
+    texts = [plan.text] * chain.z.shape[1]
+    conditioned = model.denoise_fn(texts, exist, text_scale=plan.text_scale, observed=observed)
+    return Chain(model, conditioned, chain.times, chain.z)
+
+
+def plan_guidance(chain: Chain, plan: Plan) -> ComposedGuidance:
+    """The plan's guidance for all motions of a chain, which start at the origin."""
+    count = chain.z.shape[1]
+    lengths = torch.full((count,), chain.frames, device=chain.z.device)
+    problem = GuidanceProblem.of(chain.model, [from_the_origin(plan.goal_set, chain.frames)] * count, lengths)
+    return ComposedGuidance.of(plan.settings.methods(plan.guidance), problem, chain.model)
+
+
+def compare_guided(chain: Chain, plan: Plan, on_step: OnStep | None = None) -> UndoingReport:
+    """Run a chain with and without guidance and compare. `on_step` is called after each step of both.
+
+    Raises:
+        InputError: if no goal constrains the pelvis.
+    """
+    plain = chain.run(on_step=on_step)
+    guided = chain.run(plan_guidance(chain, plan).guide, on_step=on_step)
+    book = ledger(chain, guided, plain, plan.goal_set)
+    return UndoingReport(
+        torch.tensor(chain.times[:-1]),
+        book.push.mean(1),
+        book.back.mean(1),
+        book.wanted.mean().item(),
+        book.left.mean().item(),
+    )

@@ -1,4 +1,4 @@
-"""Editing of goals: their time span, their restriction to an interval, and the properties that widgets can set."""
+"""Goals in the studio: description, time span, restriction to an interval, and properties that widgets can set."""
 
 from __future__ import annotations
 
@@ -13,10 +13,51 @@ from guidance.goals.base import SHORTEST, Moment, Span
 from guidance.goals.goal_set import Goal
 from guidance.goals.heading import Heading
 from guidance.goals.obstacles import Obstacle
+from guidance.goals.orientations import Orientation
 from guidance.goals.poses import Pose
 from guidance.goals.positions import Joint, PathGoal
 from guidance.goals.relations import Contact, Loop, Relation
 from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
+
+FloorPoint = tuple[float, float]
+"""x and z in metres."""
+
+
+def describe_goal(goal: Goal) -> str:
+    """Short description of a goal."""
+    if isinstance(goal, PathGoal):
+        metres = polyline_length(goal.schedule()[1].tolist())
+        first, last = (goal.times[0], goal.times[-1]) if goal.times else (goal.start or 0.0, goal.end or 0.0)
+        return f"path of {metres:.1f} m, {metres / max(last - first, 1e-6):.1f} m/s"
+    if isinstance(goal, Obstacle):
+        return f"{goal.shape} to stay out of"
+    if isinstance(goal, Joint):
+        return f"{_readable(goal.joint)} at {', '.join('–' if a is None else f'{a:.2f}' for a in goal.position)}"
+    if isinstance(goal, Heading):
+        return f"face {goal.degrees:.0f}°"
+    if isinstance(goal, Orientation):
+        return f"{_readable(goal.joint)} {'turned' if goal.facing is None else 'faces'} as it is said"
+    if isinstance(goal, Contact):
+        return f"{_readable(goal.joint)} stays"
+    if isinstance(goal, Relation):
+        return f"{_readable(goal.joints[0])} and {_readable(goal.joints[1])} {100 * goal.distance:.0f} cm apart"
+    if isinstance(goal, Pose):
+        return "pose" if goal.frames == 1 else f"poses, {goal.frames} frames"
+    return "way-point" if goal.kind == "waypoint" else "end as it began"
+
+
+def goal_label(number: int, goal: Goal) -> str:
+    """A goal with its number, counted from 1."""
+    return f"{number}  {describe_goal(goal)}"
+
+
+def _readable(joint: str) -> str:
+    return joint.replace("_", " ")
+
+
+def polyline_length(points: Sequence[FloorPoint]) -> float:
+    """Length in metres."""
+    return float(np.linalg.norm(np.diff(np.asarray(points, dtype=float), axis=0), axis=-1).sum())
 
 
 def time_span(goal: Goal, seconds: float) -> tuple[float, float] | None:
@@ -48,7 +89,7 @@ def with_time(goal: Goal, start: float, end: float, seconds: float) -> Goal:
         end: new end, seconds. Paths keep an even pace.
         seconds: time of the motion's last frame, to which both are limited.
     """
-    start, end = (round(min(max(second, 0.0), seconds) * FPS) / FPS for second in (start, end))
+    start, end = (frame_of(min(max(second, 0.0), seconds)) / FPS for second in (start, end))
     if isinstance(goal, Loop):
         return goal
     if isinstance(goal, Obstacle):

@@ -9,18 +9,23 @@ from typing import Any
 import numpy as np
 
 from guidance.goals.goal_set import Goal
-from visualize.studio.controls import Controls
-from visualize.studio.event_loop import EventLoop, Task
 from visualize.studio.generation import Models, Take
-from visualize.studio.jobs import JobQueue
 from visualize.studio.plan import Plan
-from visualize.studio.plan_panels import DrawPanel, FilesPanel, GoalPanel, KnownActionsPanel, PromptPanel
-from visualize.studio.scene_nodes import Poses
-from visualize.studio.scene_view import CAMERAS, DisplayedMotion, Point, SceneCallbacks, SceneView
+from visualize.studio.plan_panels import DrawPanel, FilesPanel, GoalPanel, KnownActionsPanel, PromptPanel, ReportPanel
+from visualize.studio.scene_view import DisplayedMotion, Point, SceneCallbacks, SceneView
 from visualize.studio.session import Session
-from visualize.studio.take_panels import MakePanel, ReportPanel, TakePanel, TimePanel, UndoingPanel
+from visualize.studio.take_panels import MakePanel, TakePanel, TimePanel, UndoingPanel
+from visualize.studio.threads import EventLoop, JobQueue, Task
 from visualize.studio.tools import handles, move_handle
+from visualize.studio.widgets import Controls
 
+CAMERAS: dict[str, tuple[Point, float]] = {
+    "Side": ((-1.0, 0.6, -0.35), 4.8),
+    "Front": ((0.25, 0.35, 1.0), 4.0),
+    "Behind": ((0.3, 0.55, -1.0), 4.0),
+    "Above": ((0.0, 1.0, -0.02), 7.5),
+}
+"""Direction to the camera, and its distance in metres from a scene without extent, by label."""
 PLAN_KEY = "plan"
 """Key of the plan in the browser's local storage."""
 TOOLS_THROUGH_GOALS = ("Key frame", "Facing")
@@ -55,7 +60,6 @@ class Page:
             deliver=self._deliver,
         )
         self._last_tick = time.monotonic()
-        self._poses: dict[int, Poses] = {}
         self._shown: list[DisplayedMotion] = []
         self._last_shown: dict[str, object] = {}
         self._loop.post(self._build)
@@ -199,19 +203,16 @@ class Page:
 
     def _displayed_motions(self, takes: list[Take]) -> list[DisplayedMotion]:
         """The chosen take at the origin, the others beside it or overlaid."""
-        self._poses = {take.number: self._poses.get(take.number) or Poses.of(take.rig) for take in takes}
         beside = self._takes.layout == "Side by side"
         motions, offset = [], 0.0
         for k, take in enumerate(takes):
             goals: tuple[Goal, ...] = take.plan.goals if k > 0 and beside else ()
             name = take.name if beside and len(takes) > 1 else ""
             motions.append(
-                DisplayedMotion(
-                    self._poses[take.number], name, goals, offset, OVERLAY_OPACITY if k > 0 and not beside else None
-                )
+                DisplayedMotion(take.poses, name, goals, offset, OVERLAY_OPACITY if k > 0 and not beside else None)
             )
             if beside:
-                offset += MOTION_SPACING + float(np.ptp(self._poses[take.number].positions[:, 0, 0]))
+                offset += MOTION_SPACING + float(np.ptp(take.poses.positions[:, 0, 0]))
         return motions
 
     def _look(self, camera: str) -> None:
@@ -223,7 +224,11 @@ class Page:
         for motion in self._shown:
             spots += [(x + motion.offset, 0.0, z) for x, _, z in motion.poses.positions[::20, 0].tolist()]
         low, high = np.min(spots, axis=0), np.max(spots, axis=0)
-        middle = (low + high) / 2
-        self._scene_view.set_view(
-            camera, (float(middle[0]), LOOK_HEIGHT, float(middle[2])), float(np.linalg.norm(high - low)) / 2
-        )
+        x, _, z = ((low + high) / 2).tolist()
+        direction, distance = CAMERAS[camera]
+        away = np.array(direction) / np.linalg.norm(direction) * (distance + 0.375 * np.linalg.norm(high - low))
+        eye = self._client.camera
+        with self._client.atomic():
+            eye.up_direction = (0.0, 1.0, 0.0)
+            eye.position = tuple((np.array([x, LOOK_HEIGHT, z]) + away).tolist())
+            eye.look_at = (x, LOOK_HEIGHT, z)

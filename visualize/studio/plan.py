@@ -11,14 +11,17 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Annotated, Any, Generic, TypeVar
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from torch import Tensor
 
 from guidance.compose import parse_methods
 from guidance.goals.goal_file import explain
 from guidance.goals.goal_set import Goal, GoalSet, Segment
 from guidance.goals.obstacles import Obstacle
 from motion_diffusion.body.motion import Motion
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.rig import REST, STANDING
+from motion_diffusion.body.skeleton import FPS, frame_of
 from motion_diffusion.errors import InputError
 from motion_diffusion.option_ranges import SEED
 from sample.editing import Part
@@ -299,7 +302,7 @@ class History(Generic[T]):
 
 def with_part_seconds(plan: Plan, part: int, seconds: float) -> Plan:
     """The plan with another duration of a part. Goals that last to the end of the motion last to its new end."""
-    edited = plan.parts[part].model_copy(update={"seconds": round(seconds * FPS) / FPS})
+    edited = plan.parts[part].model_copy(update={"seconds": frame_of(seconds) / FPS})
     longer = plan.changed("parts", (*plan.parts[:part], edited, *plan.parts[part + 1 :]))
     goals = []
     for goal in plan.goals:
@@ -321,3 +324,35 @@ def text_at(plan: Plan, second: float) -> str:
     ends = accumulate(part.seconds for part in plan.parts)
     texts = (part.text for part, end in zip(plan.parts, ends, strict=True) if second - plan.start < end)
     return next(texts, plan.parts[-1].text)
+
+
+def rest_pose() -> Tensor:
+    """Joints (22, 3) of the T-pose standing at the origin."""
+    return (REST + torch.tensor([0.0, STANDING, 0.0])).float()
+
+
+def planned_joints(plan: Plan, time: float) -> Tensor:
+    """Expected joints (22, 3) of a plan at `time` seconds.
+
+    The pose is that of the motion that the plan edits, or else the rest pose. Its pelvis is above the last
+    position that a way-point or path has fixed up to that time.
+    """
+    joints, frame = rest_pose(), min(frame_of(time), plan.frames - 1)
+    if plan.base is not None:
+        source = plan.base.motion.joints
+        joints = source[min(frame, len(source) - 1)]
+    targets = _pelvis_targets(plan)
+    known = targets[: frame + 1].isfinite().all(-1).nonzero()[:, 0]
+    if len(known):
+        x, z = targets[known[-1]].tolist()
+        joints = joints - joints[:1] * torch.tensor([1.0, 0.0, 1.0]) + torch.tensor([x, 0.0, z])
+    return joints
+
+
+def _pelvis_targets(plan: Plan) -> Tensor:
+    """Targets (frames, 2), x and z, of the pelvis; NaN where the plan has none."""
+    goals: list[Goal] = [
+        goal for goal in plan.goals if goal.kind in ("waypoint", "path") and frame_of(goal.last_time) < plan.frames
+    ]
+    observed = GoalSet(goals=goals).observe(plan.frames)
+    return torch.where(observed.mask, observed.values, torch.nan)[:, 0, [0, 2]]

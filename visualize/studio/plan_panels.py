@@ -1,26 +1,35 @@
-"""Panels of the plan: prompt, drawing tools, goals, files, and what the model knows."""
+"""Panels of the plan: prompt, drawing tools, goals, feasibility, files, and what the model knows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from guidance.goals.goal_set import Goal
 from guidance.goals.relations import Contact, Loop, Relation
 from motion_diffusion.body.skeleton import JOINTS
-from visualize.studio import html
-from visualize.studio.controls import QUIET, Controls, set_if_changed
+from motion_diffusion.prompts import Known, in_words
 from visualize.studio.file_transfer import DOWNLOADS, MAX_UPLOAD_BYTES
-from visualize.studio.goal_editing import FIELDS, Field, is_moment, time_span, with_time
-from visualize.studio.plan import (
-    MAX_PART_SECONDS,
-    MAX_PARTS,
-    MIN_PART_SECONDS,
-    Plan,
-)
+from visualize.studio.generation import PlanReport
+from visualize.studio.goal_editing import FIELDS, Field, goal_label, is_moment, time_span, with_time
+from visualize.studio.plan import MAX_PART_SECONDS, MAX_PARTS, MIN_PART_SECONDS, Plan
 from visualize.studio.session import Session
 from visualize.studio.tools import HINTS, TOOLS
+from visualize.studio.widgets import (
+    BAD,
+    FAINT,
+    GOOD,
+    QUIET,
+    Controls,
+    block,
+    capitalise,
+    note,
+    set_if_changed,
+    table,
+    table_row,
+)
 
 THEN, SHORTER = "And then …", "Not the last"
 
@@ -87,8 +96,8 @@ def _of_base(plan: Plan) -> str:
     if plan.base is None:
         return ""
     if plan.base.end is None:
-        return html.note(f"Goes on from a motion, after {plan.start:.2f} s.", html.GOOD)
-    return html.note(f"Makes {plan.base.start:.2f}–{plan.base.end:.2f} s of a motion anew.", html.GOOD)
+        return note(f"Goes on from a motion, after {plan.start:.2f} s.", GOOD)
+    return note(f"Makes {plan.base.start:.2f}–{plan.base.end:.2f} s of a motion anew.", GOOD)
 
 
 def _add_or_remove_part(session: Session, value: str) -> None:
@@ -121,9 +130,7 @@ class DrawPanel:
     def show(self, session: Session) -> None:
         """Display the selected tool."""
         state = session.tool_state
-        set_if_changed(
-            self._hint, "content", html.block(f'<b style="color:{html.GOOD}">{state.tool}.</b> {HINTS[state.tool]}')
-        )
+        set_if_changed(self._hint, "content", block(f'<b style="color:{GOOD}">{state.tool}.</b> {HINTS[state.tool]}'))
         set_if_changed(self._joint, "visible", state.tool == "Key frame")
         set_if_changed(self._joint, "value", state.joint.replace("_", " "))
         set_if_changed(self._along, "visible", state.tool == "Path")
@@ -168,7 +175,7 @@ class GoalPanel:
     def show(self, session: Session) -> None:
         """Display the goals."""
         plan, index = session.plan, session.selected
-        options = (NO_GOAL, *(html.goal_label(number, goal) for number, goal in enumerate(plan.goals, 1)))
+        options = (NO_GOAL, *(goal_label(number, goal) for number, goal in enumerate(plan.goals, 1)))
         if tuple(self._list.options) != options:
             self._list.options = options
         set_if_changed(self._list, "visible", len(options) > 1)
@@ -230,6 +237,51 @@ def _add_other_goal(session: Session, value: str) -> None:
         session.add_goal(Loop())
 
 
+EMPTY_PLAN_HINT = (
+    "<b>Nothing is drawn yet.</b> Press Path and drag along the floor, or leave it to the words; then press Generate."
+)
+"""Hint for a plan without goals."""
+
+
+class ReportPanel:
+    """Feasibility of the plan, the running job, and the last message."""
+
+    def __init__(self, controls: Controls):
+        self._report = controls.gui.add_html("")
+        self._status = controls.gui.add_html("")
+
+    def show(self, report: PlanReport, plan: Plan) -> None:
+        """Display the feasibility of the plan."""
+        set_if_changed(self._report, "content", plan_report(report, plan))
+
+    def show_progress(self, session: Session) -> None:
+        """Display the running job and the last message."""
+        status = note(capitalise(session.message), BAD) if session.message else ""
+        if (running := session.running) is not None:
+            ahead = session.queue.position(running.job)
+            waits = f", {ahead} before it" if ahead else ""
+            status += note(f"{capitalise(running.label)}{waits} …")
+        set_if_changed(self._status, "content", status)
+
+
+def plan_report(found: PlanReport, plan: Plan) -> str:
+    """Feasibility of a plan."""
+    if found.error:
+        return block(f'<b style="color:{BAD}">Cannot be made.</b> {escape(capitalise(found.error))}')
+    parts = [("Not learned.", found.unlearned), ("Hard for a person.", found.warnings)]
+    warnings = "".join(_headed(title, lines) for title, lines in parts if lines)
+    if warnings:
+        return warnings
+    return note("A person can do this.", GOOD) if plan.goals else block(EMPTY_PLAN_HINT)
+
+
+def _headed(title: str, lines: Sequence[str]) -> str:
+    """Warnings under a title."""
+    return block(
+        f'<b style="color:{BAD}">{title}</b>' + "".join(f"<div>{escape(capitalise(line))}</div>" for line in lines)
+    )
+
+
 ABOUT_KNOWN = "What the model was trained on, the most first: minutes of motion, a sentence that asks for it, styles."
 
 
@@ -237,12 +289,24 @@ class KnownActionsPanel:
     """Table of the actions that the model was trained on."""
 
     def __init__(self, controls: Controls):
-        controls.gui.add_html(html.note(ABOUT_KNOWN))
+        controls.gui.add_html(note(ABOUT_KNOWN))
         self._table = controls.gui.add_html("")
 
     def show(self, session: Session) -> None:
         """Display the actions of the plan's model."""
-        set_if_changed(self._table, "content", html.known_actions_table(session.models.known.get(session.plan.model)))
+        set_if_changed(self._table, "content", known_actions_table(session.models.known.get(session.plan.model)))
+
+
+def known_actions_table(known: Known | None) -> str:
+    """Table of what a model was trained on: actions, minutes, examples and styles."""
+    if known is None:
+        return note("This model does not say what it was trained on.")
+    rows = [table_row("", ["minutes"], head=True)]
+    for action in known.actions:
+        styles = f"<br><small>{escape(in_words(action.styles))}</small>" if action.styles else ""
+        example = f'<br><span style="color:{FAINT}">{escape(action.example)}</span>'
+        rows.append(table_row(f"{escape(action.name)}{example}{styles}", [f"{60 * action.hours:.1f}"]))
+    return table(rows)
 
 
 ABOUT_DOWNLOADS = {
@@ -261,7 +325,7 @@ class FilesPanel:
 
     def __init__(self, controls: Controls):
         gui = controls.gui
-        gui.add_html(html.block("<b>The plan</b>"))
+        gui.add_html(block("<b>The plan</b>"))
         controls.on_upload(
             gui.add_upload_button("Load goals (.json)", mime_type=".json", color=QUIET, icon="upload"),
             lambda session, file: session.load_goals(file.content),
@@ -270,7 +334,7 @@ class FilesPanel:
             gui.add_button("Save goals", color=QUIET, icon="download", hint="with the words, for python -m sample"),
             lambda session, _: session.save_goals(),
         )
-        gui.add_html(html.block("<b>Motions</b>", top=0.6))
+        gui.add_html(block("<b>Motions</b>", top=0.6))
         controls.on_upload(
             gui.add_upload_button("Load a motion", mime_type=".npz,.bvh,.npy", color=QUIET, icon="upload",
                                   hint=f".npz, .bvh or .npy, up to {MAX_UPLOAD_BYTES // 2**20} MB"),
@@ -280,4 +344,4 @@ class FilesPanel:
             gui.add_button_group("Take away", tuple(DOWNLOADS)), lambda session, value: session.download(value)
         )
         lines = "".join(f"<div><b>{kind}</b>: {what}</div>" for kind, what in ABOUT_DOWNLOADS.items())
-        gui.add_html(html.block(lines))
+        gui.add_html(block(lines))

@@ -26,12 +26,11 @@ from viser import _messages
 
 from motion_diffusion.errors import InputError
 from visualize.drawing import style
-from visualize.studio.event_loop import filter_library_logs
 from visualize.studio.file_transfer import MAX_UPLOAD_BYTES
 from visualize.studio.generation import Models
-from visualize.studio.jobs import JobQueue
 from visualize.studio.page import Page
-from visualize.studio.scene_nodes import LIFT, scene_colour
+from visualize.studio.scene_view import LIFT, scene_colour
+from visualize.studio.threads import JobQueue, filter_library_logs
 
 MAX_CLIENTS = 12
 """Maximum number of open pages."""

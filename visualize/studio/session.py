@@ -16,26 +16,25 @@ from guidance.goals.goal_file import explain
 from guidance.goals.goal_set import Goal
 from guidance.goals.poses import Pose
 from motion_diffusion.body.motion import Motion
-from motion_diffusion.body.rig import Rig
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.skeleton import JOINTS, frame_of
 from motion_diffusion.errors import InputError
-from visualize.studio.event_loop import Task
 from visualize.studio.file_transfer import read_goals, read_upload, safe_label, write_download
 from visualize.studio.generation import (
     Models,
     PlanReport,
+    Poses,
     Take,
-    display_rig,
+    UndoingReport,
     generate_takes,
     plan_continuation,
     plan_regeneration,
-    planned_joints,
     report_plan,
+    report_undoing,
 )
-from visualize.studio.jobs import Job, JobMonitor, JobQueue, Outcome
-from visualize.studio.plan import History, Plan, plan_from_motion, with_part_seconds, with_part_text
-from visualize.studio.tools import FloorPoint, Tool, ToolState, apply_click, apply_stroke
-from visualize.studio.undoing_report import UndoingReport, report_undoing
+from visualize.studio.goal_editing import FloorPoint
+from visualize.studio.plan import History, Plan, plan_from_motion, planned_joints, with_part_seconds, with_part_text
+from visualize.studio.threads import Job, JobMonitor, JobQueue, Outcome, Task
+from visualize.studio.tools import Tool, ToolState, apply_click, apply_stroke
 
 MAX_TAKES = 24
 """Maximum number of takes; the oldest are dropped."""
@@ -182,7 +181,7 @@ class Session:
     def pin_pose(self) -> None:
         """Add the displayed pose as a goal at its time."""
         if self.chosen is not None:
-            frame = min(round(self.tool_state.time * FPS), self.chosen.motion.frames - 1)
+            frame = min(frame_of(self.tool_state.time), self.chosen.motion.frames - 1)
             self.add_goal(Pose.of(self.chosen.motion.joints[frame : frame + 1], frame=frame))
 
     def joints_at(self, time: float) -> Tensor:
@@ -284,19 +283,19 @@ class Session:
     def load_motion(self, name: str, content: bytes) -> None:
         """Add a motion as a take and, if its file has one, load its plan."""
 
-        def run(monitor: JobMonitor) -> tuple[Motion, Rig]:
+        def run(monitor: JobMonitor) -> tuple[Motion, Poses]:
             motion = read_upload(name, content)
             monitor.step(0.5)
-            return motion, display_rig(motion)
+            return motion, Poses.of(motion)
 
-        def done(loaded: tuple[Motion, Rig]) -> None:
-            motion, rig = loaded
+        def done(loaded: tuple[Motion, Poses]) -> None:
+            motion, poses = loaded
             self._take_count += 1
             self._motions = dict([*self._motions.items(), (safe_label(name), motion)][-MAX_MOTIONS:])
             plan, notice = self._plan_from_motion(motion)
             offered = plan if plan.model in self.models.names else plan.changed("model", self.plan.model)
             self.edit(lambda _: offered)
-            self.add_takes([Take(self._take_count, motion, plan, rig)])
+            self.add_takes([Take(self._take_count, motion, plan, poses)])
             self.message = notice
 
         self._submit("loading", run, done)

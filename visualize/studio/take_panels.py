@@ -1,21 +1,36 @@
-"""Panels of the takes: generation, report, list of takes, player with time line, and undoing of guidance."""
+"""Panels of the takes: generation, list of takes with their errors, player with time line, and undoing of guidance."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any
 
 import numpy as np
 
-from motion_diffusion.body.skeleton import FPS
+from guidance.goals.goal_set import Residual
+from guidance.goals.obstacles import Obstacle
+from motion_diffusion.body.skeleton import FPS, frame_of
 from sample.generate import Settings
 from visualize.drawing import style
-from visualize.studio import html
-from visualize.studio.controls import QUIET, Action, Controls, set_if_changed
-from visualize.studio.generation import PlanReport, Take
+from visualize.studio.generation import Take, UndoingReport
+from visualize.studio.goal_editing import goal_label, time_span
 from visualize.studio.plan import MAX_SEED, MAX_STEPS, MAX_TAKES_AT_ONCE, Plan
 from visualize.studio.session import Session
-from visualize.studio.undoing_report import UndoingReport
+from visualize.studio.widgets import (
+    BAD,
+    FAINT,
+    GOOD,
+    QUIET,
+    Action,
+    Controls,
+    block,
+    note,
+    set_if_changed,
+    table,
+    table_row,
+)
 
 GUIDANCE_CHOICES = (
     "projection", "classifier+projection", "masks+projection", "stages+projection", "classifier", "imputation",
@@ -96,27 +111,6 @@ class MakePanel:
         set_if_changed(self._bar, "value", 0.0 if running is None else 100 * running.share)
 
 
-class ReportPanel:
-    """Feasibility of the plan, the running job, and the last message."""
-
-    def __init__(self, controls: Controls):
-        self._report = controls.gui.add_html("")
-        self._status = controls.gui.add_html("")
-
-    def show(self, report: PlanReport, plan: Plan) -> None:
-        """Display the feasibility of the plan."""
-        set_if_changed(self._report, "content", html.plan_report(report, plan))
-
-    def show_progress(self, session: Session) -> None:
-        """Display the running job and the last message."""
-        status = html.note(html.capitalise(session.message), html.BAD) if session.message else ""
-        if (running := session.running) is not None:
-            ahead = session.queue.position(running.job)
-            waits = f", {ahead} before it" if ahead else ""
-            status += html.note(f"{html.capitalise(running.label)}{waits} …")
-        set_if_changed(self._status, "content", status)
-
-
 LAYOUTS = ("One", "Side by side", "Overlaid")
 """Arrangements of several takes."""
 MAX_SHOWN = 4
@@ -168,10 +162,10 @@ class TakePanel:
             start, end = self._part.value[0], self._part.value[-1]
             if end >= last:
                 set_if_changed(
-                    self._part, "value", (min(start, round(last / 3 * FPS) / FPS), round(2 * last / 3 * FPS) / FPS)
+                    self._part, "value", (min(start, frame_of(last / 3) / FPS), frame_of(2 * last / 3) / FPS)
                 )
         set_if_changed(self._folder, "visible", take is not None)
-        set_if_changed(self._errors, "content", html.residual_table(compared_takes(session), session.chosen))
+        set_if_changed(self._errors, "content", residual_table(compared_takes(session), session.chosen))
 
     def shown(self, session: Session) -> list[Take]:
         """The takes to display: the chosen one and, unless the layout shows one alone, the newest others."""
@@ -198,6 +192,33 @@ def _take_label(take: Take) -> str:
 def _take_number(value: str) -> int:
     number = value.split(" ", 1)[0]
     return int(number) if number.isdigit() else -1
+
+
+def residual_table(takes: Sequence[Take], chosen: Take | None) -> str:
+    """Table of the error at every goal, one column per take; all takes have the same order of goals."""
+    if not takes:
+        return note("Takes appear here, with how far each is from every goal.")
+    every = [take.residuals for take in takes]
+    rows = [table_row("", [_head(take, take is chosen) for take in takes], head=True)]
+    for index in range(max(map(len, every))):
+        goal = next(took[index].goal for took in every if index < len(took))
+        cells = [_residual_cell(took[index]) if index < len(took) else "" for took in every]
+        rows.append(table_row(escape(goal_label(index + 1, goal)), cells))
+    if len(rows) == 1:
+        rows.append(table_row("no goals", ["" for _ in takes]))
+    if any(take.fit for take in takes):
+        rows.append(table_row("fits its words", [take.fit or "" for take in takes]))
+    return table(rows)
+
+
+def _head(take: Take, chosen: bool) -> str:
+    model = escape(take.plan.model)
+    return f'<span style="color:{GOOD if chosen else style.INK}">{take.name}</span><br><small>{model}</small>'
+
+
+def _residual_cell(residual: Residual) -> str:
+    hue, sign = (GOOD, "✓") if residual.met else (BAD, "✗")
+    return f'<span style="color:{hue}">{100 * residual.error:.1f} cm {sign}</span>'
 
 
 SPEEDS = {"1×": 1.0, "½×": 0.5, "¼×": 0.25, "⅒×": 0.1}
@@ -269,7 +290,7 @@ class TimePanel:
         self.player = self.player.with_end(last)
         set_if_changed(self._time, "max", round(last, 3))
         set_if_changed(self._play, "options", (PAUSE if self.player.playing else PLAY, *SPEEDS))
-        set_if_changed(self._line, "content", html.time_line(session.plan, session.selected))
+        set_if_changed(self._line, "content", time_line(session.plan, session.selected))
         self.show_time()
 
     def show_time(self) -> None:
@@ -277,12 +298,54 @@ class TimePanel:
         set_if_changed(self._time, "value", round(self.player.time, 2))
 
 
+def time_line(plan: Plan, selected: int | None) -> str:
+    """Prompt parts and goal intervals over time, as an SVG as wide as its panel."""
+    width, left, row = 540.0, 4.0, min(11.0, 90.0 / max(len(plan.goals), 1))
+    whole = max(plan.seconds, 1 / FPS)
+
+    def at(second: float) -> float:
+        return left + (width - 2 * left) * min(max(second / whole, 0.0), 1.0)
+
+    shapes, y = [], 6.0
+    if plan.start > 0:
+        shapes.append(f'<rect x="{at(0)}" y="0" width="{at(plan.start) - at(0)}" height="100%" fill="{style.TILE}"/>')
+    second = plan.start
+    for part in plan.parts:
+        end = min(second + part.seconds, whole)
+        shapes.append(
+            f'<rect x="{at(second) + 1:.1f}" y="{y}" width="{max(at(end) - at(second) - 2, 1):.1f}" height="15" rx="3" '
+            f'fill="{style.SHADOW}"/><text x="{at(second) + 8:.1f}" y="{y + 11}" font-size="10" fill="{style.INK}">'
+            f"{escape(part.text[: max(int((end - second) / whole * 95), 3)])}</text>"
+        )
+        second = end
+    y += 20
+    for index, goal in enumerate(plan.goals):
+        when = time_span(goal, whole) or (whole, whole)
+        hue = style.OBSTACLE if isinstance(goal, Obstacle) else style.GOAL
+        strong = 1.0 if index == selected else 0.65
+        start, end, middle = at(when[0]) - 3, at(when[1]) + 3, y + row / 2
+        shapes.append(
+            f'<line x1="{left}" x2="{width - left}" y1="{middle:.1f}" y2="{middle:.1f}" stroke="{style.TILE}"/>'
+            f'<rect x="{start:.1f}" y="{y + row / 5:.1f}" width="{end - start:.1f}" height="{0.6 * row:.1f}" rx="3" '
+            f'fill="{hue}" fill-opacity="{strong}"/>'
+        )
+        y += row
+    for tick in range(int(whole) + 1):
+        shapes.append(
+            f'<text x="{at(tick):.1f}" y="{y + 10}" font-size="8.5" text-anchor="{"middle" if tick else "start"}" '
+            f'fill="{FAINT}">{tick} s</text>'
+        )
+    y += 13
+    return (
+        f'<div style="margin:0.2em 0.75em 0.4em"><svg viewBox="0 0 {width:g} {y:g}" width="100%" '
+        f'style="display:block" font-family="inherit">{"".join(shapes)}</svg></div>'
+    )
+
+
 ABOUT_UNDOING = (
     "At every step guidance pushes the motion towards its goals, and the network's next answer takes a part of it "
     "back. How much, for the take on the stage?"
 )
-
-
 HEIGHT = 170
 """Height of a chart in pixels."""
 
@@ -292,7 +355,7 @@ class UndoingPanel:
 
     def __init__(self, controls: Controls):
         self._gui = gui = controls.gui
-        gui.add_html(html.note(ABOUT_UNDOING))
+        gui.add_html(note(ABOUT_UNDOING))
         controls.on_press(
             gui.add_button("Look into it", color=QUIET, icon="search"), lambda session, _: session.analyse_undoing()
         )
@@ -309,7 +372,7 @@ class UndoingPanel:
         self._shown = found
         for chart in self._charts:
             chart.remove()
-        set_if_changed(self._said, "content", "" if found is None else html.note(found.summary(), style.INK))
+        set_if_changed(self._said, "content", "" if found is None else note(found.summary(), style.INK))
         self._charts = []
         if found is not None:
             push, back = found.push.numpy(), found.back.numpy()
@@ -320,9 +383,9 @@ class UndoingPanel:
     def _chart(self, title: str, curves: dict[str, Any], hues: tuple[str, ...], top: float = 0.0) -> None:
         steps = np.arange(1, len(next(iter(curves.values()))) + 1)
         lines = [{"label": name, "stroke": hue, "width": 2} for name, hue in zip(curves, hues, strict=True)]
-        axis = {"stroke": html.FAINT, "grid": {"stroke": style.TILE, "width": 1}, "ticks": {"show": False}}
+        axis = {"stroke": FAINT, "grid": {"stroke": style.TILE, "width": 1}, "ticks": {"show": False}}
         with self._folder:
-            self._charts.append(self._gui.add_html(html.block(f"<b>{title}</b>")))
+            self._charts.append(self._gui.add_html(block(f"<b>{title}</b>")))
             self._charts.append(
                 self._gui.add_uplot(
                     (steps, *curves.values()),

@@ -20,7 +20,8 @@ from guidance.goals.heading import Heading
 from guidance.goals.obstacles import Obstacle
 from guidance.goals.positions import Joint, PathGoal, Waypoint
 from guidance.goals.relations import Contact
-from motion_diffusion.body.skeleton import FPS, JOINTS
+from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
+from visualize.studio.goal_editing import FloorPoint, polyline_length
 from visualize.studio.plan import Plan
 
 Tool = Literal["Look", "Path", "Way-point", "Circle", "Box", "Key frame", "Facing"]
@@ -37,7 +38,6 @@ HINTS: dict[Tool, str] = {
 DEFAULT_SIZE = 0.4
 """Half the size in metres of an obstacle placed by a click."""
 Array = NDArray[np.float64]
-FloorPoint = tuple[float, float]
 MAX_DISTANCE = 50.0
 """Maximum distance in metres from the origin."""
 STROKE_TOLERANCE = 0.04
@@ -162,11 +162,6 @@ def _distances_from_segment(points: Array, start: Array, end: Array) -> Array:
     return np.linalg.norm(points - start - np.clip(share, 0, 1)[:, None] * along, axis=-1)
 
 
-def polyline_length(points: Sequence[FloorPoint]) -> float:
-    """Length in metres."""
-    return float(np.linalg.norm(np.diff(np.asarray(points, dtype=float), axis=0), axis=-1).sum())
-
-
 def path_from_stroke(
     points: Sequence[FloorPoint],
     seconds: float,
@@ -178,8 +173,7 @@ def path_from_stroke(
     """Path goal along a stroke at an even pace.
 
     A stroke that begins near the body starts there at second `begin`; any other starts when a walker arrives, at the
-    latest
-    in the middle of the time.
+    latest in the middle of the time.
 
     Args:
         points: of the stroke.
@@ -307,4 +301,4 @@ def _round_point(place: FloorPoint) -> FloorPoint:
 
 def _round_time(time: float) -> float:
     """Time of the nearest frame."""
-    return round(time * FPS) / FPS
+    return frame_of(time) / FPS

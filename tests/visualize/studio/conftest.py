@@ -8,10 +8,10 @@ from queue import Empty, Queue
 import pytest
 
 from guidance.goals.goal_file import SCHEMA, load_goals
-from visualize.studio import event_loop
+from visualize.studio import threads
 from visualize.studio.generation import Models
-from visualize.studio.jobs import JobQueue
 from visualize.studio.session import Session
+from visualize.studio.threads import JobQueue
 
 PATIENCE = 120.0
 """Deadline in seconds, for slow machines."""
@@ -20,7 +20,7 @@ PATIENCE = 120.0
 @pytest.fixture(autouse=True)
 def fresh_reports(monkeypatch):
     """Problems are reported once per process; in tests, once per test."""
-    monkeypatch.setattr(event_loop, "_reported", set())
+    monkeypatch.setattr(threads, "_reported", set())
 
 
 @pytest.fixture

@@ -21,10 +21,7 @@ from motion_diffusion.body.motion import Motion  # noqa: E402
 from motion_diffusion.body.skeleton import FPS  # noqa: E402
 from visualize.studio.file_transfer import MAX_UPLOAD_BYTES  # noqa: E402
 from visualize.studio.plan import MAX_PROMPT_LETTERS  # noqa: E402
-from visualize.studio.server import (  # noqa: E402
-    Address,
-    Studio,
-)
+from visualize.studio.server import Address, Studio  # noqa: E402
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [

@@ -14,23 +14,13 @@ from hypothesis import strategies as st  # noqa: E402
 from guidance.goals.goal_set import Segment  # noqa: E402
 from guidance.goals.positions import Waypoint  # noqa: E402
 from motion_diffusion.body.motion import Motion  # noqa: E402
-from visualize.studio.controls import Controls  # noqa: E402
-from visualize.studio.event_loop import EventLoop  # noqa: E402
-from visualize.studio.generation import (  # noqa: E402
-    Take,
-    display_rig,
-)
+from visualize.studio.generation import Poses, Take  # noqa: E402
 from visualize.studio.page import Page  # noqa: E402
 from visualize.studio.plan import MAX_PROMPT_LETTERS  # noqa: E402
 from visualize.studio.plan_panels import PromptPanel  # noqa: E402
-from visualize.studio.take_panels import (  # noqa: E402
-    GUIDANCE_CHOICES,
-    MAX_COLUMNS,
-    MakePanel,
-    Player,
-    TakePanel,
-    compared_takes,
-)
+from visualize.studio.take_panels import GUIDANCE_CHOICES, MAX_COLUMNS, MakePanel, Player, TakePanel, compared_takes  # noqa: E402
+from visualize.studio.threads import EventLoop  # noqa: E402
+from visualize.studio.widgets import Controls  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +104,12 @@ def test_guidance_from_a_file_is_among_the_choices(hands):
 
 def test_error_table_contains_the_chosen_take(hands, walks):
     session, motion = hands.session, Motion(walks[0][:10])
-    plan, rig = session.plan, display_rig(motion)
-    session.add_takes([Take(number, motion, plan, rig) for number in range(1, 7)])
+    plan, poses = session.plan, Poses.of(motion)
+    session.add_takes([Take(number, motion, plan, poses) for number in range(1, 7)])
     assert [take.number for take in compared_takes(session)] == [1, 4, 5, 6]
     session.choose(5)
     assert [take.number for take in compared_takes(session)] == [3, 4, 5, 6]
-    session.takes = (*session.takes, Take(7, motion, plan.with_goal(Waypoint(time=0.1, x=0.0, z=0.0)), rig))
+    session.takes = (*session.takes, Take(7, motion, plan.with_goal(Waypoint(time=0.1, x=0.0, z=0.0)), poses))
     assert [take.number for take in compared_takes(session)] == [3, 4, 5, 6]
     panel = TakePanel(hands)
     panel.show(session)

@@ -13,9 +13,8 @@ from guidance.goals.obstacles import Obstacle
 from guidance.goals.positions import Joint, PathGoal, Waypoint
 from guidance.goals.relations import Contact
 from visualize.studio import tools
-from visualize.studio.generation import rest_pose
 from visualize.studio.goal_editing import constrain_axes
-from visualize.studio.plan import Plan
+from visualize.studio.plan import Plan, rest_pose
 from visualize.studio.tools import HINTS, TOOLS, ToolState, apply_click, apply_stroke
 
 PLACES = st.tuples(st.floats(-5, 5), st.floats(-5, 5))

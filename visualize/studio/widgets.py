@@ -1,19 +1,25 @@
-"""Binding of viser's widgets to the session: callbacks run on the page's event loop."""
+"""Widgets of the page: binding to the session, and HTML, in which all user input is escaped.
+
+Callbacks run on the page's event loop.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from visualize.drawing import style
-from visualize.studio.event_loop import EventLoop
-from visualize.studio.scene_nodes import scene_colour
+from visualize.studio.scene_view import scene_colour
 from visualize.studio.session import Session
+from visualize.studio.threads import EventLoop
 
 Action = Callable[[Session, Any], None]
 QUIET = scene_colour(style.TILE)
 """Colour of secondary buttons."""
+GOOD, BAD, FAINT = "#00704f", "#b3402a", style.MIDDLE
+"""Text colours with a contrast of at least 4.5 to 1 on white (WCAG 2)."""
 MAX_NUMBER = 1e18
 """Largest magnitude accepted from a widget."""
 
@@ -99,3 +105,33 @@ def set_if_changed(widget: Any, field: str, value: Any) -> None:
     """Set a widget's property if it differs, so that nothing is sent otherwise."""
     if getattr(widget, field) != value:
         setattr(widget, field, value)
+
+
+def block(content: str, *, top: float = 0.0) -> str:
+    """Content in the size of the page's labels, with margins; `top` is the upper one in em."""
+    return (
+        f'<div style="font-size:0.82em;line-height:1.45;margin:{top}em 0.75em 0.55em;color:{style.INK}">{content}</div>'
+    )
+
+
+def note(text: str, hue: str = FAINT) -> str:
+    """A line of text."""
+    return block(f'<span style="color:{hue}">{escape(text)}</span>')
+
+
+def capitalise(line: str) -> str:
+    """Capitalise the first letter."""
+    return line[:1].upper() + line[1:]
+
+
+def table(rows: Sequence[str]) -> str:
+    """A table of rows; see `table_row`."""
+    return block(f'<table style="width:100%;border-collapse:collapse">{"".join(rows)}</table>', top=0.3)
+
+
+def table_row(first: str, cells: Sequence[str], *, head: bool = False) -> str:
+    """A row of HTML cells, the first aligned left and the others right; `head` makes it bold."""
+    rule = f"border-bottom:1px solid {style.TILE};padding:0.25em 0.3em 0.25em 0"
+    weight = "font-weight:600;" if head else ""
+    row = "".join(f'<td style="{rule};text-align:right;{weight}white-space:nowrap">{cell}</td>' for cell in cells)
+    return f'<tr><td style="{rule}">{first}</td>{row}</tr>'

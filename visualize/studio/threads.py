@@ -1,20 +1,143 @@
-"""Job queue: one thread runs the jobs of all clients in order; every job can be stopped.
+"""Threads of the studio: the event loop of each page, and the job queue of all pages.
 
-A job is a function of a `JobMonitor`, to which it reports progress between its steps. There it is stopped when its
-owner asks for it or leaves, or when its time is up. Its outcome is reported exactly once.
+Clients may send anything, as often as they like, and must not flood the terminal: each unexpected error is reported
+once. A job is a function of a `JobMonitor`, to which it reports progress between its steps. There it is stopped when
+its owner asks for it or leaves, or when its time is up. Its outcome is reported exactly once.
 """
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, Queue
 from typing import Any
 
 from motion_diffusion.errors import InputError
-from visualize.studio.event_loop import report_exception
+
+Task = Callable[[], None]
+MAX_QUEUED = 1000
+"""Maximum number of pending tasks; further ones are dropped."""
+
+
+class EventLoop:
+    """A thread that runs posted tasks in order and calls a function periodically.
+
+    Attributes:
+        ticking: whether the periodic function is called.
+    """
+
+    def __init__(self, tick: Task, *, rate: float = 30.0):
+        """Start the thread.
+
+        Args:
+            tick: called periodically while `ticking`.
+            rate: calls per second.
+        """
+        self.ticking = False
+        self._tick, self._between = tick, 1 / rate
+        self._tasks: Queue[Task | None] = Queue()
+        self._newest: dict[str, Task] = {}
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="studio-event-loop", daemon=True)
+        self._thread.start()
+
+    def post(self, task: Task) -> bool:
+        """Schedule a task unless the loop is full. Returns whether it was scheduled."""
+        if self._tasks.qsize() >= MAX_QUEUED:
+            report_once("a person's clicks come faster than they can be followed; some are dropped")
+            return False
+        self._tasks.put(task)
+        return True
+
+    def post_always(self, task: Task) -> None:
+        """Schedule a task even if the loop is full."""
+        self._tasks.put(task)
+
+    def post_newest(self, key: str, task: Task) -> None:
+        """Schedule a task in place of a pending one with the same key."""
+        with self._lock:
+            pending = key in self._newest
+            self._newest[key] = task
+            if not pending and not self.post(lambda: self._take_newest(key)()):
+                del self._newest[key]
+
+    def _take_newest(self, key: str) -> Task:
+        with self._lock:
+            return self._newest.pop(key)
+
+    def close(self) -> None:
+        """Drop pending tasks, end the thread and wait for it, unless called from it."""
+        self._tasks = Queue()
+        self._tasks.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while True:
+            wait = max(due - time.monotonic(), 0.0) if self.ticking else 0.25
+            try:
+                task = self._tasks.get(timeout=wait) if wait > 0 else self._tasks.get_nowait()
+            except Empty:
+                task = self._tick if self.ticking else _nothing
+                due = time.monotonic() + self._between
+            if task is None:
+                return
+            try:
+                task()
+            except Exception as error:
+                report_exception(error)
+
+
+def _nothing() -> None:
+    return
+
+
+_reported: set[str] = set()
+_LOGGERS = ("asyncio", "websockets.server")
+"""Libraries that log a traceback for every message that they cannot handle."""
+
+
+def report_once(problem: str, words: str = "") -> None:
+    """Print a problem with details, unless it has been printed before."""
+    if problem not in _reported:
+        _reported.add(problem)
+        print(" ".join(f"studio: {problem}{words}".split())[:300], file=sys.stderr, flush=True)
+
+
+def report_exception(error: BaseException) -> None:
+    """Print an unexpected exception, identified by its type and origin."""
+    frames = traceback.extract_tb(error.__traceback__)[-2:]
+    places = ", from ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
+    report_once(f"{type(error).__name__} at {places}", f": {error}")
+
+
+class _ExceptionFilter(logging.Filter):
+    """Removes exceptions from a log and reports each once."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            report_exception(error)
+        return error is None
+
+
+_FILTER = _ExceptionFilter()
+
+
+def filter_library_logs(begin: bool = True) -> None:
+    """Start or stop reporting the exceptions that libraries log once only."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        (logger.addFilter if begin else logger.removeFilter)(_FILTER)
+
 
 MAX_JOB_SECONDS = 300.0
 """Time limit of a job."""
