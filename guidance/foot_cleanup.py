@@ -98,7 +98,8 @@ def clean_up(
     if kept is not None:
         near = near.with_frames(kept[1], kept[0].frames(kept[1]))
     places, turns = goals.parted()
-    asked, given = places.target_for(near.joints), points.to(near.joints)
+    observed = places.observe(len(points))
+    asked, given = places.target_for(near.joints, observed=observed), points.to(near.joints)
     missed = ((given - asked.values).square() * asked.mask).sum(-1, keepdim=True).sqrt() > tolerance
     left = asked.mask & missed & (not exact)
     heights = asked.values[..., 1][asked.mask[..., 1]]
@@ -114,7 +115,7 @@ def clean_up(
         """The goals and, where these leave a joint free, all foot contacts found so far."""
         if feet:
             contacts.extend(detect_contacts(body.joints, floor))
-        standing, asked = _contact_targets(contacts, len(body.root)), places.target_for(body.joints)
+        standing, asked = _contact_targets(contacts, len(body.root)), places.target_for(body.joints, observed=observed)
         mask = asked.mask & ~left
         weights = torch.where(mask, CONSTRAINT_WEIGHT, standing.weights)
         values = torch.where(mask, asked.values, standing.values)

@@ -211,7 +211,9 @@ class GoalSet(BaseModel):
             observation = observation.updated(goal.observe(frames), weight=goal.weight)
         return observation
 
-    def target_for(self, joints: Tensor, *, most_violated: bool = False) -> Observation:
+    def target_for(
+        self, joints: Tensor, *, most_violated: bool = False, observed: Observation | None = None
+    ) -> Observation:
         """The targets for this motion, detached.
 
         Targets that do not depend on the motion come first. Motion-dependent goals are evaluated in order on a copy of
@@ -221,8 +223,9 @@ class GoalSet(BaseModel):
         Args:
             joints: (F, 22, 3) metres.
             most_violated: whether to use only the most violated part of each motion-dependent goal.
+            observed: the result of `observe` for this length, to save its time where many motions are asked about.
         """
-        targets = like(self.observe(len(joints)), joints)
+        targets = like(self.observe(len(joints)) if observed is None else observed, joints)
         for goal in self.goals:
             if goal.is_motion_dependent:
                 ask = goal.most_violated if most_violated else goal.target_for

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from motion_diffusion.body.joint_angles import (
-    DESCENDANTS,
     HINGE_AXES,
     LEAST_BEND,
     ROTATED_JOINTS,
@@ -26,7 +25,7 @@ from motion_diffusion.body.joint_angles import (
     world_axes,
 )
 from motion_diffusion.body.rotations import rotation_vectors
-from motion_diffusion.body.skeleton import JOINTS, PARENTS
+from motion_diffusion.body.skeleton import DESCENDANTS, JOINTS, PARENTS
 
 CONSTRAINT_WEIGHT = 1e7
 """Weight of a constraint. The remaining terms move it by some micrometres."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import rotation_vectors, turned
-from motion_diffusion.body.skeleton import JOINTS, OFFSETS, PARENTS
+from motion_diffusion.body.skeleton import DESCENDANTS, JOINTS, OFFSETS, PARENTS
 
 MAX_TURN = 1.0
 """Radians: maximum rotation of a joint in one step, beyond which the linearisation is wrong."""
@@ -51,13 +51,6 @@ _ANGLE_AXES = torch.cat([_EYE.repeat(len(BALL_JOINTS), 1), torch.stack(list(HING
 UNKNOWNS = len(ROTATED_JOINTS) + 3
 """Unknowns per frame."""
 _PARENTS = torch.tensor([max(parent, 0) for parent in PARENTS])
-_ONES = torch.eye(len(JOINTS), dtype=torch.float64)
-DESCENDANTS = _ONES.clone()
-for _joint in reversed(range(1, len(JOINTS))):
-    DESCENDANTS[PARENTS[_joint]] += DESCENDANTS[_joint]
-
-DESCENDANTS -= _ONES
-"""(22, 22): 1 where the joint of a row is an ancestor of that of a column."""
 _MOVES = DESCENDANTS[ROTATED_JOINTS].mT[:, None].float()
 """(22, 1, angles): 1 where an angle moves a joint."""
 

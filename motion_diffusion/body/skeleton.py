@@ -78,6 +78,16 @@ BALL_HEIGHT = 0.015
 """Height in metres of the balls of this body's feet above the floor when standing."""
 
 
+DESCENDANTS = torch.zeros(len(JOINTS), len(JOINTS), dtype=torch.float64)
+"""(22, 22): 1 where the joint of a row is an ancestor of that of a column."""
+for _joint in range(1, len(JOINTS)):
+    DESCENDANTS[:, _joint] = DESCENDANTS[:, PARENTS[_joint]]
+    DESCENDANTS[PARENTS[_joint], _joint] = 1.0
+
+_BONES_BEFORE = (DESCENDANTS + torch.eye(len(JOINTS), dtype=torch.float64)).mT[:, 1:]
+"""(22, 21): 1 where a bone, counted by the joint at its end, lies between the root and a joint."""
+
+
 def frame_of(seconds: float) -> int:
     """The frame nearest to a time, at `FPS`."""
     return round(seconds * FPS)
@@ -94,9 +104,5 @@ def forward_kinematics(rotations: Tensor, root: Tensor) -> Tensor:
     Returns:
         (..., 22, 3) metres.
     """
-    offsets = OFFSETS.to(rotations)
-    positions = [root]
-    for joint in range(1, len(JOINTS)):
-        parent = PARENTS[joint]
-        positions.append(positions[parent] + rotations[..., parent, :, :] @ offsets[joint])
-    return torch.stack(positions, dim=-2)
+    bones = (rotations[..., PARENTS[1:], :, :] @ OFFSETS[1:, :, None].to(rotations))[..., 0]
+    return root[..., None, :] + _BONES_BEFORE.to(rotations) @ bones
