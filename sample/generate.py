@@ -97,7 +97,7 @@ def generate(
         sampler: A name as in `Settings.sampler`, or a sampler as an object; by default that of the settings.
         functions: Further objectives in Python, see `guidance.protocol.Function`.
         progress: Whether to show a progress bar.
-        on_step: Called after each step of a batch with its time and estimate, `steps_of` times for a guided batch (a
+        on_step: Called after each step of a batch with its time and estimate, `sampling_of(…).total` times (a
             round of optimising the noise counts as a step); exceptions that it raises end sampling.
 
     Raises:

@@ -10,7 +10,7 @@ from guidance.noise_optimization import NoiseOptimization
 from guidance.two_stage import TwoStage
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
-from sample.generate import Settings, check, generate, methods_of, steps_of
+from sample.generate import Settings, check, generate, methods_of, sampling_of
 from sample.segments import OVERLAP, frames_of, segment_windows
 
 GOALS = GoalSet(
@@ -233,6 +233,6 @@ def test_on_step_is_called_after_rounds_and_steps(make_model):
         seen.append(t)
 
     generate(make_model("v"), ["walk"], [36], goals=[GOALS], settings=settings, on_step=on_step)
-    assert len(seen) == steps_of(settings, methods_of(settings)) == 8
+    assert len(seen) == sampling_of(settings, methods_of(settings)).total == 8
     assert seen[:5] == [seen[-1]] * 5  # of rounds, the last step
     assert seen[5:] == sorted(seen[5:], reverse=True)

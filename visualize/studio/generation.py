@@ -29,7 +29,7 @@ from motion_diffusion.model import ModelConfig, MotionModel
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, Verdict
 from motion_diffusion.prompts import Known, read_known
 from sample.editing import check_edit, edited
-from sample.generate import check, from_the_origin, generate, methods_of, steps_of
+from sample.generate import check, from_the_origin, generate, methods_of, sampling_of
 from sample.segments import is_stitched
 from sample.text_fit import DEFAULT_MATCHER, text_fit, unknown_words
 from visualize.drawing.goal_glyphs import frame_at
@@ -268,11 +268,11 @@ def _generate_motions(plan: Plan, model: MotionModel, on_step: OnStep) -> list[M
 
 
 def step_count(plan: Plan, model: MotionModel) -> int:
-    """Number of sampling steps of all takes of a plan, see `steps_of`. Takes are sampled in one batch, or each in one
-    of its own."""
+    """Number of sampling steps of all takes of a plan, rounds of optimising the noise included. Takes are sampled in
+    one batch, or each in one of its own."""
     guided = plan.base is not None or bool(plan.goals)
     one_by_one = plan.base is not None or is_stitched(plan.parts, model.config.max_frames)
-    steps = steps_of(plan.settings, methods_of(plan.settings) if guided else ())
+    steps = sampling_of(plan.settings, methods_of(plan.settings) if guided else ()).total
     return steps * plan.count if one_by_one else steps
 
 
