@@ -42,7 +42,7 @@ types: .venv/dev
 	$(MAKE) types
 
 types: .venv/dev
-	$(BIN)/mypy $(PACKAGES) docs/examples/*.py
+	$(BIN)/mypy $(PACKAGES) docs/api.py docs/examples/*.py
 
 clean:
 	rm -rf .venv build out *.egg-info
