@@ -39,7 +39,7 @@ lint: .venv/dev
 	$(MAKE) types
 
 types: .venv/dev
-	$(BIN)/mypy $(PACKAGES) docs/examples/*.py
+	$(BIN)/mypy $(PACKAGES) docs/api.py docs/examples/*.py
 
 clean:
 	rm -rf .venv build out *.egg-info
