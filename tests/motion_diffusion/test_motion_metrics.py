@@ -39,6 +39,14 @@ def test_foot_skating_depends_on_speed_and_height(speed, height, ratio):
     assert foot_skating_ratio(sliding(speed, height)) == pytest.approx(ratio)
 
 
+def test_only_movement_along_the_floor_is_skating():
+    ahead, up = sliding(0.0, 0.01), sliding(0.0, 0.01)
+    ahead[:, LEFT, 2] = torch.arange(40) / FPS  # 1 m/s
+    up[:, LEFT, 1] = 0.04 * (torch.arange(40) % 2)  # 0.8 m/s up and down
+    assert foot_skating_ratio(ahead) == 1
+    assert foot_skating_ratio(up) == 0
+
+
 def test_single_step_is_not_skating():
     joints = sliding(0.0, 0.01)
     joints[20:, LEFT, 0] += 2.4 / FPS  # 2.4 m/s for one step: 0.48 m/s on average over five
