@@ -191,6 +191,14 @@ def test_answering_with_a_constant_network(make_chain, prediction, kept):
         assert row["by_network"] == pytest.approx(row["kept"] - row["by_arithmetic"], abs=1e-9)
 
 
+def test_interval_of_a_ratio_is_that_of_a_mean_where_the_whole_is_constant():
+    part = torch.tensor([1.0, 2.0, 4.0, 7.0], dtype=torch.float64)
+    expected = confidence(part / 2)
+    assert [each.item() for each in ratio(part, torch.full_like(part, 2.0))] == pytest.approx(
+        [e.item() for e in expected]
+    )
+
+
 def test_runs_are_reproducible(make_chain):
     chain = make_chain("v")
     first, again = chain.run(), chain.run()
