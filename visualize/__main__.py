@@ -30,11 +30,6 @@ from visualize.scene import make_titles, recorded_goals, short_names
 from visualize.stills import draw_contact_sheet, draw_strip, motion_files
 from visualize.topdown import draw_path
 
-if __name__ == "__main__":
-    from motion_diffusion.errors import interruptible_imports
-
-    interruptible_imports()
-
 
 @dataclass(frozen=True)
 class Options:

@@ -18,11 +18,6 @@ import torch
 
 from motion_diffusion.errors import InputError, command, parse_arguments
 
-if __name__ == "__main__":
-    from motion_diffusion.errors import interruptible_imports
-
-    interruptible_imports()
-
 
 @dataclass(frozen=True)
 class Options:
