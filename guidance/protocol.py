@@ -88,10 +88,14 @@ class GuidanceProblem:
         )
 
     @cached_property
+    def _observed(self) -> list[Observation]:
+        """Targets of each motion that do not depend on it."""
+        return [goals.observe(n) for goals, n in zip(self.goals, self.windows.lengths.tolist(), strict=True)]
+
+    @cached_property
     def known(self) -> Observation:
         """Targets that do not depend on the motions, (M, N, J, 3)."""
-        each = [goals.observe(n) for goals, n in zip(self.goals, self.windows.lengths.tolist(), strict=True)]
-        return self._for_model(each)
+        return self._for_model(self._observed)
 
     @cached_property
     def is_motion_dependent(self) -> bool:
@@ -107,15 +111,17 @@ class GuidanceProblem:
         if not self.is_motion_dependent:
             return self.known
         bodies = joints.detach().expand(*joints.shape[:2], len(JOINTS), 3)
-        lengths = self.windows.lengths.tolist()
         return self._for_model(
-            [goals.target_for(body[:n]) for goals, body, n in zip(self.goals, bodies, lengths, strict=True)]
+            [
+                goals.target_for(body[: len(observed.values)], observed=observed)
+                for goals, body, observed in zip(self.goals, bodies, self._observed, strict=True)
+            ]
         )
 
     def most_violated(self, motion: int, joints: Tensor) -> Observation:
         """The most violated targets of one motion (n, J, 3); see `GoalBase.most_violated`."""
         body = joints.detach().expand(len(joints), len(JOINTS), 3)
-        wanted = self.goals[motion].target_for(body, most_violated=True)
+        wanted = self.goals[motion].target_for(body, most_violated=True, observed=self._observed[motion])
         return wanted.known_to(self.representation).to(joints.device)
 
     def loss(self, x0: Tensor) -> Tensor:
