@@ -98,7 +98,7 @@ def arguments(thing: Any, *, typed: bool = True) -> Iterator[str]:
     annotations = fields_of(thing) if inspect.isclass(thing) else {}
     starred = False
     for each in inspect.signature(thing).parameters.values():
-        if each.name in ("self", "kind"):
+        if each.name == "kind":  # of a goal, which its class determines
             continue
         if each.kind is each.KEYWORD_ONLY and not starred:
             starred = True
@@ -134,7 +134,8 @@ def members_of(kind: type) -> Iterator[str]:
         if isinstance(member, property | cached_property) and member.__doc__:
             yield f"- `.{name}`: {first_paragraph(member)}"
         elif inspect.isfunction(inner := getattr(member, "__func__", member)):
-            called = f"{name}({', '.join(arguments(inner, typed=False))})"
+            bound = not isinstance(member, staticmethod)  # whose first parameter is the object or its class
+            called = f"{name}({', '.join([*arguments(inner, typed=False)][bound:])})"
             yield f"- `.{called}`" + (f": {first_paragraph(inner)}" if inner.__doc__ else "")
 
 

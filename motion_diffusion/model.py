@@ -23,7 +23,6 @@ from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.diffusion.samplers import (
     Denoise,
     Estimate,
-    Noise,
     Sampler,
     SamplerName,
     clip,
@@ -258,40 +257,8 @@ class MotionModel(nn.Module):
 
         return denoise
 
-    def times(self, steps: int) -> list[int]:
-        """Times of sampling in so many steps; see `motion_diffusion.sampling.sampling_times`."""
-        return sampling_times(self, steps)
-
-    def sample(
-        self,
-        texts: Sequence[str],
-        lengths: Sequence[int],
-        *,
-        seeds: Sequence[int],
-        steps: int = 50,
-        sampler: SamplerName | Sampler = "ancestral",
-        text_scale: float = 1.5,
-        observed: Observed | None = None,
-        mask_scale: float = 1.0,
-        start: Callable[[Denoise, Tensor], Tensor] | None = None,
-        guide: Callable[[Denoise, Noise], Denoise] | None = None,
-        on_step: Callable[[int, Estimate], None] | None = None,
-    ) -> Tensor:
-        """Sample normalised features; see `motion_diffusion.sampling.sample_features`."""
-        return sample_features(
-            self,
-            texts,
-            lengths,
-            seeds=seeds,
-            steps=steps,
-            sampler=sampler,
-            text_scale=text_scale,
-            observed=observed,
-            mask_scale=mask_scale,
-            start=start,
-            guide=guide,
-            on_step=on_step,
-        )
+    times = sampling_times
+    sample = sample_features
 
     def generate(
         self,
