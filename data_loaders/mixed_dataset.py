@@ -29,17 +29,22 @@ from data_loaders.types import Clip, Example
 from motion_diffusion.body.heading import to_origin
 from motion_diffusion.errors import InputError
 
-TEMPERATURE = 0.5
-"""Exponent of the total duration of an action in its probability: 1 keeps the data's distribution, 0 is uniform."""
-STITCH_SHARE, CANDIDATES = 0.3, 8
+TEMPERATURE = 0.25
+"""Exponent of the total duration of an action in its probability: 1 keeps the data's distribution, 0 is uniform. With
+0.25, an action of ten seconds has a fifth of the probability of one of an hour and a half."""
+STITCH_SHARE, CANDIDATES = 0.2, 8
 """Share of examples that continue with another clip, and number of clips compared for the best transition."""
 REPEAT_CANDIDATES, REPEAT_PROBABILITY = 2, 0.8
 """Clips of the same action compared for a repetition, and probability of repeating while a motion is too short."""
+MIN_CROP = 100
+"""Passages of this length are not cropped further."""
 BEND_SHARE = 0.75
 """Share of walks and runs whose path is bent."""
 MAX_SEAM_GAP = 0.8
 """Maximum pose distance at a transition, see `augment.Seam`. Three quarters of pairs of clips of the same action are
 below, and one quarter of other pairs."""
+MAX_MEASURED = 4096
+"""Examples kept between a call of `frames` and one of `example`; of 100 frames each, 0.1 GB."""
 
 _SUBJECT = re.compile(r"^(?:a|an|the|some)\b.*?\b(?:person|human|figure|man|woman)\s+|^some(?:one|body)\s+")
 
@@ -89,6 +94,7 @@ class MixedClips:
         self.max_frames, self.min_frames, self.seed, self.mirrored = frames, min_frames, seed, mirrored
         self.by_action: dict[str, list[Passage]] = {}
         self._entries: dict[Passage, SeamCandidates] = {}
+        self._measured: dict[int, Example] = {}
         for passage in passages(clips, min_frames):
             self.by_action.setdefault(passage.clip.action or passage.clip.name, []).append(passage)
         if not self.by_action:
@@ -100,9 +106,19 @@ class MixedClips:
 
     def example(self, index: int) -> Example:
         """Example with an index of 0 or more: joints (n, 22, 3) starting at the origin and facing +z, and a caption."""
+        return self._measured.pop(index, None) or self._make(index)
+
+    def frames(self, index: int) -> int:
+        """Number of frames of `example(index)`, which is generated, since stitching determines its length."""
+        if len(self._measured) >= MAX_MEASURED:
+            self._measured.clear()
+        self._measured[index] = example = self._make(index)
+        return len(example.joints)
+
+    def _make(self, index: int) -> Example:
         rng = np.random.default_rng((self.seed, index))
-        first = self._part(self._action(rng), rng)
-        wanted = int(rng.integers(self.min_frames, self.max_frames + 1))
+        wanted = self.min_frames + int((self.max_frames - self.min_frames + 1) * rng.random() ** 2)  # mostly short
+        first = self._part(self._action(rng), rng, wanted=wanted)
         joints = self._repeat(first, wanted, rng)
         text = self._text(first, joints, rng)
         if rng.random() < STITCH_SHARE and len(joints) < self.max_frames - self.min_frames:
@@ -116,20 +132,23 @@ class MixedClips:
             joints, text = mirror(joints), mirror_words(text)
         return Example(to_origin(torch.from_numpy(joints)).numpy().astype(np.float32), text)
 
-    def frames(self, index: int) -> int:
-        """Number of frames of `example(index)`, which is generated, since stitching determines its length."""
-        return len(self.example(index).joints)
-
     def _action(self, rng: Generator) -> str:
         return self.actions[rng.choice(len(self.actions), p=self.chance)]
 
-    def _part(self, action: str, rng: Generator, style: str | None = None) -> _Part:
-        """Random passage of an action, and of a style if given, cropped, with one of its captions."""
+    def _part(self, action: str, rng: Generator, style: str | None = None, wanted: int | None = None) -> _Part:
+        """Random passage of an action, and of a style if given, cropped, with one of its captions.
+
+        Passages whose captions are composed after cropping are cropped to about `wanted` frames if given; others may
+        show what their caption says at one moment only and keep up to the maximum number of frames.
+        """
         some = [each for each in self.by_action[action] if style is None or each.clip.style == style]
         lengths = np.array([min(passage.frames, self.max_frames) for passage in some], dtype=np.float64)
         passage = some[rng.choice(len(some), p=lengths / lengths.sum())]
         text = passage.captions[int(rng.integers(len(passage.captions)))].text
-        return _Part(passage, random_crop(passage.joints, self.max_frames, rng), text)
+        clip, frames = passage.clip, self.max_frames
+        if wanted is not None and is_labelled(clip.action, clip.style):
+            frames = min(max(wanted, MIN_CROP), frames)
+        return _Part(passage, random_crop(passage.joints, frames, rng), text)
 
     def _best_continuation(
         self, joints: NDArray[np.float64], actions: Sequence[str], rng: Generator, style: str | None = None
