@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, OnStep
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 
+PRIME = 1_000_003
+"""Distance of the seeds of two texts' motions; PyTorch's generator uses the last 32 bits of a seed."""
 Guide = Callable[[Denoise, Noise], Denoise]
 """Wraps a denoiser, given the source of noise."""
 
@@ -61,7 +64,8 @@ class Chain:
         text_scale: float,
         first: int | None = None,
     ) -> Chain:
-        """A batch of every text with every seed: B = texts · seeds. The noise of a motion depends on its seed alone.
+        """A batch of every text with every seed: B = texts · seeds. Every motion has noise of its own, so that motions
+        are independent draws; models are compared on the same noise.
 
         Args:
             model: the model.
@@ -80,12 +84,12 @@ class Chain:
                 f"{frames / FPS:g} s: {model.name} makes motions of 0.1 to {model.config.max_frames / FPS:g} s"
             )
         times = model.times(steps) if first is None else model.schedule.times(steps, first=first)
-        noise = []
-        for seed in seeds:
-            generator = torch.Generator().manual_seed(seed)
+        noise, prompts = [], []
+        for number, (text, seed) in enumerate(product(texts, seeds)):
+            generator = torch.Generator().manual_seed(seed + PRIME * number)
             noise.append(torch.randn(len(times), frames, model.config.denoiser.features, generator=generator))
-        z = torch.stack(noise, dim=1).repeat(1, len(texts), 1, 1).to(model.device)
-        prompts = [text for text in texts for _ in noise]
+            prompts.append(text)
+        z = torch.stack(noise, dim=1).to(model.device)
         exist = torch.ones(len(prompts), frames, dtype=torch.bool, device=model.device)
         return Chain(model, model.denoise_fn(prompts, exist, text_scale=text_scale), times, z)
 

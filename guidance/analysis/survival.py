@@ -206,7 +206,8 @@ def answering(chains: Sequence[Chain], *, pushes: int = 10, covariance: Tensor |
     Args:
         chains: one per model.
         pushes: number of times at which a push is given.
-        covariance: (F, F) of the path's x in metres, for the curve of an exact network on Gaussian data with it.
+        covariance: (F, F) of the path's x in m², for the curve of an exact network on Gaussian data with it. The noise
+            of a chain has unit size in normalised features, in which the path is shorter by the metres of a unit.
     """
     rows: list[Row] = []
     first = chains[0]
@@ -215,12 +216,13 @@ def answering(chains: Sequence[Chain], *, pushes: int = 10, covariance: Tensor |
     t = [first.times[k] for k in starts]
     literal = [chain.run(words=f"{chain.model.name}, not pushed") for chain in chains]
     for shape in SHAPES:
-        truth: list[float] | None = None
-        if covariance is not None:
-            push = displacement(shape, first.frames, 1)[:, 0, 0]
-            truth = gaussian_survival(covariance, push, first.model.schedule, first.times)[starts].tolist()
         for chain, unpushed in zip(chains, literal, strict=True):
             name, schedule = chain.model.config.prediction, chain.model.schedule
+            truth: list[float] | None = None
+            if covariance is not None:
+                push = displacement(shape, chain.frames, 1)[:, 0, 0]
+                normalised = covariance / chain.model.representation.path_unit**2
+                truth = gaussian_survival(normalised, push, schedule, chain.times)[starts].tolist()
             arithmetic = kept_when_frozen(chain.model.prediction, schedule, chain.times)
             kept_by_arithmetic = torch.tensor([arithmetic[k] * schedule.row(chain.times[k])[0] for k in starts])
             mean, spread = confidence(torch.stack(_answer(chain, unpushed, shape, starts)))
@@ -276,7 +278,7 @@ def _conclusion(chains: Sequence[Chain], rows: Sequence[Row]) -> str:
             lines.append([shape, chain.model.name, *cells])
         if "exact_gaussian" in rows[0]:
             cells = [f"{100 * PUSH * float(mine[t]['exact_gaussian']):.1f}" for t in picked]
-            lines.append([shape, "exact, Gaussian data", *cells])
+            lines.append([shape, "exact, Gaussian data", *cells])  # the same for all: they share their features
     return (
         f"network answering ({chains[0].z.shape[1]} motions a model, {len(chains[0].times) - 1} steps): centimetres "
         f"left of a push of {100 * PUSH:g} cm, by the t at which it was given.\n{columns(lines)}"

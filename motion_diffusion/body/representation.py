@@ -118,6 +118,11 @@ class Representation:
         """(size,) largest |x| in the training data."""
         return (self.extent * self._emphasis())[self.index]
 
+    @property
+    def path_unit(self) -> float:
+        """Metres on the floor per unit of the root's normalised x and z."""
+        return self.std[1].item() / self.emphasis
+
     def columns(self, group: str) -> slice:
         """Columns of a group among the network's features."""
         before = self.groups[: self.groups.index(group)]

@@ -18,6 +18,7 @@ from guidance.analysis.table import Result, write_page
 from guidance.analysis.undoing import ledger, undoing
 from guidance.goals.goal_set import GoalSet
 from guidance.goals.positions import Joint, Waypoint
+from motion_diffusion.body.representation import Representation
 from motion_diffusion.diffusion.prediction import PREDICTIONS
 from motion_diffusion.diffusion.samplers import Estimate, ancestral, estimate_from_x0
 from motion_diffusion.diffusion.schedule import SCHEDULES, cosine
@@ -197,6 +198,38 @@ def test_interval_of_a_ratio_is_that_of_a_mean_where_the_whole_is_constant():
     assert [each.item() for each in ratio(part, torch.full_like(part, 2.0))] == pytest.approx(
         [e.item() for e in expected]
     )
+
+
+def test_exact_curve_is_what_an_exact_network_keeps(make_chain):
+    """The closed form for Gaussian paths in metres, against a chain of the exact denoiser in normalised features, one
+    unit of which is 0.7 m."""
+    chain = make_chain("v")
+    model, F = chain.model, chain.z.shape[2]
+    statistics = model.representation.tensors()
+    statistics["std"] = torch.full_like(statistics["std"], 1.4)
+    model.representation = Representation.from_tensors(("root",), 2.0, statistics)
+    root = torch.randn(F, F, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    covariance = 0.3 * root @ root.T / F
+    normalised = covariance / 0.7**2
+
+    def denoise(x, t, s):
+        alpha, sigma = model.schedule.row(t)
+        noise = sigma**2 * torch.eye(F, dtype=torch.float64)
+        gain = alpha * normalised @ torch.linalg.inv(alpha**2 * normalised + noise)
+        x0 = torch.einsum("fg,bgd->bfd", gain, x.double()).to(x)
+        return estimate_from_x0(x0, x, t, model.schedule)
+
+    chain = dataclasses.replace(chain, denoise=denoise, z=chain.z.double())
+    rows = answering([chain], pushes=4, covariance=covariance).rows
+    assert [row["kept"] for row in rows] == pytest.approx([row["exact_gaussian"] for row in rows], abs=1e-6)
+    assert any(0.05 < row["kept"] < 0.95 for row in rows)
+
+
+def test_motions_are_independent_draws(make_chain):
+    """Neither seeds nor texts share their noise."""
+    z = make_chain("x0").z.transpose(0, 1).flatten(1)
+    assert len(z) == 4
+    assert (torch.corrcoef(z) - torch.eye(4)).abs().max() < 0.1
 
 
 def test_runs_are_reproducible(make_chain):
