@@ -82,7 +82,7 @@ def matern(frames: int, length: float) -> Tensor:
 
 
 class Displacement:
-    """The displacement of all that goes with that of the entries mask (F, J, 3) bool of one motion.
+    """The displacement of all that goes with that of the entries mask (F, J, 3) bool of a motion.
 
     What does not depend on how far they move is found once: calling it costs little.
     """
@@ -105,15 +105,19 @@ class Displacement:
             self._axes.append((frame, joint, torch.linalg.cholesky(gram), kernels))
 
     def __call__(self, wanted: Tensor) -> Tensor:
-        """(F, J, 3) metres of all where the entries of the mask move by wanted (F, J, 3), which they do exactly."""
+        """Displacement (..., F, J, 3) in metres where the entries of the mask move by wanted (..., F, J, 3), which they
+        do exactly.
+        """
         given = wanted.detach().to("cpu", torch.float64)
         result = torch.zeros(wanted.shape, dtype=torch.float64)
         for axis, (frame, joint, factor, kernels) in enumerate(self._axes):
             if not len(frame):
                 continue
-            weights = torch.zeros(wanted.shape[:2], dtype=torch.float64)
-            weights[frame, joint] = torch.cholesky_solve(given[frame, joint, axis, None], factor)[:, 0]
+            right = given[..., frame, joint, axis]
+            weights = torch.zeros(wanted.shape[:-1], dtype=torch.float64)
+            solved = torch.cholesky_solve(right.reshape(-1, len(frame)).T, factor)
+            weights[..., frame, joint] = solved.T.reshape(right.shape)
             for over_time, over_joints in kernels:
                 result[..., axis] += over_time @ (weights @ over_joints)
-            result[frame, joint, axis] = given[frame, joint, axis]
+            result[..., frame, joint, axis] = right
         return result.to(wanted)

@@ -75,6 +75,11 @@ class Projector:
     def __init__(self, problem: GuidanceProblem):
         self.problem = problem
         self._kept: dict[bytes, Displacement] = {}
+        alike: dict[tuple[int, bytes], list[int]] = {}
+        for i, (n, mask) in enumerate(zip(problem.windows.lengths.tolist(), problem.known.mask, strict=True)):
+            alike.setdefault((n, mask.cpu().numpy().tobytes()), []).append(i)
+        self._alike = [(n, those) for (n, _), those in alike.items()]
+        """Lengths, and indices of motions with the same length and mask, which are moved together."""
 
     def __call__(self, x0: Tensor) -> Tensor:
         problem, windows = self.problem, self.problem.windows
@@ -97,10 +102,14 @@ class Projector:
         """The displacement (M, N, J, 3) that meets the goals, and the final targets."""
         problem, wanted = self.problem, self.problem.known
         change, masks, values = torch.zeros_like(joints), wanted.mask.clone(), wanted.values.clone()
+        for n, those in self._alike:
+            change[those, :n] = self._displacement(masks[those[0], :n])(values[those, :n] - joints[those, :n])
         for i, n in enumerate(problem.windows.lengths.tolist()):
-            motion, targets = joints[i, :n], Observation(values[i, :n], masks[i, :n], wanted.weights[i, :n])
-            move = self._displacement(targets.mask)(targets.values - motion)
-            for _ in range(ROUNDS if problem.goals[i].is_motion_dependent else 0):
+            if not problem.goals[i].is_motion_dependent:
+                continue
+            motion, move = joints[i, :n], change[i, :n]
+            targets = Observation(values[i, :n], masks[i, :n], wanted.weights[i, :n])
+            for _ in range(ROUNDS):
                 more = problem.most_violated(i, motion + move)
                 if not (more.mask & ~targets.mask).any():
                     break
