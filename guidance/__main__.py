@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Annotated
 
 from data_loaders.load_motion import read_motion
+from data_loaders.store import open_store
 from guidance.analysis.compare import compare
 from guidance.analysis.evolution import evolution
 from guidance.analysis.hook import hook
+from guidance.analysis.path_mixture import PathMixture, root_paths
 from guidance.analysis.runs import Chain, alike
 from guidance.analysis.share import share
 from guidance.analysis.survival import answering, exact, frozen, path_covariance
 from guidance.analysis.table import PAGE, Result, write_page
+from guidance.analysis.truth import truth
 from guidance.analysis.undoing import undoing
 from guidance.classifier import Classifier, Scale
 from guidance.compose import Strength
@@ -38,6 +41,8 @@ from motion_diffusion.model import Steps as Count
 from motion_diffusion.option_ranges import Range, check_ranges
 from visualize.plots.registry import draw
 
+PATHS = ASSETS / "paths" / "open.safetensors"
+"""Mixture of Gaussians fitted to paths of the open data."""
 ZIGZAG = ASSETS / "goals" / "zigzag.json"
 ROOT_MODELS = ("root-x0", "root-eps", "root-v")
 """Shipped models of the path of the root alone, the subject of GMD's claim."""
@@ -195,6 +200,33 @@ class Compare(Guided):
 
 
 @dataclass(frozen=True)
+class Truth:
+    """Every guidance method against the true posterior, in a world of Gaussian paths where it is known. Needs no
+    model.
+    """
+
+    data_root: Path | None = None
+    """Prepared store of clips whose paths the mixture is fitted to; by default the shipped mixture of open data."""
+    tasks: Annotated[int, Range(1, 1000)] = 6
+    """Sets of way-points, over which intervals are taken."""
+    motions: Annotated[int, Range(8, 10_000)] = 128
+    """Samples of each."""
+    out: Path = Path("out/guidance")
+    """Folder for tables and figures."""
+
+    def results(self) -> Iterator[Result]:
+        """One figure."""
+        yield truth(self.mixture(), tasks=self.tasks, count=self.motions)
+
+    def mixture(self) -> PathMixture:
+        """The shipped mixture, or one that is fitted to the training clips of a store."""
+        if self.data_root is None:
+            return PathMixture.load(PATHS)
+        clips = open_store(self.data_root).of_split("train")
+        return PathMixture.fit(root_paths([clip.joints for clip in clips]))
+
+
+@dataclass(frozen=True)
 class Page:
     """Regenerate docs/where-guidance-gets-undone.md: all analyses on the shipped models, figures and numbers."""
 
@@ -203,7 +235,7 @@ class Page:
 
     def renew(self) -> None:
         """Run all analyses, then write the page."""
-        results = [(f"{verb.__name__.lower()}", r) for verb in (Share, Hook) for r in verb().results()]
+        results = [(f"{verb.__name__.lower()}", r) for verb in (Share, Hook, Truth) for r in verb().results()]
         for models in (ROOT_MODELS, BODY_MODELS):
             seeds = 8 if models is ROOT_MODELS else 4
             whose = "root" if models is ROOT_MODELS else "body"
@@ -225,7 +257,7 @@ def draw_beside(tables: Sequence[Path]) -> list[Path]:
 def main() -> None:
     """The command."""
     verb = parse_arguments(
-        Share | Hook | Survival | Undoing | Evolution | Compare | Page,
+        Share | Hook | Survival | Undoing | Evolution | Compare | Truth | Page,
         prog="python -m guidance",
         description=__doc__,
     )

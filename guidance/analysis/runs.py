@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import torch
+from scipy.stats import t as student_t
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -170,7 +171,8 @@ def ratio(part: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
     if count == 1:
         return value, torch.zeros_like(value)
     without = (part.sum(-1, keepdim=True) - part) / (whole.sum(-1, keepdim=True) - whole)
-    return value, 1.96 * ((count - 1) / count * (without - without.mean(-1, keepdim=True)).square().sum(-1)).sqrt()
+    spread = ((count - 1) / count * (without - without.mean(-1, keepdim=True)).square().sum(-1)).sqrt()
+    return value, float(student_t.ppf(0.975, count - 1)) * spread
 
 
 def alike(models: Sequence[MotionModel]) -> None:
@@ -190,8 +192,9 @@ def alike(models: Sequence[MotionModel]) -> None:
 
 
 def confidence(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over the B motions of (..., B), and half the width of its 95 % interval (0 for a single motion)."""
-    mean = values.mean(-1)
-    if values.shape[-1] == 1:
+    """Mean over the B independent draws of (..., B), and half the width of its 95 % interval by Student's t (0 for one
+    draw)."""
+    mean, count = values.mean(-1), values.shape[-1]
+    if count == 1:
         return mean, torch.zeros_like(mean)
-    return mean, 1.96 * values.std(-1) / values.shape[-1] ** 0.5
+    return mean, float(student_t.ppf(0.975, count - 1)) * values.std(-1) / count**0.5
