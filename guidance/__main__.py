@@ -20,12 +20,14 @@ from data_loaders.store import open_store
 from guidance.analysis.compare import compare
 from guidance.analysis.evolution import evolution
 from guidance.analysis.hook import hook
+from guidance.analysis.page import FIGURES, PAGE, write_page
 from guidance.analysis.path_mixture import PathMixture, root_paths
 from guidance.analysis.runs import Chain, alike
 from guidance.analysis.share import share
 from guidance.analysis.survival import answering, exact, frozen, path_covariance
-from guidance.analysis.table import PAGE, Result, write_page
-from guidance.analysis.truth import truth
+from guidance.analysis.table import Result, read_table
+from guidance.analysis.trainings import trainings, trainings_result
+from guidance.analysis.truth import truth, truth_result
 from guidance.analysis.undoing import undoing
 from guidance.classifier import Classifier, Scale
 from guidance.compose import Strength
@@ -200,23 +202,13 @@ class Compare(Guided):
 
 
 @dataclass(frozen=True)
-class Truth:
-    """Every guidance method against the true posterior, in a world of Gaussian paths where it is known. Needs no
-    model.
-    """
+class World:
+    """A world of Gaussian paths in which every posterior is known. Needs no model."""
 
     data_root: Path | None = None
     """Prepared store of clips whose paths the mixture is fitted to; by default the shipped mixture of open data."""
-    tasks: Annotated[int, Range(1, 1000)] = 6
-    """Sets of way-points, over which intervals are taken."""
-    motions: Annotated[int, Range(8, 10_000)] = 128
-    """Samples of each."""
     out: Path = Path("out/guidance")
     """Folder for tables and figures."""
-
-    def results(self) -> Iterator[Result]:
-        """One figure."""
-        yield truth(self.mixture(), tasks=self.tasks, count=self.motions)
 
     def mixture(self) -> PathMixture:
         """The shipped mixture, or one that is fitted to the training clips of a store."""
@@ -227,15 +219,50 @@ class Truth:
 
 
 @dataclass(frozen=True)
+class Truth(World):
+    """Every guidance method against the true posterior, where it is known."""
+
+    tasks: Annotated[int, Range(1, 1000)] = 6
+    """Sets of way-points, over which intervals are taken."""
+    motions: Annotated[int, Range(8, 10_000)] = 128
+    """Samples of each."""
+
+    def results(self) -> Iterator[Result]:
+        """One figure."""
+        yield truth(self.mixture(), tasks=self.tasks, count=self.motions)
+
+
+@dataclass(frozen=True)
+class Trainings(World):
+    """x0, ε and v over several trainings and during training, where the exact network is known. Takes an hour of one
+    core; a run that was stopped goes on.
+    """
+
+    seeds: Annotated[int, Range(1, 1000)] = 5
+    """Trainings of each prediction type, over which intervals are taken."""
+
+    def results(self) -> Iterator[Result]:
+        """One figure."""
+        yield trainings(self.mixture(), self.out / "trainings", seeds=self.seeds)
+
+
+@dataclass(frozen=True)
 class Page:
-    """Regenerate docs/where-guidance-gets-undone.md: all analyses on the shipped models, figures and numbers."""
+    """Regenerate docs/where-guidance-gets-undone.md: all analyses on the shipped models, figures and numbers.
+
+    The results of truth and trainings, which take longer, are read from the files beside the page; renew these by
+    python -m guidance truth --out docs/figures, and likewise trainings.
+    """
 
     page: Path = PAGE
     """The page to renew."""
 
     def renew(self) -> None:
         """Run all analyses, then write the page."""
-        results = [(f"{verb.__name__.lower()}", r) for verb in (Share, Hook, Truth) for r in verb().results()]
+        figures = self.page.parent / FIGURES
+        results = [("truth", truth_result(read_table(figures / "truth.csv")))]
+        results += [("trainings", trainings_result(read_table(figures / "trainings.csv")))]
+        results += [(verb.__name__.lower(), r) for verb in (Share, Hook) for r in verb().results()]
         for models in (ROOT_MODELS, BODY_MODELS):
             seeds = 8 if models is ROOT_MODELS else 4
             whose = "root" if models is ROOT_MODELS else "body"
@@ -257,7 +284,7 @@ def draw_beside(tables: Sequence[Path]) -> list[Path]:
 def main() -> None:
     """The command."""
     verb = parse_arguments(
-        Share | Hook | Survival | Undoing | Evolution | Compare | Truth | Page,
+        Share | Hook | Survival | Undoing | Evolution | Compare | Truth | Trainings | Page,
         prog="python -m guidance",
         description=__doc__,
     )

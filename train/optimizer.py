@@ -12,8 +12,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
+from motion_diffusion.network.weight_average import update_average
 from train.checkpoint import check_finite
 from train.config import TrainingOptions
 
@@ -123,7 +124,7 @@ class WeightAverages(Generic[M]):
 
     def __init__(self, module: M, rates: Sequence[float]):
         self.rates = tuple(rates)
-        self._averaged = {rate: AveragedModel(module, multi_avg_fn=partial(_average, rate)) for rate in rates}
+        self._averaged = {rate: AveragedModel(module, multi_avg_fn=partial(update_average, rate)) for rate in rates}
         for averaged in self._averaged.values():
             averaged.module.eval()
             averaged.n_averaged.fill_(1)  # the initial weights are averaged too, not replaced
@@ -156,8 +157,3 @@ class WeightAverages(Generic[M]):
             value.copy_(tensors[name])
         for averaged in self._averaged.values():
             averaged.n_averaged.fill_(step + 1)
-
-
-def _average(rate: float, averages: list[Tensor], live: list[Tensor], count: Tensor | int) -> None:
-    n = int(count)
-    get_ema_multi_avg_fn(min(rate, n / (n + 9)))(averages, live, count)

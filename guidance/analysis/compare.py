@@ -47,7 +47,7 @@ def _measure(chain: Chain, way: str, joints: torch.Tensor, goals: GoalSet, secon
         "fastest": torch.tensor([fastest_root(motion) for motion in joints]),
     } | ({"skating": torch.tensor([foot_skating_ratio(motion) for motion in joints])} if body else {})
     row: dict[str, str | float | int] = {
-        "model": chain.model.name, "prediction": chain.model.config.prediction, "guidance": way, "motions": len(joints),
+        "model": chain.model.name, "prediction": chain.model.prediction.name, "guidance": way, "motions": len(joints),
     }  # fmt: skip
     for key in MEASURED:
         if key in measured:

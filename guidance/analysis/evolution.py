@@ -22,7 +22,7 @@ def evolution(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float
 
     Rows with a frame contain the first motion's x̂0 after guidance at `drawn` times, seen from above, with the goals
     (`goal`); rows without a frame the mean distance of all motions to the goals at every t (`off`). Contraction is the
-    distance in metres that x̂0 loses again between its nearest approach and t = 0.
+    distance in metres that x̂0 loses again between its nearest approach and t = 0, in the row of t = 0.
     """
     observation = goals.observe(chains[0].frames)
     mask = observation.mask[:, 0][:, [0, 2]].all(-1)
@@ -30,7 +30,7 @@ def evolution(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float
         raise InputError("no goal says where the pelvis should be; give way-points or a path")
     target = observation.values[:, 0][:, [0, 2]]
     what = f"{method}, {chains[0].z.shape[1]} motions a model, {len(chains[0].times) - 1} steps"
-    rows: list[Row] = []
+    rows: list[dict[str, str | float | int]] = []
     parts = []
     for chain in chains:
         model = chain.model
@@ -38,7 +38,7 @@ def evolution(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float
         trace = chain.run(guide, words=f"{model.name}, {method}")
         paths = torch.cat([chain.paths(trace.guided), chain.paths(trace.final)[None]])
         about: dict[str, str | float | int] = {
-            "model": model.name, "prediction": model.config.prediction, "guidance": method,
+            "model": model.name, "prediction": model.prediction.name, "guidance": method,
             "motions": chain.z.shape[1],
         }  # fmt: skip
         for i in sorted({round(i) for i in torch.linspace(0, len(paths) - 1, drawn).tolist()}):
@@ -51,6 +51,7 @@ def evolution(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float
         for t, off, half in zip(chain.times, mean.tolist(), spread.tolist(), strict=True):
             rows.append(about | {"t": t, "off_m": off, "off_95": half})
         lost, spread_of_lost = confidence(miss[-1] - miss.min(0).values)
+        rows[-1] = rows[-1] | {"contraction_m": lost.item(), "contraction_m_95": spread_of_lost.item()}
         nearest = chain.times[int(mean.argmin())]
         parts.append(
             f"{model.name}: nearest to the goals at t = {nearest} ({mean.min():.2f} m), ends {mean[-1]:.2f} m "

@@ -6,11 +6,14 @@ about.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from guidance.analysis.path_mixture import PathMixture
 from guidance.compose import ComposedGuidance, Sampling
@@ -25,6 +28,7 @@ from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, SamplerName
 from motion_diffusion.diffusion.schedule import Level, Schedule, cosine
 from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
+from motion_diffusion.network.weight_average import update_average
 from motion_diffusion.sampling import sample_features
 
 ROOT_FEATURES = 4
@@ -34,7 +38,8 @@ SMOOTHING = 5.0
 NETWORK = DenoiserConfig(
     features=ROOT_FEATURES, text_dim=1, width=64, depth=3, frames_per_token=8, text_depth=0, frame_width=32
 )
-"""Sizes of the networks that are trained in this world."""
+RATE, AVERAGE = 1e-3, 0.995
+"""Sizes of the networks that are trained in this world, learning rate, and rate of the average of weights."""
 
 
 def network_features(paths: Tensor, generator: torch.Generator) -> Tensor:
@@ -50,21 +55,59 @@ def exact_x0(mixture: PathMixture, x_t: Tensor, alpha: float, sigma: float) -> T
     return torch.cat([rest[..., :1], path.unflatten(1, (-1, 2)), rest[..., 3:]], dim=-1)
 
 
-def train_network(
-    mixture: PathMixture, prediction: Prediction, schedule: Schedule, *, steps: int, batch: int = 64, seed: int = 0
-) -> Network:
-    """A network trained on endless samples of the mixture.
+def trained_networks(
+    mixture: PathMixture,
+    prediction: Prediction,
+    schedule: Schedule,
+    checkpoints: Sequence[int],
+    *,
+    batch: int = 32,
+    seed: int = 0,
+) -> Iterator[Network]:
+    """Train a network on endless samples of the mixture, and yield it after each of some numbers of steps.
 
     The squared error of x0 has the weight of v, SNR + 1, for every prediction type ("capped"), and data, noise and
-    times depend only on the seed: networks differ in nothing but what they predict.
+    times depend only on the seed: networks differ in nothing but what they predict. The rate is constant and weights
+    are averaged, so that a checkpoint is what a training of that length would give.
+
+    Args:
+        mixture: The data.
+        prediction: What the network predicts.
+        schedule: The noise schedule.
+        checkpoints: Numbers of steps, ascending.
+        batch: Paths in a step.
+        seed: Seed of weights, data, noise and times.
+
+    Yields:
+        The network with averaged weights. It is valid until the next one.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        denoiser = Denoiser(NETWORK)
-    frames = torch.ones(batch, len(mixture.basis) // 2, dtype=torch.bool)
-    optimiser = torch.optim.AdamW(denoiser.parameters(), lr=2e-3, weight_decay=0.01)
-    decay = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps, pct_start=0.05)
+        live = Denoiser(NETWORK)
+    averaged = AveragedModel(live, multi_avg_fn=partial(update_average, AVERAGE))
+    frames = torch.ones(batch, mixture.frames, dtype=torch.bool)
+    optimiser = torch.optim.AdamW(live.parameters(), lr=RATE, weight_decay=0.01)
+    warmup = torch.optim.lr_scheduler.LinearLR(optimiser, 0.01, total_iters=100)
+    for step in range(1, checkpoints[-1] + 1):
+        x0 = network_features(mixture.sample(batch, generator), generator).float()
+        t = torch.randint(1, schedule.T + 1, (batch,), generator=generator)
+        eps = torch.randn(x0.shape, generator=generator)
+        loss, _ = training_loss(
+            _network(live), x0, frames, t, eps, schedule=schedule, prediction=prediction, weight="capped"
+        )
+        optimiser.zero_grad()
+        loss.mean().backward()
+        torch.nn.utils.clip_grad_norm_(live.parameters(), 1.0)
+        optimiser.step()
+        warmup.step()
+        averaged.update_parameters(live)
+        if step in checkpoints:
+            yield _network(cast(Denoiser, averaged.module.eval()))
+
+
+def _network(denoiser: Denoiser) -> Network:
+    """The output of a denoiser without text, (B, F, 4) at features (B, F, 4) and a level."""
 
     def network(x_t: Tensor, level: Level) -> Tensor:
         count = len(x_t)
@@ -73,16 +116,6 @@ def train_network(
         exist = torch.ones(x_t.shape[:2], dtype=torch.bool)
         return denoiser(x_t.float(), alpha, sigma, context, seen, exist).to(x_t)
 
-    for _ in range(steps):
-        x0 = network_features(mixture.sample(batch, generator), generator).float()
-        t = torch.randint(1, schedule.T + 1, (batch,), generator=generator)
-        eps = torch.randn(x0.shape, generator=generator)
-        loss, _ = training_loss(network, x0, frames, t, eps, schedule=schedule, prediction=prediction, weight="capped")
-        optimiser.zero_grad()
-        loss.mean().backward()
-        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
-        optimiser.step()
-        decay.step()
     return network
 
 
@@ -135,7 +168,7 @@ class MixtureDenoiser:
         std = torch.ones(FEATURES)
         std[1:3] = mixture.unit
         self.representation = Representation(("root",), 1.0, torch.zeros(FEATURES), std, torch.full((FEATURES,), 1e6))
-        self.max_frames = len(mixture.basis) // 2
+        self.max_frames = mixture.frames
         self._generator = torch.Generator().manual_seed(seed)
 
     def denoise_fn(
@@ -165,17 +198,15 @@ class MixtureDenoiser:
         return self.prediction.target(x0, (x_t - alpha * x0) / sigma, self.schedule.at(t))
 
 
-def output_error(model: MixtureDenoiser, t: int, *, count: int = 256, seed: int = 1) -> float:
-    """Root mean square error of a network's output for x and z at a time t, relative to the size of the output."""
-    if model.output is None:
-        return 0.0
+def x0_error(model: MixtureDenoiser, t: int, *, count: int = 256, seed: int = 1) -> float:
+    """Mean squared distance at a time t between x and z of x̂0 and those of the exact x̂0, in the mixture's unit."""
     generator = torch.Generator().manual_seed(seed)
     x0 = network_features(model.mixture.sample(count, generator), generator)
-    eps = torch.randn(x0.shape, generator=generator, dtype=torch.float64)
-    level, x_t = model.schedule.at(t), model.schedule.add_noise(x0, eps, t)
+    x_t = model.schedule.add_noise(x0, torch.randn(x0.shape, generator=generator, dtype=torch.float64), t)
+    exact = exact_x0(model.mixture, x_t, *model.schedule.row(t))
     with torch.no_grad():
-        error = (model.output(x_t, level) - model.exact_output(x_t, t))[..., 1:3]
-    return error.square().mean().sqrt().item() / float(model.prediction.size(level))
+        estimate = model.denoise_fn(["a path"] * count, torch.ones(x0.shape[:2], dtype=torch.bool))(x_t, t, t - 1).x0
+    return (estimate - exact)[..., 1:3].square().mean().item()
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +227,12 @@ class Task:
 
     def error(self, paths: Tensor) -> float:
         """Mean distance of paths (n, 2F) from the way-points in metres."""
-        return self.unit * (paths[:, self.columns] - self.values).unflatten(1, (-1, 2)).norm(dim=-1).mean().item()
+        return self.distances(paths).mean().item()
+
+    def distances(self, paths: Tensor) -> Tensor:
+        """Mean distance of each path (..., 2F) from the way-points in metres, (...)."""
+        off = paths[..., self.columns] - self.values
+        return self.unit * off.unflatten(-1, (-1, 2)).norm(dim=-1).mean(-1)
 
     @staticmethod
     def draw(mixture: PathMixture, at: Sequence[int], count: int, seed: int) -> Task:

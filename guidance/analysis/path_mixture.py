@@ -139,6 +139,11 @@ class PathMixture:
         """R."""
         return self.means.shape[1]
 
+    @property
+    def frames(self) -> int:
+        """Frames of a path."""
+        return len(self.basis) // 2
+
     @cached_property
     def _spectra(self) -> tuple[Tensor, Tensor]:
         """Eigenvalues (K, R) and eigenvectors (K, R, R) of the covariances."""

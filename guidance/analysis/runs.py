@@ -22,7 +22,7 @@ from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, OnStep, ancestral
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import MotionModel
+from motion_diffusion.sampling import MotionDenoiser, sampling_times
 
 PRIME = 1_000_003
 """Distance of the seeds of two texts' motions; PyTorch's generator uses the last 32 bits of a seed."""
@@ -48,7 +48,7 @@ class Trace:
 class Chain:
     """A batch with its denoiser and its noise, the same in every run."""
 
-    model: MotionModel
+    model: MotionDenoiser
     denoise: Denoise
     times: list[int]
     z: Tensor
@@ -56,7 +56,7 @@ class Chain:
 
     @staticmethod
     def of(
-        model: MotionModel,
+        model: MotionDenoiser,
         texts: Sequence[str],
         seeds: Iterable[int],
         *,
@@ -80,15 +80,13 @@ class Chain:
         Raises:
             InputError: for a length that the model cannot generate.
         """
-        if not 2 <= frames <= model.config.max_frames:
-            raise InputError(
-                f"{frames / FPS:g} s: {model.name} makes motions of 0.1 to {model.config.max_frames / FPS:g} s"
-            )
-        times = model.times(steps) if first is None else model.schedule.times(steps, first=first)
+        if not 2 <= frames <= model.max_frames:
+            raise InputError(f"{frames / FPS:g} s: {model.name} makes motions of 0.1 to {model.max_frames / FPS:g} s")
+        times = sampling_times(model, steps) if first is None else model.schedule.times(steps, first=first)
         noise, prompts = [], []
         for number, (text, seed) in enumerate(product(texts, seeds)):
             generator = torch.Generator().manual_seed(seed + PRIME * number)
-            noise.append(torch.randn(len(times), frames, model.config.denoiser.features, generator=generator))
+            noise.append(torch.randn(len(times), frames, model.representation.size, generator=generator))
             prompts.append(text)
         z = torch.stack(noise, dim=1).to(model.device)
         exist = torch.ones(len(prompts), frames, dtype=torch.bool, device=model.device)
@@ -175,19 +173,20 @@ def ratio(part: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
     return value, float(student_t.ppf(0.975, count - 1)) * spread
 
 
-def alike(models: Sequence[MotionModel]) -> None:
+def alike(models: Sequence[MotionDenoiser]) -> None:
     """Raise InputError unless all models are comparable: the same features and schedule."""
     if not models:
         raise InputError("no model to look at; give --models, such as root-x0 root-eps root-v")
     first = models[0]
     for other in models[1:]:
-        if other.config.features != first.config.features:
-            here, there = (", ".join(model.config.features) for model in (first, other))
-            raise InputError(f"{first.name} knows {here}, {other.name} {there}; compare models of the same features")
-        if other.config.schedule != first.config.schedule or other.config.T != first.config.T:
+        if other.representation.groups != first.representation.groups:
+            mine, theirs = (", ".join(model.representation.groups) for model in (first, other))
+            raise InputError(f"{first.name} knows {mine}, {other.name} {theirs}; compare models of the same features")
+        here, there = first.schedule, other.schedule
+        if (here.name, here.T) != (there.name, there.T):
             raise InputError(
-                f"{first.name} has a {first.config.schedule} schedule of {first.config.T} times, {other.name} a "
-                f"{other.config.schedule} one of {other.config.T}; the same t would not be the same noise"
+                f"{first.name} has a {here.name} schedule of {here.T} times, {other.name} a {there.name} one of "
+                f"{there.T}; the same t would not be the same noise"
             )
 
 

@@ -217,7 +217,7 @@ def answering(chains: Sequence[Chain], *, pushes: int = 10, covariance: Tensor |
     literal = [chain.run(words=f"{chain.model.name}, not pushed") for chain in chains]
     for shape in SHAPES:
         for chain, unpushed in zip(chains, literal, strict=True):
-            name, schedule = chain.model.config.prediction, chain.model.schedule
+            name, schedule = chain.model.prediction.name, chain.model.schedule
             truth: list[float] | None = None
             if covariance is not None:
                 push = displacement(shape, chain.frames, 1)[:, 0, 0]

@@ -1,10 +1,9 @@
-"""Tables of numbers: results of analyses, their CSV files and the page that shows them, and columns of rows."""
+"""Tables of numbers: results of analyses, their CSV files, and columns of rows."""
 
 from __future__ import annotations
 
 import csv
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,52 +34,6 @@ class Result:
             for row in self.rows:
                 writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
         return path
-
-
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "where-guidance-gets-undone.md"
-FIGURES = "figures"
-"""Folder of the figures, in that of the page."""
-
-
-def write_page(page: Path, results: Sequence[tuple[str, Result]]) -> list[Path]:
-    """Save results as CSV files beside a page, and insert their conclusions into it.
-
-    The conclusion of NAME replaces the content of the block
-
-        <!-- NAME -->
-        …
-        <!-- /NAME -->
-
-    Args:
-        page: the Markdown file.
-        results: names and results.
-
-    Returns:
-        The paths of the CSV files.
-
-    Raises:
-        InputError: if the page lacks a block; nothing is written then.
-    """
-    if not page.is_file():
-        raise FileNotFoundError(f"no page {page}; give --page the page to renew")
-    text = page.read_text(encoding="utf-8")
-    for name, result in results:
-        block = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
-        if not block.search(text):
-            raise InputError(
-                f"{page} has no block <!-- {name} --> … <!-- /{name} -->; put one where its numbers belong"
-            )
-        text = block.sub(lambda match, result=result: f"{match[1]}{_markdown(result)}{match[2]}", text)  # type: ignore[misc]
-    tables = [result.save(page.parent / FIGURES, name) for name, result in results]
-    with atomic(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return tables
-
-
-def _markdown(result: Result) -> str:
-    first, *table = result.conclusion.splitlines()
-    fenced = "\n".join(["", "```", *table, "```", ""]) if table else "\n"
-    return f"> {first}\n{fenced}".rstrip() + "\n"
 
 
 def columns(lines: Sequence[Sequence[str]]) -> str:

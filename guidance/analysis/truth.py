@@ -68,6 +68,8 @@ CHAINS: Sequence[tuple[SamplerName, int]] = (("ancestral", 50), ("ddim", 50), ("
 WITH_ERRORS = ("classifier, GMD's step", "classifier, line search", "projection")
 ERRORS = (0.03, 0.1, 0.3)
 """Methods that are also run with errors of the output, and their sizes."""
+SCORES = ("distance", "nearest", "inside_50", "inside_90", "goal_cm")
+"""Columns of `score`."""
 PREDICTION_TYPES = ("x0", "eps", "v")
 
 
@@ -162,7 +164,7 @@ def truth(mixture: PathMixture, *, tasks: int = 6, count: int = 128, seed: int =
             scores.append(score(task, paths))
         error = {"error": "smooth" if each.error.smooth else "white", "size": each.error.size}
         rows.append(asdict(each) | error | about | _summary(scores))
-    return Result("truth", rows, _conclusion(rows))
+    return truth_result(rows)
 
 
 def score(task: Task, paths: Tensor) -> dict[str, float]:
@@ -179,20 +181,24 @@ def _summary(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return result
 
 
-def _conclusion(rows: Sequence[Row]) -> str:
-    """A table of the exact denoiser's rows."""
+def truth_result(rows: Sequence[Row]) -> Result:
+    """The result with these rows, of an analysis or its file; the conclusion is a table of the exact denoiser's."""
     first = rows[0]
     lines = [["data", "method", "sampler", "distance", "nearest", "inside 50 %", "inside 90 %", "goals, cm"]]
-    for world, mine in group_by([row for row in rows if not row.get("size")], "world").items():
+    for world, mine in group_by([row for row in rows if not float(row.get("size") or 0)], "world").items():
         for row in mine:
-            chain = f"{row['sampler']}, {row['steps']}" if "sampler" in row else ""
-            cells = [f"{row[name]:.2f} ± {row[f'{name}_95']:.2f}" for name in ("distance", "nearest")]
-            cells += [f"{100 * row[name]:.0f} ± {100 * row[f'{name}_95']:.0f}" for name in ("inside_50", "inside_90")]
-            lines.append([world, row["method"], chain, *cells, f"{row['goal_cm']:.1f}"])
-    return (
+            chain = f"{row['sampler']}, {row['steps']}" if row.get("sampler") else ""
+            number = {key: float(row[key]) for key in (*SCORES, *(f"{name}_95" for name in SCORES))}
+            cells = [f"{number[name]:.2f} ± {number[f'{name}_95']:.2f}" for name in ("distance", "nearest")]
+            cells += [
+                f"{100 * number[name]:.0f} ± {100 * number[f'{name}_95']:.0f}" for name in ("inside_50", "inside_90")
+            ]
+            lines.append([world, row["method"], chain, *cells, f"{number['goal_cm']:.1f}"])
+    conclusion = (
         f"truth (exact denoiser; {first['tasks']} sets of way-points, {first['motions']} samples each): distance from "
         f"the true posterior in its standard deviations.\n{columns(lines)}"
     )
+    return Result("truth", rows, conclusion)
 
 
 def truth_figure(rows: Sequence[Row]) -> Figure:

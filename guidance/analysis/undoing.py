@@ -108,7 +108,7 @@ def undoing(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float) 
         }
         for i, time in enumerate(chain.times):
             row: dict[str, str | float | int] = {
-                "model": model.name, "prediction": model.config.prediction, "guidance": method,
+                "model": model.name, "prediction": model.prediction.name, "guidance": method,
                 "motions": chain.z.shape[1], "t": time, "wanted_m": way.item(),
             }  # fmt: skip
             for columns, curve in curves.items():

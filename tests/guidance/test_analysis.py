@@ -14,7 +14,6 @@ from guidance.analysis.hook import hook
 from guidance.analysis.runs import Chain, alike, confidence, ratio
 from guidance.analysis.share import crossing, share, shares
 from guidance.analysis.survival import answering, exact, frozen, gaussian_survival, kept_when_frozen
-from guidance.analysis.table import Result, write_page
 from guidance.analysis.undoing import ledger, undoing
 from guidance.goals.goal_set import GoalSet
 from guidance.goals.positions import Joint, Waypoint
@@ -317,23 +316,6 @@ def test_different_models_are_refused(make_root_model, make_model):
         alike([make_root_model(), make_model()])
     with pytest.raises(InputError, match="no model"):
         alike([])
-
-
-def test_write_page_is_atomic(tmp_path):
-    result = Result("share", [{"t": 1, "value": 0.5}], "half\na table\nof two rows")
-    page = tmp_path / "page.md"
-    page.write_text("words\n<!-- share -->\nold\n<!-- /share -->\nmore words\n")
-    with pytest.raises(InputError, match="no block <!-- other -->"):
-        write_page(page, [("share", result), ("other", result)])
-    assert "old" in page.read_text()
-    assert not (tmp_path / "figures").exists()
-    write_page(page, [("share", result)])
-    text = page.read_text()
-    assert text.startswith("words\n<!-- share -->\n> half\n\n```\na table\nof two rows\n```\n")
-    assert text.endswith("<!-- /share -->\nmore words\n")
-    assert write_page(page, [("share", result)]) == [tmp_path / "figures" / "share.csv"]
-    assert page.read_text() == text
-    assert (tmp_path / "figures" / "share.csv").read_text() == "t,value\n1,0.5\n"
 
 
 # ---- the command

@@ -14,8 +14,8 @@ from guidance.analysis.mixture_world import (
     OutputError,
     Task,
     guided_paths,
-    output_error,
-    train_network,
+    trained_networks,
+    x0_error,
 )
 from guidance.analysis.path_mixture import PathMixture
 from guidance.analysis.truth import METHODS, Scores, Setting, settings, truth
@@ -98,15 +98,16 @@ def test_output_errors_have_their_size(smooth):
     assert correlation > 0.9 if smooth else correlation.abs() < 0.02
 
 
-def test_a_network_learns_the_exact_output(mixture):
+def test_networks_learn_the_exact_estimate_and_do_not_depend_on_checkpoints(mixture):
     small = replace(mixture, **_first_frames(mixture, 16))
     prediction, schedule = PREDICTIONS["v"], cosine(1000)
-    errors = []
-    for steps in (2, 150):
-        network = train_network(small, prediction, schedule, steps=steps)
-        errors.append(output_error(MixtureDenoiser(small, prediction=prediction, network=network), 500))
-    assert errors[1] < 0.6 * errors[0]
-    assert output_error(MixtureDenoiser(small), 500) == 0.0
+    errors = {}
+    for checkpoints in ((2, 150), (150,)):
+        for steps, network in zip(checkpoints, trained_networks(small, prediction, schedule, checkpoints), strict=True):
+            errors[checkpoints, steps] = x0_error(MixtureDenoiser(small, prediction=prediction, network=network), 500)
+    assert errors[(2, 150), 150] < 0.7 * errors[(2, 150), 2]
+    assert errors[(2, 150), 150] == errors[(150,), 150]
+    assert x0_error(MixtureDenoiser(small), 500) < 1e-20
 
 
 def _first_frames(mixture: PathMixture, frames: int) -> dict[str, torch.Tensor]:

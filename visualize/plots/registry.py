@@ -15,6 +15,7 @@ from guidance.analysis.hook import hook_figure
 from guidance.analysis.share import share_figure
 from guidance.analysis.survival import answering_figure, exact_figure, frozen_figure
 from guidance.analysis.table import Row, read_table
+from guidance.analysis.trainings import trainings_figure
 from guidance.analysis.truth import truth_figure
 from guidance.analysis.undoing import undoing_figure
 from motion_diffusion.atomic_io import atomic
@@ -34,6 +35,7 @@ TABLES: dict[Draw, set[str]] = {
     evolution_figure: {"model", "prediction", "guidance", "motions", "t", "frame", "x_m", "z_m", "goal_x_m", "off_m"},
     compare_figure: {"model", "prediction", "guidance", "motions", "error_cm", "seconds"},
     truth_figure: {"world", "method", "sampler", "steps", "size", "distance", "nearest", "inside_50", "inside_90"},
+    trainings_figure: {"prediction", "seed", "steps", "error_1", "kept_shift_460", "contraction_m", "undone"},
     study: {"model", "prediction", "method", "cells", "average error, cm", "seconds a motion"},
 }
 """The figure of a CSV file, by columns that no other kind of file has all of."""

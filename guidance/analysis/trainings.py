@@ -1,0 +1,183 @@
+"""x0, ε and v networks over several trainings and during training, in a world where the exact network is known.
+
+Networks learn the paths of `path_mixture` from endless samples. They have the same sizes, data, noise and loss, and
+differ in seed and in what they predict. After some numbers of steps each is measured like a shipped model, and so is
+the exact denoiser. Columns:
+
+* `error_1` … `error_4`: mean squared distance of x̂0 from the exact x̂0 in the middle of each quarter of t, relative to
+  the variance of a path.
+* `kept_shift_T`, `kept_ramp_T`: share of a push at about t = T that is left at t = 0, see `survival`.
+* `undone`, `left`: share of all pushes of classifier guidance that is taken back, and share of the way to the goals
+  that is left at the end, see `undoing`.
+* `contraction_m`: see `evolution`.
+* `jitter`: of unguided paths.
+* `distance_NAME`: of samples guided by a method from the true posterior, see `truth`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from tqdm.auto import tqdm
+
+from guidance.analysis.mixture_world import MixtureDenoiser, Task, guided_paths, trained_networks, x0_error
+from guidance.analysis.path_mixture import PathMixture
+from guidance.analysis.runs import PRIME, Chain, confidence, ratio
+from guidance.analysis.style import PREDICTION_STYLES, band, label, legend, panels, reference_line
+from guidance.analysis.survival import SHAPES, answering
+from guidance.analysis.table import Result, Row, columns, floats, group_by, read_table
+from guidance.analysis.truth import AT, METHODS, PREDICTION_TYPES, Scores
+from guidance.analysis.undoing import ledger
+from motion_diffusion.body.motion_metrics import joint_jitter
+from motion_diffusion.diffusion.losses import Network
+from motion_diffusion.diffusion.prediction import PREDICTIONS
+from motion_diffusion.diffusion.schedule import cosine
+
+CHECKPOINTS = (250, 500, 1000, 2000, 4000)
+"""Numbers of training steps after which networks are measured."""
+PUSHED = (880, 460, 120, 20)
+"""Times at which pushes are given, approximately."""
+GUIDED = {"gmd": "classifier, GMD's step", "search": "classifier, line search", "projection": "projection"}
+"""Methods whose samples are compared with the posterior, by name of their column."""
+TASKS, CHAINED, SAMPLES = 2, 32, 128
+"""Sets of way-points, motions of a chain, and samples that are compared with the posterior."""
+GMD_SCALE = 100.0
+"""Strength of the gradient, as in GMD."""
+
+
+def trainings(
+    mixture: PathMixture,
+    out: Path,
+    *,
+    seeds: int = 5,
+    checkpoints: Sequence[int] = CHECKPOINTS,
+    predictions: Sequence[str] = PREDICTION_TYPES,
+) -> Result:
+    """Train and measure networks. Each finished training is kept in `out` and is not repeated.
+
+    Args:
+        mixture: The data.
+        out: Folder for a CSV file of each training.
+        seeds: Trainings of each prediction type.
+        checkpoints: Numbers of steps, ascending.
+        predictions: Prediction types.
+    """
+    tasks = [Task.draw(mixture, AT, SAMPLES, seed) for seed in range(TASKS)]
+    exact = out / "exact.csv"
+    if not exact.is_file():
+        Result(
+            "exact", [{"prediction": "exact", "seed": 0, "steps": 0} | measured(mixture, None, "eps", tasks)], ""
+        ).save(out)
+    rows = list(read_table(exact))
+    for seed in range(seeds):
+        for prediction in predictions:
+            name = f"{prediction}-{seed}"
+            if not (out / f"{name}.csv").is_file():
+                _train(mixture, prediction, seed, checkpoints, tasks).save(out, name)
+            rows += read_table(out / f"{name}.csv")
+    return trainings_result(rows)
+
+
+def _train(
+    mixture: PathMixture, prediction: str, seed: int, checkpoints: Sequence[int], tasks: Sequence[Task]
+) -> Result:
+    """Train and measure one network; a row for each checkpoint."""
+    networks = trained_networks(mixture, PREDICTIONS[prediction], cosine(1000), checkpoints, seed=seed)
+    named = f"{prediction}, seed {seed}"
+    rows = [
+        {"prediction": prediction, "seed": seed, "steps": steps} | measured(mixture, network, prediction, tasks)
+        for steps, network in tqdm(zip(checkpoints, networks, strict=True), desc=named, total=len(checkpoints))
+    ]
+    return Result("training", rows, "")
+
+
+def measured(mixture: PathMixture, network: Network | None, prediction: str, tasks: Sequence[Task]) -> dict[str, float]:
+    """Measure a network, or with None the exact one; see the module for the columns."""
+    model = MixtureDenoiser(mixture, prediction=PREDICTIONS[prediction], network=network)
+    T = model.schedule.T
+    variance = mixture.sample(2000, torch.Generator().manual_seed(0)).var().item()
+    row = {f"error_{i + 1}": x0_error(model, t) / variance for i, t in enumerate(range(T // 8, T, T // 4))}
+    first = PREDICTIONS["eps"].first(model.schedule)  # the same times for every prediction type
+    chain = Chain.of(model, ["a path"], range(CHAINED), frames=mixture.frames, steps=50, text_scale=1.0, first=first)
+    kept = answering([chain], pushes=10).rows
+    for shape in SHAPES:
+        for wanted in PUSHED:
+            nearest = min((r for r in kept if r["push"] == shape), key=lambda r: abs(r["t"] - wanted))
+            row[f"kept_{shape}_{wanted}"] = nearest["kept"]
+    literal = chain.run()
+    row["jitter"] = sum(joint_jitter(path[:, None]) for path in chain.paths(literal.final)) / CHAINED
+    goals = tasks[0].goals
+    guided = chain.run(chain.guide(goals, "classifier", GMD_SCALE))
+    book = ledger(chain, guided, literal, goals)
+    row["undone"] = ratio(book.back.sum(0), book.push.sum(0))[0].item()
+    row["left"] = ratio(book.left, book.wanted)[0].item()
+    off = tasks[0].distances(torch.cat([guided.guided, guided.final[None]])[..., 1:3].flatten(2))
+    row["contraction_m"] = (off[-1] - off.min(0).values).mean().item()
+    for name, method in GUIDED.items():
+        scores = [
+            Scores.of(
+                guided_paths(
+                    model, task, METHODS[method], sampler="ancestral", steps=50, count=SAMPLES, seed=PRIME * (i + 1)
+                ),
+                task.posterior,
+            )
+            for i, task in enumerate(tasks)
+        ]
+        row[f"distance_{name}"] = sum(score.distance for score in scores) / len(scores)
+    return row
+
+
+def trainings_result(rows: Sequence[Row]) -> Result:
+    """The result with these rows, of an analysis or its file; the conclusion is a table of the last checkpoint."""
+    last = max(int(row["steps"]) for row in rows)
+    shown = ("error_4", "kept_shift_460", "kept_shift_20", "contraction_m", "undone", "jitter", "distance_projection")
+    lines = [["network", *shown]]
+    for name, mine in group_by([r for r in rows if int(r["steps"]) in (0, last)], "prediction").items():
+        cells = []
+        for column in shown:
+            mean, half = confidence(torch.tensor(floats(mine, column), dtype=torch.float64))
+            cells.append(f"{mean:.3g}" + (f" ± {half:.2g}" if len(mine) > 1 else ""))
+        lines.append([name, *cells])
+    seeds = len({row["seed"] for row in rows if row["prediction"] != "exact"})
+    conclusion = f"trainings ({seeds} of each type, {last} steps; ± over trainings):\n{columns(lines)}"
+    return Result("trainings", rows, conclusion)
+
+
+PANELS: Mapping[str, tuple[str, str, bool]] = {
+    "error of x̂0, last quarter of t": ("error_4", "of the variance", True),
+    "error of x̂0, second quarter": ("error_2", "of the variance", True),
+    "left of a shift given at t = 460": ("kept_shift_460", "share", False),
+    "left of a shift given at t = 20": ("kept_shift_20", "share", False),
+    "contraction under GMD's guidance": ("contraction_m", "m", False),
+    "share of its pushes taken back": ("undone", "share", False),
+    "jitter, unguided": ("jitter", "m/s³", True),
+    "distance from the posterior: projection": ("distance_projection", "standard deviations", True),
+}
+"""Titles of the panels, their columns, axis label, and whether the axis is logarithmic."""
+
+
+def trainings_figure(rows: Sequence[Row]) -> Figure:
+    """The figure of `trainings`: each measure against training steps, with intervals over trainings."""
+    exact = next((row for row in rows if row["prediction"] == "exact"), None)
+    networks = [row for row in rows if row["prediction"] != "exact"]
+    seeds = len({row["seed"] for row in networks})
+    figure, axes = panels(2, 4, size=(15, 7), title=f"x0, ε and v during training  ({seeds} trainings each)")
+    for axis, (title, (column, unit, logarithmic)) in zip(axes, PANELS.items(), strict=True):
+        for name, mine in group_by(networks, "prediction").items():
+            by_steps = group_by(mine, "steps")
+            curve = [
+                confidence(torch.tensor(floats(points, column), dtype=torch.float64)) for points in by_steps.values()
+            ]
+            means, halves = ([value.item() for value in values] for values in zip(*curve, strict=True))
+            band(axis, [float(steps) for steps in by_steps], means, halves, PREDICTION_STYLES[name], name)
+        if exact is not None and not (logarithmic and float(exact[column]) <= 0):
+            reference_line(axis, float(exact[column]), dotted=True)
+        axis.set_xscale("log")
+        if logarithmic:
+            axis.set_yscale("log")
+        label(axis, title=title, x="training steps (dotted: exact network)", y=unit)
+    legend(axes[0])
+    return figure
