@@ -11,8 +11,8 @@ A number in a sentence states where it comes from:
     <!--= NAME key=value key~value COLUMN FORMAT -->85 ± 1 %<!--/-->
 
 It is taken from NAME.csv, from the rows that have these values, or for ~ the nearest number. Of several rows it is the
-mean. ± is the interval of the column COLUMN_95 (or without _m before _95), or of several rows that of their mean. FORMAT is a format of Python's,
-with a unit behind it: % and cm multiply by 100.
+mean. ± is the interval of the column COLUMN_95 (or without _m before _95), or of several rows that of their mean.
+FORMAT is a format of Python's, with a unit behind it: % and cm multiply by 100.
 """
 
 from __future__ import annotations
