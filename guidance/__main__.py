@@ -18,6 +18,7 @@ from typing import Annotated
 from data_loaders.load_motion import read_motion
 from data_loaders.store import open_store
 from guidance.analysis.compare import compare
+from guidance.analysis.crossed_lines import DIMENSIONS, crossed_lines, crossed_lines_result
 from guidance.analysis.evolution import evolution
 from guidance.analysis.hook import hook
 from guidance.analysis.page import FIGURES, PAGE, write_page
@@ -247,11 +248,33 @@ class Trainings(World):
 
 
 @dataclass(frozen=True)
+class CrossedLines:
+    """Lee & Lee's crossed lines in D dimensions: which prediction types keep guided samples on the data? Needs no
+    model.
+    """
+
+    dimensions: tuple[int, ...] = DIMENSIONS
+    """Numbers of dimensions."""
+    steps: Annotated[int, Range(1, 1_000_000)] = 2000
+    """Training steps of each network."""
+    seeds: Annotated[int, Range(1, 1000)] = 2
+    """Trainings of each network."""
+    out: Path = Path("out/guidance")
+    """Folder for tables and figures."""
+
+    def results(self) -> Iterator[Result]:
+        """One figure."""
+        if not self.dimensions or min(self.dimensions) < 2:
+            raise InputError("--dimensions: the lines lie in a plane; give numbers of 2 or more")
+        yield crossed_lines(dimensions=self.dimensions, steps=self.steps, seeds=self.seeds)
+
+
+@dataclass(frozen=True)
 class Page:
     """Regenerate docs/where-guidance-gets-undone.md: all analyses on the shipped models, figures and numbers.
 
-    The results of truth and trainings, which take longer, are read from the files beside the page; renew these by
-    python -m guidance truth --out docs/figures, and likewise trainings.
+    The results of truth, trainings and crossed-lines, which take longer, are read from the files beside the page;
+    renew these by python -m guidance truth --out docs/figures, and likewise the others.
     """
 
     page: Path = PAGE
@@ -260,8 +283,8 @@ class Page:
     def renew(self) -> None:
         """Run all analyses, then write the page."""
         figures = self.page.parent / FIGURES
-        results = [("truth", truth_result(read_table(figures / "truth.csv")))]
-        results += [("trainings", trainings_result(read_table(figures / "trainings.csv")))]
+        read = {"truth": truth_result, "trainings": trainings_result, "crossed-lines": crossed_lines_result}
+        results = [(name, made(read_table(figures / f"{name}.csv"))) for name, made in read.items()]
         results += [(verb.__name__.lower(), r) for verb in (Share, Hook) for r in verb().results()]
         for models in (ROOT_MODELS, BODY_MODELS):
             seeds = 8 if models is ROOT_MODELS else 4
@@ -284,7 +307,7 @@ def draw_beside(tables: Sequence[Path]) -> list[Path]:
 def main() -> None:
     """The command."""
     verb = parse_arguments(
-        Share | Hook | Survival | Undoing | Evolution | Compare | Truth | Trainings | Page,
+        Share | Hook | Survival | Undoing | Evolution | Compare | Truth | Trainings | CrossedLines | Page,
         prog="python -m guidance",
         description=__doc__,
     )

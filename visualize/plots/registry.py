@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from guidance.analysis.compare import compare_figure
+from guidance.analysis.crossed_lines import crossed_lines_figure
 from guidance.analysis.evolution import evolution_figure
 from guidance.analysis.hook import hook_figure
 from guidance.analysis.share import share_figure
@@ -36,6 +37,7 @@ TABLES: dict[Draw, set[str]] = {
     compare_figure: {"model", "prediction", "guidance", "motions", "error_cm", "seconds"},
     truth_figure: {"world", "method", "sampler", "steps", "size", "distance", "nearest", "inside_50", "inside_90"},
     trainings_figure: {"prediction", "seed", "steps", "error_1", "kept_shift_460", "contraction_m", "undone"},
+    crossed_lines_figure: {"dimensions", "skip", "prediction", "scale", "on_target", "off"},
     study: {"model", "prediction", "method", "cells", "average error, cm", "seconds a motion"},
 }
 """The figure of a CSV file, by columns that no other kind of file has all of."""
