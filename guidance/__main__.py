@@ -17,7 +17,7 @@ from typing import Annotated
 
 from data_loaders.load_motion import read_motion
 from data_loaders.store import open_store
-from guidance.analysis.compare import compare
+from guidance.analysis.compare import adherence, compare
 from guidance.analysis.crossed_lines import DIMENSIONS, crossed_lines, crossed_lines_result
 from guidance.analysis.evolution import evolution
 from guidance.analysis.hook import hook
@@ -203,6 +203,25 @@ class Compare(Guided):
 
 
 @dataclass(frozen=True)
+class Adherence(Motions):
+    """Realism of the network's own motions at equal error: models at several strengths of guidance."""
+
+    models: tuple[str, ...] = BODY_MODELS
+    """Shipped models or run directories to compare; they must have the same features."""
+    goals: Path = ZIGZAG
+    """Goal file (JSON)."""
+    guidance: str = "classifier"
+    """Guidance methods, joined by +."""
+    scales: tuple[Scale, ...] = (1.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+    """Strengths of the gradient."""
+
+    def results(self) -> Iterator[Result]:
+        """One figure."""
+        goals = load_goals(self.goals, read_motion=read_motion)
+        yield adherence(self.chains(), goals, self.guidance, self.scales)
+
+
+@dataclass(frozen=True)
 class World:
     """A world of Gaussian paths in which every posterior is known. Needs no model."""
 
@@ -307,7 +326,7 @@ def draw_beside(tables: Sequence[Path]) -> list[Path]:
 def main() -> None:
     """The command."""
     verb = parse_arguments(
-        Share | Hook | Survival | Undoing | Evolution | Compare | Truth | Trainings | CrossedLines | Page,
+        Share | Hook | Survival | Undoing | Evolution | Compare | Adherence | Truth | Trainings | CrossedLines | Page,
         prog="python -m guidance",
         description=__doc__,
     )

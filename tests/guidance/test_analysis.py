@@ -361,6 +361,12 @@ MODELS = ("--models", "a", "b", "--seeds", 1, "--steps", 4, "--seconds", 6)
         ("undoing", MODELS, ["undoing"], "undoing (classifier, 4 motions a model, 4 steps): a: wanted"),
         ("evolution", MODELS, ["evolution"], "evolution (classifier, 4 motions a model, 4 steps): a: nearest"),
         ("compare", MODELS, ["compare"], "compare (classifier, 4 motions a model, 4 steps)"),
+        (
+            "adherence",
+            (*MODELS, "--scales", 1, 10),
+            ["adherence"],
+            "adherence (classifier, 4 motions a model, 4 steps)",
+        ),
     ],
 )
 def test_verbs_write_figures_and_tables(analyse, tmp_path, capsys, verb, arguments, names, words):

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import matplotlib
 from matplotlib.figure import Figure
 
-from guidance.analysis.compare import compare_figure
+from guidance.analysis.compare import adherence_figure, compare_figure
 from guidance.analysis.crossed_lines import crossed_lines_figure
 from guidance.analysis.evolution import evolution_figure
 from guidance.analysis.hook import hook_figure
@@ -34,6 +34,7 @@ TABLES: dict[Draw, set[str]] = {
     answering_figure: {"model", "prediction", "push", "t", "motions", "kept", "kept_95", "by_network"},
     undoing_figure: {"model", "prediction", "guidance", "motions", "t", "push_m", "back_m", "undone", "way"},
     evolution_figure: {"model", "prediction", "guidance", "motions", "t", "frame", "x_m", "z_m", "goal_x_m", "off_m"},
+    adherence_figure: {"model", "prediction", "guidance", "motions", "scale", "error_cm", "jitter"},
     compare_figure: {"model", "prediction", "guidance", "motions", "error_cm", "seconds"},
     truth_figure: {"world", "method", "sampler", "steps", "size", "distance", "nearest", "inside_50", "inside_90"},
     trainings_figure: {"prediction", "seed", "steps", "error_1", "kept_shift_460", "contraction_m", "undone"},
