@@ -170,7 +170,8 @@ class Options:
     masks: bool = False
     """Condition the network on randomly observed positions, so that it can follow goals (CondMDI, Kimodo)."""
     start: str | None = None
-    """Initialise from this model, with its features and sizes; layers it lacks are initialised to zero."""
+    """Initialise from this model, with its features and sizes, whatever it predicts; layers it lacks are initialised to
+    zero."""
     text: str = "static"
     """Text encoder: "static", "clip" (extra "clip") or "transformers:<name or folder>" (extra "text")."""
     threads: Threads = 0

@@ -13,10 +13,10 @@ from motion_diffusion.body.features import encode
 from motion_diffusion.body.representation import Representation
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.diffusion.variance import is_learned
-from motion_diffusion.errors import InputError
 from motion_diffusion.model import ModelConfig, MotionModel
-from motion_diffusion.network.denoiser import DenoiserConfig
+from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
 from motion_diffusion.network.text_encoders import text_encoder
+from train.change_prediction import change_prediction
 from train.checkpoint import State
 from train.config import Options
 
@@ -34,9 +34,6 @@ def build_model(options: Options, data: Data, *, description: str) -> MotionMode
 
     Returns:
         The model, initialised from `options.start` if given, else at random.
-
-    Raises:
-        InputError: The model to start from has another prediction type.
     """
     if options.start is not None:
         return _initialised_from(options, MotionModel.load(options.start), description=description)
@@ -76,21 +73,35 @@ def _hints(options: Options, representation: Representation) -> int:
 
 
 def _initialised_from(options: Options, other: MotionModel, *, description: str) -> MotionModel:
-    """A copy of another model, with masks if requested; layers that the other lacks are initialised to zero."""
-    if other.config.prediction != options.prediction:
-        theirs = other.config.prediction
-        raise InputError(f"{other.name} predicts {theirs}; give --prediction {theirs}, or no --start")
+    """A copy of another model, with or without masks and of another prediction type if requested. Layers that the other
+    lacks are initialised to zero.
+    """
     hints = _hints(options, other.representation)
     config = dataclasses.replace(
         other.config,
+        prediction=options.prediction,
         denoiser=dataclasses.replace(other.config.denoiser, hints=hints),
         masks=options.masks,
         written=options.masks,
         training=description,
     )
     model = MotionModel(config, other.representation)
-    model.denoiser.load_state_dict(model.denoiser.state_dict() | other.denoiser.state_dict())
+    theirs = other.denoiser.state_dict()
+    ours = model.denoiser.state_dict()
+    model.denoiser.load_state_dict(ours | {name: value for name, value in theirs.items() if name in ours})
+    if not hints:
+        _absorb_hints(other.denoiser, model.denoiser)
+    if options.prediction != other.config.prediction:
+        change_prediction(model.denoiser, model.schedule, other.prediction, model.prediction)
     return model
+
+
+@torch.no_grad()
+def _absorb_hints(masked: Denoiser, plain: Denoiser) -> None:
+    """Let a copy without masks equal the network with masks where nothing is observed."""
+    for hint, ours in ((masked.hint, plain.embed), (masked.frame_hint, plain.frame_in)):
+        if hint is not None:
+            ours.bias.add_(hint.bias)
 
 
 def restore_model(state: State, run: Path, *, description: str) -> MotionModel:

@@ -84,7 +84,7 @@ def test_schedule_variance_and_loss_are_options(train, tmp_path):
     assert config["denoiser"]["outputs"] == 2
 
 
-def test_a_model_with_masks_is_initialised_from_one_without(train, tmp_path, capsys):
+def test_a_model_with_masks_is_initialised_from_one_without(train, tmp_path):
     """Without training it equals the model without masks, whatever is observed."""
     train("--run", "plain", "--steps", 1, "--prediction", "v", *TINY)
     train(
@@ -100,9 +100,21 @@ def test_a_model_with_masks_is_initialised_from_one_without(train, tmp_path, cap
         same = masks.denoise_fn(["a person walks"], frames, observed=known)(x, 500, 480).x0
         expected = plain.denoise_fn(["a person walks"], frames)(x, 500, 480).x0
         torch.testing.assert_close(same, expected, atol=1e-4, rtol=1e-4)  # other matrix sizes round differently
-    with pytest.raises(SystemExit, match="2"):
-        train("--run", "r", "--start", "plain", "--prediction", "eps", *TINY)
-    assert "plain predicts v" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("prediction", ["x0", "eps", "velocity"])
+def test_a_model_of_another_prediction_type_has_the_estimates_that_it_is_initialised_from(train, tmp_path, prediction):
+    train("--run", "v", "--steps", 3, "--prediction", "v", "--masks", "--learning-rate", 0.05, *TINY)
+    how = ("--steps", 1, "--prediction", prediction, "--start", "v", "--learning-rate", 0)
+    train("--run", "other", *how, *TINY)
+    v, other = MotionModel.load(tmp_path / "v"), MotionModel.load(tmp_path / "other")
+    assert (other.config.prediction, other.config.masks) == (prediction, False)
+    x = torch.randn(1, 40, v.representation.size, generator=torch.Generator().manual_seed(0))
+    frames = torch.ones(1, 40, dtype=torch.bool)
+    for t in (5, 300, 700, 980):
+        same = other.denoise_fn(["a person walks"], frames)(x, t, t - 1).x0
+        expected = v.denoise_fn(["a person walks"], frames)(x, t, t - 1).x0
+        torch.testing.assert_close(same, expected, atol=2e-3, rtol=2e-3)
 
 
 def test_masks_of_the_root(train, tmp_path):
