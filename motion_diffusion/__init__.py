@@ -12,9 +12,14 @@ Names are imported when they are first used, so that `import motion_diffusion` t
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+"""PyTorch's threads wait asleep for each other. By default they wait busily, and as soon as another process uses a core
+they wait for one that does not run: a motion of two seconds took up to thirty. Read when PyTorch is first imported."""
 
 if TYPE_CHECKING:
     from guidance.classifier import Classifier

@@ -1,0 +1,31 @@
+"""PyTorch's threads wait asleep, in every command and for `import motion_diffusion`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = ("data_loaders", "guidance", "sample", "sample.evaluate", "train", "visualize", "visualize.studio")
+
+
+def wait_policies(*arguments: str, **environment: str) -> list[str]:
+    """What OpenMP reports when Python loads it."""
+    given = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    environment = given | {"OMP_DISPLAY_ENV": "TRUE"} | environment
+    run = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=True)
+    lines = (line.split("=")[1].strip(" '") for line in run.stderr.splitlines() if "OMP_WAIT_POLICY" in line)
+    return list(lines)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_threads_of_commands_wait_asleep(command):
+    assert set(wait_policies("-m", command, "--help")) <= {"PASSIVE"}
+
+
+def test_threads_of_the_library_wait_asleep_unless_the_environment_says_otherwise():
+    code = "import motion_diffusion, torch; torch.ones(2) @ torch.ones(2)"
+    assert wait_policies("-c", code) == ["PASSIVE"]
+    assert wait_policies("-c", code, OMP_WAIT_POLICY="ACTIVE") == ["ACTIVE"]
