@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from motion_diffusion.atomic_io import atomic, save_tensors
-from motion_diffusion.errors import InputError
+from motion_diffusion.errors import InputError, parse_json
 from motion_diffusion.pretrained import part
 from train.config import Options
 
@@ -182,9 +182,9 @@ def check_options(run: Path, new: dict[str, Any]) -> None:
     if not path.is_file():
         return
     try:
-        old = json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error}); mend it, or give another --run") from None
+        old = parse_json(path.read_bytes(), "it holds the options of a training")
+    except InputError as error:
+        raise InputError(f"{path} {error}; or give another --run") from None
     differ = sorted(_flat(_complete(old)).items() ^ _flat(_complete(new)).items())
     names = sorted({name for name, _ in differ} - _FREE)
     if names:

@@ -48,7 +48,7 @@ from visualize.drawing.layers import (
     paint_track,
 )
 from visualize.drawing.stick_figure import Solids, paint_solids, shadows, stick_figure
-from visualize.scene import Actor, Scene, floor_camera, make_scenes
+from visualize.scene import Actor, Scene, floor_camera, make_scenes, recorded_goals
 
 Layout = Literal["side", "overlay"]
 MAX_MOTIONS: dict[Layout, int] = {"side": MAX_SIDE_BY_SIDE, "overlay": len(style.TINTS)}
@@ -126,20 +126,18 @@ def render(motion: Motion, path: str | Path) -> None:
             An existing file is replaced.
 
     Raises:
-        InputError: for another suffix.
+        InputError: for another suffix, or if the goals of the motion are invalid.
     """
     from visualize.export.formats import ENDINGS, export
     from visualize.stills import draw_strip
 
     ending = Path(path).suffix.lower()
-    recorded = motion.provenance.get("goals")
-    goals = GoalSet.model_validate(recorded) if isinstance(recorded, dict) else None
     if ending in ENDINGS:
         export(motion, path)
     elif ending == ".png":
-        draw_strip(motion, path, goals=goals)
+        draw_strip(motion, path, goals=recorded_goals(motion))
     else:
-        write_film(motion, path, goals=goals)
+        write_film(motion, path, goals=recorded_goals(motion))
 
 
 def check_size(size: tuple[int, int]) -> None:

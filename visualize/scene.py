@@ -96,8 +96,8 @@ def make_scenes(
     ]
 
 
-def recorded_goals(motion: Motion, file: Path) -> GoalSet:
-    """Goals that a motion file says it was generated with; empty if it names none.
+def recorded_goals(motion: Motion, file: Path | None = None) -> GoalSet:
+    """Goals that a motion, perhaps of a file, says it was generated with; empty if it names none.
 
     Raises:
         InputError: with the file and the reason, if they are not valid goals.
@@ -105,7 +105,8 @@ def recorded_goals(motion: Motion, file: Path) -> GoalSet:
     try:
         return GoalSet.model_validate(motion.provenance.get("goals", {}))
     except ValidationError as error:
-        raise InputError(f"{file}: the goals it was made with: {explain(error)}; give a goal file as --goals") from None
+        of = "the motion" if file is None else file
+        raise InputError(f"{of}: the goals it was made with: {explain(error)}; give a goal file as --goals") from None
 
 
 def short_names(files: Sequence[Path]) -> list[str]:

@@ -387,7 +387,7 @@ def test_files_without_figure_are_refused_in_one_line(plots, tmp_path, capsys, f
         ("torn.csv", "a,b\n1\n", "line 2: not as many cells as columns"),
         ("metrics.jsonl", "", "has no lines yet"),
         ("metrics.jsonl", "[1]\n", "line 1 is no JSON object"),
-        ("metrics.jsonl", "{\n", "line 1 is no JSON"),
+        ("metrics.jsonl", "{\n", "line 1 is not JSON"),
         ("metrics.jsonl", '{"step": "x", "x0_error_q1": 1}\n', "column step has 'x' where a number belongs"),
         ("figures.json", "{}", "it has no num, protocol, evaluator, data, figures; give"),
         (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from guidance.analysis.style import (
     styles_in_order,
 )
 from guidance.analysis.table import Row, floats, group_by, rows_with
-from motion_diffusion.errors import InputError
+from motion_diffusion.errors import InputError, parse_json
 
 
 def read_metrics(path: Path, name: str) -> list[Row]:
@@ -182,9 +181,9 @@ def _text(path: Path) -> str:
 
 def _object(text: str, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is no JSON ({error}); mend it") from None
+        value = parse_json(text.encode(), "it holds numbers by name")
+    except InputError as error:
+        raise InputError(f"{where} {error}") from None
     if not isinstance(value, dict):
         raise InputError(f"{where} is no JSON object; mend it")
     return value
