@@ -310,12 +310,13 @@ class MotionModel(nn.Module):
             InputError: If the model has a schedule, prediction type or text encoder that no registry has under the name
                 in the config; it could not be loaded again.
         """
-        self._check_names()
+        self.check_saveable()
         if self.known is not None:
             self.known.write(Path(folder))
         pretrained.write(Path(folder), self.config, self._tensors(), dtype)
 
-    def _check_names(self) -> None:
+    def check_saveable(self) -> None:
+        """Raise the InputError of `save`, if there is one."""
         config, own = self.config, ""
         schedule = SCHEDULES.get(config.schedule)
         if schedule is None or not self.schedule.has_table_of(schedule(config.T)):

@@ -64,9 +64,11 @@ class Trainer:
             on_validate: Called after every validation with the model, which then has averaged weights, and the step.
 
         Raises:
-            InputError: Options contradict each other or the model, or the state is beyond options.steps.
+            InputError: Options contradict each other or the model, the model cannot be saved, or the state is beyond
+                options.steps.
         """
         options.check()
+        model.check_saveable()
         logging.check_trackers(options.log_with)
         processes()
         self.accelerator = Accelerator(

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -154,3 +155,11 @@ def test_feet_and_bones_need_a_body(make_model, tmp_path):
 def test_a_loss_that_is_not_finite_stops_the_run(make_model, tmp_path):
     with pytest.raises(InputError, match="lower --learning-rate"):
         trained(make_model(), tmp_path / "run", learning_rate=1e30)
+
+
+def test_a_model_that_cannot_be_saved_is_refused_before_the_first_step(make_model, tmp_path):
+    model = make_model("v")
+    model.prediction = dataclasses.replace(model.prediction, name="mine")
+    with pytest.raises(InputError, match="untitled cannot be saved: its prediction type"):
+        Trainer(model.requires_grad_(True), EXAMPLES, HELD_OUT, tmp_path, options())
+    assert not list(tmp_path.iterdir())
