@@ -13,6 +13,7 @@ from guidance.classifier import Classifier
 from guidance.goals.goal_set import GoalSet
 from guidance.imputation import Imputation
 from guidance.masks import Masks
+from guidance.moment_matching import MomentMatching
 from guidance.noise_optimization import NoiseOptimization
 from guidance.projection import Projection
 from guidance.protocol import (
@@ -24,6 +25,7 @@ from guidance.protocol import (
     NoiseGuidance,
     SamplingGuidance,
 )
+from guidance.training_free import TrainingFree
 from guidance.two_stage import TwoStage
 from guidance.windows import Stitched
 from motion_diffusion.body.representation import Observed
@@ -34,6 +36,8 @@ from motion_diffusion.sampling import MotionDenoiser
 
 METHODS: dict[str, type[Guidance]] = {
     "classifier": Classifier,
+    "tfg": TrainingFree,
+    "mmps": MomentMatching,
     "imputation": Imputation,
     "projection": Projection,
     "noise": NoiseOptimization,
@@ -47,9 +51,11 @@ Strength = Annotated[float, Range(-100, 100)]
 
 EXCLUSIVE = {
     frozenset({"imputation", "projection"}): "both put the goals into the predicted motion, and the last one would win",
-    frozenset({"classifier", "noise"}): "the noise is already sought along the gradient through all steps",
+    frozenset({"classifier", "noise", "tfg", "mmps"}): (
+        "each follows the gradient towards the goals, and one of them suffices"
+    ),
 }
-"""Pairs of methods that exclude each other, and why."""
+"""Groups of methods that exclude each other, and why."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class MethodOptions:
     """The settings of every method."""
 
     classifier: Classifier = field(default_factory=Classifier)
+    tfg: TrainingFree = field(default_factory=TrainingFree)
+    mmps: MomentMatching = field(default_factory=MomentMatching)
     imputation: Imputation = field(default_factory=Imputation)
     projection: Projection = field(default_factory=Projection)
     noise: NoiseOptimization = field(default_factory=NoiseOptimization)
@@ -87,9 +95,9 @@ def parse_methods(guidance: str) -> tuple[str, ...]:
             raise InputError(f"unknown guidance {name!r}; choose from none, {', '.join(METHODS)}, or several with +")
     if len(set(names)) < len(names):
         raise InputError(f"guidance {guidance} names a method twice; name each once")
-    for pair, reason in EXCLUSIVE.items():
-        if pair <= set(names):
-            raise InputError(f"guidance {guidance}: {' and '.join(sorted(pair))} do not go together: {reason}")
+    for group, reason in EXCLUSIVE.items():
+        if len(together := sorted(group & set(names))) > 1:
+            raise InputError(f"guidance {guidance}: {' and '.join(together)} do not go together: {reason}")
     if names == ("stages",):
         raise InputError("guidance stages only finds a path; add what leads the body along it, e.g. stages+projection")
     return names
@@ -184,7 +192,8 @@ class ComposedGuidance:
         named = [method for method in self.methods if type(method) in METHODS.values()]
         follow = any(getattr(method, "differentiates", False) for method in self.methods)
         if self.problem.functions and len(named) == len(self.methods) and not follow:
-            raise InputError("functions of the joints need a gradient; add classifier or noise to the guidance")
+            able = ", ".join(name for name, method in METHODS.items() if getattr(method, "differentiates", False))
+            raise InputError(f"functions of the joints need a gradient; add one of {able} to the guidance")
 
     @property
     def observed(self) -> Observed | None:

@@ -24,9 +24,7 @@ def slope(loss: Loss, x0: Tensor) -> tuple[Tensor, Tensor]:
     return gradient, value.detach()
 
 
-def with_pullback(
-    denoise: Denoise, x: Tensor, t: int, s: int, *, through: bool = True
-) -> tuple[Estimate, Pullback]:
+def with_pullback(denoise: Denoise, x: Tensor, t: int, s: int, *, through: bool = True) -> tuple[Estimate, Pullback]:
     """The estimate at x_t (B, F, D), without a graph, and its vector–Jacobian product.
 
     Args:
