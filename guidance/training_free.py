@@ -92,7 +92,7 @@ class TrainingFree:
 
     @classmethod
     def ugd(cls, scale: float, backward: float, *, iterations: int = 4, recurrences: int = 2) -> TrainingFree:
-        """Universal guidance (Bansal et al. 2023): ε̂ moves by scale·σ_t·∇_{x_t} L − (α_t/σ_t)·Δ, and steps are repeated.
+        """UGD (Bansal et al. 2023): ε̂ moves by scale·σ_t·∇_{x_t} L − (α_t/σ_t)·Δ, and steps are repeated.
 
         Δ is found by `iterations` steps of size `backward` down L from x̂0.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, NamedTuple, TypeVar, overload
 
@@ -35,9 +35,10 @@ from motion_diffusion.body.motion import MAX_SECONDS, Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import FPS, frame_of
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Sampler, SamplerName
+from motion_diffusion.diffusion.text_refinement import TextGuidance
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel, Steps
-from motion_diffusion.option_ranges import SEED, Range
+from motion_diffusion.option_ranges import SEED, Range, check_ranges
 from motion_diffusion.sampling import MotionDenoiser, sample_features, sampling_times
 from sample.segments import resolve_segments, segment_windows
 
@@ -57,6 +58,7 @@ class Settings(MethodOptions):
     """Guidance methods: none, classifier, imputation, projection, noise, masks, stages, or several joined by +."""
     text_scale: Strength = 1.5
     """Strength of the text (classifier-free guidance); 1 is the plain conditional model."""
+    text_guidance: TextGuidance = field(default_factory=TextGuidance)
     mask_scale: Strength = 1.0
     """Strength of the observed motion in models with masks, likewise."""
     steps: Steps = 50
@@ -64,6 +66,10 @@ class Settings(MethodOptions):
     sampler: SamplerName = "ancestral"
     clean_up: bool = True
     """After the last step, hold feet that are in contact with the floor in place (see `guidance.foot_cleanup`)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self.text_guidance, "text-guidance.")
 
 
 def generate(
@@ -411,6 +417,7 @@ class Request:
             steps=sampling.steps,
             sampler=sampling.sampler,
             text_scale=settings.text_scale,
+            text_guidance=settings.text_guidance,
             observed=composed.observed,
             mask_scale=settings.mask_scale,
             start=start if composed.chooses_noise else None,

@@ -186,7 +186,7 @@ class GaussianDenoiser:
         self.representation, self.mean, self.std = representation, mean, 0.1
         self.schedule, self.prediction = SCHEDULES["cosine"](1000), PREDICTIONS["x0"]
 
-    def denoise_fn(self, texts, frames, *, text_scale=1.5, observed=None, mask_scale=1.0):
+    def denoise_fn(self, texts, frames, *, text_scale=1.5, text_guidance=None, observed=None, mask_scale=1.0):
         mean = self.mean[: frames.shape[1]]
 
         def denoise(x, t, s):
