@@ -26,6 +26,7 @@ from guidance.protocol import (
     SamplingGuidance,
 )
 from guidance.training_free import TrainingFree
+from guidance.twisted_smc import TwistedSMC
 from guidance.two_stage import TwoStage
 from guidance.windows import Stitched
 from motion_diffusion.body.representation import Observed
@@ -41,6 +42,7 @@ METHODS: dict[str, type[Guidance]] = {
     "imputation": Imputation,
     "projection": Projection,
     "noise": NoiseOptimization,
+    "smc": TwistedSMC,
     "masks": Masks,
     "stages": TwoStage,
 }
@@ -51,9 +53,11 @@ Strength = Annotated[float, Range(-100, 100)]
 
 EXCLUSIVE = {
     frozenset({"imputation", "projection"}): "both put the goals into the predicted motion, and the last one would win",
-    frozenset({"classifier", "noise", "tfg", "mmps"}): (
+    frozenset({"classifier", "noise", "tfg", "mmps", "smc"}): (
         "each follows the gradient towards the goals, and one of them suffices"
     ),
+    frozenset({"projection", "smc"}): "projected particles meet the goals already, and nothing is left to weigh",
+    frozenset({"imputation", "smc"}): "imputed particles meet the goals already, and nothing is left to weigh",
 }
 """Groups of methods that exclude each other, and why."""
 
@@ -68,6 +72,7 @@ class MethodOptions:
     imputation: Imputation = field(default_factory=Imputation)
     projection: Projection = field(default_factory=Projection)
     noise: NoiseOptimization = field(default_factory=NoiseOptimization)
+    smc: TwistedSMC = field(default_factory=TwistedSMC)
     stages: TwoStage = field(default_factory=TwoStage)
 
     def __post_init__(self) -> None:
@@ -136,26 +141,24 @@ def check_request(methods: Sequence[Guidance], model: MotionDenoiser, frames: in
 def check_steps(methods: Sequence[Guidance], possible: Range) -> None:
     """InputError if one of the methods prescribes a number of sampling steps that the model does not have."""
     for method in methods:
-        if isinstance(method, SamplingGuidance):
+        if isinstance(method, SamplingGuidance) and method.steps is not None:
             named = type(method) in METHODS.values()
             possible.check(f"{'--' * named}{name_of(method)}.steps", method.steps)
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Steps and sampler of a batch."""
+    """Steps of a batch."""
 
     steps: int
-    sampler: SamplerName | Sampler
     rounds: int = 0
     """Rounds of choosing the initial noise, before the steps."""
 
     def guided_by(self, methods: Sequence[Guidance]) -> Sampling:
         """The same, unless a method prescribes something else; see `SamplingGuidance` and `NoiseGuidance`."""
-        chosen: Sampling | SamplingGuidance = self
-        chosen = next((method for method in methods if isinstance(method, SamplingGuidance)), chosen)
+        steps = [method.steps for method in methods if isinstance(method, SamplingGuidance)]
         rounds = sum(getattr(method, "rounds", 0) for method in methods if isinstance(method, NoiseGuidance))
-        return Sampling(chosen.steps, chosen.sampler, rounds)
+        return Sampling(next((n for n in steps if n is not None), self.steps), rounds)
 
     @property
     def total(self) -> int:
@@ -199,6 +202,10 @@ class ComposedGuidance:
     def observed(self) -> Observed | None:
         """Positions and mask for a network that takes the goals as input; None without such a method."""
         return next((method.observed(self.problem) for method in self._with(ConditioningGuidance)), None)
+
+    def sampler(self, given: SamplerName | Sampler) -> SamplerName | Sampler:
+        """The sampler that a method prescribes for the problem, else the given one."""
+        return next((method.sampler(self.problem) for method in self._with(SamplingGuidance)), given)
 
     @property
     def chooses_noise(self) -> bool:

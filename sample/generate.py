@@ -309,11 +309,9 @@ def check_settings(model: MotionDenoiser, settings: Settings, methods: Sequence[
     check_steps(methods_of(settings) if methods is None else methods, possible)
 
 
-def sampling_of(
-    settings: Settings, methods: Sequence[Guidance], sampler: SamplerName | Sampler | None = None
-) -> Sampling:
-    """Steps and sampler of a batch: those its methods prescribe, else the given sampler and the settings."""
-    return Sampling(settings.steps, settings.sampler if sampler is None else sampler).guided_by(methods)
+def sampling_of(settings: Settings, methods: Sequence[Guidance]) -> Sampling:
+    """Steps of a batch: those that its methods prescribe, else those of the settings."""
+    return Sampling(settings.steps).guided_by(methods)
 
 
 def check_words(text: str, goals: GoalSet) -> None:
@@ -385,7 +383,6 @@ class Request:
         goals = with_further_goals(methods, self.goals, self.texts, lengths, self.seeds)
         problem = GuidanceProblem.of(model, goals, self.windows, functions)
         composed = ComposedGuidance.of(methods, problem, model)
-        sampling = sampling_of(settings, methods, sampler)
 
         def advance(t: int, estimate: Estimate) -> None:
             bar.update()
@@ -414,8 +411,8 @@ class Request:
             self.texts,
             self.frames,
             seeds=self.seeds,
-            steps=sampling.steps,
-            sampler=sampling.sampler,
+            steps=sampling_of(settings, methods).steps,
+            sampler=composed.sampler(settings.sampler if sampler is None else sampler),
             text_scale=settings.text_scale,
             text_guidance=settings.text_guidance,
             observed=composed.observed,

@@ -148,9 +148,12 @@ class FromSilence:
             on_round()
         return torch.zeros_like(z)
 
-    def sampler(self, denoise, x, schedule, times, *, noise=None, on_step=None):
-        self.sampled.append(times)
-        return ddim(denoise, x, schedule, times, on_step=on_step)
+    def sampler(self, problem):
+        def run(denoise, x, schedule, times, *, noise=None, on_step=None):
+            self.sampled.append(times)
+            return ddim(denoise, x, schedule, times, on_step=on_step)
+
+        return run
 
 
 def test_a_method_of_ones_own_chooses_noise_and_sampler(make_model):

@@ -146,7 +146,7 @@ def ancestral(
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Ancestral sampling (Ho et al. 2020, algorithm 2): x_s = A·x_t + B·x̂0 + √Σ·z; see `ancestral_step`."""
-    noise = _needed(noise, "ancestral sampling")
+    noise = require_noise(noise, "ancestral sampling")
     for t, s in pairwise(times):
         estimate = denoise(x, t, s)
         if on_step is not None:
@@ -191,7 +191,7 @@ def dpm_solver(
     if not 0 <= eta <= 1:
         raise InputError(f"eta is {eta}; give a number from 0 (no fresh noise) to 1 (ancestral)")
     if eta > 0:
-        noise = _needed(noise, "sampling with eta > 0")
+        noise = require_noise(noise, "sampling with eta > 0")
     before: tuple[Tensor, float] | None = None
     for t, s in pairwise(times):
         estimate = denoise(x, t, s)
@@ -271,7 +271,8 @@ def _turning(estimate: Estimate, phi: float) -> Tensor:
     return linear_combination(math.cos(phi), estimate.eps, -math.sin(phi), estimate.x0)
 
 
-def _needed(noise: Noise | None, who: str) -> Noise:
+def require_noise(noise: Noise | None, who: str) -> Noise:
+    """The source of noise; InputError if there is none."""
     if noise is None:
         raise InputError(f"{who} needs a source of noise; give noise=")
     return noise
