@@ -28,7 +28,7 @@ GROUPS = {
         "Relation", "Contact", "Loop", "Obstacle",
     ),
     "Guidance": (
-        "Projection", "Classifier", "Imputation", "NoiseOptimization", "Masks", "TwoStage", "Guidance",
+    XX
         "GuidanceProblem",
     ),
     "Diffusion": (

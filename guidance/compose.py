@@ -25,6 +25,7 @@ from guidance.protocol import (
     NoiseGuidance,
     SamplingGuidance,
 )
+from guidance.spherical import Spherical
 from guidance.training_free import TrainingFree
 from guidance.twisted_smc import TwistedSMC
 from guidance.two_stage import TwoStage
@@ -39,6 +40,7 @@ METHODS: dict[str, type[Guidance]] = {
     "classifier": Classifier,
     "tfg": TrainingFree,
     "mmps": MomentMatching,
+    "dsg": Spherical,
     "imputation": Imputation,
     "projection": Projection,
     "noise": NoiseOptimization,
@@ -53,7 +55,7 @@ Strength = Annotated[float, Range(-100, 100)]
 
 EXCLUSIVE = {
     frozenset({"imputation", "projection"}): "both put the goals into the predicted motion, and the last one would win",
-    frozenset({"classifier", "noise", "tfg", "mmps", "smc"}): (
+    frozenset({"classifier", "noise", "tfg", "mmps", "dsg", "smc"}): (
         "each follows the gradient towards the goals, and one of them suffices"
     ),
     frozenset({"projection", "smc"}): "projected particles meet the goals already, and nothing is left to weigh",
@@ -69,6 +71,7 @@ class MethodOptions:
     classifier: Classifier = field(default_factory=Classifier)
     tfg: TrainingFree = field(default_factory=TrainingFree)
     mmps: MomentMatching = field(default_factory=MomentMatching)
+    dsg: Spherical = field(default_factory=Spherical)
     imputation: Imputation = field(default_factory=Imputation)
     projection: Projection = field(default_factory=Projection)
     noise: NoiseOptimization = field(default_factory=NoiseOptimization)
