@@ -79,6 +79,11 @@ class Evaluated(NamedTuple):
     log_twist: Tensor
     """log p̃_t, (P, M)."""
 
+    def of_particles(self, chosen: Tensor, windows: Windows) -> Evaluated:
+        """The same for the chosen particles (P, M)."""
+        *parts, log_twist = self
+        return Evaluated._make([*(_of_particles(part, chosen, windows) for part in parts), log_twist.gather(0, chosen)])
+
 
 @dataclass(eq=False)
 class ParticleSampler:
@@ -136,19 +141,14 @@ class ParticleSampler:
             if on_step is not None:
                 of_windows = torch.stack([windows.of_windows(w) for w in weights])[..., None, None]
                 on_step(t, Estimate((of_windows * now.x0).sum(0), (of_windows * now.eps).sum(0)))
-            few = self.sizes[-1] < RESAMPLED * count
-            if few.any():
-                kept = torch.arange(count, device=x.device)[:, None]
-                chosen = torch.where(few, _systematic(weights, _uniform(noise, windows), count), kept)
-                now = Evaluated(*(_of_particles(part, chosen, windows) for part in now[:-1]), now[-1].gather(0, chosen))
-                log_weights = torch.where(few, 0.0, log_weights)
-            if s == 0:
-                particles, log_ratio = now.mean, 0.0
+            few, uniform = self.sizes[-1] < RESAMPLED * count, _uniform(noise, windows)
+            kept = torch.arange(count, device=x.device)[:, None]
+            now = now.of_particles(torch.where(few, _systematic(weights, uniform, count), kept), windows)
+            log_weights = torch.where(few, 0.0, log_weights)
+            if s > 0:
+                particles, log_ratio = _proposed(now, noise, windows)
             else:
-                draw = now.variance.sqrt() * torch.stack([noise() for _ in range(count)])
-                particles = now.mean + now.shift + draw
-                off = now.shift * (draw + now.shift / 2) / now.variance  # ((x_s − m)² − (x_s − m − shift)²) / 2Σ
-                log_ratio = -torch.stack([windows.of_motions(each.flatten(1).sum(1)) for each in off])
+                particles, log_ratio = now.mean, torch.zeros_like(log_weights)
             log_weights = log_weights + log_ratio - now.log_twist
         log_weights = log_weights + torch.stack([self._log_twist(x0, 0.0) for x0 in particles])
         self._weights(log_weights)
@@ -179,6 +179,13 @@ class ParticleSampler:
         weights = log_weights.softmax(0)
         self.sizes.append(1 / weights.square().sum(0))
         return weights
+
+
+def _proposed(now: Evaluated, noise: Noise, windows: Windows) -> tuple[Tensor, Tensor]:
+    """Particles (P, B, F, D) of the proposal, and log p(x_s | x_t) − log q(x_s | x_t), (P, M)."""
+    draw = now.variance.sqrt() * torch.stack([noise() for _ in now.mean])
+    off = now.shift * (draw + now.shift / 2) / now.variance  # ((x_s − m)² − (x_s − m − shift)²) / 2Σ
+    return now.mean + now.shift + draw, -torch.stack([windows.of_motions(each.flatten(1).sum(1)) for each in off])
 
 
 def _systematic(weights: Tensor, uniform: Tensor, count: int) -> Tensor:

@@ -55,7 +55,7 @@ class Settings(MethodOptions):
     """Settings of sampling and guidance."""
 
     guidance: str = "projection"
-    """Guidance methods: none, classifier, imputation, projection, noise, masks, stages, or several joined by +."""
+    """Guidance: none, classifier, tfg, mmps, dsg, imputation, projection, noise, smc, masks, stages, or several with +."""
     text_scale: Strength = 1.5
     """Strength of the text (classifier-free guidance); 1 is the plain conditional model."""
     text_guidance: TextGuidance = field(default_factory=TextGuidance)

@@ -97,7 +97,9 @@ class Refinement:
 
     def __init__(self, options: TextGuidance, frames: Tensor, text_scale: float):
         self._options, self._scale, self._frames = options, text_scale, frames
-        self._time, self._before, self._now = math.inf, 0.0, 0.0
+        self._time = math.inf
+        self._before: Tensor | float = 0.0
+        self._now: Tensor | float = 0.0
 
     def __call__(self, x0: Tensor, pair: Tensor | None, t: int) -> Tensor:
         """The refined x̂0.

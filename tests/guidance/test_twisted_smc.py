@@ -120,8 +120,12 @@ def test_too_few_effective_particles_are_reported():
 
 
 def test_a_motion_does_not_depend_on_its_neighbours(make_task):
-    """Noise, weights and resampling are each motion's own."""
-    pair = make_task(prediction="v")
+    """Noise, weights and resampling are each motion's own: here the second one resamples and the first one does not."""
+    goals = (
+        GoalSet(goals=[Waypoint(frame=30, x=0.4, z=1.0, weight=1e-6)]),
+        GoalSet(goals=[Waypoint(frame=30, x=9, z=9)]),
+    )
+    pair = make_task(goals, prediction="v")
     method = TwistedSMC(particles=4)
     both = sampled(pair, method, 2)
     alone = sampled(make_task(pair.goals[:1], prediction="v"), method, 1)
