@@ -55,7 +55,8 @@ class Settings(MethodOptions):
     """Settings of sampling and guidance."""
 
     guidance: str = "projection"
-    """Guidance: none, classifier, tfg, mmps, dsg, imputation, projection, noise, smc, masks, stages, or several with +."""
+    """Guidance methods: none, classifier, tfg, mmps, dsg, imputation, projection, noise, smc, masks, stages, or several
+    joined by +."""
     text_scale: Strength = 1.5
     """Strength of the text (classifier-free guidance); 1 is the plain conditional model."""
     text_guidance: TextGuidance = field(default_factory=TextGuidance)
