@@ -60,7 +60,8 @@ class Classifier:
         near 0 they vanish, and guidance cannot restore what the network undoes. Therefore x̂0 moves along d at most to
         the minimum of the loss, λ·d, found from the parabola through the loss and its slope at x̂0 and the loss at x̂0
         + d (exact for a quadratic loss), and with scaling "search" exactly there, whatever the length of d. Every
-        motion has its own λ.
+        motion has its own λ. Where α_t = 0, as at the beginning of the rectified schedule, the score says nothing of x̂0
+        and is not guided.
         """
         schedule, windows = problem.schedule, problem.windows
 
@@ -78,10 +79,10 @@ class Classifier:
 
         def guided(x: Tensor, t: int, s: int) -> Estimate:
             T = schedule.T
-            if not self.end * T < t <= self.begin * T:
+            alpha, sigma = schedule.row(s if self.scaling == "variance" else t)
+            if not self.end * T < t <= self.begin * T or (self.scaling == "score" and alpha == 0):
                 return denoise(x, t, s)
             estimate, pullback = with_pullback(denoise, x, t, s, through=self.through == "network")
-            alpha, sigma = schedule.row(s if self.scaling == "variance" else t)
             size = None if self.scaling == "search" else self.scale * sigma**2 / alpha
             x0 = estimate.x0
             uphill, loss = slope(problem.loss, x0)
