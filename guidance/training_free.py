@@ -38,9 +38,9 @@ from motion_diffusion.diffusion.schedule import Schedule, linear_combination
 from motion_diffusion.errors import InputError
 from motion_diffusion.option_ranges import Range
 
-MAX_STRENGTH = 1e6
+MAX_SCALE = 1e6
 
-Strength = Annotated[float, Range(0, MAX_STRENGTH)]
+GradientScale = Annotated[float, Range(0, MAX_SCALE)]
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class TrainingFree:
 
     differentiates: ClassVar[bool] = True
 
-    rho: Strength = 4.0
+    rho: GradientScale = 4.0
     """ρ̄, strength of the gradient to x_t, through the network; 0: the network is not differentiated."""
-    mu: Strength = 64.0
+    mu: GradientScale = 64.0
     """μ̄, strength of the gradient to x̂0. Good strengths depend on the goals; `search_strengths` finds them."""
     gamma: Annotated[float, Range(0, 10)] = 0.0
     """γ̄, standard deviation of the smoothing relative to the noise in x_t; 0: none."""
@@ -184,7 +184,7 @@ def search_strengths(
     best = [start]
     for _ in range(rounds):
         for settings in best:
-            for name, most in (("rho", MAX_STRENGTH), ("mu", MAX_STRENGTH), ("gamma", 10)):
+            for name, most in (("rho", MAX_SCALE), ("mu", MAX_SCALE), ("gamma", 10)):
                 doubled = dataclasses.replace(settings, **{name: min(2 * getattr(settings, name), most)})
                 if doubled not in scores:
                     scores[doubled] = score(doubled)

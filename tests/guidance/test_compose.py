@@ -44,6 +44,19 @@ def test_every_method_works_with_every_model_and_sampler(make_task, prediction, 
     assert (near < far).any()
 
 
+@pytest.mark.filterwarnings("ignore:smc")
+@pytest.mark.parametrize("schedule", ["rectified", "variance-exploding"])
+@pytest.mark.parametrize("methods", ["classifier", "tfg", "mmps", "dsg", "smc"])
+def test_gradients_go_with_every_schedule(make_task, methods, schedule):
+    """Also where x_T is pure noise (α = 0), and where its variance is not that of the data."""
+    task = make_task(prediction="velocity", schedule=schedule)
+    guidance = composed(methods, task)
+    run = dict(seeds=[0, 1], steps=8, guide=guidance.guide, sampler=guidance.sampler("ancestral"))
+    guided = task.model.sample(PROMPTS, [40, 40], **run)
+    assert guided.isfinite().all()
+    assert (task.loss(guided) < task.loss(task.model.sample(PROMPTS, [40, 40], seeds=[0, 1], steps=8))).any()
+
+
 def test_names_are_read():
     assert parse_methods("none") == ()
     assert parse_methods("classifier + projection") == ("classifier", "projection")
