@@ -28,8 +28,8 @@ GROUPS = {
         "Relation", "Contact", "Loop", "Obstacle",
     ),
     "Guidance": (
-        "Projection", "Classifier", "Imputation", "NoiseOptimization", "Masks", "TwoStage", "Guidance",
-        "GuidanceProblem",
+        "Projection", "Classifier", "TrainingFree", "MomentMatching", "Spherical", "Imputation", "NoiseOptimization",
+        "TwistedSMC", "Masks", "TwoStage", "TextGuidance", "Guidance", "GuidanceProblem",
     ),
     "Diffusion": (
         "Schedule", "SCHEDULES", "Prediction", "PREDICTIONS", "Sampler", "SAMPLERS", "Estimate", "TextEncoder",

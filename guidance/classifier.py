@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from guidance.gradients import slope, with_pullback
 from guidance.protocol import GuidanceProblem
 from guidance.windows import Windows
-from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, estimate_from_x0
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise
 from motion_diffusion.errors import InputError
 from motion_diffusion.option_ranges import Range
 
@@ -60,46 +60,43 @@ class Classifier:
         near 0 they vanish, and guidance cannot restore what the network undoes. Therefore x̂0 moves along d at most to
         the minimum of the loss, λ·d, found from the parabola through the loss and its slope at x̂0 and the loss at x̂0
         + d (exact for a quadratic loss), and with scaling "search" exactly there, whatever the length of d. Every
-        motion has its own λ.
+        motion has its own λ. Where α_t = 0, as at the beginning of the rectified schedule, the score says nothing of x̂0
+        and is not guided.
         """
         schedule, windows = problem.schedule, problem.windows
 
         def descend(x0: Tensor, uphill: Tensor, direction: Tensor, loss: Tensor, most: float) -> Tensor:
-            """x̂0 + λ·direction, λ ≤ most; the slope there follows from uphill, the gradient of the loss at x̂0."""
-            slope = windows.of_motions((uphill * direction).flatten(1).sum(1))
-            rise = problem.loss(x0 + direction) - loss - slope
-            share = torch.where(rise > 0, (-slope / (2 * rise)).clamp(0, most), (slope < 0).to(slope))
+            """x̂0 + λ·direction, λ ≤ most; the derivative there follows from uphill, the gradient of the loss at x̂0."""
+            along = windows.of_motions((uphill * direction).flatten(1).sum(1))
+            rise = problem.loss(x0 + direction) - loss - along
+            share = torch.where(rise > 0, (-along / (2 * rise)).clamp(0, most), (along < 0).to(along))
             return x0 + windows.of_windows(share)[:, None, None] * direction
 
         def long_enough(direction: Tensor, uphill: Tensor, loss: Tensor) -> Tensor:
             """The direction at about the length of the step, where the parabola is well determined."""
-            slope = windows.of_motions((uphill * direction).flatten(1).sum(1))
-            return direction * windows.of_windows(loss / slope.abs().clamp_min(1e-12))[:, None, None]
+            along = windows.of_motions((uphill * direction).flatten(1).sum(1))
+            return direction * windows.of_windows(loss / along.abs().clamp_min(1e-12))[:, None, None]
 
         def guided(x: Tensor, t: int, s: int) -> Estimate:
             T = schedule.T
-            if not self.end * T < t <= self.begin * T:
-                return denoise(x, t, s)
-            through = self.through == "network"
-            with torch.set_grad_enabled(through):
-                x = x.detach().requires_grad_(through)
-                estimate = denoise(x, t, s)
-            x0, variance = estimate.x0, estimate.variance
             alpha, sigma = schedule.row(s if self.scaling == "variance" else t)
+            if not self.end * T < t <= self.begin * T or (self.scaling == "score" and alpha == 0):
+                return denoise(x, t, s)
+            estimate, pullback = with_pullback(denoise, x, t, s, through=self.through == "network")
             size = None if self.scaling == "search" else self.scale * sigma**2 / alpha
-            uphill, loss = _slope(problem.loss, x0.detach())
-            (gradient,) = torch.autograd.grad(x0, x, grad_outputs=uphill) if through else (uphill,)
+            x0 = estimate.x0
+            uphill, loss = slope(problem.loss, x0)
+            gradient = pullback(uphill)
             if size is None:
-                moved = descend(x0.detach(), uphill, long_enough(-gradient, uphill, loss), loss, MAX_STEP)
+                moved = descend(x0, uphill, long_enough(-gradient, uphill, loss), loss, MAX_STEP)
             else:
-                moved = descend(x0.detach(), uphill, -size * gradient, loss, 1.0)
+                moved = descend(x0, uphill, -size * gradient, loss, 1.0)
             before, direction = None, torch.zeros_like(moved)
             for _ in range(self.inner):
-                uphill, loss = _slope(problem.loss, moved)
+                uphill, loss = slope(problem.loss, moved)
                 direction = _conjugate(uphill, before, direction, windows)
                 moved, before = descend(moved, uphill, long_enough(direction, uphill, loss), loss, MAX_STEP), uphill
-            variance = variance.detach() if isinstance(variance, Tensor) else variance
-            return estimate_from_x0(moved, x.detach(), t, schedule, variance)
+            return estimate.with_x0(moved, t, schedule)
 
         return guided
 
@@ -114,12 +111,3 @@ def _conjugate(uphill: Tensor, before: Tensor | None, direction: Tensor, windows
     turned = windows.of_motions((uphill * (uphill - before)).flatten(1).sum(1))
     share = turned / windows.of_motions(before.square().flatten(1).sum(1)).clamp_min(1e-20)
     return windows.of_windows(share.clamp_min(0))[:, None, None] * direction - uphill
-
-
-def _slope(loss: Callable[[Tensor], Tensor], x0: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradient of the loss (M,) with respect to x̂0 (B, F, D), and the loss."""
-    with torch.enable_grad():
-        near = x0.detach().requires_grad_()
-        value = loss(near)
-        (gradient,) = torch.autograd.grad(value.sum(), near)
-    return gradient, value.detach()

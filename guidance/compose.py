@@ -13,6 +13,7 @@ from guidance.classifier import Classifier
 from guidance.goals.goal_set import GoalSet
 from guidance.imputation import Imputation
 from guidance.masks import Masks
+from guidance.moment_matching import MomentMatching
 from guidance.noise_optimization import NoiseOptimization
 from guidance.projection import Projection
 from guidance.protocol import (
@@ -24,6 +25,9 @@ from guidance.protocol import (
     NoiseGuidance,
     SamplingGuidance,
 )
+from guidance.spherical import Spherical
+from guidance.training_free import TrainingFree
+from guidance.twisted_smc import TwistedSMC
 from guidance.two_stage import TwoStage
 from guidance.windows import Stitched
 from motion_diffusion.body.representation import Observed
@@ -34,9 +38,13 @@ from motion_diffusion.sampling import MotionDenoiser
 
 METHODS: dict[str, type[Guidance]] = {
     "classifier": Classifier,
+    "tfg": TrainingFree,
+    "mmps": MomentMatching,
+    "dsg": Spherical,
     "imputation": Imputation,
     "projection": Projection,
     "noise": NoiseOptimization,
+    "smc": TwistedSMC,
     "masks": Masks,
     "stages": TwoStage,
 }
@@ -47,9 +55,13 @@ Strength = Annotated[float, Range(-100, 100)]
 
 EXCLUSIVE = {
     frozenset({"imputation", "projection"}): "both put the goals into the predicted motion, and the last one would win",
-    frozenset({"classifier", "noise"}): "the noise is already sought along the gradient through all steps",
+    frozenset({"classifier", "noise", "tfg", "mmps", "dsg", "smc"}): (
+        "each follows the gradient towards the goals, and one of them suffices"
+    ),
+    frozenset({"projection", "smc"}): "projected particles meet the goals already, and nothing is left to weigh",
+    frozenset({"imputation", "smc"}): "imputed particles meet the goals already, and nothing is left to weigh",
 }
-"""Pairs of methods that exclude each other, and why."""
+"""Groups of methods that exclude each other, and why."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +69,13 @@ class MethodOptions:
     """The settings of every method."""
 
     classifier: Classifier = field(default_factory=Classifier)
+    tfg: TrainingFree = field(default_factory=TrainingFree)
+    mmps: MomentMatching = field(default_factory=MomentMatching)
+    dsg: Spherical = field(default_factory=Spherical)
     imputation: Imputation = field(default_factory=Imputation)
     projection: Projection = field(default_factory=Projection)
     noise: NoiseOptimization = field(default_factory=NoiseOptimization)
+    smc: TwistedSMC = field(default_factory=TwistedSMC)
     stages: TwoStage = field(default_factory=TwoStage)
 
     def __post_init__(self) -> None:
@@ -87,9 +103,9 @@ def parse_methods(guidance: str) -> tuple[str, ...]:
             raise InputError(f"unknown guidance {name!r}; choose from none, {', '.join(METHODS)}, or several with +")
     if len(set(names)) < len(names):
         raise InputError(f"guidance {guidance} names a method twice; name each once")
-    for pair, reason in EXCLUSIVE.items():
-        if pair <= set(names):
-            raise InputError(f"guidance {guidance}: {' and '.join(sorted(pair))} do not go together: {reason}")
+    for group, reason in EXCLUSIVE.items():
+        if len(together := sorted(group & set(names))) > 1:
+            raise InputError(f"guidance {guidance}: {' and '.join(together)} do not go together: {reason}")
     if names == ("stages",):
         raise InputError("guidance stages only finds a path; add what leads the body along it, e.g. stages+projection")
     return names
@@ -128,26 +144,24 @@ def check_request(methods: Sequence[Guidance], model: MotionDenoiser, frames: in
 def check_steps(methods: Sequence[Guidance], possible: Range) -> None:
     """InputError if one of the methods prescribes a number of sampling steps that the model does not have."""
     for method in methods:
-        if isinstance(method, SamplingGuidance):
+        if isinstance(method, SamplingGuidance) and method.steps is not None:
             named = type(method) in METHODS.values()
             possible.check(f"{'--' * named}{name_of(method)}.steps", method.steps)
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Steps and sampler of a batch."""
+    """Steps of a batch."""
 
     steps: int
-    sampler: SamplerName | Sampler
     rounds: int = 0
     """Rounds of choosing the initial noise, before the steps."""
 
     def guided_by(self, methods: Sequence[Guidance]) -> Sampling:
         """The same, unless a method prescribes something else; see `SamplingGuidance` and `NoiseGuidance`."""
-        chosen: Sampling | SamplingGuidance = self
-        chosen = next((method for method in methods if isinstance(method, SamplingGuidance)), chosen)
+        steps = [method.steps for method in methods if isinstance(method, SamplingGuidance)]
         rounds = sum(getattr(method, "rounds", 0) for method in methods if isinstance(method, NoiseGuidance))
-        return Sampling(chosen.steps, chosen.sampler, rounds)
+        return Sampling(next((n for n in steps if n is not None), self.steps), rounds)
 
     @property
     def total(self) -> int:
@@ -184,12 +198,17 @@ class ComposedGuidance:
         named = [method for method in self.methods if type(method) in METHODS.values()]
         follow = any(getattr(method, "differentiates", False) for method in self.methods)
         if self.problem.functions and len(named) == len(self.methods) and not follow:
-            raise InputError("functions of the joints need a gradient; add classifier or noise to the guidance")
+            able = ", ".join(name for name, method in METHODS.items() if getattr(method, "differentiates", False))
+            raise InputError(f"functions of the joints need a gradient; add one of {able} to the guidance")
 
     @property
     def observed(self) -> Observed | None:
         """Positions and mask for a network that takes the goals as input; None without such a method."""
         return next((method.observed(self.problem) for method in self._with(ConditioningGuidance)), None)
+
+    def sampler(self, given: SamplerName | Sampler) -> SamplerName | Sampler:
+        """The sampler that a method prescribes for the problem, else the given one."""
+        return next((method.sampler(self.problem) for method in self._with(SamplingGuidance)), given)
 
     @property
     def chooses_noise(self) -> bool:

@@ -19,7 +19,6 @@ class NoiseOptimization:
     """Noise optimisation, by the gradient of the distance to the goals through all steps of DDIM."""
 
     differentiates: ClassVar[bool] = True
-    sampler: ClassVar[SamplerName] = "ddim"
 
     steps: Annotated[int, Range(1, 1000)] = 8
     """Steps of DDIM, both during optimisation and for the final motion."""
@@ -33,6 +32,10 @@ class NoiseOptimization:
     def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
         """The unchanged denoiser, since the optimised noise leads to the goals."""
         return denoise
+
+    def sampler(self, problem: GuidanceProblem) -> SamplerName:
+        """DDIM, through whose steps the noise is optimised."""
+        return "ddim"
 
     def start(self, denoise: Denoise, z: Tensor, problem: GuidanceProblem, on_round: Callable[[], object]) -> Tensor:
         """Noise (B, F, D) near z from which `ddim` makes motions that meet the goals (Karunratanakul et al. 2024, DNO).

@@ -15,7 +15,7 @@ from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.features import frame_steps
 from motion_diffusion.body.heading import gaussian, heading, turn
 from motion_diffusion.body.skeleton import FPS
-from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, estimate_from_x0
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise
 from motion_diffusion.option_ranges import Range
 
 SMOOTHING = 8.0
@@ -54,7 +54,7 @@ class Projection:
             estimate = denoise(x, t, s)
             if t > self.begin * schedule.T:
                 return estimate
-            estimate = estimate_from_x0(project(estimate.x0), x, t, schedule, estimate.variance)
+            estimate = estimate.with_x0(project(estimate.x0), t, schedule)
             if self.remix == 0:
                 return estimate
             kept = (1 - self.remix**2) ** 0.5

@@ -131,8 +131,19 @@ class GuidanceProblem:
         depends on the motion; hence the nearest point is held fixed.
         """
         joints = self.joints(x0)
-        loss = self.target_for(joints).loss(joints)
-        return loss + sum(function(joints, self.windows.lengths) for function in self.functions)
+        return self.target_for(joints).loss(joints) + self._violation(joints)
+
+    def misfit(self, x0: Tensor) -> Tensor:
+        """The same with the sum of squared distances in place of their mean, (M,) in m².
+
+        It is −2σ² times the log-likelihood of goals that are observed with standard deviation σ in metres.
+        """
+        joints = self.joints(x0)
+        return self.target_for(joints).misfit(joints) + self._violation(joints)
+
+    def _violation(self, joints: Tensor) -> Tensor | float:
+        """The objectives of motions (M, N, J, 3), (M,) in m²."""
+        return sum(function(joints, self.windows.lengths) for function in self.functions)
 
     def _for_model(self, each: Sequence[Observation]) -> Observation:
         return Observation.stack(each).known_to(self.representation).to(self.device)
@@ -188,13 +199,12 @@ class SamplingGuidance(Protocol):
     """A method that prescribes how the motion is sampled, whatever the settings say."""
 
     @property
-    def steps(self) -> int:
-        """Number of sampling steps."""
+    def steps(self) -> int | None:
+        """Number of sampling steps; None: as the settings say."""
         ...
 
-    @property
-    def sampler(self) -> SamplerName | Sampler:
-        """The sampler, or its name."""
+    def sampler(self, problem: GuidanceProblem) -> SamplerName | Sampler:
+        """The sampler for a problem, or its name."""
         ...
 
 

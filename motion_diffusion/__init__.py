@@ -32,14 +32,19 @@ if TYPE_CHECKING:
     from guidance.goals.relations import Contact, Loop, Relation
     from guidance.imputation import Imputation
     from guidance.masks import Masks
+    from guidance.moment_matching import MomentMatching
     from guidance.noise_optimization import NoiseOptimization
     from guidance.projection import Projection
     from guidance.protocol import Guidance, GuidanceProblem
+    from guidance.spherical import Spherical
+    from guidance.training_free import TrainingFree
+    from guidance.twisted_smc import TwistedSMC
     from guidance.two_stage import TwoStage
     from motion_diffusion.body.motion import Motion
     from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
     from motion_diffusion.diffusion.samplers import SAMPLERS, Estimate, Sampler
     from motion_diffusion.diffusion.schedule import SCHEDULES, Schedule
+    from motion_diffusion.diffusion.text_refinement import TextGuidance
     from motion_diffusion.model import ModelConfig, MotionModel
     from motion_diffusion.network.text_encoders import TEXT_ENCODERS, TextEncoder
     from motion_diffusion.sampling import MotionDenoiser
@@ -57,14 +62,19 @@ _MODULES = {
     "guidance.goals.relations": ("Contact", "Loop", "Relation"),
     "guidance.imputation": ("Imputation",),
     "guidance.masks": ("Masks",),
+    "guidance.moment_matching": ("MomentMatching",),
     "guidance.noise_optimization": ("NoiseOptimization",),
     "guidance.projection": ("Projection",),
     "guidance.protocol": ("Guidance", "GuidanceProblem"),
+    "guidance.spherical": ("Spherical",),
+    "guidance.training_free": ("TrainingFree",),
+    "guidance.twisted_smc": ("TwistedSMC",),
     "guidance.two_stage": ("TwoStage",),
     "motion_diffusion.body.motion": ("Motion",),
     "motion_diffusion.diffusion.prediction": ("PREDICTIONS", "Prediction"),
     "motion_diffusion.diffusion.samplers": ("Estimate", "SAMPLERS", "Sampler"),
     "motion_diffusion.diffusion.schedule": ("SCHEDULES", "Schedule"),
+    "motion_diffusion.diffusion.text_refinement": ("TextGuidance",),
     "motion_diffusion.model": ("ModelConfig", "MotionModel"),
     "motion_diffusion.network.text_encoders": ("TEXT_ENCODERS", "TextEncoder"),
     "motion_diffusion.sampling": ("MotionDenoiser",),

@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, suppress
 from types import FrameType
@@ -77,7 +78,7 @@ def command(main: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(main)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
-            with _unwinding():
+            with _unwinding(), _one_line_warnings():
                 try:
                     main(*args, **kwargs)
                 finally:
@@ -96,6 +97,17 @@ def command(main: Callable[P, None]) -> Callable[P, None]:
             raise SystemExit(128 + number) from None
 
     return run
+
+
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Print warnings as one line, without the place in the source."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *args, **kwargs: f"warning: {' '.join(str(message).split())}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 @contextmanager

@@ -29,7 +29,8 @@ from motion_diffusion.diffusion.samplers import (
     estimate_from_x0,
 )
 from motion_diffusion.diffusion.schedule import SCHEDULES, Level, Scalar, Schedule, cast
-from motion_diffusion.diffusion.text_guidance import guided_network, terms
+from motion_diffusion.diffusion.text_guidance import each_term, terms, weighted_sum
+from motion_diffusion.diffusion.text_refinement import PLAIN, Refinement, TextGuidance
 from motion_diffusion.diffusion.variance import VarianceName, log_variance
 from motion_diffusion.errors import InputError
 from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
@@ -210,6 +211,7 @@ class MotionModel(nn.Module):
         frames: Tensor,
         *,
         text_scale: float = 1.5,
+        text_guidance: TextGuidance = PLAIN,
         observed: Observed | None = None,
         mask_scale: float = 1.0,
     ) -> Denoise:
@@ -221,6 +223,7 @@ class MotionModel(nn.Module):
             texts: B prompts.
             frames: (B, F) bool, the frames that exist.
             text_scale: Strength of the text; 1 is the plain conditional model, at no further cost.
+            text_guidance: When and how the text acts, see `diffusion.text_refinement`.
             observed: For models with masks, observed positions (B, F, J, 3) in metres and their mask.
             mask_scale: Strength of the observed positions.
 
@@ -229,7 +232,23 @@ class MotionModel(nn.Module):
         """
         if observed is not None and not self.config.masks:
             raise InputError(f"{self.name} was not trained with masks; it cannot be told what is known")
-        parts = terms(text_scale, mask_scale, observed=observed is not None)
+        guided = self._denoise_fn(texts, frames, text_scale, text_guidance, observed, mask_scale)
+        if text_guidance.always:
+            return guided
+        plain = self._denoise_fn(texts, frames, 1.0, PLAIN, observed, mask_scale)
+        return text_guidance.within(guided, plain, self.schedule.T)
+
+    def _denoise_fn(
+        self,
+        texts: Sequence[str],
+        frames: Tensor,
+        text_scale: float,
+        text_guidance: TextGuidance,
+        observed: Observed | None,
+        mask_scale: float,
+    ) -> Denoise:
+        """`denoise_fn` inside the interval of text guidance."""
+        parts = terms(text_scale, mask_scale, observed=observed is not None, pair=text_guidance.pair)
         known: list[Observed] = []
         if observed is not None:
             values, mask = observed
@@ -244,16 +263,21 @@ class MotionModel(nn.Module):
             )
         keep = clip(self.representation.bound.to(self.device))
         weights = torch.tensor([part.weight for part in parts], device=self.device)
-        network = guided_network(partial(self.network, condition), weights, self.config.variance)
+        predictions = each_term(partial(self.network, condition), len(parts), self.config.variance)
+        refined = Refinement(text_guidance, frames, text_scale)
 
         def denoise(x: Tensor, t: int, s: int) -> Estimate:
             level = self.schedule.at(t)
-            y, w = split(network(x, level), self.config.variance)
-            x0 = self.prediction.to_x0(y, x, level)
+            y, w = predictions(x, level)
+            pair = self.prediction.to_x0(y[:2], x, level) if text_guidance.pair else None
+            x0 = refined(self.prediction.to_x0(weighted_sum(weights, y), x, level), pair, t)
             variance = None
             if self.config.variance != "fixed-small":
                 variance = log_variance(self.config.variance, w, self.schedule, t, s, x).exp()
-            return estimate_from_x0(keep(x0, t, s), x, t, self.schedule, variance)
+            estimate = estimate_from_x0(keep(x0, t, s), x, t, self.schedule, variance)
+            if pair is not None and text_guidance.unconditional_noise:
+                return estimate._replace(eps=estimate_from_x0(keep(pair[1], t, s), x, t, self.schedule).eps)
+            return estimate
 
         return denoise
 

@@ -14,6 +14,7 @@ from motion_diffusion.body.representation import Observed, Representation
 from motion_diffusion.diffusion.prediction import Prediction
 from motion_diffusion.diffusion.samplers import SAMPLERS, Denoise, Estimate, Noise, Sampler, SamplerName
 from motion_diffusion.diffusion.schedule import Schedule
+from motion_diffusion.diffusion.text_refinement import PLAIN, TextGuidance
 from motion_diffusion.errors import InputError
 
 
@@ -48,6 +49,7 @@ class MotionDenoiser(Protocol):
         frames: Tensor,
         *,
         text_scale: float = 1.5,
+        text_guidance: TextGuidance = ...,
         observed: Observed | None = None,
         mask_scale: float = 1.0,
     ) -> Denoise:
@@ -69,6 +71,7 @@ def sample_features(
     steps: int = 50,
     sampler: SamplerName | Sampler = "ancestral",
     text_scale: float = 1.5,
+    text_guidance: TextGuidance = PLAIN,
     observed: Observed | None = None,
     mask_scale: float = 1.0,
     start: Callable[[Denoise, Tensor], Tensor] | None = None,
@@ -86,7 +89,7 @@ def sample_features(
         seeds: One for each prompt.
         steps: Denoising steps.
         sampler: Name of a sampler, or one of your own.
-        text_scale: See `MotionDenoiser.denoise_fn`, as for observed and mask_scale.
+        text_scale: See `MotionDenoiser.denoise_fn`, as for text_guidance, observed and mask_scale.
         start: Chooses the initial noise, given the denoiser and a draw.
         guide: Wraps the denoiser, given the source of noise; this is how every guidance method enters.
         on_step: Called after each step with its time and estimate; exceptions that it raises end sampling.
@@ -107,7 +110,9 @@ def sample_features(
         z = [torch.randn(n, size, generator=generator) for n, generator in zip(lengths, generators, strict=True)]
         return pad_sequence(z, batch_first=True).to(model.device)
 
-    denoise = model.denoise_fn(texts, frames, text_scale=text_scale, observed=observed, mask_scale=mask_scale)
+    denoise = model.denoise_fn(
+        texts, frames, text_scale=text_scale, text_guidance=text_guidance, observed=observed, mask_scale=mask_scale
+    )
     times = sampling_times(model, steps)
     x = math.hypot(*model.schedule.row(times[0])) * noise()
     if start is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, NamedTuple, TypeVar, overload
 
@@ -35,9 +35,10 @@ from motion_diffusion.body.motion import MAX_SECONDS, Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import FPS, frame_of
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Sampler, SamplerName
+from motion_diffusion.diffusion.text_refinement import TextGuidance
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel, Steps
-from motion_diffusion.option_ranges import SEED, Range
+from motion_diffusion.option_ranges import SEED, Range, check_ranges
 from motion_diffusion.sampling import MotionDenoiser, sample_features, sampling_times
 from sample.segments import resolve_segments, segment_windows
 
@@ -54,9 +55,11 @@ class Settings(MethodOptions):
     """Settings of sampling and guidance."""
 
     guidance: str = "projection"
-    """Guidance methods: none, classifier, imputation, projection, noise, masks, stages, or several joined by +."""
+    """Guidance methods: none, classifier, tfg, mmps, dsg, imputation, projection, noise, smc, masks, stages, or several
+    joined by +."""
     text_scale: Strength = 1.5
     """Strength of the text (classifier-free guidance); 1 is the plain conditional model."""
+    text_guidance: TextGuidance = field(default_factory=TextGuidance)
     mask_scale: Strength = 1.0
     """Strength of the observed motion in models with masks, likewise."""
     steps: Steps = 50
@@ -64,6 +67,10 @@ class Settings(MethodOptions):
     sampler: SamplerName = "ancestral"
     clean_up: bool = True
     """After the last step, hold feet that are in contact with the floor in place (see `guidance.foot_cleanup`)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self.text_guidance, "text-guidance.")
 
 
 def generate(
@@ -303,11 +310,9 @@ def check_settings(model: MotionDenoiser, settings: Settings, methods: Sequence[
     check_steps(methods_of(settings) if methods is None else methods, possible)
 
 
-def sampling_of(
-    settings: Settings, methods: Sequence[Guidance], sampler: SamplerName | Sampler | None = None
-) -> Sampling:
-    """Steps and sampler of a batch: those its methods prescribe, else the given sampler and the settings."""
-    return Sampling(settings.steps, settings.sampler if sampler is None else sampler).guided_by(methods)
+def sampling_of(settings: Settings, methods: Sequence[Guidance]) -> Sampling:
+    """Steps of a batch: those that its methods prescribe, else those of the settings."""
+    return Sampling(settings.steps).guided_by(methods)
 
 
 def check_words(text: str, goals: GoalSet) -> None:
@@ -379,7 +384,6 @@ class Request:
         goals = with_further_goals(methods, self.goals, self.texts, lengths, self.seeds)
         problem = GuidanceProblem.of(model, goals, self.windows, functions)
         composed = ComposedGuidance.of(methods, problem, model)
-        sampling = sampling_of(settings, methods, sampler)
 
         def advance(t: int, estimate: Estimate) -> None:
             bar.update()
@@ -408,9 +412,10 @@ class Request:
             self.texts,
             self.frames,
             seeds=self.seeds,
-            steps=sampling.steps,
-            sampler=sampling.sampler,
+            steps=sampling_of(settings, methods).steps,
+            sampler=composed.sampler(settings.sampler if sampler is None else sampler),
             text_scale=settings.text_scale,
+            text_guidance=settings.text_guidance,
             observed=composed.observed,
             mask_scale=settings.mask_scale,
             start=start if composed.chooses_noise else None,

@@ -148,9 +148,12 @@ class FromSilence:
             on_round()
         return torch.zeros_like(z)
 
-    def sampler(self, denoise, x, schedule, times, *, noise=None, on_step=None):
-        self.sampled.append(times)
-        return ddim(denoise, x, schedule, times, on_step=on_step)
+    def sampler(self, problem):
+        def run(denoise, x, schedule, times, *, noise=None, on_step=None):
+            self.sampled.append(times)
+            return ddim(denoise, x, schedule, times, on_step=on_step)
+
+        return run
 
 
 def test_a_method_of_ones_own_chooses_noise_and_sampler(make_model):
@@ -186,7 +189,7 @@ class GaussianDenoiser:
         self.representation, self.mean, self.std = representation, mean, 0.1
         self.schedule, self.prediction = SCHEDULES["cosine"](1000), PREDICTIONS["x0"]
 
-    def denoise_fn(self, texts, frames, *, text_scale=1.5, observed=None, mask_scale=1.0):
+    def denoise_fn(self, texts, frames, *, text_scale=1.5, text_guidance=None, observed=None, mask_scale=1.0):
         mean = self.mean[: frames.shape[1]]
 
         def denoise(x, t, s):

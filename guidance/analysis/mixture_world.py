@@ -27,6 +27,7 @@ from motion_diffusion.diffusion.losses import Network, training_loss
 from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, SamplerName
 from motion_diffusion.diffusion.schedule import Level, Schedule, cosine
+from motion_diffusion.diffusion.text_refinement import PLAIN, TextGuidance
 from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
 from motion_diffusion.network.weight_average import update_average
 from motion_diffusion.sampling import sample_features
@@ -177,6 +178,7 @@ class MixtureDenoiser:
         frames: Tensor,
         *,
         text_scale: float = 1.5,
+        text_guidance: TextGuidance = PLAIN,
         observed: Observed | None = None,
         mask_scale: float = 1.0,
     ) -> Denoise:
@@ -268,14 +270,13 @@ def guided_paths(
     frames = model.max_frames
     problem = GuidanceProblem.of(model, [task.goals] * count, torch.full((count,), frames))
     composed = ComposedGuidance.of(methods, problem, model)
-    sampling = Sampling(steps, sampler).guided_by(methods)
     x = sample_features(
         model,
         ["a path"] * count,
         [frames] * count,
         seeds=range(seed, seed + count),
-        steps=sampling.steps,
-        sampler=sampling.sampler,
+        steps=Sampling(steps).guided_by(methods).steps,
+        sampler=composed.sampler(sampler),
         start=composed.start if composed.chooses_noise else None,
         guide=composed.guide,
     )

@@ -41,8 +41,12 @@ from guidance.analysis.style import (
 from guidance.analysis.table import Result, Row, columns, floats, group_by
 from guidance.classifier import Classifier
 from guidance.imputation import Imputation
+from guidance.moment_matching import MomentMatching
 from guidance.projection import Projection
 from guidance.protocol import Guidance
+from guidance.spherical import Spherical
+from guidance.training_free import TrainingFree
+from guidance.twisted_smc import TwistedSMC
 from motion_diffusion.diffusion.prediction import PREDICTIONS
 from motion_diffusion.diffusion.samplers import SamplerName
 
@@ -57,6 +61,12 @@ METHODS: Mapping[str, Sequence[Guidance]] = MappingProxyType(
         "none": (),
         "classifier, GMD's step": (Classifier(scaling="variance", inner=0),),
         "classifier, line search": (Classifier(),),
+        "DPS": (TrainingFree.dps(1.0),),
+        "TFG": (TrainingFree(),),
+        "ΠGDM": (MomentMatching(covariance="isotropic"),),
+        "MMPS": (MomentMatching(iterations=6),),
+        "DSG": (Spherical(),),
+        "twisted SMC, 16 particles": (TwistedSMC(),),
         "imputation of x0": (Imputation(on="x0"),),
         "imputation of x_s": (Imputation(on="x_s"),),
         "projection, remix 0": (Projection(remix=0.0),),

@@ -80,14 +80,22 @@ class Observation:
         observed = self.mask.any(-1)
         return self._distance(joints)[observed]
 
+    def misfit(self, joints: Tensor) -> Tensor:
+        """Weighted sum over observed entries of the squared distance in m²: one value (...) per motion."""
+        squared = ((joints - self.values).square() * self.mask).sum(-1)
+        return (squared * self._weights).sum((-1, -2))
+
     def loss(self, joints: Tensor) -> Tensor:
         """Weighted mean over observed entries of the squared distance in m²: one value (...) per motion.
 
         The mean is over each motion's own entries, so that motions in a batch do not influence each other.
         """
-        observed = self.mask.any(-1) * self.weights
-        squared = ((joints - self.values).square() * self.mask).sum(-1)
-        return (squared * observed).sum((-1, -2)) / observed.sum((-1, -2)).clamp_min(1e-9)
+        return self.misfit(joints) / self._weights.sum((-1, -2)).clamp_min(1e-9)
+
+    @property
+    def _weights(self) -> Tensor:
+        """Weights (..., F, J) where something is observed, 0 elsewhere."""
+        return self.mask.any(-1) * self.weights
 
     def _distance(self, joints: Tensor) -> Tensor:
         return ((joints - self.values).square() * self.mask).sum(-1).sqrt()

@@ -38,13 +38,24 @@ from motion_diffusion.errors import InputError
 class Estimate(NamedTuple):
     """A denoiser's estimate at x_t: the clean motion x0 and the corresponding noise eps, both shaped like x_t.
 
-    In general α_t·x0 + σ_t·eps = x_t; a method that replaces part of x_s itself puts fresh noise into eps instead.
+    Samplers and outer methods continue from this pair, never from x_t beside it: a method that changes the noisy motion
+    within a step (recurrence), or part of its noise, returns the pair of the new one, α_t·x0 + σ_t·eps.
     """
 
     x0: Tensor
     eps: Tensor
     variance: Tensor | float | None = None
     """Variance of the ancestral step to s, if the model has its own; None: the posterior's β̃."""
+
+    def with_x0(self, x0: Tensor, t: int, schedule: Schedule) -> Estimate:
+        """The estimate of the same noisy motion with another clean motion: eps moves by −(α_t/σ_t)·(change of x0)."""
+        alpha, sigma = schedule.row(t)
+        return self._replace(x0=x0, eps=linear_combination(1.0, self.eps, -alpha / sigma, x0 - self.x0))
+
+    def detached(self) -> Estimate:
+        """The same estimate without the graph of its computation."""
+        variance = self.variance.detach() if isinstance(self.variance, Tensor) else self.variance
+        return Estimate(self.x0.detach(), self.eps.detach(), variance)
 
 
 Denoise = Callable[[Tensor, int, int], Estimate]
@@ -87,7 +98,7 @@ def with_hook(denoise: Denoise, hook: Hook, schedule: Schedule) -> Denoise:
 
     def hooked(x: Tensor, t: int, s: int) -> Estimate:
         estimate = denoise(x, t, s)
-        return estimate_from_x0(hook(estimate.x0, t, s), x, t, schedule, estimate.variance)
+        return estimate.with_x0(hook(estimate.x0, t, s), t, schedule)
 
     return hooked
 
@@ -114,6 +125,17 @@ def dynamic_threshold(bound: Tensor, quantile: float = 0.995) -> Hook:
     return threshold
 
 
+def ancestral_step(estimate: Estimate, t: int, s: int, schedule: Schedule) -> tuple[Tensor, Tensor | float]:
+    """Mean A·x_t + B·x̂0 and variance Σ of an ancestral step, Σ the estimate's own or β̃; the step to 0 has none.
+
+    The mean is computed as α_s·x̂0 + √(σ_s² − β̃)·ε̂, which is the same for an ε̂ that corresponds to x̂0 and correct for
+    one that was replaced by fresh noise.
+    """
+    (alpha_s, sigma_s), small = schedule.row(s), schedule.posterior(t, s).variance
+    mean = linear_combination(alpha_s, estimate.x0, (sigma_s**2 - small) ** 0.5, estimate.eps)
+    return mean, 0.0 if s == 0 else small if estimate.variance is None else estimate.variance
+
+
 def ancestral(
     denoise: Denoise,
     x: Tensor,
@@ -123,20 +145,15 @@ def ancestral(
     noise: Noise | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Ancestral sampling (Ho et al. 2020, algorithm 2): x_s = A·x_t + B·x̂0 + √Σ·z, without noise in the step to 0.
-
-    Σ is the estimate's variance, or β̃. The mean is computed as α_s·x̂0 + √(σ_s² − β̃)·ε̂, which is the same for an ε̂
-    that corresponds to x̂0 and correct for one that was replaced by fresh noise.
-    """
-    noise = _needed(noise, "ancestral sampling")
+    """Ancestral sampling (Ho et al. 2020, algorithm 2): x_s = A·x_t + B·x̂0 + √Σ·z; see `ancestral_step`."""
+    noise = require_noise(noise, "ancestral sampling")
     for t, s in pairwise(times):
         estimate = denoise(x, t, s)
         if on_step is not None:
             on_step(t, estimate)
-        (alpha_s, sigma_s), small = schedule.row(s), schedule.posterior(t, s).variance
-        x = linear_combination(alpha_s, estimate.x0, (sigma_s**2 - small) ** 0.5, estimate.eps)
+        x, variance = ancestral_step(estimate, t, s, schedule)
         if s > 0:
-            x = linear_combination(1.0, x, (small if estimate.variance is None else estimate.variance) ** 0.5, noise())
+            x = linear_combination(1.0, x, variance**0.5, noise())
     return x
 
 
@@ -174,7 +191,7 @@ def dpm_solver(
     if not 0 <= eta <= 1:
         raise InputError(f"eta is {eta}; give a number from 0 (no fresh noise) to 1 (ancestral)")
     if eta > 0:
-        noise = _needed(noise, "sampling with eta > 0")
+        noise = require_noise(noise, "sampling with eta > 0")
     before: tuple[Tensor, float] | None = None
     for t, s in pairwise(times):
         estimate = denoise(x, t, s)
@@ -218,9 +235,10 @@ def heun(
         if i + 2 == len(times):
             return predicted
         there = denoise(predicted, s, times[i + 2])
-        (r_t, phi_t), (r_s, phi_s) = (_polar(*schedule.row(time)) for time in (t, s))
+        (_, phi_t), (r_s, phi_s) = (_polar(*schedule.row(time)) for time in (t, s))
+        begin = linear_combination(math.cos(phi_t), estimate.x0, math.sin(phi_t), estimate.eps)
         half = (phi_s - phi_t) / 2
-        x = r_s * (x / r_t + half * (_turning(estimate, phi_t) + _turning(there, phi_s)))
+        x = r_s * (begin + half * (_turning(estimate, phi_t) + _turning(there, phi_s)))
     return x
 
 
@@ -253,7 +271,8 @@ def _turning(estimate: Estimate, phi: float) -> Tensor:
     return linear_combination(math.cos(phi), estimate.eps, -math.sin(phi), estimate.x0)
 
 
-def _needed(noise: Noise | None, who: str) -> Noise:
+def require_noise(noise: Noise | None, who: str) -> Noise:
+    """The source of noise; InputError if there is none."""
     if noise is None:
         raise InputError(f"{who} needs a source of noise; give noise=")
     return noise

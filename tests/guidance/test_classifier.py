@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from guidance.classifier import Classifier
-from motion_diffusion.diffusion.samplers import ddim
+from motion_diffusion.diffusion.samplers import ddim, estimate_from_x0
+from motion_diffusion.diffusion.schedule import rectified
 from motion_diffusion.errors import InputError
 from tests.guidance.conftest import GAIN, OFFSET, SCHEDULE, linear_denoiser, task_of
 
@@ -113,6 +114,21 @@ def test_it_begins_and_ends_where_told():
     for t, moves in ((601, False), (600, True), (201, True), (200, False)):
         same = torch.equal(denoise(noisy(), t, t - 20).x0, linear_denoiser(noisy(), t, t - 20).x0)
         assert same is not moves
+
+
+@pytest.mark.parametrize("scaling", ["search", "variance", "score"])
+def test_pure_noise_is_no_obstacle(scaling):
+    """On the rectified schedule α_T = 0: guidance of the score begins a step later."""
+    task = task_of(squared, 2)
+    task.schedule = rectified(1000)
+
+    def denoise(x, t, s):
+        return estimate_from_x0(GAIN * x + OFFSET, x, t, task.schedule)
+
+    method = Classifier(scaling=scaling).wrap(denoise, task, no_noise)
+    plain = squared(denoise(noisy(), 1000, 980).x0)
+    assert (squared(method(noisy(), 1000, 980).x0) <= plain).all()
+    assert (squared(method(noisy(), 980, 960).x0) < plain).all()
 
 
 def test_no_gradient_is_kept():

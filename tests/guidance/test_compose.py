@@ -23,8 +23,15 @@ def composed(guidance, task):
     return ComposedGuidance.of(MethodOptions().methods(guidance), task, task.model)
 
 
-@pytest.mark.parametrize("prediction", ["x0", "eps", "v"])
-@pytest.mark.parametrize("methods", ["classifier", "imputation", "projection", "classifier+projection"])
+@pytest.mark.parametrize(
+    ("prediction", "methods"),
+    [
+        (prediction, methods)
+        for prediction in ("x0", "eps", "v")
+        for methods in ("classifier", "imputation", "projection", "classifier+projection", "tfg", "mmps")
+        if (prediction, methods) != ("x0", "mmps")  # the Jacobian of an untrained network of x0 is no covariance
+    ],
+)
 @pytest.mark.parametrize("sampler", ["ancestral", "ddim"])
 def test_every_method_works_with_every_model_and_sampler(make_task, prediction, methods, sampler):
     task = make_task(prediction=prediction)
@@ -35,6 +42,19 @@ def test_every_method_works_with_every_model_and_sampler(make_task, prediction, 
     far, near = task.loss(plain), task.loss(guided)
     assert (near <= far).all()
     assert (near < far).any()
+
+
+@pytest.mark.filterwarnings("ignore:smc")
+@pytest.mark.parametrize("schedule", ["rectified", "variance-exploding"])
+@pytest.mark.parametrize("methods", ["classifier", "tfg", "mmps", "dsg", "smc"])
+def test_gradients_go_with_every_schedule(make_task, methods, schedule):
+    """Also where x_T is pure noise (α = 0), and where its variance is not that of the data."""
+    task = make_task(prediction="velocity", schedule=schedule)
+    guidance = composed(methods, task)
+    run = dict(seeds=[0, 1], steps=8, guide=guidance.guide, sampler=guidance.sampler("ancestral"))
+    guided = task.model.sample(PROMPTS, [40, 40], **run)
+    assert guided.isfinite().all()
+    assert (task.loss(guided) < task.loss(task.model.sample(PROMPTS, [40, 40], seeds=[0, 1], steps=8))).any()
 
 
 def test_names_are_read():
@@ -48,7 +68,8 @@ def test_names_are_read():
         ("magic", "choose from none, classifier"),
         ("classifier+classifier", "twice"),
         ("imputation+projection", "last one would win"),
-        ("noise+classifier", "already sought along the gradient"),
+        ("noise+classifier", "classifier and noise do not go together: each follows the gradient"),
+        ("tfg+classifier", "classifier and tfg do not go together"),
         ("stages", "stages\\+projection"),
         ("", "unknown guidance ''"),
         ("none+projection", "unknown guidance 'none'"),
@@ -93,7 +114,7 @@ def test_functions_need_a_gradient(make_task):
         return (joints[:, 10, 15, 1] - 1.7).square()
 
     task = make_task((GoalSet(), GoalSet()), functions=(high,))
-    with pytest.raises(InputError, match="add classifier or noise"):
+    with pytest.raises(InputError, match="add one of classifier, tfg"):
         composed("projection", task)
     x = task.model.sample(PROMPTS, [40, 40], seeds=[0, 1], steps=6, guide=composed("classifier", task).guide)
     plain = task.model.sample(PROMPTS, [40, 40], seeds=[0, 1], steps=6)

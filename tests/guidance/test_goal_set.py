@@ -203,8 +203,9 @@ def test_loss_is_the_weighted_mean_of_squares(walks):
     x, _, z = joints[20, 0].tolist()
     one = Waypoint(frame=20, x=x + 0.3, z=z)
     other = Waypoint(frame=30, x=joints[30, 0, 0].item(), z=joints[30, 0, 2].item(), weight=3.0)
-    loss = GoalSet(goals=[one, other]).observe(len(joints)).loss(joints)
-    assert loss.item() == pytest.approx(0.09 / 4, rel=1e-4)
+    observed = GoalSet(goals=[one, other]).observe(len(joints))
+    assert observed.loss(joints).item() == pytest.approx(0.09 / 4, rel=1e-4)
+    assert observed.misfit(joints).item() == pytest.approx(0.09, rel=1e-4)  # the sum, not the mean
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

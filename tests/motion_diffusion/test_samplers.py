@@ -145,6 +145,16 @@ def test_hook_keeps_the_variance():
     assert denoise(torch.ones(2), 5, 4).variance == 0.3
 
 
+def test_a_hook_that_changes_nothing_keeps_noise_that_was_replaced():
+    """Methods inside may renew noise or move x_t; what is outside keeps the pair, and moves it along α·x0 + σ·ε̂."""
+    inner = Estimate(torch.tensor([1.0, 2.0]), torch.tensor([5.0, -3.0]))
+    kept = with_hook(lambda x, t, s: inner, lambda x0, t, s: x0, SCHEDULE)(torch.zeros(2), 500, 480)
+    assert torch.equal(kept.eps, inner.eps)
+    moved = with_hook(lambda x, t, s: inner, lambda x0, t, s: x0 + 1, SCHEDULE)(torch.zeros(2), 500, 480)
+    alpha, sigma = SCHEDULE.row(500)
+    torch.testing.assert_close(alpha * moved.x0 + sigma * moved.eps, alpha * inner.x0 + sigma * inner.eps)
+
+
 def test_clip_and_threshold():
     bound = torch.tensor([1.0, 2.0], dtype=torch.float64)
     within = torch.tensor([[[0.5, -1.9], [-1.0, 0.3]]], dtype=torch.float64)
