@@ -242,7 +242,7 @@ class World:
 class Truth(World):
     """Every guidance method against the true posterior, where it is known."""
 
-    tasks: Annotated[int, Range(1, 1000)] = 6
+    tasks: Annotated[int, Range(1, 1000)] = 4
     """Sets of way-points, over which intervals are taken."""
     motions: Annotated[int, Range(8, 10_000)] = 128
     """Samples of each."""

@@ -95,7 +95,7 @@ def sample_features(
         on_step: Called after each step with its time and estimate; exceptions that it raises end sampling.
 
     Raises:
-        InputError: For an empty prompt, or the name of no sampler.
+        InputError: For an empty prompt, the name of no sampler, and where guidance makes the sampling diverge.
     """
     if any(not text.strip() for text in texts):
         raise InputError("the prompt is empty; say what the person does, e.g. 'a tired person walks'")
@@ -121,4 +121,7 @@ def sample_features(
         denoise = guide(denoise, noise)
     run = SAMPLERS[sampler] if isinstance(sampler, str) else sampler
     with torch.no_grad():
-        return run(denoise, x, model.schedule, times, noise=noise, on_step=on_step)
+        x = run(denoise, x, model.schedule, times, noise=noise, on_step=on_step)
+    if not x.isfinite().all():
+        raise InputError("sampling diverged: a strength of the guidance is too large; give a smaller one")
+    return x

@@ -19,8 +19,10 @@ from guidance.analysis.mixture_world import (
 )
 from guidance.analysis.path_mixture import PathMixture
 from guidance.analysis.truth import METHODS, Scores, Setting, settings, truth
+from guidance.training_free import TrainingFree
 from motion_diffusion.diffusion.prediction import PREDICTIONS
 from motion_diffusion.diffusion.schedule import cosine
+from motion_diffusion.errors import InputError
 from motion_diffusion.sampling import sample_features
 
 
@@ -88,6 +90,19 @@ def test_tasks_are_met_by_their_posterior_and_by_projection(mixture):
     )
     assert task.error(made) < 1e-4
     assert task.error(made + 1) == pytest.approx(mixture.unit * 2**0.5, rel=1e-3)
+
+
+def test_guidance_that_diverges_is_reported(mixture):
+    with pytest.raises(InputError, match="sampling diverged: a strength of the guidance is too large"):
+        guided_paths(
+            MixtureDenoiser(mixture),
+            Task.draw(mixture, (40, 119), 8, 0),
+            (TrainingFree(mu=1e5),),
+            sampler="ancestral",
+            steps=20,
+            count=1,
+            seed=0,
+        )
 
 
 @pytest.mark.parametrize("smooth", [False, True])
