@@ -18,7 +18,7 @@ from typing import Annotated
 from data_loaders.load_motion import read_motion
 from data_loaders.store import open_store
 from guidance.analysis.compare import adherence, compare
-from guidance.analysis.crossed_lines import DIMENSIONS, crossed_lines, crossed_lines_result
+from guidance.analysis.crossed_lines import DIMENSIONS, crossed_lines
 from guidance.analysis.evolution import evolution
 from guidance.analysis.hook import hook
 from guidance.analysis.page import FIGURES, PAGE, write_page
@@ -260,10 +260,13 @@ class Trainings(World):
 
     seeds: Annotated[int, Range(1, 1000)] = 5
     """Trainings of each prediction type, over which intervals are taken."""
+    runs: Path = Path("runs/trainings")
+    """Folder for the measures of each finished training, from which a run goes on."""
 
     def results(self) -> Iterator[Result]:
         """One figure."""
-        yield trainings(self.mixture(), self.out / "trainings", seeds=self.seeds)
+        check_place(self.runs / "exact.csv")
+        yield trainings(self.mixture(), self.runs, seeds=self.seeds)
 
 
 @dataclass(frozen=True)
@@ -292,8 +295,8 @@ class CrossedLines:
 class Page:
     """Regenerate docs/where-guidance-gets-undone.md: all analyses on the shipped models, figures and numbers.
 
-    The results of truth, trainings and crossed-lines, which take longer, are read from the files beside the page;
-    renew these by python -m guidance truth --out docs/figures, and likewise the others.
+    The results of truth and trainings, which take longer, are read from the files beside the page; renew these by
+    python -m guidance truth --out docs/figures, and likewise trainings.
     """
 
     page: Path = PAGE
@@ -302,7 +305,7 @@ class Page:
     def renew(self) -> None:
         """Run all analyses, then write the page."""
         figures = self.page.parent / FIGURES
-        read = {"truth": truth_result, "trainings": trainings_result, "crossed-lines": crossed_lines_result}
+        read = {"truth": truth_result, "trainings": trainings_result}
         results = [(name, made(read_table(figures / f"{name}.csv"))) for name, made in read.items()]
         results += [(verb.__name__.lower(), r) for verb in (Share, Hook) for r in verb().results()]
         for models in (ROOT_MODELS, BODY_MODELS):

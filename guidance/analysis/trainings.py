@@ -16,7 +16,8 @@ the exact denoiser. Columns:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,6 +36,7 @@ from motion_diffusion.body.motion_metrics import joint_jitter
 from motion_diffusion.diffusion.losses import Network
 from motion_diffusion.diffusion.prediction import PREDICTIONS
 from motion_diffusion.diffusion.schedule import cosine
+from motion_diffusion.errors import InputError
 
 CHECKPOINTS = (250, 500, 1000, 2000, 4000)
 """Numbers of training steps after which networks are measured."""
@@ -42,8 +44,8 @@ PUSHED = (880, 460, 120, 20)
 """Times at which pushes are given, approximately."""
 GUIDED = {"gmd": "classifier, GMD's step", "search": "classifier, line search", "projection": "projection"}
 """Methods whose samples are compared with the posterior, by name of their column."""
-TASKS, CHAINED, SAMPLES = 2, 32, 128
-"""Sets of way-points, motions of a chain, and samples that are compared with the posterior."""
+TASKS, CHAINED, SAMPLES, STEPS = 2, 32, 128, 50
+"""Sets of way-points, motions of a chain, samples that are compared with the posterior, and sampling steps."""
 GMD_SCALE = 100.0
 """Strength of the gradient, as in GMD."""
 
@@ -56,7 +58,7 @@ def trainings(
     checkpoints: Sequence[int] = CHECKPOINTS,
     predictions: Sequence[str] = PREDICTION_TYPES,
 ) -> Result:
-    """Train and measure networks. Each finished training is kept in `out` and is not repeated.
+    """Train and measure networks. The measures of each finished training are kept in `out`, and it is not repeated.
 
     Args:
         mixture: The data.
@@ -66,32 +68,42 @@ def trainings(
         predictions: Prediction types.
     """
     tasks = [Task.draw(mixture, AT, SAMPLES, seed) for seed in range(TASKS)]
-    exact = out / "exact.csv"
-    if not exact.is_file():
-        Result(
-            "exact", [{"prediction": "exact", "seed": 0, "steps": 0} | measured(mixture, None, "eps", tasks)], ""
-        ).save(out)
-    rows = list(read_table(exact))
+    rows = _kept(out, "exact", mixture, lambda: [_row(mixture, "exact", 0, 0, None, tasks)])
     for seed in range(seeds):
         for prediction in predictions:
-            name = f"{prediction}-{seed}"
-            if not (out / f"{name}.csv").is_file():
-                _train(mixture, prediction, seed, checkpoints, tasks).save(out, name)
-            rows += read_table(out / f"{name}.csv")
+            train = partial(_train, mixture, prediction, seed, checkpoints, tasks)
+            rows += _kept(out, f"{prediction}-{seed}", mixture, train)
     return trainings_result(rows)
+
+
+def _kept(out: Path, name: str, mixture: PathMixture, make: Callable[[], Sequence[Row]]) -> list[Row]:
+    """The rows of a file in `out`, made and written if it does not exist. InputError if they are of another mixture."""
+    path = out / f"{name}.csv"
+    if not path.is_file():
+        Result(name, make(), "").save(out)
+    rows = read_table(path)
+    if any(abs(value - mixture.unit) > 1e-5 for value in floats(rows, "unit_m")):
+        raise InputError(f"{path} is of another mixture of paths; give another --runs, or remove it")
+    return rows
 
 
 def _train(
     mixture: PathMixture, prediction: str, seed: int, checkpoints: Sequence[int], tasks: Sequence[Task]
-) -> Result:
+) -> list[Row]:
     """Train and measure one network; a row for each checkpoint."""
     networks = trained_networks(mixture, PREDICTIONS[prediction], cosine(1000), checkpoints, seed=seed)
-    named = f"{prediction}, seed {seed}"
-    rows = [
-        {"prediction": prediction, "seed": seed, "steps": steps} | measured(mixture, network, prediction, tasks)
-        for steps, network in tqdm(zip(checkpoints, networks, strict=True), desc=named, total=len(checkpoints))
+    shown = tqdm(networks, desc=f"{prediction}, seed {seed}", total=len(checkpoints), disable=None)
+    return [
+        _row(mixture, prediction, seed, steps, network, tasks)
+        for steps, network in zip(checkpoints, shown, strict=True)
     ]
-    return Result("training", rows, "")
+
+
+def _row(
+    mixture: PathMixture, prediction: str, seed: int, steps: int, network: Network | None, tasks: Sequence[Task]
+) -> Row:
+    about = {"prediction": prediction, "seed": seed, "steps": steps, "unit_m": mixture.unit}
+    return about | measured(mixture, network, "eps" if network is None else prediction, tasks)
 
 
 def measured(mixture: PathMixture, network: Network | None, prediction: str, tasks: Sequence[Task]) -> dict[str, float]:
@@ -101,7 +113,7 @@ def measured(mixture: PathMixture, network: Network | None, prediction: str, tas
     variance = mixture.sample(2000, torch.Generator().manual_seed(0)).var().item()
     row = {f"error_{i + 1}": x0_error(model, t) / variance for i, t in enumerate(range(T // 8, T, T // 4))}
     first = PREDICTIONS["eps"].first(model.schedule)  # the same times for every prediction type
-    chain = Chain.of(model, ["a path"], range(CHAINED), frames=mixture.frames, steps=50, text_scale=1.0, first=first)
+    chain = Chain.of(model, ["a path"], range(CHAINED), frames=mixture.frames, steps=STEPS, text_scale=1.0, first=first)
     kept = answering([chain], pushes=10).rows
     for shape in SHAPES:
         for wanted in PUSHED:
@@ -120,7 +132,7 @@ def measured(mixture: PathMixture, network: Network | None, prediction: str, tas
         scores = [
             Scores.of(
                 guided_paths(
-                    model, task, METHODS[method], sampler="ancestral", steps=50, count=SAMPLES, seed=PRIME * (i + 1)
+                    model, task, METHODS[method], sampler="ancestral", steps=STEPS, count=SAMPLES, seed=PRIME * (i + 1)
                 ),
                 task.posterior,
             )
