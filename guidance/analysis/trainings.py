@@ -176,7 +176,8 @@ def trainings_figure(rows: Sequence[Row]) -> Figure:
     exact = next((row for row in rows if row["prediction"] == "exact"), None)
     networks = [row for row in rows if row["prediction"] != "exact"]
     seeds = len({row["seed"] for row in networks})
-    figure, axes = panels(2, 4, size=(15, 7), title=f"x0, ε and v during training  ({seeds} trainings each)")
+    figure, axes = panels(2, 4, size=(15, 7), title=f"x0, ε and v during training  (trainings of each: {seeds})")
+    checkpoints = [int(steps) for steps in group_by(networks, "steps")]
     for axis, (title, (column, unit, logarithmic)) in zip(axes, PANELS.items(), strict=True):
         for name, mine in group_by(networks, "prediction").items():
             by_steps = group_by(mine, "steps")
@@ -185,9 +186,11 @@ def trainings_figure(rows: Sequence[Row]) -> Figure:
             ]
             means, halves = ([value.item() for value in values] for values in zip(*curve, strict=True))
             band(axis, [float(steps) for steps in by_steps], means, halves, PREDICTION_STYLES[name], name)
-        if exact is not None and not (logarithmic and float(exact[column]) <= 0):
+        if exact is not None and not column.startswith("error"):
             reference_line(axis, float(exact[column]), dotted=True)
         axis.set_xscale("log")
+        axis.set_xticks(checkpoints, [f"{steps:,}" for steps in checkpoints])
+        axis.minorticks_off()
         if logarithmic:
             axis.set_yscale("log")
         label(axis, title=title, x="training steps (dotted: exact network)", y=unit)
