@@ -96,7 +96,7 @@ def _cell(row: Row, key: str) -> str:
 
 SHOWN = {
     "error_cm": "mean error at the goals, cm",
-    "within_20_cm": "motions within 20 cm of every goal",
+    "within_20_cm": "within 20 cm of every goal",
     "bones_mm": "range of a bone's length, mm",
     "skating": "foot skating ratio",
     "jitter": "root jitter, m/s³",

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from guidance.analysis.runs import confidence
-from guidance.analysis.table import Result, Row, floats, read_table
+from guidance.analysis.table import Result, Row, floats, read_table, rows_with
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.errors import InputError
 
@@ -36,7 +36,7 @@ _NUMBER = re.compile(r"(<!--= (\S+) ((?:\S+[=~]\S+ )*)(\S+) (\.\d[efg])(%|cm|) -
 
 
 def write_page(page: Path, results: Sequence[tuple[str, Result]]) -> list[Path]:
-    """Save results as CSV files beside a page, insert their conclusions into it, and fill in its numbers.
+    """Save results as CSV files beside a page, insert their conclusions, and fill in the numbers of all pages there.
 
     Args:
         page: The Markdown file.
@@ -59,9 +59,11 @@ def write_page(page: Path, results: Sequence[tuple[str, Result]]) -> list[Path]:
             )
         text = block.sub(lambda match, result=result: f"{match[1]}{_markdown(result)}{match[2]}", text)  # type: ignore[misc]
     tables = [result.save(page.parent / FIGURES, name) for name, result in results]
-    text = with_numbers(text, page.parent / FIGURES)
-    with atomic(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    for path in (page, *(other for other in sorted(page.parent.glob("*.md")) if other != page)):
+        before = text if path == page else path.read_text(encoding="utf-8")
+        if path == page or _NUMBER.search(before):
+            with atomic(path) as temporary:
+                temporary.write_text(with_numbers(before, page.parent / FIGURES), encoding="utf-8")
     return tables
 
 
@@ -102,7 +104,8 @@ def _chosen(rows: Sequence[Row], conditions: Sequence[str]) -> list[Row]:
 
 
 def _number(rows: Sequence[Row], column: str, form: str, unit: str) -> str:
-    """The mean of a column with its interval."""
+    """The mean of a column with its interval, over the rows that have a value there."""
+    rows = rows_with(rows, column) or rows
     values, size = torch.tensor(floats(rows, column), dtype=torch.float64), 100 if unit else 1
     mean, half = confidence(values)
     if len(rows) == 1:

@@ -21,8 +21,10 @@ def test_write_page_is_atomic(tmp_path):
     text = page.read_text()
     assert text.startswith("words\n<!-- share -->\n> half\n\n```\na table\nof two rows\n```\n")
     assert text.endswith("<!-- /share -->\nmore words\n")
+    (tmp_path / "other.md").write_text("half: <!--= share t=1 value .1f --><!--/-->")
     assert write_page(page, [("share", result)]) == [tmp_path / "figures" / "share.csv"]
     assert page.read_text() == text
+    assert (tmp_path / "other.md").read_text().endswith(">0.5<!--/-->")
     assert (tmp_path / "figures" / "share.csv").read_text() == "t,value\n1,0.5\n"
 
 
@@ -64,6 +66,7 @@ def test_numbers_that_are_not_there_are_reported(tmp_path, query, words):
         with_numbers(f"<!--= a {query} -->?<!--/-->", tmp_path)
 
 
-def test_the_page_has_the_numbers_of_its_tables():
-    text = PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", sorted(PAGE.parent.glob("*.md")), ids=lambda page: page.name)
+def test_pages_have_the_numbers_of_their_tables(page):
+    text = page.read_text(encoding="utf-8")
     assert with_numbers(text, PAGE.parent / FIGURES) == text

@@ -164,7 +164,7 @@ def test_compare(whose):
     axes, rows = drawn(FIGURES / f"compare-{whose}.csv")
     columns = [
         column
-        for column in ("error_cm", "within_20_cm", "skating", "jitter", "fastest", "seconds")
+        for column in ("error_cm", "within_20_cm", "bones_mm", "skating", "jitter", "fastest", "seconds")
         if column in rows[0]
     ]
     names = [f"{row['model']}, {row['guidance']}" for row in rows]
