@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, NamedTuple, TypeVar, overload
@@ -40,6 +41,7 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel, Steps
 from motion_diffusion.option_ranges import SEED, Range, check_ranges
 from motion_diffusion.sampling import MotionDenoiser, sample_features, sampling_times
+from motion_diffusion.threads import one_thread
 from sample.segments import resolve_segments, segment_windows
 
 T = TypeVar("T")
@@ -407,21 +409,22 @@ class Request:
 
             return composed.start(recorded, z, on_round=on_round)
 
-        x = sample_features(
-            model,
-            self.texts,
-            self.frames,
-            seeds=self.seeds,
-            steps=sampling_of(settings, methods).steps,
-            sampler=composed.sampler(settings.sampler if sampler is None else sampler),
-            text_scale=settings.text_scale,
-            text_guidance=settings.text_guidance,
-            observed=composed.observed,
-            mask_scale=settings.mask_scale,
-            start=start if composed.chooses_noise else None,
-            guide=composed.guide,
-            on_step=advance,
-        )
+        with one_thread() if len(self.texts) == 1 else nullcontext():
+            x = sample_features(
+                model,
+                self.texts,
+                self.frames,
+                seeds=self.seeds,
+                steps=sampling_of(settings, methods).steps,
+                sampler=composed.sampler(settings.sampler if sampler is None else sampler),
+                text_scale=settings.text_scale,
+                text_guidance=settings.text_guidance,
+                observed=composed.observed,
+                mask_scale=settings.mask_scale,
+                start=start if composed.chooses_noise else None,
+                guide=composed.guide,
+                on_step=advance,
+            )
         joints = problem.joints(x).cpu()
         if not methods:
             joints = joints - joints[:, :1, :1] * torch.tensor([1.0, 0.0, 1.0])

@@ -23,12 +23,10 @@ damped (Levenberg–Marquardt). The energy and its derivatives are in `fit_energ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from scipy.linalg.lapack import dpbsv
-from threadpoolctl import ThreadpoolController
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -42,6 +40,7 @@ from motion_diffusion.body.joint_angles import CHILDREN, HINGE_AXES, HINGE_LIMIT
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import orientations, relative_to_parents, rotation_vectors, shortest_arc, turned
 from motion_diffusion.body.skeleton import JOINTS, OFFSETS, PARENTS
+from motion_diffusion.threads import one_thread
 
 SMOOTHNESS_WEIGHT = 100.0
 """β: weight of second differences over frames relative to positions."""
@@ -102,7 +101,7 @@ def fit_frames(points: Tensor, fps: float, *, rounds: int = ROUNDS) -> Rig:
     fit, nothing = FitEnergy(points), no_targets(points)
     energy, damping = fit.energy(body, nothing), torch.full((len(points),), DAMPING[1], dtype=torch.float64)
     settled = torch.zeros(len(points), dtype=torch.bool)
-    with _one_thread():
+    with one_thread():
         for _ in range(rounds):
             normal, gradient = fit.normal(body, nothing)
             normal.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
@@ -155,7 +154,7 @@ def fit_motion(
         fitted = moved.frames(piece)
         bend = SMOOTHNESS_WEIGHT * min(1.0, JITTER_LIMIT / _jitter(fitted.joints - points[piece])) ** 2
         solver = _Solver(FitEnergy(points[piece], bend=bend, kept=done[piece]), floor)
-        with _one_thread():
+        with one_thread():
             wanted = of_piece(fitted)
             if _constraint_error(fitted.joints, wanted) <= NEAR:
                 fitted = solver.solve(fitted, of_piece, 1.0)
@@ -320,20 +319,3 @@ def _with_floor(targets: PositionTargets, below: Tensor, floor: float) -> Positi
     values[..., 1] = torch.where(below, pulled.clamp_min(floor), values[..., 1])
     weights[..., 1] = torch.where(below, FLOOR_WEIGHT, weights[..., 1])
     return targets._replace(values=values, weights=weights)
-
-
-_pools: list[ThreadpoolController] = []
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Restrict PyTorch and BLAS to one thread: at these matrix sizes more threads only wait for each other."""
-    if not _pools:
-        _pools.append(ThreadpoolController())
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with _pools[0].limit(limits=1, user_api="blas"):
-            yield
-    finally:
-        torch.set_num_threads(threads)
