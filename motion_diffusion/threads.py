@@ -15,8 +15,8 @@ _pools: list[ThreadpoolController] = []
 def one_thread() -> Iterator[None]:
     """Restrict PyTorch and BLAS to one thread.
 
-    A single motion gains little from two (1.4 instead of 1.6 s for 6 s of motion), and beside a process that uses a core they
-    wait for each other: it takes 4 s or more.
+    A single motion gains little from two (6 s of motion in 1.4 instead of 1.6 s), and beside a process that uses a core
+    they wait for each other (4 s or more).
     """
     if not _pools:
         _pools.append(ThreadpoolController())
