@@ -21,6 +21,8 @@ from sample.evaluation.study_results import Cell, Line, Row, summaries
 from sample.evaluation.trials import Trial, draw_trials, key_of, of_split
 from sample.generate import Settings, generate
 
+STUDENT_T = 4.302653
+"""Quantile .975 of Student's t with two degrees of freedom."""
 GRID = (
     "--models", "v", "--methods", "projection", "masks+projection", "--densities", 0.05, 1.0, "--joints", "pelvis",
     "wrists", "--num", 3, "--steps", 2, "--batch", 2, "--judge-steps", 2, "--projection.remix", 0.25,
@@ -147,8 +149,10 @@ def line(guided, unguided, method="projection", joints="pelvis"):
 def test_ratios_by_hand():
     one = line([[0.1, 0.3, 0.2], [2, 4, 6], [1, 1, 1]], [[0.0, 0.1, 0.2, 9], [1, 2, 3, 9], [2, 1, 1, 9]])
     numbers = one.numbers
-    assert numbers["foot skating ratio"] == pytest.approx((0.2, 1.96 * 0.1 / 3**0.5))
-    assert numbers["foot skating - unguided"] == pytest.approx((0.1, 1.96 * 0.1 / 3**0.5))  # 0.1, 0.2 and 0 more
+    assert numbers["foot skating ratio"] == pytest.approx((0.2, STUDENT_T * 0.1 / 3**0.5), rel=1e-5)
+    assert numbers["foot skating - unguided"] == pytest.approx(
+        (0.1, STUDENT_T * 0.1 / 3**0.5), rel=1e-5
+    )  # 0.1, 0.2 and 0 more
     assert numbers["root jitter / unguided"] == pytest.approx((2.0, 0.0))  # all twice; the fourth is not compared
     assert numbers["joint jitter / unguided"][0] == pytest.approx(0.75)
     assert numbers["seconds a motion"][0] == pytest.approx(3.0)

@@ -81,5 +81,5 @@ def test_options_written_by_an_older_version_are_completed(tmp_path):
             tmp_path, options_record(Options(training=TrainingOptions(foot_weight=1, ema=(0.9,))), processes=1)
         )
     (tmp_path / "training.json").write_text("{")
-    with pytest.raises(InputError, match="no JSON"):
+    with pytest.raises(InputError, match="not JSON"):
         check_options(tmp_path, new)
