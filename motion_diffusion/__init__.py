@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-"""PyTorch's threads wait asleep for each other. By default they wait busily, and as soon as another process uses a core
-they wait for one that does not run: a motion of two seconds took up to thirty. Read when PyTorch is first imported."""
+"""PyTorch's threads wait asleep for each other. By default they wait busily, and beside other work a motion of two
+seconds took up to thirty (docs/LOG.md). Read when PyTorch is first imported; see also `motion_diffusion.threads`."""
 
 if TYPE_CHECKING:
     from guidance.classifier import Classifier
