@@ -33,6 +33,7 @@ from guidance.analysis.undoing import undoing
 from guidance.classifier import Classifier, Scale
 from guidance.compose import Strength
 from guidance.goals.goal_file import load_goals
+from guidance.goals.goal_set import GoalSet
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.atomic_io import check_place
 from motion_diffusion.body.motion import MAX_SECONDS
@@ -93,13 +94,23 @@ class Motions:
 
 
 @dataclass(frozen=True)
-class Guided(Motions):
-    """Models, motions, goals and guidance."""
+class WithGoals(Motions):
+    """Models, motions, goals and methods."""
 
     goals: Path = ZIGZAG
     """Goal file (JSON)."""
     guidance: str = "classifier"
     """Guidance methods, joined by +."""
+
+    def goal_set(self) -> GoalSet:
+        """The goals of the file."""
+        return load_goals(self.goals, read_motion=read_motion)
+
+
+@dataclass(frozen=True)
+class Guided(WithGoals):
+    """Models, motions, goals and guidance."""
+
     scale: Scale = Classifier.scale
     """Strength of the gradient."""
 
@@ -181,7 +192,7 @@ class Undoing(Guided):
 
     def results(self) -> Iterator[Result]:
         """One figure."""
-        yield undoing(self.chains(), load_goals(self.goals, read_motion=read_motion), self.guidance, self.scale)
+        yield undoing(self.chains(), self.goal_set(), self.guidance, self.scale)
 
 
 @dataclass(frozen=True)
@@ -190,7 +201,7 @@ class Evolution(Guided):
 
     def results(self) -> Iterator[Result]:
         """One figure."""
-        yield evolution(self.chains(), load_goals(self.goals, read_motion=read_motion), self.guidance, self.scale)
+        yield evolution(self.chains(), self.goal_set(), self.guidance, self.scale)
 
 
 @dataclass(frozen=True)
@@ -199,26 +210,21 @@ class Compare(Guided):
 
     def results(self) -> Iterator[Result]:
         """One figure, and a table."""
-        yield compare(self.chains(), load_goals(self.goals, read_motion=read_motion), self.guidance, self.scale)
+        yield compare(self.chains(), self.goal_set(), self.guidance, self.scale)
 
 
 @dataclass(frozen=True)
-class Adherence(Motions):
+class Adherence(WithGoals):
     """Realism of the network's own motions at equal error: models at several strengths of guidance."""
 
     models: tuple[str, ...] = BODY_MODELS
     """Shipped models or run directories to compare; they must have the same features."""
-    goals: Path = ZIGZAG
-    """Goal file (JSON)."""
-    guidance: str = "classifier"
-    """Guidance methods, joined by +."""
     scales: tuple[Scale, ...] = (1.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
     """Strengths of the gradient."""
 
     def results(self) -> Iterator[Result]:
         """One figure."""
-        goals = load_goals(self.goals, read_motion=read_motion)
-        yield adherence(self.chains(), goals, self.guidance, self.scales)
+        yield adherence(self.chains(), self.goal_set(), self.guidance, self.scales)
 
 
 @dataclass(frozen=True)
@@ -255,13 +261,13 @@ class Truth(World):
 @dataclass(frozen=True)
 class Trainings(World):
     """x0, ε and v over several trainings and during training, where the exact network is known. Takes an hour of one
-    core; a run that was stopped goes on.
+    core; finished trainings are not repeated.
     """
 
     seeds: Annotated[int, Range(1, 1000)] = 5
     """Trainings of each prediction type, over which intervals are taken."""
     runs: Path = Path("runs/trainings")
-    """Folder for the measures of each finished training, from which a run goes on."""
+    """Folder for the measures of each finished training."""
 
     def results(self) -> Iterator[Result]:
         """One figure."""

@@ -12,8 +12,7 @@ from guidance.gradients import slope, with_pullback
 from guidance.protocol import GuidanceProblem
 from guidance.windows import Windows
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise
-from motion_diffusion.errors import InputError
-from motion_diffusion.option_ranges import Range
+from motion_diffusion.option_ranges import Range, check_interval
 
 MAX_STEP = 1e3
 """Maximum step of a line search, relative to its trial step."""
@@ -43,11 +42,7 @@ class Classifier:
     """Share of the diffusion time at which guidance ends."""
 
     def __post_init__(self) -> None:
-        if self.end >= self.begin:
-            raise InputError(
-                f"--classifier.end {self.end:g}: guidance begins at {self.begin:g} of the diffusion time, which runs "
-                "down to 0; give less than that"
-            )
+        check_interval("--classifier", self.begin, self.end)
 
     def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
         """Classifier guidance (Dhariwal & Nichol 2021) as in GMD: the mean of x_s moves by −scale·β̃·∇ loss(x̂0(x_t)).

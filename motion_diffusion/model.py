@@ -28,7 +28,7 @@ from motion_diffusion.diffusion.samplers import (
     clip,
     estimate_from_x0,
 )
-from motion_diffusion.diffusion.schedule import SCHEDULES, Level, Scalar, Schedule, cast
+from motion_diffusion.diffusion.schedule import SCHEDULES, Level, Schedule, cast, vector
 from motion_diffusion.diffusion.text_guidance import each_term, terms, weighted_sum
 from motion_diffusion.diffusion.text_refinement import PLAIN, Refinement, TextGuidance
 from motion_diffusion.diffusion.variance import VarianceName, log_variance
@@ -193,7 +193,7 @@ class MotionModel(nn.Module):
         multiplied by the size of the target. On variance-preserving schedules both are 1 for x0, ε and v.
         """
         r = (level.alpha**2 + level.sigma**2) ** 0.5
-        alpha, sigma = (_vector(number / r, x_t) for number in (level.alpha, level.sigma))
+        alpha, sigma = (vector(number / r, x_t) for number in (level.alpha, level.sigma))
         words = (condition.context, condition.seen)
         x = x_t / cast(r, x_t)
         view = None
@@ -400,8 +400,3 @@ def hints(observed: Observed) -> Tensor:
 def _joined(several: Sequence[Observed]) -> Observed:
     """Several batches of observed positions as one."""
     return torch.cat([values for values, _ in several]), torch.cat([mask for _, mask in several])
-
-
-def _vector(number: Scalar, like: Tensor) -> Tensor:
-    """A coefficient as (B,) numbers, one for each of the motions `like` (B, ...)."""
-    return number.to(like).flatten() if isinstance(number, Tensor) else like.new_full((len(like),), number)

@@ -70,3 +70,18 @@ def _ranges(kind: Any) -> dict[str, Range]:
     hints: dict[str, Any] = get_type_hints(kind, include_extras=True)
     annotated = ((name, part) for name, hint in hints.items() for part in getattr(hint, "__metadata__", ()))
     return {name: part for name, part in annotated if isinstance(part, Range)}
+
+
+def check_interval(group: str, begin: float, end: float) -> None:
+    """Raise InputError if guidance ends, in shares of the diffusion time, before it begins.
+
+    Args:
+        group: Name of the options that begin and end belong to, such as "--classifier".
+        begin: Share of the diffusion time at which it begins.
+        end: Share at which it ends; time runs down to 0.
+    """
+    if end >= begin:
+        raise InputError(
+            f"{group}.end {end:g}: guidance begins at {begin:g} of the diffusion time, which runs down to 0; give less "
+            "than that"
+        )

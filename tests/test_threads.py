@@ -7,6 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from motion_diffusion.model import MotionModel
+from sample.generate import Settings, generate
 
 COMMANDS = ("data_loaders", "guidance", "sample", "sample.evaluate", "train", "visualize", "visualize.studio")
 
@@ -29,3 +33,24 @@ def test_threads_of_the_library_wait_asleep_unless_the_environment_says_otherwis
     code = "import motion_diffusion, torch; torch.ones(2) @ torch.ones(2)"
     assert wait_policies("-c", code) == ["PASSIVE"]
     assert wait_policies("-c", code, OMP_WAIT_POLICY="ACTIVE") == ["ACTIVE"]
+
+
+def test_a_single_motion_is_sampled_on_one_thread_and_several_on_all(monkeypatch):
+    model, threads, seen = MotionModel.load("v-masks"), torch.get_num_threads(), set()
+    network = model.network
+
+    def watched(*arguments):
+        seen.add(torch.get_num_threads())
+        return network(*arguments)
+
+    monkeypatch.setattr(model, "network", watched)
+    torch.set_num_threads(2)
+    try:
+        generate(model, ["a person walks"], [20], seeds=[0], settings=Settings(steps=2))
+        assert seen == {1}
+        assert torch.get_num_threads() == 2
+        seen.clear()
+        generate(model, ["a person walks"] * 2, [20, 20], seeds=[0, 1], settings=Settings(steps=2))
+        assert seen == {2}
+    finally:
+        torch.set_num_threads(threads)

@@ -24,15 +24,16 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from guidance.analysis.runs import TYPES
 from guidance.analysis.style import PREDICTION_STYLES, label, legend, line, panels
 from guidance.analysis.table import Result, Row, columns, floats, group_by
+from guidance.gradients import slope, with_pullback
 from motion_diffusion.diffusion.losses import Network, training_loss
 from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, ancestral, estimate_from_x0
-from motion_diffusion.diffusion.schedule import Level, Schedule, cosine
+from motion_diffusion.diffusion.schedule import Level, Schedule, cosine, vector
 from motion_diffusion.network.denoiser import NoiseLevel
 
-TYPES = ("x0", "eps", "v")
 DIMENSIONS = (2, 8, 32, 128, 512)
 SCALES = (0.0, 0.3, 1.0, 3.0, 10.0)
 """Strengths of guidance, ρ."""
@@ -106,9 +107,7 @@ def train_perceptron(
     decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, total_iters=steps)
 
     def network(x: Tensor, level: Level) -> Tensor:
-        numbers = (torch.as_tensor(value, dtype=x.dtype).flatten() for value in level[:2])
-        alpha, sigma = (number.expand(len(x)) for number in numbers)
-        return perceptron(x[:, 0], alpha, sigma)[:, None]
+        return perceptron(x[:, 0], vector(level.alpha, x), vector(level.sigma, x))[:, None]
 
     frames = torch.ones(BATCH, 1, dtype=torch.bool)
     for _ in range(steps):
@@ -126,15 +125,16 @@ def train_perceptron(
 def guided(network: Network, data: CrossedLines, prediction: Prediction, schedule: Schedule, scale: float) -> Denoise:
     """The denoiser of a network with classifier guidance."""
 
-    def denoise(x: Tensor, t: int, s: int) -> Estimate:
+    def plain(x: Tensor, t: int, s: int) -> Estimate:
         level = schedule.at(t)
-        with torch.set_grad_enabled(scale > 0):
-            x = x.detach().requires_grad_(scale > 0)
-            x0 = prediction.to_x0(network(x, level), x, level)
-            if scale:
-                (gradient,) = torch.autograd.grad(data.log_target(x0[:, 0]).sum(), x)
-                x0 = x0 + scale * float(level.sigma) ** 2 / float(level.alpha) * gradient
-        return estimate_from_x0(x0.detach(), x.detach(), t, schedule)
+        return estimate_from_x0(prediction.to_x0(network(x, level), x, level), x, t, schedule)
+
+    def denoise(x: Tensor, t: int, s: int) -> Estimate:
+        estimate, pullback = with_pullback(plain, x, t, s, through=scale > 0)
+        if scale == 0:
+            return estimate
+        (alpha, sigma), (gradient, _) = schedule.row(t), slope(lambda x0: data.log_target(x0[:, 0]), estimate.x0)
+        return estimate.with_x0(estimate.x0 + scale * sigma**2 / alpha * pullback(gradient), t, schedule)
 
     return denoise
 

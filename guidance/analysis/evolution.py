@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from guidance.analysis.runs import Chain, confidence
 from guidance.analysis.style import GOAL, band, label, legend, model_styles, panels, time_axis
@@ -50,7 +51,7 @@ def evolution(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float
         mean, spread = confidence(miss)
         for t, off, half in zip(chain.times, mean.tolist(), spread.tolist(), strict=True):
             rows.append(about | {"t": t, "off_m": off, "off_95": half})
-        lost, spread_of_lost = confidence(miss[-1] - miss.min(0).values)
+        lost, spread_of_lost = confidence(contraction(miss))
         rows[-1] = rows[-1] | {"contraction_m": lost.item(), "contraction_m_95": spread_of_lost.item()}
         nearest = chain.times[int(mean.argmin())]
         parts.append(
@@ -58,6 +59,11 @@ def evolution(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float
             f"off, contraction {lost:.2f} ± {spread_of_lost:.2f} m"
         )
     return Result("evolution", rows, f"evolution ({what}): {'; '.join(parts)}.")
+
+
+def contraction(off: Tensor) -> Tensor:
+    """Distance (B,) that motions lose again after their nearest approach, from their distances at all times (N, B)."""
+    return off[-1] - off.min(0).values
 
 
 EARLY, HUGE = 0.9, 0.95

@@ -13,14 +13,13 @@ from itertools import pairwise
 import torch
 from matplotlib.figure import Figure
 
+from guidance.analysis.runs import TYPES
 from guidance.analysis.style import WIDTH, label, legend, line, model_styles, panels, time_axis
 from guidance.analysis.table import Result, Row, floats, group_by
 from motion_diffusion.diffusion.prediction import PREDICTIONS, defined_on
 from motion_diffusion.diffusion.samplers import clip, estimate_from_x0, with_hook
 from motion_diffusion.diffusion.schedule import Schedule
 from motion_diffusion.errors import InputError
-
-TYPES = ("x0", "eps", "v")
 
 
 def hook(schedule: Schedule, steps: int, error: float, *, count: int = 2000, seed: int = 0) -> Result:

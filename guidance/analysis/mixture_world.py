@@ -26,7 +26,7 @@ from motion_diffusion.body.representation import Observed, Representation
 from motion_diffusion.diffusion.losses import Network, training_loss
 from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, SamplerName
-from motion_diffusion.diffusion.schedule import Level, Schedule, cosine
+from motion_diffusion.diffusion.schedule import Level, Schedule, cosine, vector
 from motion_diffusion.diffusion.text_refinement import PLAIN, TextGuidance
 from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
 from motion_diffusion.network.weight_average import update_average
@@ -111,11 +111,11 @@ def _network(denoiser: Denoiser) -> Network:
     """The output of a denoiser without text, (B, F, 4) at features (B, F, 4) and a level."""
 
     def network(x_t: Tensor, level: Level) -> Tensor:
-        count = len(x_t)
-        alpha, sigma = (torch.as_tensor(value, dtype=torch.float32).flatten().expand(count) for value in level[:2])
+        x, count = x_t.float(), len(x_t)
+        alpha, sigma = vector(level.alpha, x), vector(level.sigma, x)
         context, seen = denoiser.text(torch.zeros(count, 0, 1), torch.zeros(count, 0, dtype=torch.bool))
         exist = torch.ones(x_t.shape[:2], dtype=torch.bool)
-        return denoiser(x_t.float(), alpha, sigma, context, seen, exist).to(x_t)
+        return denoiser(x, alpha, sigma, context, seen, exist).to(x_t)
 
     return network
 

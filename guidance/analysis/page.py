@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -76,9 +77,11 @@ def _markdown(result: Result) -> str:
 def with_numbers(text: str, folder: Path) -> str:
     """The text with the numbers of its sentences from the CSV files of a folder. InputError if one is not there."""
 
+    table = cache(lambda name: read_table(folder / f"{name}.csv"))
+
     def filled(match: re.Match[str]) -> str:
         opening, name, conditions, column, form, unit, _, closing = match.groups()
-        rows = read_table(folder / f"{name}.csv")
+        rows = table(name)
         try:
             value = _number(_chosen(rows, conditions.split()), column, form, unit)
         except InputError as error:

@@ -24,6 +24,8 @@ from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, OnStep
 from motion_diffusion.errors import InputError
 from motion_diffusion.sampling import MotionDenoiser, sampling_times
 
+TYPES = ("x0", "eps", "v")
+"""Prediction types that are compared."""
 PRIME = 1_000_003
 """Distance of the seeds of two texts' motions; PyTorch's generator uses the last 32 bits of a seed."""
 Guide = Callable[[Denoise, Noise], Denoise]

@@ -24,14 +24,16 @@ import torch
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
+from guidance.analysis.evolution import contraction
 from guidance.analysis.mixture_world import MixtureDenoiser, Task, guided_paths, trained_networks, x0_error
 from guidance.analysis.path_mixture import PathMixture
-from guidance.analysis.runs import PRIME, Chain, confidence, ratio
+from guidance.analysis.runs import PRIME, TYPES, Chain, confidence, ratio
 from guidance.analysis.style import PREDICTION_STYLES, band, label, legend, panels, reference_line
 from guidance.analysis.survival import SHAPES, answering
 from guidance.analysis.table import Result, Row, columns, floats, group_by, read_table
-from guidance.analysis.truth import AT, METHODS, PREDICTION_TYPES, Scores
+from guidance.analysis.truth import AT, METHODS, Scores
 from guidance.analysis.undoing import ledger
+from guidance.classifier import Classifier
 from motion_diffusion.body.motion_metrics import joint_jitter
 from motion_diffusion.diffusion.losses import Network
 from motion_diffusion.diffusion.prediction import PREDICTIONS
@@ -46,8 +48,6 @@ GUIDED = {"gmd": "classifier, GMD's step", "search": "classifier, line search", 
 """Methods whose samples are compared with the posterior, by name of their column."""
 TASKS, CHAINED, SAMPLES, STEPS = 2, 32, 128, 50
 """Sets of way-points, motions of a chain, samples that are compared with the posterior, and sampling steps."""
-GMD_SCALE = 100.0
-"""Strength of the gradient, as in GMD."""
 
 
 def trainings(
@@ -56,7 +56,7 @@ def trainings(
     *,
     seeds: int = 5,
     checkpoints: Sequence[int] = CHECKPOINTS,
-    predictions: Sequence[str] = PREDICTION_TYPES,
+    predictions: Sequence[str] = TYPES,
 ) -> Result:
     """Train and measure networks. The measures of each finished training are kept in `out`, and it is not repeated.
 
@@ -122,12 +122,12 @@ def measured(mixture: PathMixture, network: Network | None, prediction: str, tas
     literal = chain.run()
     row["jitter"] = sum(joint_jitter(path[:, None]) for path in chain.paths(literal.final)) / CHAINED
     goals = tasks[0].goals
-    guided = chain.run(chain.guide(goals, "classifier", GMD_SCALE))
+    guided = chain.run(chain.guide(goals, "classifier", Classifier.scale))
     book = ledger(chain, guided, literal, goals)
     row["undone"] = ratio(book.back.sum(0), book.push.sum(0))[0].item()
     row["left"] = ratio(book.left, book.wanted)[0].item()
     off = tasks[0].distances(torch.cat([guided.guided, guided.final[None]])[..., 1:3].flatten(2))
-    row["contraction_m"] = (off[-1] - off.min(0).values).mean().item()
+    row["contraction_m"] = contraction(off).mean().item()
     for name, method in GUIDED.items():
         scores = [
             Scores.of(

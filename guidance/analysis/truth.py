@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from guidance.analysis.mixture_world import MixtureDenoiser, OutputError, Task, guided_paths
 from guidance.analysis.path_mixture import PathMixture
-from guidance.analysis.runs import PRIME, confidence
+from guidance.analysis.runs import PRIME, TYPES, confidence
 from guidance.analysis.style import (
     PREDICTION_STYLES,
     interval_dot,
@@ -80,7 +80,6 @@ ERRORS = (0.1, 0.3)
 """Methods that are also run with errors of the output, and their sizes."""
 SCORES = ("distance", "nearest", "inside_50", "inside_90", "goal_cm")
 """Columns of `score`."""
-PREDICTION_TYPES = ("x0", "eps", "v")
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def _inside(samples: Tensor, posterior: Tensor, share: float) -> float:
 
 @dataclass(frozen=True)
 class Setting:
-    """What is sampled: the data, a method, and a denoiser."""
+    """A run of the analysis: data, method and denoiser."""
 
     method: str
     world: str = "mixture"
@@ -142,7 +141,7 @@ def settings() -> Iterator[Setting]:
     for method in WITH_ERRORS:
         for smooth in (False, True):
             for size in ERRORS:
-                for prediction in PREDICTION_TYPES:
+                for prediction in TYPES:
                     yield Setting(method, prediction=prediction, error=OutputError(size, smooth))
 
 

@@ -172,6 +172,11 @@ class Schedule:
         return {table: getattr(self, table).tolist() for table in ("alpha", "sigma", "d_alpha", "d_sigma")}
 
 
+def vector(number: Scalar, like: Tensor) -> Tensor:
+    """A coefficient as (B,) numbers, one for each of the motions `like` (B, ...)."""
+    return number.to(like).flatten() if isinstance(number, Tensor) else like.new_full((len(like),), number)
+
+
 def cast(number: Scalar, like: Tensor) -> Scalar:
     """Convert a float64 coefficient to the dtype and device of the tensor it multiplies."""
     return number.to(like) if isinstance(number, Tensor) else number

@@ -26,8 +26,7 @@ from torch import Tensor
 
 from motion_diffusion.body.heading import gaussian
 from motion_diffusion.diffusion.samplers import Denoise, Estimate
-from motion_diffusion.errors import InputError
-from motion_diffusion.option_ranges import Range
+from motion_diffusion.option_ranges import Range, check_interval
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,7 @@ class TextGuidance:
     """Continue with the noise of the prediction without words (CFG++); choose a text scale in [0, 1] with it."""
 
     def __post_init__(self) -> None:
-        if self.end >= self.begin:
-            raise InputError(
-                f"--text-guidance.end {self.end:g}: guidance begins at {self.begin:g} of the diffusion time, which "
-                "runs down to 0; give less than that"
-            )
+        check_interval("--text-guidance", self.begin, self.end)
 
     @property
     def always(self) -> bool:
