@@ -18,6 +18,27 @@ from motion_diffusion.model import MotionModel
 
 SCHEDULE = cosine(1000)
 GAIN, OFFSET = 0.8, 0.1
+TARGET = 0.5
+
+
+def squared(x0):
+    """A loss (B,) of x̂0 (B, F, D): the squared distance from TARGET."""
+    return (x0 - TARGET).square().sum((1, 2))
+
+
+def noisy(count=2, seed=0):
+    """x_t of `count` motions of 3 frames and 4 features."""
+    return torch.randn(count, 3, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def silent():
+    """Noise of 0, for the mean of a step of two motions."""
+    return torch.zeros(2, 3, 4, dtype=torch.float64)
+
+
+def no_noise():
+    """Noise that nothing may draw."""
+    raise AssertionError("no noise is needed")
 
 
 def linear_denoiser(x, t, s):

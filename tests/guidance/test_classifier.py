@@ -9,25 +9,18 @@ from guidance.classifier import Classifier
 from motion_diffusion.diffusion.samplers import ddim, estimate_from_x0
 from motion_diffusion.diffusion.schedule import rectified
 from motion_diffusion.errors import InputError
-from tests.guidance.conftest import GAIN, OFFSET, SCHEDULE, linear_denoiser, task_of
-
-TARGET = 0.5
-
-
-def no_noise():
-    raise AssertionError("the gradient needs no noise")
-
-
-def squared(x0):
-    return (x0 - TARGET).square().sum((1, 2))
-
-
-def noisy(count=2, seed=0):
-    return torch.randn(count, 3, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def silent():
-    return torch.zeros(2, 3, 4, dtype=torch.float64)
+from tests.guidance.conftest import (
+    GAIN,
+    OFFSET,
+    SCHEDULE,
+    TARGET,
+    linear_denoiser,
+    no_noise,
+    noisy,
+    silent,
+    squared,
+    task_of,
+)
 
 
 def guided(loss, count=2, **options):

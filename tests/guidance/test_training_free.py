@@ -10,18 +10,20 @@ from guidance.compose import MethodOptions
 from guidance.training_free import TrainingFree, search_strengths
 from motion_diffusion.diffusion.samplers import ancestral, ddim, dpm_solver, estimate_from_x0, heun
 from motion_diffusion.errors import InputError
-from tests.guidance.conftest import GAIN, OFFSET, SCHEDULE, linear_denoiser, task_of
+from tests.guidance.conftest import (
+    GAIN,
+    OFFSET,
+    SCHEDULE,
+    TARGET,
+    linear_denoiser,
+    no_noise,
+    noisy,
+    silent,
+    squared,
+    task_of,
+)
 
-TARGET = 0.5
 STEPS = [(900, 880), (500, 480), (20, 0)]
-
-
-def squared(x0):
-    return (x0 - TARGET).square().sum((1, 2))
-
-
-def noisy(count=2, seed=0):
-    return torch.randn(count, 3, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class Draws:
@@ -33,14 +35,6 @@ class Draws:
     def __call__(self):
         self.drawn.append(torch.randn(2, 3, 4, generator=self.generator, dtype=torch.float64))
         return self.drawn[-1]
-
-
-def silent():
-    return torch.zeros(2, 3, 4, dtype=torch.float64)
-
-
-def no_noise():
-    raise AssertionError("no noise is needed")
 
 
 def step(method, x, t, s, sampler=ancestral, noise=no_noise, loss=squared):
