@@ -18,6 +18,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from data_loaders.captions.templates import NUMBER_WORDS, MotionFacts, mirror_words, motion_facts
+from data_loaders.cleaning.defects import runs
 from data_loaders.types import Caption, Clip
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.body.skeleton import ANKLES, FPS, frame_of
@@ -44,11 +45,12 @@ _CLIMB = 0.3
 """Minimum range of the pelvis' height in metres when climbing."""
 
 _DOWN_AND_UP = {
-    "sit-down-and-stand-up": ("sit down on a chair", "stand up from a chair", "sit"),
-    "get-up": ("lie down on the floor", "stand up from lying on the floor", "lie"),
-    "fall": ("falling down", "stand up from lying on the floor", "lie"),
+    "sit-down-and-stand-up": ("sit down on a chair", "stand up from a chair", "sit", "stand up and sit down again"),
+    "get-up": ("lie down on the floor", "stand up from lying on the floor", "lie", "get up and lie down again"),
+    "fall": ("falling down", "stand up from lying on the floor", "lie", "get up and lie down again"),
 }
-"""Labels for parts of actions that go down and up again: parts that only go down, only go up, or stay down."""
+"""Labels for parts of actions that go down and up again: parts that only go down, only go up, stay down, or go up and
+down again."""
 
 
 @dataclass(frozen=True)
@@ -149,15 +151,34 @@ def label_of_part(label: str, joints: NDArray[np.floating]) -> str:
     """
     action, heights = label_table()[label].action, joints[:, 0, 1] / _STANDING_PELVIS
     if action in _DOWN_AND_UP:
-        down, up, low = _DOWN_AND_UP[action]
+        down, up, low, up_and_down = _DOWN_AND_UP[action]
         if heights.min() > _LOW:
             return "stand simple"
         if heights.max() < _HIGH:
             return low
-        return label if heights[0] > _HIGH and heights[-1] > _HIGH else down if heights[0] > heights[-1] else up
+        first, last = heights[0] > _LOW, heights[-1] > _LOW
+        return label if first and last else down if first else up if last else up_and_down
     if action.startswith("climb") and np.ptp(joints[:, 0, 1]) < _CLIMB:
         return "walk" if detailed_facts(joints).distance > 1 else "stand simple"
     return label
+
+
+def part_boundaries(label: str, joints: NDArray[np.floating]) -> list[int]:
+    """Frames at which a motion (F, 22, 3) with a label that goes down and up is cut into parts that go one way.
+
+    They are in the middle of each time up and each time down except for the first and last one.
+    """
+    if label not in label_table() or label_table()[label].action not in _DOWN_AND_UP:
+        return []
+    heights = joints[:, 0, 1] / _STANDING_PELVIS
+    held = [(start, end, True) for start, end in runs(heights > _HIGH)]
+    held += [(start, end, False) for start, end in runs(heights < _LOW)]
+    times: list[tuple[int, int, bool]] = []
+    for start, end, up in sorted(held):
+        if times and times[-1][2] == up:
+            start = times.pop()[0]
+        times.append((start, end, up))
+    return [(start + end) // 2 for start, end, _ in times[1:-1]]
 
 
 def expand_labels(clip: Clip) -> Clip:

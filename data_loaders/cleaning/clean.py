@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_loaders.captions.label_phrases import part_boundaries
 from data_loaders.cleaning.cutting import MIN_PIECE_FRAMES, MIN_TAKE_FRAMES, split_take, trim_t_poses
 from data_loaders.cleaning.defects import Defect, find_defects, runs
 from data_loaders.retarget import start_at_origin
@@ -84,15 +86,18 @@ class CleaningSummary:
         return "\n".join(lines)
 
 
-def clean_take(joints: NDArray[np.floating], events: Collection[int] = (), *, level: bool = True) -> Cleaning:
+def clean_take(
+    joints: NDArray[np.floating], events: Collection[int] = (), *, boundaries: Collection[int] = (), level: bool = True
+) -> Cleaning:
     """Clean and cut a take.
 
     T- and A-poses are removed from both ends, then every defect with a margin, then remainders of less than 2 s. The
-    rest is cut at quiet moments, or at events.
+    rest is cut at boundaries, and what is still longer than 10 s at quiet moments, or at events.
 
     Args:
         joints: (F, 22, 3) in metres, y up, at 20 frames per second.
         events: Frames at which an action begins or ends.
+        boundaries: Frames at which the take is cut in any case, unless a piece would be shorter than 2 s.
         level: Whether feet should be on the floor y = 0, which is not the case on ladders, stairs and stools.
     """
     frames = len(joints)
@@ -116,8 +121,13 @@ def clean_take(joints: NDArray[np.floating], events: Collection[int] = (), *, le
         if last - first < (MIN_TAKE_FRAMES if (first, last) == (start, end) else MIN_PIECE_FRAMES):
             dropped.append(Defect("too short to stay", first, last, (last - first) / FPS, "s"))
             continue
-        inside = [event - first for event in events if first < event < last]
-        pieces += [(first + a, first + b) for a, b in split_take(joints[first:last], inside)]
+        cuts = [first]
+        for boundary in sorted(boundaries):
+            if cuts[-1] + MIN_PIECE_FRAMES <= boundary <= last - MIN_PIECE_FRAMES:
+                cuts.append(boundary)
+        for begin, stop in pairwise([*cuts, last]):
+            inside = [event - begin for event in events if begin < event < stop]
+            pieces += [(begin + a, begin + b) for a, b in split_take(joints[begin:stop], inside)]
     ordered = sorted([*dropped, *found], key=lambda defect: (defect.start, defect.end, defect.reason))
     return Cleaning(tuple(pieces), tuple(ordered))
 
@@ -125,12 +135,17 @@ def clean_take(joints: NDArray[np.floating], events: Collection[int] = (), *, le
 def clean_clip(clip: Clip) -> CleanedClip:
     """Clean and cut a clip. If captions have time spans, it is cut at their beginnings and ends.
 
+    A clip whose label is an action that goes down and up, like sitting down and standing up, is cut while the body is
+    up and while it is down.
+
     Pieces are named NAME_part1, NAME_part2 ... in order of time; an unchanged clip keeps its name.
     """
     spans = [_span(caption, len(clip.joints)) for caption in clip.captions if caption.start or caption.end]
     events = sorted({frame_of(time) for span in spans for time in span})
     level = not any(_RAISED.search(caption.text.lower()) for caption in clip.captions)
-    cleaning = clean_take(clip.joints, events, level=level)
+    labels = {caption.text.lower() for caption in clip.captions if not (caption.start or caption.end)}
+    boundaries = {frame for label in labels for frame in part_boundaries(label, clip.joints)}
+    cleaning = clean_take(clip.joints, events, boundaries=boundaries, level=level)
     if cleaning.pieces == ((0, len(clip.joints)),):
         return CleanedClip(clip.name, len(clip.joints), (clip,), cleaning.dropped)
     clips = tuple(

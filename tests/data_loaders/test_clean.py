@@ -4,16 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 
 import data_loaders.__main__ as command
 from data_loaders.augment import mirror
+from data_loaders.captions.label_phrases import label_of_part
 from data_loaders.cleaning.clean import CleaningSummary, clean_clip, clean_take
 from data_loaders.cleaning.cutting import MAX_PIECE_FRAMES, MIN_PIECE_FRAMES
 from data_loaders.cleaning.defects import find_defects
 from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.store import prepare
 from data_loaders.types import Caption, Clip, Source
-from motion_diffusion.body.skeleton import FPS
+from motion_diffusion.body.skeleton import FPS, JOINTS, forward_kinematics
 from tests.data_loaders.test_cutting import bind_pose, with_pose
 from tests.data_loaders.test_defects import turned
 
@@ -91,6 +93,39 @@ def test_short_remainders_between_defects_are_removed(walk):
     assert cleaning.pieces == ()
     short = [defect for defect in cleaning.dropped if defect.reason == "too short to stay"]
     assert len(short) == 4
+
+
+def test_take_is_cut_at_boundaries_of_long_enough_pieces(walk):
+    assert clean_take(walk[:120], boundaries=[90, 20, 60, 75]).pieces == ((0, 60), (60, 120))
+
+
+def test_sitting_down_and_standing_up_are_parts():
+    """A take that does both twice becomes parts that do one, with its label."""
+    time = np.arange(270)
+    down = np.interp(time, [0, 35, 65, 110, 140, 180, 210, 235, 265, 269], [0.1, 0.1, 1, 1, 0.1, 0.1, 1, 1, 0.1, 0.1])
+    down += 0.05 * np.sin(time / 3)  # nobody stands quite still
+    label = Caption("sit on stepstool, stand up")
+    cleaned = clean_clip(Clip("take", np.stack(list(map(_seated, down))).astype(np.float32), captions=(label,)))
+    assert cleaned.report() == []
+    assert [len(clip.joints) for clip in cleaned.clips] == pytest.approx([87, 71, 62, 50], abs=2)
+    labels = [label_of_part(clip.captions[0].text, clip.joints) for clip in cleaned.clips]
+    assert labels == ["sit down on a chair", "stand up from a chair"] * 2
+
+
+def _seated(share):
+    """Pose (22, 3) with bent hips and knees, standing for 0 and seated for 1, feet where they were."""
+    rotations = torch.eye(3, dtype=torch.float64).repeat(len(JOINTS), 1, 1)
+    angle = torch.tensor(-np.pi / 2 * share)
+    for name in ("left_hip", "right_hip"):
+        rotations[JOINTS.index(name)] = torch.tensor(
+            [[1, 0, 0], [0, angle.cos(), -angle.sin()], [0, angle.sin(), angle.cos()]]
+        )
+    for side, sign in (("left", -1), ("right", 1)):  # arms hang
+        for name in ("shoulder", "elbow", "wrist"):
+            rotations[JOINTS.index(f"{side}_{name}")] = torch.tensor([[0.0, -sign, 0], [sign, 0, 0], [0, 0, 1]])
+    joints = forward_kinematics(rotations, torch.zeros(3, dtype=torch.float64)).numpy()
+    ankle = joints[JOINTS.index("left_ankle")]
+    return joints - [0, joints[:, 1].min() - 0.015, ankle[2]]
 
 
 def test_clean_clips_are_unchanged(walks):

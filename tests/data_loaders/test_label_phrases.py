@@ -14,6 +14,7 @@ from data_loaders.captions.label_phrases import (
     label_captions,
     label_of_part,
     label_table,
+    part_boundaries,
     third_person,
 )
 from data_loaders.captions.templates import mirror_words
@@ -129,6 +130,7 @@ def test_label_of_part_follows_the_motion(walk):
     assert label_of_part(label, sits[:30]) == "sit down on a chair"
     assert label_of_part(label, sits[30:]) == "stand up from a chair"
     assert label_of_part(label, sits[22:38]) == "sit"
+    assert label_of_part(label, np.concatenate([sits[30:], sits[:30]])) == "stand up and sit down again"
     assert label_of_part(label, sits[:3]) == "stand simple"
     assert label_of_part("climb ladder", np.repeat(walk[:1], 60, axis=0)) == "stand simple"
     assert label_of_part("climb ladder", walk) == "walk"
@@ -138,3 +140,15 @@ def test_label_of_part_follows_the_motion(walk):
     clip = expand_labels(Clip("a", sits[:30], captions=(Caption(label),), action=label))
     assert clip.action == "sit-down"
     assert clip.captions[0].text == "a person sits down on a chair"
+
+
+def test_parts_go_one_way(walk):
+    """Cut while up and while down, a motion that sits down and stands up twice has parts with a label of one way."""
+    label = "sit on high stool, stand up"
+    height = np.interp(np.arange(361), np.arange(0, 361, 20), np.tile([1.0, 1.0, 0.5, 0.5], 5)[:19])[:, None]
+    sits = np.repeat(walk[:1], 361, axis=0) * np.stack([np.ones_like(height), height, np.ones_like(height)], axis=-1)
+    cuts = part_boundaries(label, sits)
+    assert cuts == pytest.approx([50, 90, 130, 170, 210, 250, 290, 330], abs=1)
+    parts = [label_of_part(label, part) for part in np.split(sits, cuts)]
+    assert parts == (["sit down on a chair", "stand up from a chair"] * 5)[: len(parts)]
+    assert part_boundaries("walk", sits) == []
