@@ -81,28 +81,28 @@ def matern(frames: int, length: float) -> Tensor:
     return (1 + r + r.square() / 3) * torch.exp(-r)
 
 
+MAX_RESPONSE = 1_000_000
+"""Maximum size of a matrix C[:, O] · C[O, O]⁻¹ that is kept (8 MB); above it, its factors are applied one by one."""
+
+
 class Displacement:
     """The displacement of all that goes with that of the entries mask (F, J, 3) bool of a motion.
 
-    What does not depend on how far they move is found once: calling it costs little.
+    What does not depend on how far they move is computed once: a call costs little.
     """
 
     def __init__(self, mask: Tensor, parts: Sequence[Part] = (TRAVEL, CROUCH, LIMBS)):
-        frames, joints, _ = mask.shape
-        times = [matern(frames, part.frames) for part in parts]
-        self._axes = []
+        times = [matern(len(mask), part.frames) for part in parts]
+        self._axes: list[tuple[int, _Axis]] = []
         for axis in range(3):
             frame, joint = mask[..., axis].cpu().nonzero(as_tuple=True)
-            gram = torch.zeros(len(frame), len(frame), dtype=torch.float64)
-            kernels = []
-            for part, over_time in zip(parts, times, strict=True):
-                if axis not in part.axes:
-                    continue
-                over_joints = part.size**2 * part.joints[:joints, :joints]
-                gram += over_time[frame][:, frame] * over_joints[joint][:, joint]
-                kernels.append((over_time, over_joints))
-            gram.diagonal().mul_(1 + _NUGGET).add_(_NUGGET**2)
-            self._axes.append((frame, joint, torch.linalg.cholesky(gram), kernels))
+            kernels = [
+                (over_time, part.size**2 * part.joints[: mask.shape[1], : mask.shape[1]])
+                for part, over_time in zip(parts, times, strict=True)
+                if axis in part.axes
+            ]
+            if len(frame):
+                self._axes.append((axis, _Axis(frame, joint, kernels)))
 
     def __call__(self, wanted: Tensor) -> Tensor:
         """Displacement (..., F, J, 3) in metres where the entries of the mask move by wanted (..., F, J, 3), which they
@@ -110,14 +110,41 @@ class Displacement:
         """
         given = wanted.detach().to("cpu", torch.float64)
         result = torch.zeros(wanted.shape, dtype=torch.float64)
-        for axis, (frame, joint, factor, kernels) in enumerate(self._axes):
-            if not len(frame):
-                continue
-            right = given[..., frame, joint, axis]
-            weights = torch.zeros(wanted.shape[:-1], dtype=torch.float64)
-            solved = torch.cholesky_solve(right.reshape(-1, len(frame)).T, factor)
-            weights[..., frame, joint] = solved.T.reshape(right.shape)
-            for over_time, over_joints in kernels:
-                result[..., axis] += over_time @ (weights @ over_joints)
-            result[..., frame, joint, axis] = right
+        for axis, displaced in self._axes:
+            result[..., axis] = displaced(given[..., axis])
         return result.to(wanted)
+
+
+class _Axis:
+    """Displacements (..., F, J) along one axis, given those of n entries at (frame, joint), each (n,).
+
+    kernels: T (F, F) and s²·K (J, J) of each part.
+    """
+
+    def __init__(self, frame: Tensor, joint: Tensor, kernels: Sequence[tuple[Tensor, Tensor]]):
+        self.frame, self.joint, self.kernels = frame, joint, kernels
+        gram = torch.zeros(len(frame), len(frame), dtype=torch.float64)
+        for over_time, over_joints in kernels:
+            gram += over_time[frame][:, frame] * over_joints[joint][:, joint]
+        gram.diagonal().mul_(1 + _NUGGET).add_(_NUGGET**2)
+        self.factor = torch.linalg.cholesky(gram)
+        frames, joints = len(kernels[0][0]), len(kernels[0][1])
+        self.response: Tensor | None = None
+        """(n, F·J)."""
+        if frames * joints * len(frame) <= MAX_RESPONSE:
+            covariance = sum((t[frame, :, None] * k[joint, None, :] for t, k in kernels), torch.zeros(()))
+            self.response = torch.cholesky_solve(covariance.flatten(1), self.factor)
+
+    def __call__(self, wanted: Tensor) -> Tensor:
+        right = wanted[..., self.frame, self.joint]
+        if self.response is not None:
+            result = (right @ self.response).view(wanted.shape)
+        else:
+            solved = torch.cholesky_solve(right.reshape(-1, len(self.frame)).T, self.factor)
+            weights = torch.zeros_like(wanted)
+            weights[..., self.frame, self.joint] = solved.T.reshape(right.shape)
+            result = torch.zeros_like(wanted)
+            for over_time, over_joints in self.kernels:
+                result += over_time @ (weights @ over_joints)
+        result[..., self.frame, self.joint] = right
+        return result

@@ -188,19 +188,20 @@ def frame_steps(joints: Tensor, lengths: Tensor | None) -> Tensor:
     """(..., F, J, 3) displacement from each frame to the next; the last valid frame and later ones repeat the step
     before.
     """
-    steps = torch.zeros_like(joints)
     frames = joints.shape[-3]
-    if frames > 1:
-        steps[..., :-1, :, :] = joints.diff(dim=-3)
-        last = torch.full(joints.shape[:-3], frames) if lengths is None else lengths
-        time = torch.arange(frames, device=joints.device)
-        steps = _at_frames(steps, torch.minimum(time, (last.to(joints.device)[..., None] - 2).clamp_min(0)))
-    return steps
+    if frames < 2:
+        return torch.zeros_like(joints)
+    steps = joints.diff(dim=-3)
+    if lengths is None or bool((lengths == frames).all()):
+        return torch.cat([steps, steps[..., -1:, :, :]], dim=-3)
+    time = torch.arange(frames, device=joints.device)
+    index = torch.minimum(time, (lengths.to(joints.device)[..., None] - 2).clamp_min(0))
+    return _at_frames(steps, index)
 
 
 def _at_frames(values: Tensor, index: Tensor) -> Tensor:
-    """values (..., F, J, 3) at the frames index (..., F)."""
-    return values.gather(-3, index[..., None, None].expand(*values.shape))
+    """values (..., F or F - 1, J, 3) at the frames index (..., F)."""
+    return values.gather(-3, index[..., None, None].expand(*index.shape, *values.shape[-2:]))
 
 
 def from_relative(features: Tensor) -> Tensor:

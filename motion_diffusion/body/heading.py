@@ -7,6 +7,7 @@ Angles are in radians; a positive rotation takes +z towards +x. The *heading* is
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -48,13 +49,21 @@ def gaussian(values: Tensor, sigma: float) -> Tensor:
     """Filter (..., F, C) over time by a Gaussian of sigma frames, truncated at 4 sigma; the first and last frame are
     repeated beyond the ends.
     """
-    radius = int(4 * sigma)
-    steps = torch.arange(-radius, radius + 1, dtype=torch.float64, device=values.device)
-    weights = torch.exp(-0.5 * (steps / sigma) ** 2)
+    weights = _gaussian_weights(sigma).to(values)
+    radius = len(weights) // 2
     series = values.transpose(-1, -2).reshape(-1, 1, values.shape[-2])
     held = torch.nn.functional.pad(series, (radius, radius), mode="replicate")
-    smoothed = torch.nn.functional.conv1d(held, (weights / weights.sum()).to(values)[None, None])
+    smoothed = torch.nn.functional.conv1d(held, weights[None, None])
     return smoothed.reshape(values.transpose(-1, -2).shape).transpose(-1, -2)
+
+
+@lru_cache(maxsize=16)
+def _gaussian_weights(sigma: float) -> Tensor:
+    """(2·int(4·sigma) + 1,) float64 with sum 1."""
+    radius = int(4 * sigma)
+    steps = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    weights = torch.exp(-0.5 * (steps / sigma) ** 2)
+    return weights / weights.sum()
 
 
 def to_origin(joints: Tensor) -> Tensor:
@@ -74,7 +83,7 @@ def facing_angle(joints: Tensor) -> Tensor:
 def turn(vectors: Tensor, angle: Tensor) -> Tensor:
     """Rotate vectors (..., F, J, 3) about the vertical by angles (..., F) in radians; +z goes towards +x."""
     x, y, z = vectors.unbind(-1)
-    x, z = _turned(x, z, angle[..., None].cos(), angle[..., None].sin())
+    x, z = _turned(x, z, angle.cos()[..., None], angle.sin()[..., None])
     return torch.stack([x, y, z], dim=-1)
 
 

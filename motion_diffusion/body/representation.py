@@ -131,17 +131,13 @@ class Representation:
 
     def normalise(self, features: Tensor) -> Tensor:
         """Normalise features (..., 263) and select the network's: (..., size)."""
-        index = self.index
-        scale = (self._emphasis() / self.std)[index].to(features)
-        return (features[..., index] - self.mean[index].to(features)) * scale
+        seen = features.index_select(-1, self.index.to(features.device))
+        return (seen - self._mean.to(features)) * self._per_unit.to(features)
 
     def denormalise(self, x: Tensor) -> Tensor:
         """The inverse of `normalise`: (..., size) → (..., 263); groups that the network does not see are zero."""
-        index = self.index
-        scale = (self.std / self._emphasis())[index].to(x)
-        features = x.new_zeros(*x.shape[:-1], FEATURES)
-        features[..., index] = x * scale + self.mean[index].to(x)
-        return features
+        seen = x * self._unit.to(x) + self._mean.to(x)
+        return x.new_zeros(*x.shape[:-1], FEATURES).index_copy(-1, self.index.to(x.device), seen)
 
     def decode(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
         """Joint positions (..., F, J, 3) in metres from normalised features (..., F, size); see `read`."""
@@ -191,9 +187,22 @@ class Representation:
         return torch.where(known[..., self.index], self.normalise(features), x)
 
     @cached_property
-    def index(self) -> list[int]:
-        """Indices, in the network's order, of its features among the 263."""
-        return [i for group in self.groups for i in range(LAYOUT[group].start, LAYOUT[group].stop)]
+    def index(self) -> Tensor:
+        """(size,) indices, in the network's order, of its features among the 263."""
+        return torch.cat([torch.arange(LAYOUT[group].start, LAYOUT[group].stop) for group in self.groups])
+
+    @cached_property
+    def _mean(self) -> Tensor:
+        return self.mean[self.index]
+
+    @cached_property
+    def _unit(self) -> Tensor:
+        """(size,) std / emphasis: what one unit of each of the network's features is."""
+        return (self.std / self._emphasis())[self.index]
+
+    @cached_property
+    def _per_unit(self) -> Tensor:
+        return (self._emphasis() / self.std)[self.index]
 
     def _emphasis(self) -> Tensor:
         factors = torch.ones(FEATURES)
