@@ -17,7 +17,7 @@ from typing import Annotated
 
 from data_loaders.load_motion import read_motion
 from data_loaders.store import open_store
-from guidance.analysis.compare import adherence, compare
+from guidance.analysis.compare import RealClips, adherence, compare
 from guidance.analysis.crossed_lines import DIMENSIONS, crossed_lines
 from guidance.analysis.evolution import evolution
 from guidance.analysis.hook import hook
@@ -42,6 +42,7 @@ from motion_diffusion.diffusion.schedule import SCHEDULES, Schedule
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel, ScheduleName
 from motion_diffusion.model import Steps as Count
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from motion_diffusion.option_ranges import Range, check_ranges
 from visualize.plots.registry import draw
 
@@ -221,10 +222,18 @@ class Adherence(WithGoals):
     """Shipped models or run directories to compare; they must have the same features."""
     scales: tuple[Scale, ...] = (1.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
     """Strengths of the gradient."""
+    data_root: Path | None = None
+    """Prepared store whose test clips the motions are compared with as a set (FID, precision, density, coverage)."""
+    matcher: str = "bandai"
+    """Text-motion embedding model of that comparison: a shipped name, or a directory."""
 
     def results(self) -> Iterator[Result]:
         """One figure."""
-        yield adherence(self.chains(), self.goal_set(), self.guidance, self.scales)
+        real = None
+        if self.data_root is not None:
+            clips = [clip.joints for clip in open_store(self.data_root).of_split("test")]
+            real = RealClips.of(TextMotionEncoder.load(self.matcher), clips, frame_of(self.seconds))
+        yield adherence(self.chains(), self.goal_set(), self.guidance, self.scales, real)
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,98 @@
 """Comparison of models with the same goals, noise and settings: adherence, realism, time; at one strength or at many.
 
 In the data bones have constant lengths, so what the network's own x̂0, before any fit of a body, does to them measures
-exactly how far it is from the data: `bones_mm` is the largest range of a bone's length within a motion.
+exactly how far it is from the data: `bones_mm` is the largest range of a bone's length within a motion. Against real
+clips, the motions of a row are compared as a set, in the space of an embedding model: FID, precision, density and
+coverage.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
 
 from guidance.analysis.runs import Chain, confidence
-from guidance.analysis.style import band, interval_dot, label, legend, model_styles, panels, row_names
+from guidance.analysis.style import (
+    band,
+    interval_dot,
+    label,
+    legend,
+    model_styles,
+    panels,
+    reference_line,
+    row_names,
+)
 from guidance.analysis.table import Result, Row, columns, floats, group_by
 from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion_metrics import bone_length_range, fastest_root, foot_skating_ratio, root_jitter
+from motion_diffusion.errors import InputError
+from motion_diffusion.network.embedding_metrics import frechet_distance, neighbourhoods
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 
-MEASURED = ("error_cm", "within_20_cm", "bones_mm", "skating", "jitter", "fastest", "seconds")
+MEASURED = (
+    "error_cm", "within_20_cm", "bones_mm", "skating", "jitter", "fastest", "fid", "precision", "density", "coverage",
+    "seconds",
+)  # fmt: skip
 """Measured columns."""
+
+
+@dataclass(frozen=True, eq=False)
+class RealClips:
+    """Real motions that generated ones are compared with as a set.
+
+    Attributes:
+        encoder: The embedding model.
+        embeddings: (N, D) of the real motions.
+    """
+
+    encoder: TextMotionEncoder
+    embeddings: Tensor
+
+    @staticmethod
+    def of(encoder: TextMotionEncoder, clips: Sequence[NDArray[np.floating]], frames: int) -> RealClips:
+        """Embed the beginnings of those clips (F, 22, 3) that have so many frames. InputError for fewer than 20."""
+        long_enough = [torch.from_numpy(np.array(clip[:frames])) for clip in clips if len(clip) >= frames]
+        if len(long_enough) < MIN_REAL:
+            raise InputError(
+                f"only {len(long_enough)} real clips have {frames} frames or more, {MIN_REAL} are needed; give shorter "
+                "--seconds or more clips"
+            )
+        return RealClips(encoder, embedded(encoder, long_enough))
+
+    def compare(self, motions: Tensor) -> dict[str, float]:
+        """FID, precision, density and coverage of motions (B, F, 22, 3)."""
+        return self.measures(self.embeddings, embedded(self.encoder, list(motions)))
+
+    def against_itself(self, count: int) -> dict[str, float]:
+        """The measures of real clips, at most `count`, against the others, which generated ones can hardly surpass."""
+        order = torch.randperm(len(self.embeddings), generator=torch.Generator().manual_seed(0))
+        some = min(count, len(order) // 2)
+        return self.measures(self.embeddings[order[some:]], self.embeddings[order[:some]])
+
+    @staticmethod
+    def measures(real: Tensor, made: Tensor) -> dict[str, float]:
+        """FID, precision, density and coverage of embeddings (N, D) and (M, D)."""
+        near = neighbourhoods(real, made)
+        return {"fid": frechet_distance(real, made)} | {
+            name: near[name] for name in ("precision", "density", "coverage")
+        }
+
+
+MIN_REAL = 20
+"""Minimum number of real clips."""
+
+
+@torch.no_grad()
+def embedded(encoder: TextMotionEncoder, motions: Sequence[Tensor]) -> Tensor:
+    """Embeddings (N, D) of motions (F, 22, 3)."""
+    return torch.cat([encoder.embed_motions(motions[i : i + 64]).cpu() for i in range(0, len(motions), 64)])
 
 
 def compare(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float) -> Result:
@@ -32,7 +105,9 @@ def compare(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float) 
     return Result("compare", rows, f"compare ({what}):\n{table(rows)}")
 
 
-def adherence(chains: Sequence[Chain], goals: GoalSet, method: str, scales: Sequence[float]) -> Result:
+def adherence(
+    chains: Sequence[Chain], goals: GoalSet, method: str, scales: Sequence[float], real: RealClips | None = None
+) -> Result:
     """Measure every model at several strengths of the gradient, to compare models at equal error.
 
     Args:
@@ -40,16 +115,24 @@ def adherence(chains: Sequence[Chain], goals: GoalSet, method: str, scales: Sequ
         goals: The goals.
         method: The guidance method.
         scales: Strengths; without guidance, strength 0, is measured in addition.
+        real: Real clips to compare with.
     """
     rows: list[Row] = []
     for chain in chains:
-        rows.append({"scale": 0.0} | _measured(chain, "none", goals, 0.0))
-        rows += [{"scale": scale} | _measured(chain, method, goals, scale) for scale in scales]
+        rows.append({"scale": 0.0} | _measured(chain, "none", goals, 0.0, real))
+        rows += [{"scale": scale} | _measured(chain, method, goals, scale, real) for scale in scales]
     what = f"{method}, {chains[0].z.shape[1]} motions a model, {len(chains[0].times) - 1} steps"
-    return Result("adherence", rows, f"adherence ({what}), by strength:\n{table(rows)}")
+    text = f"adherence ({what}), by strength:\n{table(rows)}"
+    if real is not None:
+        figures = real.against_itself(chains[0].z.shape[1])
+        text += "\nreal clips against others: " + ", ".join(f"{name} {value:.3g}" for name, value in figures.items())
+        rows = [{**row, **{f"{name}_real": value for name, value in figures.items()}} for row in rows]
+    return Result("adherence", rows, text)
 
 
-def _measured(chain: Chain, way: str, goals: GoalSet, scale: float) -> dict[str, str | float | int]:
+def _measured(
+    chain: Chain, way: str, goals: GoalSet, scale: float, real: RealClips | None = None
+) -> dict[str, str | float | int]:
     """Sample with one method, and measure the motions."""
     started = time.perf_counter()
     guide = None if way == "none" else chain.guide(goals, way, scale)
@@ -74,6 +157,8 @@ def _measured(chain: Chain, way: str, goals: GoalSet, scale: float) -> dict[str,
         if key in measured:
             mean, spread = confidence(measured[key])
             row[key], row[f"{key}_95"] = mean.item(), spread.item()
+    if real is not None:
+        row |= real.compare(joints)
     return row | {"seconds": seconds / len(joints)}
 
 
@@ -135,6 +220,9 @@ REALISM = {
     "bones_mm": "range of a bone's length, mm",
     "skating": "foot skating ratio",
     "jitter": "root jitter, m/s³",
+    "fid": "FID",
+    "density": "density",
+    "coverage": "coverage",
 }
 """Columns that are drawn against the error, and their axis labels."""
 
@@ -145,11 +233,18 @@ def adherence_figure(rows: Sequence[Row]) -> Figure:
     styles = model_styles({str(row["model"]): str(row["prediction"]) for row in rows})
     guided = next((str(row["guidance"]) for row in rows if row["guidance"] != "none"), "none")
     strengths = sorted({float(row["scale"]) for row in rows})
-    title = f"Realism at equal error  ({guided}, strengths {strengths[0]:g} to {strengths[-1]:g})"
-    figure, axes = panels(1, len(shown), size=(4.2 * len(shown), 4.4), title=title)
-    for axis, (column, words) in zip(axes, shown.items(), strict=True):
+    dotted = "; dotted: real clips" if "fid_real" in rows[0] else ""
+    title = f"Realism at equal error  ({guided}, strengths {strengths[0]:g} to {strengths[-1]:g}{dotted})"
+    wide = min(len(shown), 3)
+    high = -(-len(shown) // wide)
+    figure, axes = panels(high, wide, size=(4.2 * wide, 0.6 + 3.8 * high), title=title)
+    for axis, (column, words) in zip(axes, shown.items(), strict=False):
         for name, mine in group_by(rows, "model").items():
-            band(axis, floats(mine, "error_cm"), floats(mine, column), floats(mine, f"{column}_95"), styles[name], name)
+            values = floats(mine, column)
+            halves = floats(mine, f"{column}_95") if mine[0].get(f"{column}_95", "") != "" else [0.0] * len(values)
+            band(axis, floats(mine, "error_cm"), values, halves, styles[name], name)
+        if rows[0].get(f"{column}_real", "") != "":
+            reference_line(axis, float(rows[0][f"{column}_real"]), dotted=True)
         axis.set_xscale("log")
         label(axis, title=words, x="mean error at the goals, cm", y=words)
     legend(axes[0])

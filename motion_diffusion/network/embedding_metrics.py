@@ -36,6 +36,35 @@ def frechet_distance(real: Tensor, made: Tensor) -> float:
     return max(((mean_1 - mean_2).square().sum() + spread - 2 * overlap).item(), 0.0)
 
 
+def neighbourhoods(real: Tensor, made: Tensor, *, k: int = 5) -> dict[str, float]:
+    """Precision, recall, density and coverage, by balls around embeddings that reach to the k-th neighbour of their own
+    kind.
+
+    Precision is the share of generated embeddings within a ball of a real one, recall the share of real ones within a
+    ball of a generated one (Kynkäänniemi et al. 2019). Density is the mean number of real balls that contain a
+    generated embedding, divided by k, and coverage the share of real balls that contain one (Naeem et al. 2020): 1 for
+    the first and 1 − 2⁻ᵏ for the second if the distributions are equal.
+
+    Args:
+        real: (N, D).
+        made: (M, D).
+        k: Neighbour whose distance is the radius of a ball.
+
+    Raises:
+        InputError: For k or fewer embeddings.
+    """
+    real, made = _checked(real), _checked(made)
+    if min(len(real), len(made)) <= k:
+        raise InputError(f"{min(len(real), len(made))} embeddings have no {k}-th neighbour; give more than {k}")
+    of_real, of_made = (torch.cdist(some, some).kthvalue(k + 1, dim=1).values for some in (real, made))  # 1: itself
+    distances = torch.cdist(real, made)
+    inside, covering = distances < of_real[:, None], distances < of_made
+    shares = {"precision": inside.any(0), "recall": covering.any(1), "coverage": inside.any(1)}
+    return {name: share.double().mean().item() for name, share in shares.items()} | {
+        "density": inside.double().sum(0).mean().item() / k
+    }
+
+
 def r_precision(
     texts: Tensor, motions: Tensor, *, pool: int = 32, top: int = 3, captions: Sequence[str] | None = None
 ) -> list[float]:

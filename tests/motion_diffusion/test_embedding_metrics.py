@@ -16,6 +16,7 @@ from motion_diffusion.network.embedding_metrics import (
     matching_score,
     mean_and_interval,
     multimodality,
+    neighbourhoods,
     r_precision,
 )
 
@@ -207,3 +208,43 @@ def test_unpaired_embeddings_are_refused():
     for measured in (matching_score, r_precision):
         with pytest.raises(InputError, match=r"\(32, 4\).*\(1, 4\)"):
             measured(random(32, 4), random(1, 4))
+
+
+# ---- balls around embeddings
+
+
+def test_neighbourhoods_by_hand():
+    """k = 1: balls about the real 0, 1, 4 have radii 1, 1, 3, those about the generated 0.5, 5, 20 4.5, 4.5, 15."""
+    real, made = torch.tensor([[0.0], [1.0], [4.0]]), torch.tensor([[0.5], [5.0], [20.0]])
+    measured = neighbourhoods(real, made, k=1)
+    assert measured == pytest.approx({"precision": 2 / 3, "recall": 1.0, "density": 1.0, "coverage": 1.0})
+
+
+def test_neighbourhoods_match_definitions():
+    real, made = random(60, 3).numpy(), 0.5 + random(40, 3, seed=1).numpy()
+    radius = {
+        name: np.sort(np.linalg.norm(some[:, None] - some, axis=-1), axis=1)[:, 5]
+        for name, some in (("real", real), ("made", made))
+    }
+    measured = neighbourhoods(torch.tensor(real), torch.tensor(made))
+    holds = [[np.linalg.norm(a - b) < radius["real"][i] for b in made] for i, a in enumerate(real)]
+    assert measured["precision"] == pytest.approx(np.mean(np.any(holds, axis=0)))
+    assert measured["coverage"] == pytest.approx(np.mean(np.any(holds, axis=1)))
+    assert measured["density"] == pytest.approx(np.sum(holds) / 5 / 40)
+    swapped = neighbourhoods(torch.tensor(made), torch.tensor(real))
+    assert measured["recall"] == swapped["precision"]
+
+
+def test_neighbourhoods_of_equal_distributions():
+    """Density 1 and coverage 1 − 2⁻⁵ (Naeem et al. 2020)."""
+    pairs = [(random(500, 8, seed=seed), random(500, 8, seed=100 + seed)) for seed in range(8)]
+    measured = [neighbourhoods(*pair) for pair in pairs]
+    assert np.mean([each["density"] for each in measured]) == pytest.approx(1, abs=0.05)
+    assert np.mean([each["coverage"] for each in measured]) == pytest.approx(1 - 2**-5, abs=0.02)
+    far = neighbourhoods(pairs[0][0], 100 + pairs[0][1])
+    assert far == {"precision": 0, "recall": 0, "coverage": 0, "density": 0}
+
+
+def test_neighbourhoods_need_neighbours():
+    with pytest.raises(InputError, match="5 embeddings have no 5-th neighbour; give more than 5"):
+        neighbourhoods(random(5, 2), random(9, 2))
