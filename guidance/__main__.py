@@ -15,7 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+import torch
+
 from data_loaders.load_motion import read_motion
+from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.store import open_store
 from guidance.analysis.compare import RealClips, adherence, compare
 from guidance.analysis.crossed_lines import DIMENSIONS, crossed_lines
@@ -27,6 +31,7 @@ from guidance.analysis.runs import Chain, alike
 from guidance.analysis.share import share
 from guidance.analysis.survival import answering, exact, frozen, path_covariance
 from guidance.analysis.table import Result, read_table
+from guidance.analysis.token_size import TOKENS, token_sizes
 from guidance.analysis.trainings import trainings, trainings_result
 from guidance.analysis.truth import truth, truth_result
 from guidance.analysis.undoing import undoing
@@ -36,6 +41,8 @@ from guidance.goals.goal_file import load_goals
 from guidance.goals.goal_set import GoalSet
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.atomic_io import check_place
+from motion_diffusion.body.features import encode
+from motion_diffusion.body.heading import to_origin
 from motion_diffusion.body.motion import MAX_SECONDS
 from motion_diffusion.body.skeleton import frame_of
 from motion_diffusion.diffusion.schedule import SCHEDULES, Schedule
@@ -307,6 +314,37 @@ class CrossedLines:
 
 
 @dataclass(frozen=True)
+class TokenSizes:
+    """Frames per token against the dimension of the data: where do networks of a fixed width fail to predict ε?"""
+
+    data_root: Path | None = None
+    """Prepared store of clips; by default procedural walks."""
+    features: str = BODY_MODELS[0]
+    """Model whose normalised features, without those of the root's path, are learned."""
+    tokens: tuple[int, ...] = TOKENS
+    """Frames per token."""
+    steps: Annotated[int, Range(1, 1_000_000)] = 2000
+    """Training steps of each network."""
+    out: Path = Path("out/guidance")
+    """Folder for tables and figures."""
+
+    def results(self) -> Iterator[Result]:
+        """One figure."""
+        if not self.tokens or min(self.tokens) < 1:
+            raise InputError("--tokens: give numbers of frames, 1 or more")
+        representation = MotionModel.load(self.features).representation
+        if self.data_root is None:
+            walks = ProceduralWalks(0, 120, 40)
+            motions = [walks.example(index).joints for index in range(500)]
+        else:
+            motions = [clip.joints for clip in open_store(self.data_root).of_split("train")]
+        joints = (to_origin(torch.from_numpy(np.array(motion)).float()) for motion in motions if len(motion) > 1)
+        features = (representation.normalise(encode(motion, groups=representation.groups)) for motion in joints)
+        path = representation.columns("root").stop
+        yield token_sizes([clip[:, path:] for clip in features], tokens=self.tokens, steps=self.steps)
+
+
+@dataclass(frozen=True)
 class Page:
     """Regenerate docs/where-guidance-gets-undone.md: all analyses on the shipped models, figures and numbers.
 
@@ -335,6 +373,22 @@ class Page:
         print(f"renewed {self.page}, {len(results)} figures beside it")
 
 
+Verb = (
+    Share
+    | Hook
+    | Survival
+    | Undoing
+    | Evolution
+    | Compare
+    | Adherence
+    | Truth
+    | Trainings
+    | CrossedLines
+    | TokenSizes
+    | Page
+)
+
+
 def draw_beside(tables: Sequence[Path]) -> list[Path]:
     """Draw the figures of CSV files into their folders. Returns their paths."""
     return [path for table in tables for path in draw([table], table.parent)]
@@ -344,7 +398,18 @@ def draw_beside(tables: Sequence[Path]) -> list[Path]:
 def main() -> None:
     """The command."""
     verb = parse_arguments(
-        Share | Hook | Survival | Undoing | Evolution | Compare | Adherence | Truth | Trainings | CrossedLines | Page,
+        Share
+        | Hook
+        | Survival
+        | Undoing
+        | Evolution
+        | Compare
+        | Adherence
+        | Truth
+        | Trainings
+        | CrossedLines
+        | TokenSizes
+        | Page,
         prog="python -m guidance",
         description=__doc__,
     )

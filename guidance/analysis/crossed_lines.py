@@ -1,7 +1,7 @@
 """Two crossed lines in D dimensions: which prediction types keep guided samples on the data? (Lee & Lee 2026)
 
 The data lie on two lines that cross in a plane, which a random rotation places in D dimensions. A perceptron of fixed
-width learns them as x0, ε or v, with or without a skip from x_t to its output, y = skip(t)·x_t + gate(t)·F. Guidance by
+width learns them as x0, ε or v, with or without a skip from x_t to its output (see `perceptron`). Guidance by
 a classifier that knows the lines leads samples onto the second one,
 
     x̂0 ← x̂0 + ρ (σ_t²/α_t) ∇_{x_t} log p(second line | x̂0(x_t)).
@@ -17,54 +17,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
+from guidance.analysis.perceptron import WIDTH, train_perceptron
 from guidance.analysis.runs import TYPES
 from guidance.analysis.style import PREDICTION_STYLES, label, legend, line, panels
 from guidance.analysis.table import Result, Row, columns, floats, group_by
 from guidance.gradients import slope, with_pullback
-from motion_diffusion.diffusion.losses import Network, training_loss
+from motion_diffusion.diffusion.losses import Network
 from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, ancestral, estimate_from_x0
-from motion_diffusion.diffusion.schedule import Level, Schedule, cosine, vector
-from motion_diffusion.network.denoiser import NoiseLevel
+from motion_diffusion.diffusion.schedule import Schedule, cosine
 
 DIMENSIONS = (2, 8, 32, 128, 512)
 SCALES = (0.0, 0.3, 1.0, 3.0, 10.0)
 """Strengths of guidance, ρ."""
-WIDTH, DEPTH, LEVEL = 256, 5, 64
-"""Width and layers of the perceptron, and width of its embedding of the noise level."""
-RATE, BATCH = 1e-3, 128
-"""Learning rate, and points in a step."""
 HALF_LENGTH, SHARPNESS = 2.0, 10.0
 """Half the length of a line, and the factor of squared distances in the classifier's logits."""
-
-
-class Perceptron(nn.Module):
-    """y = F(x_t, t), or y = skip(t)·x_t + gate(t)·F(x_t, t), as in `motion_diffusion.network.denoiser`."""
-
-    def __init__(self, dimension: int, *, skip: bool):
-        super().__init__()
-        self.level = NoiseLevel(LEVEL)
-        widths = [dimension + LEVEL, *[WIDTH] * (DEPTH - 1)]
-        hidden = (nn.Sequential(nn.Linear(a, b), nn.SiLU()) for a, b in pairwise(widths))
-        self.layers = nn.Sequential(*hidden, nn.Linear(WIDTH, dimension))
-        self.scales = nn.Linear(LEVEL + 2, 2) if skip else None
-
-    def forward(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-        """Predict (B, D) from x (B, D) at α and σ (B,)."""
-        level = self.level(alpha, sigma)
-        y: Tensor = self.layers(torch.cat([x, level], dim=-1))
-        if self.scales is None:
-            return y
-        inputs = torch.cat([nn.functional.silu(level), alpha[:, None], sigma[:, None]], dim=-1)
-        skip, gate = self.scales(inputs).chunk(2, dim=-1)
-        return skip * x + gate * y
 
 
 class CrossedLines:
@@ -93,33 +66,6 @@ class CrossedLines:
     def log_target(self, x: Tensor) -> Tensor:
         """(B,): log-probability of the second line."""
         return torch.log_softmax(-SHARPNESS * self.distances(x), dim=-1)[:, 1]
-
-
-def train_perceptron(
-    data: CrossedLines, prediction: Prediction, schedule: Schedule, *, skip: bool, steps: int, seed: int
-) -> Network:
-    """A network trained by the plain squared error of its output, (B, 1, D) → (B, 1, D)."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        perceptron = Perceptron(len(data.plane), skip=skip)
-    optimiser = torch.optim.Adam(perceptron.parameters(), lr=RATE)
-    decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, total_iters=steps)
-
-    def network(x: Tensor, level: Level) -> Tensor:
-        return perceptron(x[:, 0], vector(level.alpha, x), vector(level.sigma, x))[:, None]
-
-    frames = torch.ones(BATCH, 1, dtype=torch.bool)
-    for _ in range(steps):
-        x0 = data.sample(BATCH, generator)[:, None]
-        t = torch.randint(1, schedule.T + 1, (BATCH,), generator=generator)
-        eps = torch.randn(x0.shape, generator=generator)
-        loss, _ = training_loss(network, x0, frames, t, eps, schedule=schedule, prediction=prediction)
-        optimiser.zero_grad()
-        loss.mean().backward()
-        optimiser.step()
-        decay.step()
-    return network
 
 
 def guided(network: Network, data: CrossedLines, prediction: Prediction, schedule: Schedule, scale: float) -> Denoise:
@@ -157,7 +103,7 @@ def crossed_lines(
     ]
     for D, skip, name, seed in tqdm(every, desc="crossed lines", unit="network", disable=None):
         data, prediction = CrossedLines(D, seed), PREDICTIONS[name]
-        network = train_perceptron(data, prediction, schedule, skip=skip, steps=steps, seed=seed)
+        network = train_perceptron(data.sample, D, prediction, schedule, skip=skip, steps=steps, seed=seed)
         times = schedule.times(50, first=PREDICTIONS["eps"].first(schedule))
         for scale in SCALES:
             generator = torch.Generator().manual_seed(seed)

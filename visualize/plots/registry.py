@@ -16,6 +16,7 @@ from guidance.analysis.hook import hook_figure
 from guidance.analysis.share import share_figure
 from guidance.analysis.survival import answering_figure, exact_figure, frozen_figure
 from guidance.analysis.table import Row, read_table
+from guidance.analysis.token_size import token_sizes_figure
 from guidance.analysis.trainings import trainings_figure
 from guidance.analysis.truth import truth_figure
 from guidance.analysis.undoing import undoing_figure
@@ -39,6 +40,7 @@ TABLES: dict[Draw, set[str]] = {
     truth_figure: {"world", "method", "sampler", "steps", "size", "distance", "nearest", "inside_50", "inside_90"},
     trainings_figure: {"prediction", "seed", "steps", "error_1", "kept_shift_460", "contraction_m", "undone"},
     crossed_lines_figure: {"dimensions", "skip", "prediction", "scale", "on_target", "off"},
+    token_sizes_figure: {"frames_per_token", "dimension", "intrinsic", "skip", "prediction", "t", "expected", "error"},
     study: {"model", "prediction", "method", "cells", "average error, cm", "seconds a motion"},
 }
 """The figure of a CSV file, by columns that no other kind of file has all of."""
