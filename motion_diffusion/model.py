@@ -21,6 +21,7 @@ from motion_diffusion.body.representation import Observed, Representation
 from motion_diffusion.diffusion.losses import split
 from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.diffusion.samplers import (
+    SAMPLERS,
     Denoise,
     Estimate,
     Sampler,
@@ -62,6 +63,19 @@ def name_in(registry: Mapping[str, object]) -> AfterValidator:
 
 
 @dataclass(frozen=True)
+class Recommended:
+    """Settings with which a model is sampled unless others are asked for."""
+
+    steps: Steps = 50
+    """Sampling steps."""
+    sampler: Annotated[str, name_in(SAMPLERS)] = "ancestral"
+    text_scale: Annotated[float, Range(0.0, 100.0)] = 1.5
+    """Strength of the text."""
+    only: bool = False
+    """Whether the model knows no others: it was distilled for these steps (see `train.distillation`)."""
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Description of a model apart from its weights; stored in config.json."""
 
@@ -81,6 +95,8 @@ class ModelConfig:
     """Whether the network is conditioned on observed positions and their mask."""
     written: bool = False
     """Whether observed positions are also written over its noisy input, as in CondMDI (Cohan et al. 2024)."""
+    recommended: Recommended = Recommended()
+    """How to sample."""
     training: str = ""
     """One line on the training data and steps."""
     licence: str = ""

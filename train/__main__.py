@@ -12,8 +12,10 @@ import torch
 from data_loaders.datasets import load_examples
 from motion_diffusion.distributed import by_main, locked_by_main, processes
 from motion_diffusion.errors import command
+from motion_diffusion.model import MotionModel
 from train.checkpoint import check_options, options_record, state_to_resume, write_options
 from train.config import PRESETS, read_options
+from train.distillation import Distillation
 from train.logging import SamplePictures
 from train.model_factory import build_model, restore_model
 from train.trainer import Trainer
@@ -42,7 +44,19 @@ def main() -> None:
         else:
             model = restore_model(state, run, description=description)
         model.known = data.known
-        trainer = Trainer(model, data.train, data.held_out, run, training, state=state, on_validate=SamplePictures(run))
+        distillation = None
+        if options.distillation.teacher is not None:
+            distillation = Distillation(MotionModel.load(options.distillation.teacher), options.distillation)
+        trainer = Trainer(
+            model,
+            data.train,
+            data.held_out,
+            run,
+            training,
+            state=state,
+            distillation=distillation,
+            on_validate=SamplePictures(run),
+        )
         write_options(run, record)  # only after every check has passed
         trainer.train()
 

@@ -25,6 +25,7 @@ from motion_diffusion.errors import InputError, parse_arguments
 from motion_diffusion.model import MAX_FRAMES, Emphasis, PredictionName, ScheduleName, Steps
 from motion_diffusion.network.denoiser import Depth, Dropout, FramesPerToken, Heads, TextDepth, Width, check_sizes
 from motion_diffusion.option_ranges import Range, Seed, check_ranges
+from train.distillation import DistillationOptions
 
 Count = Annotated[int, Range(1, 1_000_000_000)]
 Weight = Annotated[float, Range(0.0, 1e30)]
@@ -177,12 +178,16 @@ class Options:
     threads: Threads = 0
     """CPU threads; 0 for all."""
     network: tyro.conf.OmitArgPrefixes[Network] = field(default_factory=Network)
+    distillation: DistillationOptions = field(default_factory=DistillationOptions)
     training: tyro.conf.OmitArgPrefixes[TrainingOptions] = field(default_factory=TrainingOptions)
 
     def check(self) -> None:
         """Raise InputError for options that are wrong whatever the model and the data set."""
         check_ranges(self)
         self.network.check()
+        check_ranges(self.distillation, "distillation.")
+        if self.start is not None and self.distillation.teacher is not None:
+            raise InputError(f"--start {self.start}: a distilled model starts as its teacher; leave it out")
         self.training.check()
 
 

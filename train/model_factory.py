@@ -13,7 +13,7 @@ from motion_diffusion.body.features import encode
 from motion_diffusion.body.representation import Representation
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.diffusion.variance import is_learned
-from motion_diffusion.model import ModelConfig, MotionModel
+from motion_diffusion.model import ModelConfig, MotionModel, Recommended
 from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
 from motion_diffusion.network.text_encoders import text_encoder
 from train.change_prediction import change_prediction
@@ -33,10 +33,11 @@ def build_model(options: Options, data: Data, *, description: str) -> MotionMode
         description: One line on what the model is trained on.
 
     Returns:
-        The model, initialised from `options.start` if given, else at random.
+        The model, initialised from `options.start` or the teacher if given, else at random.
     """
-    if options.start is not None:
-        return _initialised_from(options, MotionModel.load(options.start), description=description)
+    start = options.start or options.distillation.teacher
+    if start is not None:
+        return _initialised_from(options, MotionModel.load(start), description=description)
     joints = [torch.from_numpy(data.train.example(index).joints) for index in range(MEASURED_EXAMPLES)]
     representation = Representation.fit(
         (encode(clip, groups=options.features) for clip in joints), options.features, emphasis=options.emphasis
@@ -72,6 +73,13 @@ def _hints(options: Options, representation: Representation) -> int:
     return (6 * len(JOINTS) if representation.whole_body else 6) if options.masks else 0
 
 
+def _recommended(options: Options) -> Recommended:
+    """How a distilled model is sampled; for others the defaults."""
+    if options.distillation.teacher is None:
+        return Recommended()
+    return Recommended(options.distillation.steps, "ddim", text_scale=1.0, only=True)
+
+
 def _initialised_from(options: Options, other: MotionModel, *, description: str) -> MotionModel:
     """A copy of another model, with or without masks and of another prediction type if requested. Layers that the other
     lacks are initialised to zero.
@@ -83,6 +91,7 @@ def _initialised_from(options: Options, other: MotionModel, *, description: str)
         denoiser=dataclasses.replace(other.config.denoiser, hints=hints),
         masks=options.masks,
         written=options.masks,
+        recommended=_recommended(options),
         training=description,
     )
     model = MotionModel(config, other.representation)

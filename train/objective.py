@@ -30,6 +30,7 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from train.batches import Batch, encoded
 from train.config import TrainingOptions
+from train.distillation import Distillation
 from train.logging import BatchLosses
 
 MAX_CONTACT_STEP = 0.01
@@ -106,8 +107,14 @@ def _mean(values: Tensor, frames: Tensor) -> Tensor:
 class Objective:
     """Computes the training losses of batches."""
 
-    def __init__(self, model: MotionModel, options: TrainingOptions, accelerator: Accelerator):
-        """Create the objective of a model.
+    def __init__(
+        self,
+        model: MotionModel,
+        options: TrainingOptions,
+        accelerator: Accelerator,
+        distillation: Distillation | None = None,
+    ):
+        """Create the objective of a model, whose targets a teacher may set.
 
         Raises:
             InputError: The loss does not go with the model's variance, or a geometric loss needs a whole body.
@@ -118,6 +125,7 @@ class Objective:
                 "hybrid or vlb, a fixed one loss simple (weight vlb makes it the bound)"
             )
         self.model, self.options, self.accelerator = model, options, accelerator
+        self.distillation = distillation
         self.geometric = GeometricLoss(
             model.representation,
             position=options.position_weight,
@@ -137,7 +145,7 @@ class Objective:
             step: Training step; geometric losses count only from a share of the steps on.
         """
         options, model, device = self.options, self.model, self.accelerator.device
-        joints = batch.joints.to(device, non_blocking=True)
+        joints, eps = (values.to(device, non_blocking=True) for values in (batch.joints, batch.eps))
         x0, frames = encoded(joints, batch.lengths, model)
         observed = None
         if batch.motion_mask is not None:
@@ -146,8 +154,12 @@ class Objective:
                 joints[..., joint_range, :],
                 batch.motion_mask[..., joint_range, :].to(device, non_blocking=True),
             )
+        hide: Tensor | None = batch.drop_text.to(device)
+        if self.distillation is not None:
+            t, x0, eps = self.distillation.target(x0, eps, t, batch.texts, frames, observed)
+            joints, hide = model.representation.decode(x0, lengths=batch.lengths), None
         with self.accelerator.autocast():
-            condition = model.condition(batch.texts, frames, hide=batch.drop_text.to(device), observed=observed)
+            condition = model.condition(batch.texts, frames, hide=hide, observed=observed)
 
         def network(x_t: Tensor, level: Level) -> Tensor:
             with self.accelerator.autocast():
@@ -161,7 +173,7 @@ class Objective:
             x0,
             frames,
             t,
-            batch.eps.to(device, non_blocking=True),
+            eps,
             schedule=model.schedule,
             prediction=model.prediction,
             weight=options.weight,

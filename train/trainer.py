@@ -31,6 +31,7 @@ from train import logging
 from train.batches import Batch, make_batch, make_parts, step_loader
 from train.checkpoint import State, check_steps_left, write_state
 from train.config import TrainingOptions
+from train.distillation import Distillation
 from train.flops import Throughput
 from train.logging import LossMeter
 from train.objective import Objective
@@ -50,6 +51,7 @@ class Trainer:
         options: TrainingOptions,
         *,
         state: State | None = None,
+        distillation: Distillation | None = None,
         on_validate: Callable[[MotionModel, int], None] | None = None,
     ) -> None:
         """Prepare a training.
@@ -61,6 +63,7 @@ class Trainer:
             run: Run directory.
             options: How to train.
             state: Checkpoint of the run to continue from; None for a new run.
+            distillation: Targets of a teacher in place of the examples themselves.
             on_validate: Called after every validation with the model, which then has averaged weights, and the step.
 
         Raises:
@@ -78,8 +81,10 @@ class Trainer:
             asked = self.accelerator.mixed_precision
             raise InputError(f"mixed precision {asked} is not supported; choose bf16 or no (accelerate config)")
         self.device, self.main = self.accelerator.device, self.accelerator.is_main_process
+        if distillation is not None:
+            distillation.teacher.to(self.device)
         self.model, self.run, self.options = model.to(self.device).train(), run, options
-        self.objective = Objective(model, options, self.accelerator)
+        self.objective = Objective(model, options, self.accelerator, distillation)
         with torch.no_grad():  # initial weights and statistics of several machines may differ in their last bits
             for value in (*model.denoiser.parameters(), *model.representation.tensors().values()):
                 value.copy_(broadcast(value.to(self.device)))
