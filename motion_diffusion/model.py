@@ -21,7 +21,6 @@ from motion_diffusion.body.representation import Observed, Representation
 from motion_diffusion.diffusion.losses import split
 from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.diffusion.samplers import (
-    SAMPLERS,
     Denoise,
     Estimate,
     Sampler,
@@ -68,7 +67,7 @@ class Recommended:
 
     steps: Steps = 50
     """Sampling steps."""
-    sampler: Annotated[str, name_in(SAMPLERS)] = "ancestral"
+    sampler: SamplerName = "ancestral"
     text_scale: Annotated[float, Range(0.0, 100.0)] = 1.5
     """Strength of the text."""
     only: bool = False

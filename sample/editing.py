@@ -183,6 +183,7 @@ def edited(
     check_edit(model, text, part, goals, settings, functions, guidance=guidance)
     SEED.check("--seed", seed)
     request, methods = _request(model, text, part, goals, seed), methods_of(settings, guidance)
+    settings = settings.of(model)
     total = sampling_of(settings, methods).total
     with tqdm(total=total, desc="sampling", unit="step", disable=not progress or None) as bar:
         ((points, rig, report),) = request.sample(methods, functions, settings, bar, on_step, sampler=sampler)

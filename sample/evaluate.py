@@ -167,8 +167,8 @@ def _evaluate_in_folder(options: ProtocolOptions, protocol: Protocol) -> Evaluat
     evaluator = load_evaluator(options.evaluator, count_padding=options.count_padding)
     state = processes()
     runner = EvaluationRunner(
-        model.to(state.device), by_group(_clips(options)), protocol, evaluator, options.settings, options.batch,
-        options.seed,
+        model.to(state.device), by_group(_clips(options)), protocol, evaluator, options.settings.of(model),
+        options.batch, options.seed,
     )  # fmt: skip
     files, units = UnitFiles(runner, options.out), list(units_of(protocol))
     missing = by_main(lambda: [unit for unit in units if files.read(unit) is None])

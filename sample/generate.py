@@ -38,7 +38,7 @@ from motion_diffusion.body.skeleton import FPS, frame_of
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Sampler, SamplerName
 from motion_diffusion.diffusion.text_refinement import TextGuidance
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import MotionModel, Steps
+from motion_diffusion.model import MotionModel, Recommended, Steps
 from motion_diffusion.option_ranges import SEED, Range, check_ranges
 from motion_diffusion.sampling import MotionDenoiser, sample_features, sampling_times
 from motion_diffusion.threads import one_thread
@@ -59,20 +59,49 @@ class Settings(MethodOptions):
     guidance: str = "projection"
     """Guidance methods: none, classifier, tfg, mmps, dsg, imputation, projection, noise, smc, masks, stages, or several
     joined by +."""
-    text_scale: Strength = 1.5
-    """Strength of the text (classifier-free guidance); 1 is the plain conditional model."""
+    text_scale: Strength | None = None
+    """Strength of the text (classifier-free guidance); 1 is the plain conditional model. By default what the model
+    recommends, usually 1.5."""
     text_guidance: TextGuidance = field(default_factory=TextGuidance)
     mask_scale: Strength = 1.0
     """Strength of the observed motion in models with masks, likewise."""
-    steps: Steps = 50
-    """Denoising steps, 1 to 1000."""
-    sampler: SamplerName = "ancestral"
+    steps: Steps | None = None
+    """Denoising steps, 1 to 1000. By default what the model recommends, usually 50."""
+    sampler: SamplerName | None = None
+    """By default what the model recommends, usually ancestral."""
     clean_up: bool = True
     """After the last step, hold feet that are in contact with the floor in place (see `guidance.foot_cleanup`)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_ranges(self.text_guidance, "text-guidance.")
+
+    def of(self, model: MotionDenoiser) -> ModelSettings:
+        """These settings, completed by what a model recommends.
+
+        Raises:
+            InputError: For other steps, sampler or strength of the text than those a distilled model was made for.
+        """
+        own = model.config.recommended if isinstance(model, MotionModel) else Recommended()
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        for name in ("text_scale", "steps", "sampler"):
+            if values[name] is None:
+                values[name] = getattr(own, name)
+            elif own.only and values[name] != getattr(own, name):
+                raise InputError(
+                    f"--{name.replace('_', '-')} {values[name]}: {model.name} was distilled for {own.steps} steps of "
+                    f"{own.sampler} with --text-scale {own.text_scale:g}; leave it out"
+                )
+        return ModelSettings(**values)
+
+
+@dataclass(frozen=True)
+class ModelSettings(Settings):
+    """Settings for a certain model, in which nothing is left open; see `Settings.of`."""
+
+    text_scale: Strength = Recommended.text_scale
+    steps: Steps = Recommended.steps
+    sampler: SamplerName = Recommended.sampler
 
 
 def generate(
@@ -117,6 +146,7 @@ def generate(
     seeds = range(len(texts)) if seeds is None else seeds
     methods = methods_of(settings, guidance)
     check(model, texts, frames, goals, settings, functions, guidance=guidance)
+    settings = settings.of(model)
     for seed in seeds:
         SEED.check("--seed", seed)
     texts, frames, goals = _resolved(model, texts, frames, goals)
@@ -308,11 +338,11 @@ def check_settings(model: MotionDenoiser, settings: Settings, methods: Sequence[
     if not model.representation.whole_body:
         raise InputError(f"{model.name} makes only the path of the root, no body; choose another --model")
     possible = Range(1, sampling_times(model, 1)[0])
-    possible.check("--steps", settings.steps)
+    possible.check("--steps", settings.of(model).steps)
     check_steps(methods_of(settings) if methods is None else methods, possible)
 
 
-def sampling_of(settings: Settings, methods: Sequence[Guidance]) -> Sampling:
+def sampling_of(settings: ModelSettings, methods: Sequence[Guidance]) -> Sampling:
     """Steps of a batch: those that its methods prescribe, else those of the settings."""
     return Sampling(settings.steps).guided_by(methods)
 
@@ -374,7 +404,7 @@ class Request:
         self,
         methods: Sequence[Guidance],
         functions: Sequence[Function],
-        settings: Settings,
+        settings: ModelSettings,
         bar: tqdm,
         on_step: Callable[[int, Estimate], None] | None = None,
         *,
@@ -465,7 +495,7 @@ def provenance(
     body: Rig,
     goals: GoalSet,
     seed: int,
-    settings: Settings,
+    settings: ModelSettings,
     model: dict[str, str],
     report: CleanUp,
     guidance: str | Sequence[Guidance] | None = None,

@@ -79,7 +79,7 @@ def _run_jobs(options: JobsOptions) -> str:
     model = MotionModel.load(options.model).to(state.device)
     check(model, [], [], [], options.settings)
     encoder = TextMotionEncoder.load(options.matcher)
-    results, done = JobResults(options.out, model.digest, options.settings, model.known, encoder), bytearray()
+    results, done = JobResults(options.out, model.digest, options.settings.of(model), model.known, encoder), bytearray()
 
     def check_job(job: Job) -> None:
         check(model, [job.text], [job.frames], [job.goals], options.settings)

@@ -162,7 +162,7 @@ def test_a_method_of_ones_own_chooses_noise_and_sampler(make_model):
     (first,), (second,) = (generate(model, ["a person walks"], [40], seeds=[seed], **run) for seed in (1, 2))
     assert torch.equal(first.joints, second.joints)
     assert method.sampled == 2 * [model.times(3)]
-    assert sampling_of(silent, [method]).total == 2 + 3
+    assert sampling_of(silent.of(model), [method]).total == 2 + 3
     (plain,) = generate(model, ["a person walks"], [40], settings=silent, guidance=[method])  # no goal: not guided
     assert not torch.equal(plain.joints, first.joints)
     assert len(method.sampled) == 2

@@ -22,7 +22,7 @@ from motion_diffusion.diffusion.losses import MIN_SNR_GAMMA, LossName, WeightNam
 from motion_diffusion.diffusion.timestep_sampling import TimeSamplerName
 from motion_diffusion.diffusion.variance import VarianceName
 from motion_diffusion.errors import InputError, parse_arguments
-from motion_diffusion.model import MAX_FRAMES, Emphasis, PredictionName, ScheduleName, Steps
+from motion_diffusion.model import MAX_FRAMES, Emphasis, PredictionName, Recommended, ScheduleName, Steps
 from motion_diffusion.network.denoiser import Depth, Dropout, FramesPerToken, Heads, TextDepth, Width, check_sizes
 from motion_diffusion.option_ranges import Range, Seed, check_ranges
 from train.distillation import DistillationOptions
@@ -175,6 +175,8 @@ class Options:
     zero."""
     text: str = "static"
     """Text encoder: "static", "clip" (extra "clip") or "transformers:<name or folder>" (extra "text")."""
+    text_scale: Annotated[float, Range(0.0, 100.0)] = Recommended.text_scale
+    """Strength of the text with which the model is sampled unless another is asked for."""
     threads: Threads = 0
     """CPU threads; 0 for all."""
     network: tyro.conf.OmitArgPrefixes[Network] = field(default_factory=Network)

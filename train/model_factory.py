@@ -61,6 +61,7 @@ def build_model(options: Options, data: Data, *, description: str) -> MotionMode
         max_frames=options.max_frames,
         masks=options.masks,
         written=options.masks,
+        recommended=_recommended(options),
         training=description,
         licence=data.licence,
     )
@@ -74,9 +75,9 @@ def _hints(options: Options, representation: Representation) -> int:
 
 
 def _recommended(options: Options) -> Recommended:
-    """How a distilled model is sampled; for others the defaults."""
+    """How the model is sampled: a distilled one as it was made for."""
     if options.distillation.teacher is None:
-        return Recommended()
+        return Recommended(text_scale=options.text_scale)
     return Recommended(options.distillation.steps, "ddim", text_scale=1.0, only=True)
 
 

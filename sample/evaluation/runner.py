@@ -240,7 +240,7 @@ def evaluate(
         protocol = PROTOCOLS[protocol]
     if protocol.num < POOL:
         raise InputError(f"a protocol of {protocol.num} motions: R-precision needs {POOL} motions or more")
-    settings = settings or Settings()
+    settings = (settings or Settings()).of(model)
     check_model(model, settings)
     evaluator = load_evaluator(evaluator) if isinstance(evaluator, str) else evaluator
     runner = EvaluationRunner(model, by_group(clips), protocol, evaluator, settings, batch, seed)

@@ -184,13 +184,14 @@ class StudyData:
 
 def identity_of(data: StudyData, model: MotionModel, weights: str, cell: Cell) -> dict[str, Any]:
     """Everything that determines a cell's figures; settings of other methods are left out."""
-    settings = dataclasses.asdict(data.options.settings)
+    settings, config = (dataclasses.asdict(each) for each in (data.options.settings.of(model), model.config))
+    del config["recommended"]  # the settings are what it is sampled with
     methods = parse_methods(cell.method)
     unused = {"guidance", *METHODS} - set(methods) | ({"mask_scale"} if "masks" not in methods else set())
     path_model = MotionModel.load(data.options.settings.stages.path_model).digest if "stages" in methods else None
     return data.identity | {
         "motions": data.options.motions(cell.method), "batch": data.options.batch, "weights": weights,
-        "config": dataclasses.asdict(model.config), "method": cell.method, "density": cell.density,
+        "config": config, "method": cell.method, "density": cell.density,
         "joints": cell.joints, "settings": {k: v for k, v in settings.items() if k not in unused},
         "path model": path_model,
     }  # fmt: skip

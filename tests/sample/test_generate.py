@@ -9,8 +9,8 @@ from guidance.goals.positions import Joint, Waypoint
 from guidance.noise_optimization import NoiseOptimization
 from guidance.two_stage import TwoStage
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import MotionModel
-from sample.generate import Settings, check, generate, methods_of, sampling_of
+from motion_diffusion.model import MotionModel, Recommended
+from sample.generate import ModelSettings, Settings, check, generate, methods_of, sampling_of
 from sample.segments import OVERLAP, frames_of, segment_windows
 
 GOALS = GoalSet(
@@ -232,7 +232,28 @@ def test_on_step_is_called_after_rounds_and_steps(make_model):
         assert not estimate.x0.requires_grad
         seen.append(t)
 
-    generate(make_model("v"), ["walk"], [36], goals=[GOALS], settings=settings, on_step=on_step)
-    assert len(seen) == sampling_of(settings, methods_of(settings)).total == 8
+    model = make_model("v")
+    generate(model, ["walk"], [36], goals=[GOALS], settings=settings, on_step=on_step)
+    assert len(seen) == sampling_of(settings.of(model), methods_of(settings)).total == 8
     assert seen[:5] == [seen[-1]] * 5  # of rounds, the last step
     assert seen[5:] == sorted(seen[5:], reverse=True)
+
+
+def test_what_a_model_recommends_is_used_where_nothing_is_asked(make_model):
+    recommended = Recommended(steps=3, sampler="ddim", text_scale=2.5)
+    model, plain = make_model("v", recommended=recommended), make_model("v")
+    asked = Settings(steps=3, sampler="ddim", text_scale=2.5)
+    (own,) = generate(model, ["a person walks"], [30])
+    (same,) = generate(plain, ["a person walks"], [30], settings=asked)
+    assert torch.equal(own.joints, same.joints)
+    assert own.provenance["settings"] == same.provenance["settings"]
+    assert Settings(steps=7).of(model).steps == 7
+    assert Settings().of(plain) == ModelSettings(steps=50, sampler="ancestral", text_scale=1.5)
+
+
+def test_a_distilled_model_is_sampled_as_it_was_made_for(make_model):
+    model = make_model("v", recommended=Recommended(steps=3, sampler="ddim", text_scale=1.0, only=True))
+    assert generate(model, ["a person walks"], [30], settings=Settings(steps=3))
+    for settings in (Settings(steps=4), Settings(sampler="heun"), Settings(text_scale=2.0)):
+        with pytest.raises(InputError, match=r"was distilled for 3 steps of ddim with --text-scale 1; leave it out"):
+            check(model, ["a person walks"], [30], [GoalSet()], settings)

@@ -272,7 +272,7 @@ def step_count(plan: Plan, model: MotionModel) -> int:
     one batch, or each in one of its own."""
     guided = plan.base is not None or bool(plan.goals)
     one_by_one = plan.base is not None or is_stitched(plan.parts, model.config.max_frames)
-    steps = sampling_of(plan.settings, methods_of(plan.settings) if guided else ()).total
+    steps = sampling_of(plan.settings.of(model), methods_of(plan.settings) if guided else ()).total
     return steps * plan.count if one_by_one else steps
 
 

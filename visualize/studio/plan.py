@@ -23,6 +23,7 @@ from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.rig import REST, STANDING
 from motion_diffusion.body.skeleton import FPS, frame_of
 from motion_diffusion.errors import InputError
+from motion_diffusion.model import Recommended
 from motion_diffusion.option_ranges import SEED
 from sample.editing import Part
 from sample.generate import Settings, check_words, words
@@ -96,7 +97,7 @@ class Plan(BaseModel):
     count: Annotated[int, Field(ge=1, le=MAX_TAKES_AT_ONCE)] = 2
     """Number of takes generated together, with consecutive seeds."""
     steps: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 50
-    text_scale: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = Settings.text_scale
+    text_scale: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = Recommended.text_scale
     clean_up: bool = True
     base: Base | None = Field(default=None, exclude=True)
     """Motion to edit; not saved."""

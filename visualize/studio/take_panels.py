@@ -12,7 +12,7 @@ import numpy as np
 from guidance.goals.goal_set import Residual
 from guidance.goals.obstacles import Obstacle
 from motion_diffusion.body.skeleton import FPS, frame_of
-from sample.generate import Settings
+from motion_diffusion.model import Recommended
 from visualize.drawing import style
 from visualize.studio.generation import Take, UndoingReport
 from visualize.studio.goal_editing import goal_label, time_span
@@ -70,7 +70,7 @@ class MakePanel:
                 gui.add_slider("Steps", 5, MAX_STEPS, 5, 50, hint="more are finer and slower"), field("steps", "steps")
             )
             self._scale = controls.on_change(
-                gui.add_slider("Words", 0.0, 6.0, 0.5, Settings.text_scale, hint="how strongly they are followed"),
+                gui.add_slider("Words", 0.0, 6.0, 0.5, Recommended.text_scale, hint="how strongly they are followed"),
                 field("text_scale", "scale"),
             )
             self._clean = controls.on_change(
