@@ -8,7 +8,7 @@ x̂0 = x̂0_c + (w − 1)·Δ (see `text_guidance`). Refined,
     APG         Δ̄ = Δ + β·Δ̄_before;  Δ̄ ← Δ̄·min(1, r/‖Δ̄‖);  x̂0 = x̂0_c + (w − 1)·(Δ̄_⊥ + η·Δ̄_∥),
                 parts orthogonal and parallel to x̂0_c (Sadat et al. 2024, arXiv 2410.02416, algorithm 1)
     SPG         x̂0 ← x̂0 + w_s·(x̂0 − smooth(x̂0)): away from a weak model, which is the same prediction smoothed over
-                time (Jeon 2025, arXiv 2503.02577)
+                time; after Jeon 2025, arXiv 2503.02577, whose weak model costs further network calls
     CFG++       x_s = α_s·x̂0 + σ_s·ε̂_u: the noise is that of the prediction without words, and w lies in [0, 1]
                 (Chung et al. 2024, arXiv 2406.08070)
 

@@ -4,10 +4,12 @@
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 
 from motion_diffusion.diffusion.prediction import PREDICTIONS
 from motion_diffusion.diffusion.samplers import ancestral, ddim, dpm_solver, estimate_from_x0
 from motion_diffusion.diffusion.schedule import cosine, linear
+from motion_diffusion.diffusion.text_refinement import Refinement, TextGuidance
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -126,3 +128,16 @@ def test_cosine_is_theirs():
     torch.testing.assert_close(cosine(1000).alpha[1:] ** 2, alpha_bar, rtol=1e-4, atol=0)
     theirs_linear = DDPMScheduler(1000, beta_start=1e-4, beta_end=0.02).alphas_cumprod.double()
     torch.testing.assert_close(linear(1000).alpha[1:] ** 2, theirs_linear, rtol=1e-4, atol=0)
+
+
+def test_apg():
+    """Adaptive projected guidance over four steps: momentum, threshold and the parallel part, on x̂0."""
+    beta, eta, r, w = -0.4, 0.2, 0.7, 4.0
+    frames = torch.ones(3, 6, dtype=torch.bool)
+    refinement = Refinement(TextGuidance(momentum=beta, parallel=eta, threshold=r), frames, w)
+    buffer = MomentumBuffer(beta)
+    for step, t in enumerate((900, 600, 300, 20)):
+        pair = torch.randn(2, 3, 6, 8, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+        plain = pair[1] + w * (pair[0] - pair[1])
+        expected = normalized_guidance(*pair, w - 1, buffer, eta, r * (6 * 8) ** 0.5, use_original_formulation=True)
+        torch.testing.assert_close(refinement(plain, pair, t), expected)
