@@ -93,8 +93,8 @@ def test_an_interrupted_evaluation_is_continued(evaluate, tmp_path, capsys):
     for figures in (before["figures"], after["figures"]):
         del figures["seconds a motion"]
     assert before == after
-    evaluate(*QUICK, "--out", "o", "--text-scale", 1.0)
-    assert len(list((tmp_path / "o" / "units").iterdir())) == 16
+    evaluate(*QUICK, "--replications", 1, "--out", "o", "--text-scale", 1.0)
+    assert len(list((tmp_path / "o" / "units").iterdir())) == 8 + 4
 
 
 def test_two_processes_give_the_figures_of_one(evaluate, tmp_path):
