@@ -119,6 +119,11 @@ class Representation:
         return (self.extent * self._emphasis())[self.index]
 
     @property
+    def scale(self) -> Tensor:
+        """(size,) factor of each normalised feature."""
+        return (self.std / self._emphasis())[self.index]
+
+    @property
     def path_unit(self) -> float:
         """Metres on the floor per unit of the root's normalised x and z."""
         return self.std[1].item() / self.emphasis
@@ -138,9 +143,8 @@ class Representation:
     def denormalise(self, x: Tensor) -> Tensor:
         """The inverse of `normalise`: (..., size) → (..., 263); groups that the network does not see are zero."""
         index = self.index
-        scale = (self.std / self._emphasis())[index].to(x)
         features = x.new_zeros(*x.shape[:-1], FEATURES)
-        features[..., index] = x * scale + self.mean[index].to(x)
+        features[..., index] = x * self.scale.to(x) + self.mean[index].to(x)
         return features
 
     def decode(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:

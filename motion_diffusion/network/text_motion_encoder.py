@@ -28,6 +28,7 @@ from motion_diffusion.body.heading import to_origin
 from motion_diffusion.body.representation import Representation
 from motion_diffusion.errors import InputError
 from motion_diffusion.network.denoiser import (
+    TOKEN_WAVELENGTHS,
     Block,
     Depth,
     Dropout,
@@ -38,7 +39,6 @@ from motion_diffusion.network.denoiser import (
     TextDim,
     Width,
     check_sizes,
-    TOKEN_WAVELENGTHS,
     sinusoids,
 )
 from motion_diffusion.network.text_encoders import text_encoder
