@@ -34,7 +34,7 @@ class Engine:
 
     auto measures both on the inputs of the first call, once for a number of threads and (to a power of two) frames in
     the batch, and takes the faster. It takes PyTorch where ONNX Runtime is not installed or cannot serve: for
-    gradients, on other devices, and in other precisions.
+    gradients, and on other devices.
 
     Raises:
         InputError: For "onnx", if it is not installed.
@@ -102,8 +102,8 @@ def _refusal(network: Denoiser, x: Tensor, hints: Tensor | None) -> str:
     parameter = next(network.parameters())
     if torch.is_grad_enabled() and (x.requires_grad or parameter.requires_grad):
         return f"this needs the gradient of the network, which {NO_GRADIENT}"
-    if parameter.device.type != "cpu" or parameter.dtype != torch.float32 or x.dtype != torch.float32:
-        return "--engine onnx computes in float32 on the CPU; give --engine torch"
+    if parameter.device.type != "cpu":
+        return f"--engine onnx computes on the CPU and the model is on {parameter.device}; give --engine torch"
     if network.config.hints and hints is None:
         return "--engine onnx needs the hints of a network that takes them; give --engine torch"
     return ""
