@@ -15,7 +15,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 
-def sample(path, text, noise, steps=25, text_scale=1.5):
+def sample(path: str, text: str, noise: np.ndarray, steps: int = 25, text_scale: float = 1.5) -> np.ndarray:
     """Joints (F, 22, 3) in metres, 20 frames a second, from noise (F, features)."""
     denoiser = onnxruntime.InferenceSession(path)
     encoder = onnxruntime.InferenceSession(path.replace(".onnx", ".text.onnx"))
@@ -43,7 +43,7 @@ def sample(path, text, noise, steps=25, text_scale=1.5):
     return joints(x * std + mean)
 
 
-def joints(features):
+def joints(features: np.ndarray) -> np.ndarray:
     """Positions (F, 22, 3): yaw, x, z and height of the pelvis, and the other joints as they are from there."""
     half, root = features[:, :1], features[:, [1, 3, 2]]
     side, up, front = np.moveaxis(features[:, 4:67].reshape(-1, 21, 3), -1, 0)

@@ -12,8 +12,8 @@ What is constant is computed here: the factor 1/√d of the softmax becomes part
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -57,7 +57,7 @@ class Graph:
         self._nodes.append(helper.make_node("Identity", [value], [name]))
         self._outputs.append(helper.make_tensor_value_info(name, kind, shape))
 
-    def constant(self, value: Tensor | np.ndarray | float | Sequence[int]) -> str:
+    def constant(self, value: Tensor | np.ndarray | np.generic | float | Sequence[int]) -> str:
         """A constant of the same type; float32 for numbers, int64 for lists of integers."""
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
         array = array.astype(np.float32 if array.dtype == np.float64 else array.dtype, order="C")
@@ -168,7 +168,7 @@ def _block(graph: Graph, block: Block, x: str, context: str | None, hidden: str,
     x = graph("Add", x, graph("Mul", graph.linear(mixed, attention.out), gate1))
 
     h = graph("Add", graph("Mul", graph.normalised(x, width), scale2), shift2)
-    first, last = block.mlp[0], block.mlp[-1]
+    first, *_, last = cast("Iterable[Any]", block.mlp)
     h = graph.linear(graph("Gelu", graph.linear(h, first), approximate="tanh"), last)
     return graph("Add", x, graph("Mul", h, gate2))
 
@@ -191,7 +191,7 @@ def encode_words(graph: Graph, text: TextContext, words: str, visible: str) -> t
     seen = graph("Concat", always, visible, axis=1)
     x = graph("Add", x, graph.places(x, width, WORD_WAVELENGTHS))
     hidden = _hidden(graph, graph("Cast", seen, to=FLOAT))
-    for block in text.blocks:
+    for block in cast("Iterable[Block]", text.blocks):
         x = _block(graph, block, x, None, hidden, None)
     return graph.normalised(x, width), seen
 
@@ -237,7 +237,7 @@ def denoise(
     h = graph("Add", h, graph.places(h, width, TOKEN_WAVELENGTHS))
     if network.hint is not None and hints is not None:
         h = graph("Add", h, graph.linear(tokens(hints, config.hints), network.hint))
-    for block in network.blocks:
+    for block in cast("Iterable[Block]", network.blocks):
         h = _block(graph, block, h, context, hidden, modulation)
     h = graph.reshape(graph.linear(graph.normalised(h, width), network.unpatch), 0, -1, config.frame_width)
     h = graph("Slice", h, graph.constant([0]), count, graph.constant([1]))
@@ -249,7 +249,7 @@ def denoise(
         h = graph("Add", h, graph.linear(hints, network.frame_hint))
     h = graph("Add", graph("Mul", h, graph("Add", scale, graph.constant(1.0))), shift)
     h = graph("Mul", graph.silu(h), exist)
-    mix = network.frame_mix
+    mix: Any = network.frame_mix
     mixed = graph("Transpose", h, perm=(0, 2, 1))
     mixed = graph("Conv", mixed, graph.constant(mix.weight), graph.constant(mix.bias), kernel_shape=[3], pads=[1, 1])
     h = graph("Add", h, graph.silu(graph("Transpose", mixed, perm=(0, 2, 1))))

@@ -42,9 +42,7 @@ def inputs(network, batch=2, frames=9, words=4):
 
 
 @pytest.mark.parametrize("shape", [(2, 9, 4), (1, 1, 1), (3, 8, 2)])
-@pytest.mark.parametrize(
-    "sizes", [{}, {"hints": 5}, {"outputs": 2}, {"outputs": 2, "hints": 3, "frames_per_token": 3, "heads": 4, "depth": 1}]
-)
+@pytest.mark.parametrize("sizes", [{}, {"hints": 5}, {"outputs": 2}, {"outputs": 2, "hints": 3, "frames_per_token": 3}])
 def test_the_graph_is_the_network(sizes, shape):
     network = make_network(**sizes)
     every = inputs(network, *shape)
