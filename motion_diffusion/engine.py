@@ -34,7 +34,7 @@ class Engine:
 
     auto measures both on the inputs of the first call, once for a number of threads and (to a power of two) frames in
     the batch, and takes the faster. It takes PyTorch where ONNX Runtime is not installed or cannot serve: for
-    gradients, and on other devices.
+    gradients, on other devices, and for weights of more than 2 GB.
 
     Raises:
         InputError: For "onnx", if it is not installed.
@@ -75,7 +75,13 @@ class Engine:
             return network(*inputs)
         if refusal:
             raise InputError(refusal)
-        fast = self._session(network)
+        try:
+            fast = self._session(network)
+        except InputError:
+            if self.name == "onnx":
+                raise
+            self.name = "torch"
+            return network(*inputs)
         if self.name == "auto":
             key = torch.get_num_threads(), (x.shape[0] * x.shape[1]).bit_length()
             if key not in self._faster:
@@ -93,7 +99,10 @@ class Engine:
             self._sessions.clear()
         threads = torch.get_num_threads()
         if threads not in self._sessions:
-            self._sessions[threads] = OnnxDenoiser(network, threads)
+            try:
+                self._sessions[threads] = OnnxDenoiser(network, threads)
+            except ImportError as error:
+                raise InputError(f"ONNX Runtime does not import here ({error}); give --engine torch") from None
         return self._sessions[threads]
 
 

@@ -50,8 +50,8 @@ class JobsOptions:
     model: str = "v-masks"
     """Name of a shipped model, or a run directory."""
     engine: EngineName = "torch"
-    """What evaluates the network: PyTorch, ONNX Runtime (extra `onnx`), or whichever is faster here. With auto, processes
-    may differ, and motions are not bit-identical."""
+    """What evaluates the network: PyTorch, ONNX Runtime (extra `onnx`), or whichever is faster here. With auto,
+    processes may differ, and motions are not bit-identical."""
     matcher: str = DEFAULT_MATCHER
     """Text-motion embedding model that measures how well motions fit their texts: a shipped name, or a directory."""
     out: Path = Path("out/jobs")

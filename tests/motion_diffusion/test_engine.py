@@ -10,6 +10,7 @@ from motion_diffusion import engine
 from motion_diffusion.engine import Engine, OnnxDenoiser
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
+from motion_diffusion.network import onnx_graph
 from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
 from motion_diffusion.sampling import sample_features
 
@@ -117,6 +118,22 @@ def test_without_onnx_runtime(monkeypatch):
     assert Engine("auto").name == "torch"
     with pytest.raises(InputError, match=r"--engine onnx needs .*pip install 'motion-diffusion\[onnx\]'"):
         MotionModel.load("v-masks", engine="onnx")
+
+
+@pytest.mark.parametrize("broken", ["too large", "does not import"])
+def test_what_cannot_be_built_is_pytorchs(broken, monkeypatch):
+    def no_library(*_):
+        raise ImportError("libgomp.so.1: not found")
+
+    if broken == "too large":
+        monkeypatch.setattr(onnx_graph, "MAX_BYTES", 1000)
+    else:
+        monkeypatch.setattr(engine, "session", no_library)
+    network = make_network()
+    every = inputs(network)
+    assert torch.equal(Engine("auto")(network, *every), network(*every))
+    with pytest.raises(InputError, match="(holds 2 GB; use|does not import .*libgomp.*; give) --engine torch"):
+        Engine("onnx")(network, *every)
 
 
 def test_a_copied_model_has_its_own_weights(make_model):
