@@ -44,6 +44,11 @@ class Classifier:
     def __post_init__(self) -> None:
         check_interval("--classifier", self.begin, self.end)
 
+    @property
+    def differentiates_denoiser(self) -> bool:
+        """Whether the gradient goes through the network."""
+        return self.through == "network"
+
     def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:
         """Classifier guidance (Dhariwal & Nichol 2021) as in GMD: the mean of x_s moves by −scale·β̃·∇ loss(x̂0(x_t)).
 

@@ -32,6 +32,7 @@ from guidance.two_stage import TwoStage
 from guidance.windows import Stitched
 from motion_diffusion.body.representation import Observed
 from motion_diffusion.diffusion.samplers import Denoise, Noise, Sampler, SamplerName, with_hook
+from motion_diffusion.engine import NO_GRADIENT
 from motion_diffusion.errors import InputError
 from motion_diffusion.option_ranges import Range, check_ranges
 from motion_diffusion.sampling import MotionDenoiser
@@ -147,6 +148,13 @@ def check_steps(methods: Sequence[Guidance], possible: Range) -> None:
         if isinstance(method, SamplingGuidance) and method.steps is not None:
             named = type(method) in METHODS.values()
             possible.check(f"{'--' * named}{name_of(method)}.steps", method.steps)
+
+
+def check_without_gradient(methods: Sequence[Guidance]) -> None:
+    """InputError if one of the methods differentiates the denoiser."""
+    for method in methods:
+        if getattr(method, "differentiates_denoiser", False):
+            raise InputError(f"{name_of(method)} needs the gradient of the network, which {NO_GRADIENT}")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -36,6 +36,8 @@ from motion_diffusion.option_ranges import Range
 @dataclass(frozen=True)
 class MomentMatching:
     """Moment matching (MMPS): by the likelihood of the goals under the covariance of the predicted motion."""
+
+    differentiates_denoiser: ClassVar[bool] = True
 
     covariance: Literal["jacobian", "isotropic"] = "jacobian"
     """Of the motion given x_t: from the network's Jacobian (MMPS), or equal for all features (ΠGDM)."""

@@ -19,6 +19,7 @@ class NoiseOptimization:
     """Noise optimisation, by the gradient of the distance to the goals through all steps of DDIM."""
 
     differentiates: ClassVar[bool] = True
+    differentiates_denoiser: ClassVar[bool] = True
 
     steps: Annotated[int, Range(1, 1000)] = 8
     """Steps of DDIM, both during optimisation and for the final motion."""

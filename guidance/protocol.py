@@ -153,8 +153,8 @@ class Guidance(Protocol):
     """A guidance method.
 
     Attributes that a class may set: `exact`, whether the final x̂0 meets the goals; `differentiates`, whether it follows
-    the gradient of `GuidanceProblem.loss`, functions included; and `single_window`, the reason why it cannot generate a
-    motion of several windows, if it cannot.
+    the gradient of `GuidanceProblem.loss`, functions included; `differentiates_denoiser`, whether it differentiates the
+    denoiser; and `single_window`, the reason why it cannot generate a motion of several windows, if it cannot.
     """
 
     def wrap(self, denoise: Denoise, problem: GuidanceProblem, noise: Noise) -> Denoise:

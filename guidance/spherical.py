@@ -28,6 +28,7 @@ class Spherical:
     """Spherical guidance (DSG): the noise of each ancestral step is turned towards the goals, its length kept."""
 
     differentiates: ClassVar[bool] = True
+    differentiates_denoiser: ClassVar[bool] = True
     steps: ClassVar[int | None] = None
 
     rate: Annotated[float, Range(0, 1, above=True)] = 0.1

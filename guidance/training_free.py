@@ -70,6 +70,11 @@ class TrainingFree:
         if self.rho == self.mu == 0:
             raise InputError("--tfg.rho and --tfg.mu are both 0, which is no guidance; give one of them")
 
+    @property
+    def differentiates_denoiser(self) -> bool:
+        """Whether there is a gradient to x_t."""
+        return self.rho > 0
+
     @classmethod
     def dps(cls, scale: float) -> TrainingFree:
         """DPS (Chung et al. 2023): x_s moves by −ζ/‖y − A x̂0‖·∇_{x_t} ‖y − A x̂0‖², ζ = scale."""

@@ -47,6 +47,7 @@ class TwistedSMC:
     """Twisted sequential Monte Carlo: several particles a motion, weighted by how well they meet the goals."""
 
     differentiates: ClassVar[bool] = True
+    differentiates_denoiser: ClassVar[bool] = True
     steps: ClassVar[int | None] = None
 
     particles: Annotated[int, Range(1, 100_000)] = 16

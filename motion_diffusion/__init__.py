@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from motion_diffusion.diffusion.samplers import SAMPLERS, Estimate, Sampler
     from motion_diffusion.diffusion.schedule import SCHEDULES, Schedule
     from motion_diffusion.diffusion.text_refinement import TextGuidance
+    from motion_diffusion.engine import EngineName
     from motion_diffusion.model import ModelConfig, MotionModel
     from motion_diffusion.network.text_encoders import TEXT_ENCODERS, TextEncoder
     from motion_diffusion.sampling import MotionDenoiser
@@ -86,16 +87,20 @@ _PLACES["generate"] = ("sample.generate", "generate_motions")
 __all__ = [*_PLACES, "load", "load_goals"]
 
 
-def load(name: str) -> MotionModel:
+def load(name: str, *, engine: EngineName = "torch") -> MotionModel:
     """Load a shipped model by its name, or any model or training run by its directory.
+
+    Args:
+        name: Name or directory.
+        engine: What evaluates the network: "torch", "onnx" (ONNX Runtime, the extra `onnx`), or "auto" for the faster.
 
     Raises:
         FileNotFoundError: If there is none; the message lists those that are shipped.
-        InputError: If its files are damaged.
+        InputError: If its files are damaged, or the engine is not installed.
     """
     from motion_diffusion.model import MotionModel
 
-    return MotionModel.load(name)
+    return MotionModel.load(name, engine=engine)
 
 
 def load_goals(path: str | Path) -> GoalSet:

@@ -32,6 +32,7 @@ from motion_diffusion.diffusion.schedule import SCHEDULES, Level, Schedule, cast
 from motion_diffusion.diffusion.text_guidance import each_term, terms, weighted_sum
 from motion_diffusion.diffusion.text_refinement import PLAIN, Refinement, TextGuidance
 from motion_diffusion.diffusion.variance import VarianceName, log_variance
+from motion_diffusion.engine import Engine, EngineName
 from motion_diffusion.errors import InputError
 from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
 from motion_diffusion.network.text_encoders import TextEncoder, text_encoder
@@ -156,6 +157,9 @@ class MotionModel(nn.Module):
         self.prediction.check(self.schedule)
         self.text = _encoder(config, text)
         self._own_text = text is not None
+        self._digest = pretrained.Digest()
+        self.engine = Engine()
+        """Evaluates the denoiser."""
         self.known: Known | None = None
         """Actions and words of the training data, if recorded."""
 
@@ -215,7 +219,7 @@ class MotionModel(nn.Module):
         if condition.observed is not None:
             estimate = x * cast(level.alpha / r, x)
             view = self.representation.write_over(x, estimate, condition.observed)
-        y = self.denoiser(x, alpha, sigma, *words, condition.frames, condition.hints, view)
+        y = self.engine(self.denoiser, x, alpha, sigma, *words, condition.frames, condition.hints, view)
         y, w = split(y, self.config.variance)
         y = y * cast(self.prediction.size(level), y)
         return y if w is None else torch.cat([y, w], dim=-1)
@@ -333,7 +337,7 @@ class MotionModel(nn.Module):
     @property
     def digest(self) -> str:
         """Sixteen hex digits that identify the weights, for provenance."""
-        return pretrained.digest_of(self._tensors())
+        return self._digest.of(self._tensors())
 
     def _tensors(self) -> dict[str, Tensor]:
         return pretrained.tensors_of(self.denoiser.state_dict(), "denoiser", self.representation)
@@ -368,8 +372,18 @@ class MotionModel(nn.Module):
             raise InputError(f"{self.name} cannot be saved: {own}; add yours there, and name it in the model's config")
 
     @staticmethod
-    def load(name: str | Path) -> MotionModel:
-        """Load a shipped model by its name, or any model or run by its directory; ready for sampling."""
+    def load(name: str | Path, *, engine: EngineName = "torch") -> MotionModel:
+        """Load a shipped model by its name, or any model or run by its directory; ready for sampling.
+
+        Args:
+            name: Name or directory.
+            engine: What evaluates the denoiser: "torch", "onnx" (ONNX Runtime, the extra `onnx`), or "auto" for the
+                faster of them; see `motion_diffusion.engine`.
+
+        Raises:
+            FileNotFoundError: If there is none; the message lists those that are shipped.
+            InputError: If its files are damaged, or the engine is not installed.
+        """
         folder = pretrained.find(name, "models")
         config = pretrained.read_config(folder, ModelConfig)
         _encoder(config)  # refused before the weights are blamed
@@ -378,6 +392,7 @@ class MotionModel(nn.Module):
             model = MotionModel(config, Representation.from_tensors(config.features, config.emphasis, statistics))
             model.denoiser.load_state_dict(pretrained.part(tensors, "denoiser"))
         model.name, model.known = folder.resolve().name, read_known(folder)
+        model.engine = Engine(engine)
         return model.eval().requires_grad_(False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +31,42 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     for name, value in sorted(tensors.items()):
         digest.update(name.encode() + value.detach().half().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+class Version:
+    """Tells whether tensors in memory were replaced or changed in place since it was last asked.
+
+    It keeps the tensors, so that no new one can have the address of a former one.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[Tensor] = []
+        self._places: list[tuple[int, int]] | None = None
+
+    def changed(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether these are not the tensors of the last call, or have changed; always for those of inference mode,
+        whose changes PyTorch does not count."""
+        kept = list(tensors)
+        places = None
+        if not any(tensor.is_inference() for tensor in kept):
+            places = [(tensor.data_ptr(), tensor._version) for tensor in kept]
+        changed = places is None or places != self._places
+        self._kept, self._places = kept, places
+        return changed
+
+
+class Digest:
+    """`digest_of` of a model's tensors, computed again only if they have changed."""
+
+    def __init__(self) -> None:
+        self._version = Version()
+        self._value = ""
+
+    def of(self, tensors: Mapping[str, Tensor]) -> str:
+        """The digest of tensors, whose names are the same at every call."""
+        if self._version.changed(tensors.values()):
+            self._value = digest_of(tensors)
+        return self._value
 
 
 def tensors_of(weights: Mapping[str, Tensor], called: str, representation: Representation) -> dict[str, Tensor]:

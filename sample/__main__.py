@@ -25,6 +25,7 @@ from motion_diffusion import pretrained
 from motion_diffusion.atomic_io import atomic, check_place
 from motion_diffusion.body.motion import MAX_SECONDS, Motion
 from motion_diffusion.body.skeleton import frame_of
+from motion_diffusion.engine import EngineName
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
@@ -59,6 +60,8 @@ class Options:
     """Goal file (JSON), e.g. assets/goals/zigzag.json."""
     model: str = "v-masks"
     """Name of a shipped model, or a run directory."""
+    engine: EngineName = "auto"
+    """What evaluates the network: PyTorch, ONNX Runtime (extra `onnx`), or whichever is faster here."""
     seconds: float = 6.0
     """Duration of the motion, or of its continuation; segments in the goal file have their own durations."""
     seed: Seed = 0
@@ -147,7 +150,7 @@ def _generate(options: Options, goals: GoalSet) -> tuple[Motion, TextFit, list[s
     seconds = sum(segment.seconds for segment in goals.segments) or options.seconds
     part = options.edit.part(seconds)
     frames = part.frames if part else frames_of(goals.segments) or frame_of(seconds)
-    model, encoder = MotionModel.load(options.model), TextMotionEncoder.load(options.matcher)
+    model, encoder = MotionModel.load(options.model, engine=options.engine), TextMotionEncoder.load(options.matcher)
     if part:
         check_edit(model, text, part, goals, settings)
     else:

@@ -22,6 +22,7 @@ from guidance.compose import (
     check_request,
     check_segments,
     check_steps,
+    check_without_gradient,
     described,
     is_exact,
     with_further_goals,
@@ -334,12 +335,16 @@ def check(
 
 
 def check_settings(model: MotionDenoiser, settings: Settings, methods: Sequence[Guidance] | None = None) -> None:
-    """Raise InputError for a model of the path alone, and for numbers of steps out of its range."""
+    """Raise InputError for a model of the path alone, for numbers of steps out of its range, and for methods that its
+    engine cannot serve."""
     if not model.representation.whole_body:
         raise InputError(f"{model.name} makes only the path of the root, no body; choose another --model")
     possible = Range(1, sampling_times(model, 1)[0])
     possible.check("--steps", settings.of(model).steps)
-    check_steps(methods_of(settings) if methods is None else methods, possible)
+    methods = methods_of(settings) if methods is None else methods
+    check_steps(methods, possible)
+    if isinstance(model, MotionModel) and model.engine.name == "onnx":
+        check_without_gradient(methods)
 
 
 def sampling_of(settings: ModelSettings, methods: Sequence[Guidance]) -> Sampling:

@@ -2,7 +2,7 @@
 
 Motion files are written atomically and contain their request, so the missing ones can be determined from the files.
 Each process takes every n-th batch and waits for no other. A batch that lacks a motion is sampled as a whole, so that
-an interrupted run and its continuation give bit-identical motions to an uninterrupted one.
+an interrupted run and its continuation give bit-identical motions to an uninterrupted one (by the same engine).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from motion_diffusion.atomic_io import atomic, check_place
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.distributed import locked_by_main, processes
+from motion_diffusion.engine import EngineName
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
@@ -48,6 +49,9 @@ class JobsOptions:
     """Jobs file (JSON lines)."""
     model: str = "v-masks"
     """Name of a shipped model, or a run directory."""
+    engine: EngineName = "torch"
+    """What evaluates the network: PyTorch, ONNX Runtime (extra `onnx`), or whichever is faster here. With auto,
+    processes may differ, and motions are not bit-identical."""
     matcher: str = DEFAULT_MATCHER
     """Text-motion embedding model that measures how well motions fit their texts: a shipped name, or a directory."""
     out: Path = Path("out/jobs")
@@ -76,7 +80,7 @@ def run_jobs(options: JobsOptions) -> str:
 
 def _run_jobs(options: JobsOptions) -> str:
     state = processes()
-    model = MotionModel.load(options.model).to(state.device)
+    model = MotionModel.load(options.model, engine=options.engine).to(state.device)
     check(model, [], [], [], options.settings)
     encoder = TextMotionEncoder.load(options.matcher)
     results, done = JobResults(options.out, model.digest, options.settings.of(model), model.known, encoder), bytearray()

@@ -118,6 +118,11 @@ class Representation:
         """(size,) largest |x| in the training data."""
         return (self.extent * self._emphasis())[self.index]
 
+    @cached_property
+    def scale(self) -> Tensor:
+        """(size,) factor of each normalised feature."""
+        return (self.std / self._emphasis())[self.index]
+
     @property
     def path_unit(self) -> float:
         """Metres on the floor per unit of the root's normalised x and z."""
@@ -136,7 +141,7 @@ class Representation:
 
     def denormalise(self, x: Tensor) -> Tensor:
         """The inverse of `normalise`: (..., size) → (..., 263); groups that the network does not see are zero."""
-        seen = x * self._unit.to(x) + self._mean.to(x)
+        seen = x * self.scale.to(x) + self._mean.to(x)
         return x.new_zeros(*x.shape[:-1], FEATURES).index_copy(-1, self.index.to(x.device), seen)
 
     def decode(self, x: Tensor, *, lengths: Tensor | None = None) -> Tensor:
@@ -194,11 +199,6 @@ class Representation:
     @cached_property
     def _mean(self) -> Tensor:
         return self.mean[self.index]
-
-    @cached_property
-    def _unit(self) -> Tensor:
-        """(size,) std / emphasis: what one unit of each of the network's features is."""
-        return (self.std / self._emphasis())[self.index]
 
     @cached_property
     def _per_unit(self) -> Tensor:

@@ -99,11 +99,20 @@ def check_sizes(sizes: Sizes, *, file: bool = False) -> None:
         raise InputError(f"{name} {sizes.width}: {parameters / 1e9:.1f} billion parameters are too many; give less")
 
 
-def sinusoids(positions: Tensor, dim: int, *, fastest: float, slowest: float) -> Tensor:
-    """Sines and cosines of positions (...) at wavelengths spaced geometrically from fastest to slowest: (..., dim)."""
-    exponent = torch.linspace(0, 1, dim // 2, device=positions.device, dtype=torch.float32)
-    wavelength = fastest * (slowest / fastest) ** exponent
-    angle = 2 * math.pi * positions[..., None].float() / wavelength
+WORD_WAVELENGTHS = 4.0, 256.0
+TOKEN_WAVELENGTHS = 4.0, 1024.0
+"""Shortest and longest wavelength of the embeddings of positions."""
+
+
+def wavelengths(count: int, ends: tuple[float, float], device: torch.device | None = None) -> Tensor:
+    """Wavelengths (count,) spaced geometrically between two ends."""
+    shortest, longest = ends
+    return shortest * (longest / shortest) ** torch.linspace(0, 1, count, device=device, dtype=torch.float32)
+
+
+def sinusoids(positions: Tensor, dim: int, ends: tuple[float, float]) -> Tensor:
+    """Sines and cosines of positions (...) at `wavelengths` between two ends: (..., dim)."""
+    angle = 2 * math.pi * positions[..., None].float() / wavelengths(dim // 2, ends, positions.device)
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
@@ -118,8 +127,8 @@ class NoiseLevel(nn.Module):
         angle = torch.atan2(sigma, alpha)
         log_ratio = (sigma.clamp_min(1e-8) / alpha.clamp_min(1e-8)).log().clamp(-8, 10)
         features = [
-            sinusoids(angle, 64, fastest=0.05, slowest=6.0),
-            sinusoids(log_ratio, 64, fastest=0.5, slowest=40.0),
+            sinusoids(angle, 64, (0.05, 6.0)),
+            sinusoids(log_ratio, 64, (0.5, 40.0)),
         ]
         return self.net(torch.cat(features, dim=-1))
 
@@ -212,7 +221,7 @@ class TextContext(nn.Module):
         x = self.embed(words)
         x = torch.cat([self.start.expand(len(x), 1, -1), x], dim=1)
         visible = F.pad(visible, (1, 0), value=True)
-        x = x + sinusoids(torch.arange(x.shape[1], device=x.device), x.shape[-1], fastest=4.0, slowest=256.0)
+        x = x + sinusoids(torch.arange(x.shape[1], device=x.device), x.shape[-1], WORD_WAVELENGTHS)
         for block in self.blocks:
             x = block(x, None, visible)
         return F.layer_norm(x, x.shape[-1:]), visible
@@ -292,7 +301,7 @@ class Denoiser(nn.Module):
         visible = torch.cat([tokens, seen], dim=1)
 
         h = self.embed(padded.unflatten(1, (-1, patch)).flatten(2))
-        h = h + sinusoids(torch.arange(h.shape[1], device=x.device), h.shape[-1], fastest=4.0, slowest=1024.0)
+        h = h + sinusoids(torch.arange(h.shape[1], device=x.device), h.shape[-1], TOKEN_WAVELENGTHS)
         if self.hint is not None and hints is not None:
             h = h + self.hint(F.pad(hints, (0, 0, 0, -count % patch)).unflatten(1, (-1, patch)).flatten(2))
         for block in self.blocks:

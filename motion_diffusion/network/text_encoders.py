@@ -57,16 +57,21 @@ class StaticEmbedding:
     max_words = 32
 
     def __init__(self, directory: Path = STATIC_EMBEDDING):
-        self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-        self._vectors = load_file(directory / "vectors.safetensors")["vectors"]
+        self.tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        self.vectors = load_file(directory / "vectors.safetensors")["vectors"]
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        ids, visible = self.ids(texts)
+        return self.vectors[ids].float() * visible[..., None], visible
+
+    def ids(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Numbers of the texts' word pieces (B, L) int64, and the mask (B, L) of those that are words."""
+        encodings = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         ids = [encoding.ids[: self.max_words] for encoding in encodings]
         longest = max([1, *map(len, ids)])
         padded = torch.tensor([row + [0] * (longest - len(row)) for row in ids])
         visible = torch.arange(longest) < torch.tensor([len(row) for row in ids])[:, None]
-        return self._vectors[padded].float() * visible[..., None], visible
+        return padded, visible
 
 
 TEXT_ENCODERS: dict[str, Callable[[], TextEncoder]] = {

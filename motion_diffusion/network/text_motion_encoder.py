@@ -28,6 +28,7 @@ from motion_diffusion.body.heading import to_origin
 from motion_diffusion.body.representation import Representation
 from motion_diffusion.errors import InputError
 from motion_diffusion.network.denoiser import (
+    TOKEN_WAVELENGTHS,
     Block,
     Depth,
     Dropout,
@@ -76,6 +77,7 @@ class TextMotionEncoder(nn.Module):
         self.config = config
         self.representation = representation
         self.words = text_encoder(config.text)
+        self._digest = pretrained.Digest()
         width = config.width
         self.embed = nn.Linear(config.frames_per_token * representation.size, width)
         self.summary = nn.Parameter(torch.randn(width) * 0.02)
@@ -113,7 +115,7 @@ class TextMotionEncoder(nn.Module):
         tokens = F.pad(frames, (0, -frames.shape[1] % patch)).unflatten(1, (-1, patch)).any(-1)
         h = self.embed(x.unflatten(1, (-1, patch)).flatten(2))
         h = torch.cat([self.summary.expand(len(h), 1, -1), h], dim=1)
-        h = h + sinusoids(torch.arange(h.shape[1], device=x.device), h.shape[-1], fastest=4.0, slowest=1024.0)
+        h = h + sinusoids(torch.arange(h.shape[1], device=x.device), h.shape[-1], TOKEN_WAVELENGTHS)
         visible = F.pad(tokens, (1, 0), value=True)
         for block in self.blocks:
             h = block(h, None, visible)
@@ -122,7 +124,7 @@ class TextMotionEncoder(nn.Module):
     @property
     def digest(self) -> str:
         """Sixteen hex digits that identify the weights."""
-        return pretrained.digest_of(self._tensors())
+        return self._digest.of(self._tensors())
 
     def _tensors(self) -> dict[str, Tensor]:
         return pretrained.tensors_of(self.state_dict(), "weights", self.representation)

@@ -292,6 +292,7 @@ def test_wrong_lines_are_refused_before_sampling(sample, tmp_path, capsys, line)
         (("--out", "goals.json"), "goals.json/index.jsonl cannot be written .Not a directory.; choose another place"),
         (("--steps", 0), "--steps 0: give 1 to 100,000"),
         (("--guidance", "walking"), "^error: unknown guidance"),
+        (("--engine", "onnx", "--guidance", "classifier"), "^error: classifier needs the gradient of the network"),
         (("--guidance", "masks"), "line 1: .* not trained with masks"),
         (("a person walks",), "Unrecognized options: a person walks"),
         (("--seconds", 4), "Unrecognized options: --seconds"),

@@ -128,6 +128,7 @@ def test_every_kind_of_goal_has_a_row_in_the_table(walks):
         (("walk", "--tries", 65), "^error: --tries 65: give 1 to 64$"),
         (("walk", "--tries", 3, "--seed", 2**63 - 2), "--seed and --tries: the last seed 9223372036854775808: give 0"),
         (("walk", "--matcher", "none"), "no matcher 'none'"),
+        (("walk", "--engine", "onnx", "--guidance", "mmps"), "^error: mmps needs the gradient of the network.*auto or"),
     ],
 )
 def test_wrong_input_is_refused_in_one_line_without_files(sample, tmp_path, capsys, make_model, walks, arguments, said):
