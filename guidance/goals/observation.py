@@ -43,6 +43,10 @@ class Observation:
             pad_sequence([o.weights for o in observations], batch_first=True, padding_value=1.0),
         )
 
+    def frames(self, some: slice) -> Observation:
+        """Some of the frames of one motion."""
+        return Observation(self.values[some], self.mask[some], self.weights[some])
+
     def to(self, device: torch.device) -> Observation:
         """The same observation on a device."""
         return Observation(self.values.to(device), self.mask.to(device), self.weights.to(device))
