@@ -112,8 +112,9 @@ def clean_up(
     contacts: list[FootContact] = []
 
     def wanted(body: Rig, piece: slice, joints: Tensor) -> PositionTargets:
-        """The goals and, where these leave a joint free, all foot contacts found so far: first of the whole motion, then
-        of the piece that is fitted."""
+        """The goals and, where these leave a joint free, all foot contacts found so far: at first in the whole motion,
+        then in the piece.
+        """
         if feet:
             contacts.extend(detect_contacts(joints, floor, within=piece if contacts else None))
             contacts[:] = [contact for contact in contacts if contact.end > piece.start]
