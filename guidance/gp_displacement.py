@@ -80,12 +80,17 @@ _DENSE_FRAMES = 800
 """Frames up to which covariances over time are multiplied as matrices, and beyond which they are convolved."""
 _BLOCK = 2**20
 """Entries of C that are computed at once."""
+MAX_RESPONSE = 1_000_000
+"""Maximum size of a matrix C[:, O] · C[O, O]⁻¹ that is kept (8 MB); above it, its factors are applied one by one."""
 
 
 def matern(apart: Tensor, length: float) -> Tensor:
     """Matérn-5/2 kernel of unit variance at distances in frames, float64."""
     r = math.sqrt(5) * apart.double().abs() / length
     return (1 + r + r.square() / 3) * torch.exp(-r)
+
+
+_ZERO = torch.zeros((), dtype=torch.float64)
 
 
 class _Kernel:
@@ -120,7 +125,7 @@ class _Axis:
     time and memory linear in the length of the motion.
     """
 
-    def __init__(self, frame: Tensor, joint: Tensor, kernels: Sequence[_Kernel]):
+    def __init__(self, frame: Tensor, joint: Tensor, kernels: Sequence[_Kernel], frames: int, joints: int):
         self.frame, self.joint, self._kernels = frame, joint, kernels
         self._joints, self._column = joint.unique(return_inverse=True)
         reach = max(kernel.reach for kernel in kernels)
@@ -128,11 +133,18 @@ class _Axis:
         self._width = int((last - torch.arange(len(frame))).max())
         self._banded = 2 * self._width < len(frame)
         self._factor = self._banded_factor() if self._banded else torch.linalg.cholesky(self._gram())
+        self._response = self._response_of(frames, joints) if frames * joints * len(frame) <= MAX_RESPONSE else None
+
+    def _response_of(self, frames: int, joints: int) -> Tensor:
+        """C[O, O]⁻¹ · C[O, :], (n, F·J)."""
+        every, each = torch.arange(frames)[:, None], torch.arange(joints)
+        entries = self.frame[:, None, None], self.joint[:, None, None]
+        return self._solve(sum((kernel.between(*entries, every, each) for kernel in self._kernels), _ZERO).flatten(1))
 
     def _covariance(self, rows: Tensor, columns: Tensor) -> Tensor:
         """C between entries with these indices, which broadcast."""
         one, other = (self.frame[rows], self.joint[rows]), (self.frame[columns], self.joint[columns])
-        result = sum((kernel.between(*one, *other) for kernel in self._kernels), torch.zeros(()).double())
+        result = sum((kernel.between(*one, *other) for kernel in self._kernels), _ZERO)
         return torch.where(rows == columns, result * (1 + _NUGGET) + _NUGGET**2, result)
 
     def _gram(self) -> Tensor:
@@ -159,10 +171,13 @@ class _Axis:
     def expected(self, given: Tensor) -> Tensor:
         """Displacements (..., F, J) where the entries move by those of given (..., F, J), float64."""
         right = given[..., self.frame, self.joint]
-        weights = given.new_zeros(*given.shape[:-1], len(self._joints))
-        solved = self._solve(right.reshape(-1, len(self.frame)).T)
-        weights[..., self.frame, self._column] = solved.T.reshape(right.shape)
-        result = sum((kernel.times(weights, self._joints) for kernel in self._kernels), torch.zeros_like(given))
+        if self._response is not None:
+            result = (right @ self._response).view(given.shape)
+        else:
+            weights = given.new_zeros(*given.shape[:-1], len(self._joints))
+            solved = self._solve(right.reshape(-1, len(self.frame)).T)
+            weights[..., self.frame, self._column] = solved.T.reshape(right.shape)
+            result = sum((kernel.times(weights, self._joints) for kernel in self._kernels), _ZERO)
         result[..., self.frame, self.joint] = right
         return result
 
@@ -184,7 +199,8 @@ class Displacement:
         self._axes = []
         for (own, _), axes in alike.items():
             frame, joint = mask[..., axes[0]].nonzero(as_tuple=True)
-            self._axes.append((axes, _Axis(frame, joint, [_Kernel(parts[number], frames, joints) for number in own])))
+            kernels = [_Kernel(parts[number], frames, joints) for number in own]
+            self._axes.append((axes, _Axis(frame, joint, kernels, frames, joints)))
 
     def __call__(self, wanted: Tensor) -> Tensor:
         """Displacement (..., F, J, 3) in metres where the entries of the mask move by wanted (..., F, J, 3), which they
