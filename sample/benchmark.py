@@ -18,6 +18,7 @@ import torch
 from guidance.compose import Strength
 from guidance.goals.goal_set import GoalSet
 from guidance.goals.positions import Joint, Waypoint
+from motion_diffusion.body.motion import MAX_SECONDS
 from motion_diffusion.diffusion.samplers import SAMPLERS
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel, Steps
@@ -48,9 +49,9 @@ class Options:
     """Motions guided together."""
     guidance: tuple[str, ...] = ("classifier", "imputation", "projection", "classifier+projection")
     """Guidance methods to time, with goals for the pelvis and both hands."""
-    lengths: tuple[float, ...] = ()
+    lengths: Annotated[tuple[float, ...], Range(1, MAX_SECONDS)] = ()
     """Lengths in seconds of motions to measure, each without goals and with a way-point every 5 s."""
-    goals: tuple[Annotated[int, Range(0, 1_000)], ...] = ()
+    goals: Annotated[tuple[int, ...], Range(0, 1_000)] = ()
     """Numbers of way-points of motions to measure, each of a minute."""
 
 

@@ -7,7 +7,6 @@ walks around a circle, through way-points at equal intervals.
 from __future__ import annotations
 
 import math
-import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -70,6 +69,8 @@ class Cost:
 
 def measure(case: Case) -> Cost:
     """Generate a motion in this process with one thread, after a short one."""
+    import resource  # which Windows lacks
+
     model, settings = MotionModel.load(case.model), Settings(steps=case.steps)
     with one_thread():
         generate(model, [TEXT], [frame_of(2.0)], settings=settings)
