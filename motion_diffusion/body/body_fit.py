@@ -238,7 +238,7 @@ class _Solver:
         self.below = torch.zeros(energy.points.shape[:2], dtype=torch.bool)  # joints that were below the floor so far
         self.damping, self.left = DAMPING[1], MAX_ROUNDS
 
-    def solve(self, body: FittedBody, targets: TargetsOf, part: float) -> FittedBody:
+    def solve(self, body: FittedBody, targets: Callable[[Rig], PositionTargets], part: float) -> FittedBody:
         """The motion after some rounds in which constraints have a part of their weight."""
         least, first, _ = DAMPING
         gain, last = 1.0, self.left if part == 1 else min(self.left, ROUNDS)
