@@ -20,6 +20,7 @@ from time import monotonic
 from typing import TypeVar
 
 import torch
+from tqdm import tqdm
 
 from motion_diffusion.errors import InputError
 
@@ -129,6 +130,7 @@ def _signals_held() -> Iterator[None]:
 def _work(connection: Connection, function: Callable[[A], B]) -> None:
     """Main loop of a worker: receives chunks and sends lists of results."""
     torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())  # by default a semaphore, which the end of this process would leave behind
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-c is handled by the parent
     threading.Thread(target=_end_with_parent, daemon=True).start()  # the thread keeps signals blocked
     if hasattr(signal, "pthread_sigmask"):

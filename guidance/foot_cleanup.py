@@ -111,15 +111,21 @@ def clean_up(
     target = given + lifted[:, None, None] * UP
     contacts: list[FootContact] = []
 
-    def wanted(body: Rig) -> PositionTargets:
-        """The goals and, where these leave a joint free, all foot contacts found so far."""
+    def wanted(body: Rig, piece: slice, joints: Tensor) -> PositionTargets:
+        """The goals and, where these leave a joint free, all foot contacts found so far: at first in the whole motion,
+        then in the piece.
+        """
         if feet:
-            contacts.extend(detect_contacts(body.joints, floor))
-        standing, asked = _contact_targets(contacts, len(body.root)), places.target_for(body.joints, observed=observed)
-        mask = asked.mask & ~left
+            contacts.extend(detect_contacts(joints, floor, within=piece if contacts else None))
+            contacts[:] = [contact for contact in contacts if contact.end > piece.start]
+        standing = _contact_targets(contacts, piece)
+        asked = observed.frames(piece)
+        if places.is_motion_dependent:
+            asked = places.target_for(joints, observed=observed).frames(piece)
+        mask = asked.mask & ~left[piece]
         weights = torch.where(mask, CONSTRAINT_WEIGHT, standing.weights)
         values = torch.where(mask, asked.values, standing.values)
-        return PositionTargets(values, weights, turns_wanted(turns if exact else [], body))
+        return PositionTargets(values, weights, turns_wanted(turns if exact else [], body, piece.start))
 
     fixed = None if kept is None else kept[1]
     body = fit_motion(target, body, targets=wanted, floor=floor if feet else None, kept=fixed)
@@ -128,13 +134,14 @@ def clean_up(
     return body, _report(given, body, lifted, goals, exact=exact, tolerance=tolerance)
 
 
-def _contact_targets(contacts: list[FootContact], frames: int) -> PositionTargets:
-    """Targets of foot contacts in a motion of so many frames; the first takes precedence where they overlap."""
-    values = torch.zeros(frames, len(JOINTS), 3, dtype=torch.float64)
+def _contact_targets(contacts: list[FootContact], piece: slice) -> PositionTargets:
+    """Targets of foot contacts in a piece of a motion; the first takes precedence where they overlap."""
+    values = torch.zeros(piece.stop - piece.start, len(JOINTS), 3, dtype=torch.float64)
     weights = torch.zeros_like(values)
     for contact in reversed(contacts):
-        values[contact.start : contact.end, contact.joint] = contact.place
-        weights[contact.start : contact.end, contact.joint] = CONTACT_WEIGHT
+        if contact.start < piece.stop and contact.end > piece.start:
+            at = slice(max(contact.start - piece.start, 0), contact.end - piece.start)
+            values[at, contact.joint], weights[at, contact.joint] = contact.place, CONTACT_WEIGHT
     return PositionTargets(values, weights)
 
 

@@ -24,6 +24,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy.linalg import cho_solve_banded, cholesky_banded
+from scipy.signal import oaconvolve
 from torch import Tensor
 
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
@@ -72,79 +74,140 @@ LIMBS = Part(tree_kernel(), frames=8.0, size=0.3, axes=(0, 1, 2))
 
 _NUGGET = 1e-9
 """Added to the diagonal, relative to it, so that entries that nearly determine each other can be solved for."""
+_REACH = 38.5 / math.sqrt(5)
+"""Lengths of a kernel beyond which it is below 1e-14 and taken for 0."""
+_DENSE_FRAMES = 800
+"""Frames up to which covariances over time are multiplied as matrices, and beyond which they are convolved."""
+_BLOCK = 2**20
+"""Entries of C that are computed at once."""
+MAX_RESPONSE = 1_000_000
+"""Maximum size of a matrix C[:, O] · C[O, O]⁻¹ that is kept (8 MB); above it, its factors are applied one by one."""
 
 
-def matern(frames: int, length: float) -> Tensor:
-    """(F, F) Matérn-5/2 kernel of unit variance over frames, float64."""
-    time = torch.arange(frames, dtype=torch.float64)
-    r = math.sqrt(5) * (time[:, None] - time).abs() / length
+def matern(apart: Tensor, length: float) -> Tensor:
+    """Matérn-5/2 kernel of unit variance at distances in frames, float64."""
+    r = math.sqrt(5) * apart.double().abs() / length
     return (1 + r + r.square() / 3) * torch.exp(-r)
 
 
-MAX_RESPONSE = 1_000_000
-"""Maximum size of a matrix C[:, O] · C[O, O]⁻¹ that is kept (8 MB); above it, its factors are applied one by one."""
+_ZERO = torch.zeros((), dtype=torch.float64)
+
+
+class _Kernel:
+    """One part's covariance along one axis, s² · T ⊗ K."""
+
+    def __init__(self, part: Part, frames: int, joints: int):
+        time = torch.arange(frames)
+        self.over_joints = part.size**2 * part.joints[:joints, :joints]
+        self.reach = min(math.ceil(_REACH * part.frames), frames - 1)
+        self._values = matern(time[: self.reach + 1], part.frames)
+        self._matrix = matern(time[:, None] - time, part.frames) if frames <= _DENSE_FRAMES else None
+
+    def between(self, frame: Tensor, joint: Tensor, other_frame: Tensor, other_joint: Tensor) -> Tensor:
+        """Covariance of entries (frame, joint) with others; all tensors of indices broadcast."""
+        apart = (frame - other_frame).abs()
+        over_time = torch.where(apart <= self.reach, self._values[apart.clamp(max=self.reach)], 0.0)
+        return over_time * self.over_joints[joint, other_joint]
+
+    def times(self, weights: Tensor, joints: Tensor) -> Tensor:
+        """The covariance times weights (..., F, j) of some of the joints (j,): (..., F, J)."""
+        if self._matrix is not None:
+            return self._matrix @ (weights @ self.over_joints[joints])
+        around = torch.cat([self._values[1:].flip(0), self._values]).reshape(*[1] * (weights.ndim - 2), -1, 1)
+        along: Tensor = torch.from_numpy(oaconvolve(weights.numpy(), around.numpy(), mode="same", axes=-2))
+        return along @ self.over_joints[joints]
+
+
+class _Axis:
+    """The displacements along an axis, given those of the entries (frame, joint) (n,), in the order of their frames.
+
+    Entries further apart than the kernels reach are independent, hence C[O, O] is a band, whose Cholesky factor needs
+    time and memory linear in the length of the motion.
+    """
+
+    def __init__(self, frame: Tensor, joint: Tensor, kernels: Sequence[_Kernel], frames: int, joints: int):
+        self.frame, self.joint, self._kernels = frame, joint, kernels
+        self._joints, self._column = joint.unique(return_inverse=True)
+        reach = max(kernel.reach for kernel in kernels)
+        last = torch.searchsorted(frame, frame + reach, right=True)
+        self._width = int((last - torch.arange(len(frame))).max())
+        self._banded = 2 * self._width < len(frame)
+        self._factor = self._banded_factor() if self._banded else torch.linalg.cholesky(self._gram())
+        self._response = self._response_of(frames, joints) if frames * joints * len(frame) <= MAX_RESPONSE else None
+
+    def _response_of(self, frames: int, joints: int) -> Tensor:
+        """C[O, O]⁻¹ · C[O, :], (n, F·J)."""
+        every, each = torch.arange(frames)[:, None], torch.arange(joints)
+        entries = self.frame[:, None, None], self.joint[:, None, None]
+        return self._solve(sum((kernel.between(*entries, every, each) for kernel in self._kernels), _ZERO).flatten(1))
+
+    def _covariance(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """C between entries with these indices, which broadcast."""
+        one, other = (self.frame[rows], self.joint[rows]), (self.frame[columns], self.joint[columns])
+        result = sum((kernel.between(*one, *other) for kernel in self._kernels), _ZERO)
+        return torch.where(rows == columns, result * (1 + _NUGGET) + _NUGGET**2, result)
+
+    def _gram(self) -> Tensor:
+        every = torch.arange(len(self.frame))
+        return self._covariance(every[:, None], every)
+
+    def _banded_factor(self) -> Tensor:
+        """The lower bands (n, width) of the Cholesky factor: those of a column in a row."""
+        count = len(self.frame)
+        bands = torch.empty(count, self._width, dtype=torch.float64)
+        below = torch.arange(self._width)
+        for some in torch.arange(count).split(max(_BLOCK // self._width, 1)):
+            rows = some[:, None] + below
+            values = self._covariance(rows.clamp(max=count - 1), some[:, None])
+            bands[some] = torch.where(rows < count, values, 0.0)
+        return torch.from_numpy(cholesky_banded(bands.numpy().T, lower=True, overwrite_ab=True)).T
+
+    def _solve(self, right: Tensor) -> Tensor:
+        """C[O, O]⁻¹ times right (n, m)."""
+        if self._banded:
+            return torch.from_numpy(cho_solve_banded((self._factor.numpy().T, True), right.numpy()))
+        return torch.cholesky_solve(right, self._factor)
+
+    def expected(self, given: Tensor) -> Tensor:
+        """Displacements (..., F, J) where the entries move by those of given (..., F, J), float64."""
+        right = given[..., self.frame, self.joint]
+        if self._response is not None:
+            result = (right @ self._response).view(given.shape)
+        else:
+            weights = given.new_zeros(*given.shape[:-1], len(self._joints))
+            solved = self._solve(right.reshape(-1, len(self.frame)).T)
+            weights[..., self.frame, self._column] = solved.T.reshape(right.shape)
+            result = sum((kernel.times(weights, self._joints) for kernel in self._kernels), _ZERO)
+        result[..., self.frame, self.joint] = right
+        return result
 
 
 class Displacement:
     """The displacement of all that goes with that of the entries mask (F, J, 3) bool of a motion.
 
-    What does not depend on how far they move is computed once: a call costs little.
+    What does not depend on how far they move is found once: calling it costs little.
     """
 
     def __init__(self, mask: Tensor, parts: Sequence[Part] = (TRAVEL, CROUCH, LIMBS)):
-        times = [matern(len(mask), part.frames) for part in parts]
-        self._axes: list[tuple[int, _Axis]] = []
+        frames, joints, _ = mask.shape
+        mask = mask.cpu()
+        alike: dict[tuple[tuple[int, ...], bytes], list[int]] = {}
         for axis in range(3):
-            frame, joint = mask[..., axis].cpu().nonzero(as_tuple=True)
-            kernels = [
-                (over_time, part.size**2 * part.joints[: mask.shape[1], : mask.shape[1]])
-                for part, over_time in zip(parts, times, strict=True)
-                if axis in part.axes
-            ]
-            if len(frame):
-                self._axes.append((axis, _Axis(frame, joint, kernels)))
+            own = tuple(number for number, part in enumerate(parts) if axis in part.axes)
+            if mask[..., axis].any():
+                alike.setdefault((own, mask[..., axis].numpy().tobytes()), []).append(axis)
+        self._axes = []
+        for (own, _), axes in alike.items():
+            frame, joint = mask[..., axes[0]].nonzero(as_tuple=True)
+            kernels = [_Kernel(parts[number], frames, joints) for number in own]
+            self._axes.append((axes, _Axis(frame, joint, kernels, frames, joints)))
 
     def __call__(self, wanted: Tensor) -> Tensor:
         """Displacement (..., F, J, 3) in metres where the entries of the mask move by wanted (..., F, J, 3), which they
         do exactly.
         """
-        given = wanted.detach().to("cpu", torch.float64)
-        result = torch.zeros(wanted.shape, dtype=torch.float64)
-        for axis, displaced in self._axes:
-            result[..., axis] = displaced(given[..., axis])
-        return result.to(wanted)
-
-
-class _Axis:
-    """Displacements (..., F, J) along one axis, given those of n entries at (frame, joint), each (n,).
-
-    kernels: T (F, F) and s²·K (J, J) of each part.
-    """
-
-    def __init__(self, frame: Tensor, joint: Tensor, kernels: Sequence[tuple[Tensor, Tensor]]):
-        self.frame, self.joint, self.kernels = frame, joint, kernels
-        gram = torch.zeros(len(frame), len(frame), dtype=torch.float64)
-        for over_time, over_joints in kernels:
-            gram += over_time[frame][:, frame] * over_joints[joint][:, joint]
-        gram.diagonal().mul_(1 + _NUGGET).add_(_NUGGET**2)
-        self.factor = torch.linalg.cholesky(gram)
-        frames, joints = len(kernels[0][0]), len(kernels[0][1])
-        self.response: Tensor | None = None
-        """(n, F·J)."""
-        if frames * joints * len(frame) <= MAX_RESPONSE:
-            covariance = sum((t[frame, :, None] * k[joint, None, :] for t, k in kernels), torch.zeros(()))
-            self.response = torch.cholesky_solve(covariance.flatten(1), self.factor)
-
-    def __call__(self, wanted: Tensor) -> Tensor:
-        right = wanted[..., self.frame, self.joint]
-        if self.response is not None:
-            result = (right @ self.response).view(wanted.shape)
-        else:
-            solved = torch.cholesky_solve(right.reshape(-1, len(self.frame)).T, self.factor)
-            weights = torch.zeros_like(wanted)
-            weights[..., self.frame, self.joint] = solved.T.reshape(right.shape)
-            result = torch.zeros_like(wanted)
-            for over_time, over_joints in self.kernels:
-                result += over_time @ (weights @ over_joints)
-        result[..., self.frame, self.joint] = right
-        return result
+        given = wanted.detach().to("cpu", torch.float64).movedim(-1, 0)
+        result = torch.zeros_like(given)
+        for axes, together in self._axes:
+            result[axes] = together.expected(given[axes])
+        return result.movedim(0, -1).to(wanted)

@@ -95,18 +95,17 @@ class Stitched:
             if k + 1 < len(starts):
                 weight = weight * ((end - time) / (end - starts[k + 1] + 1)).clamp(max=1)
             self._weights[k, : end - start] = weight
+        time = torch.arange(max(lengths))
+        self._within = time < self.windows[:, None]
+        self._frames = (torch.tensor(self.starts)[:, None] + time)[self._within]
 
     def joints(self, features: Tensor) -> Tensor:
         local = self.representation.read(features, lengths=self.windows)
         angles, offsets = self._placed(local.detach())
         placed = turn(local, angles[:, None].expand(local.shape[:2])) + offsets[:, None, None]
+        weighted = self._weights.to(local)[..., None, None] * placed
         motion = local.new_zeros(int(self.lengths), *local.shape[2:])
-        windows = zip(self.starts, self.windows.tolist(), self._weights.to(local), placed, strict=True)
-        for start, length, weights, window in windows:
-            part = torch.zeros_like(motion)
-            part[start : start + length] = weights[:length, None, None] * window[:length]
-            motion = motion + part
-        return motion[None]
+        return motion.index_add(0, self._frames.to(local.device), weighted[self._within])[None]
 
     def turned(self, features: Tensor, angle: Tensor, shift: Tensor) -> Tensor:
         local = self.representation.read(features, lengths=self.windows)

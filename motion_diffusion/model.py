@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import torch
 from pydantic import AfterValidator
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from motion_diffusion import pretrained
 from motion_diffusion.body.representation import Observed, Representation
@@ -105,6 +106,10 @@ class ModelConfig:
         check_ranges(self, file=True)
 
 
+MAX_BATCH = 128
+"""Maximum number of windows that the network processes at once when a motion is sampled."""
+
+
 @dataclass(frozen=True)
 class Condition:
     """The denoiser's condition for a batch: encoded once, used at every step."""
@@ -117,6 +122,12 @@ class Condition:
     """(B, F, 6·J): values and mask of observed positions; None for models without masks."""
     observed: Observed | None = None
     """The same, as positions and mask (B, F, J, 3); None if nothing is observed or it is not written over the input."""
+
+    def rows(self, some: slice) -> Condition:
+        """The condition of a part of the batch."""
+        hints = None if self.hints is None else self.hints[some]
+        observed = None if self.observed is None else (self.observed[0][some], self.observed[1][some])
+        return Condition(self.context[some], self.seen[some], self.frames[some], hints, observed)
 
 
 class MotionModel(nn.Module):
@@ -224,6 +235,25 @@ class MotionModel(nn.Module):
         y = y * cast(self.prediction.size(level), y)
         return y if w is None else torch.cat([y, w], dim=-1)
 
+    def _in_batches(self, condition: Condition, x_t: Tensor, level: Level) -> Tensor:
+        """`network` for up to `MAX_BATCH` windows at a time, so that its memory does not grow with the motion.
+
+        Gradients are taken through one batch at a time, whose activations are computed a second time.
+        """
+        if len(x_t) <= MAX_BATCH:
+            return self.network(condition, x_t, level)
+        results = []
+        for first in range(0, len(x_t), MAX_BATCH):
+            rows = slice(first, first + MAX_BATCH)
+            some, x = condition.rows(rows), x_t[rows]
+            keeps_graph = torch.is_grad_enabled() and x.requires_grad
+            results.append(
+                checkpoint(self.network, some, x, level, use_reentrant=False)
+                if keeps_graph
+                else self.network(some, x, level)
+            )
+        return torch.cat(results)
+
     def denoise_fn(
         self,
         texts: Sequence[str],
@@ -282,7 +312,7 @@ class MotionModel(nn.Module):
             )
         keep = clip(self.representation.bound.to(self.device))
         weights = torch.tensor([part.weight for part in parts], device=self.device)
-        predictions = each_term(partial(self.network, condition), len(parts), self.config.variance)
+        predictions = each_term(partial(self._in_batches, condition), len(parts), self.config.variance)
         refined = Refinement(text_guidance, frames, text_scale)
 
         def denoise(x: Tensor, t: int, s: int) -> Estimate:

@@ -18,10 +18,12 @@ import torch
 from guidance.compose import Strength
 from guidance.goals.goal_set import GoalSet
 from guidance.goals.positions import Joint, Waypoint
+from motion_diffusion.body.motion import MAX_SECONDS
 from motion_diffusion.diffusion.samplers import SAMPLERS
 from motion_diffusion.errors import command, parse_arguments
 from motion_diffusion.model import MotionModel, Steps
 from motion_diffusion.option_ranges import Range, check_ranges
+from sample.benchmark_scale import cases, rows
 from sample.generate import BatchSize, Settings, check_settings, generate
 
 
@@ -30,6 +32,7 @@ class Options:
     """Time guidance methods relative to unguided sampling, and every sampler: network, noise and the rest.
 
     Samplers run at batch size 1, guidance at --batch. Numbers are medians of the repeats.
+    With --lengths or --goals: measure the cost of long motions and of many goals instead, as a table in Markdown.
     """
 
     model: str = "v-masks"
@@ -46,6 +49,10 @@ class Options:
     """Motions guided together."""
     guidance: tuple[str, ...] = ("classifier", "imputation", "projection", "classifier+projection")
     """Guidance methods to time, with goals for the pelvis and both hands."""
+    lengths: Annotated[tuple[float, ...], Range(1, MAX_SECONDS)] = ()
+    """Lengths in seconds of motions to measure, each without goals and with a way-point every 5 s."""
+    goals: Annotated[tuple[int, ...], Range(0, 1_000)] = ()
+    """Numbers of way-points of motions to measure, each of a minute."""
 
 
 @command
@@ -53,6 +60,10 @@ def main() -> None:
     """Run the command."""
     options = parse_arguments(Options, prog="python -m sample.benchmark")
     check_ranges(options)
+    if options.lengths or options.goals:
+        for line in rows(cases(options.model, options.steps, options.lengths, options.goals)):
+            print(line, flush=True)
+        return
     model = MotionModel.load(options.model)
     Range(2, model.config.max_frames).check("--frames", options.frames)
     for guidance in ("none", *options.guidance):

@@ -1,8 +1,11 @@
 """python -m sample --jobs: generate a motion for every line of a jobs file, in any number of processes.
 
 Motion files are written atomically and contain their request, so the missing ones can be determined from the files.
-Each process takes every n-th batch and waits for no other. A batch that lacks a motion is sampled as a whole, so that
-an interrupted run and its continuation give bit-identical motions to an uninterrupted one (by the same engine).
+Each process takes every n-th batch and waits for no other. On a CPU it distributes them over workers of one thread
+each: threads of one batch wait for each other at every operation, which takes several times as long beside a busy
+process, and leave cores idle where motions are fitted one after the other. A batch that lacks a motion is sampled as a
+whole, always by one thread, so that an interrupted run and its continuation, with any number of workers, give
+bit-identical motions to an uninterrupted one (by the same engine).
 """
 
 from __future__ import annotations
@@ -10,14 +13,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import tyro
 from tqdm.auto import tqdm
 
+from data_loaders.workers import map_in_processes, usable_cores
 from guidance.goals.feasibility import feasibility
 from motion_diffusion.atomic_io import atomic, check_place
 from motion_diffusion.body.motion import Motion
@@ -27,8 +34,9 @@ from motion_diffusion.engine import EngineName
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
-from motion_diffusion.option_ranges import check_ranges
+from motion_diffusion.option_ranges import Range, check_ranges
 from motion_diffusion.prompts import Known
+from motion_diffusion.threads import one_thread
 from sample.generate import BatchSize, Settings, check, generate
 from sample.job_file import Job, JobFile
 from sample.text_fit import DEFAULT_MATCHER, text_fit, unknown_words
@@ -58,6 +66,9 @@ class JobsOptions:
     """Directory for a .npz file per motion, and index.jsonl with the results of all of them."""
     batch: BatchSize = 16
     """Motions sampled together."""
+    workers: Annotated[int, Range(0, 256)] = 0
+    """Processes, of one thread each, to which each process of a launcher distributes its batches; 0: as many as there
+    are cores, or on a GPU or with a launcher 1."""
     overwrite: bool = False
     """Generate all motions again."""
     settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
@@ -80,13 +91,12 @@ def run_jobs(options: JobsOptions) -> str:
 
 def _run_jobs(options: JobsOptions) -> str:
     state = processes()
-    model = MotionModel.load(options.model, engine=options.engine).to(state.device)
-    check(model, [], [], [], options.settings)
-    encoder = TextMotionEncoder.load(options.matcher)
-    results, done = JobResults(options.out, model.digest, options.settings.of(model), model.known, encoder), bytearray()
+    sampler, done = BatchSampler(options, state.device), bytearray()
+    check(sampler.model, [], [], [], options.settings)
+    results = sampler.results
 
     def check_job(job: Job) -> None:
-        check(model, [job.text], [job.frames], [job.goals], options.settings)
+        check(sampler.model, [job.text], [job.frames], [job.goals], options.settings)
         done.append(not options.overwrite and results.has(job))
 
     jobs = JobFile.read(options.jobs, check_job, progress=state.is_main_process)
@@ -97,16 +107,45 @@ def _run_jobs(options: JobsOptions) -> str:
     if options.overwrite:
         for job in (job for batch in share() for job in jobs.some(batch)):
             results.remove(job)
-    left = sum(not done[i] for batch in share() for i in batch)
+    lacking = [(batch, missing) for batch in share() if (missing := [i for i in batch if not done[i]])]
+    workers = options.workers or (usable_cores() if state.device.type == "cpu" and state.num_processes == 1 else 1)
+    left = sum(len(missing) for _, missing in lacking)
     with tqdm(total=left, desc="sampling", unit="motion", disable=None if state.is_main_process else True) as bar:
-        for batch in share():
-            if not all(done[i] for i in batch):
-                some = list(jobs.some(batch))
-                missing = {job.name for i, job in zip(batch, some, strict=True) if not done[i]}
-                _sample(model, some, missing, results)
-                bar.update(len(missing))
+        if min(workers, len(lacking)) > 1:
+            with closing(map_in_processes(partial(replace(sampler), jobs), lacking, workers)) as counts:
+                for count in counts:
+                    bar.update(count)
+        else:
+            for each in lacking:
+                bar.update(sampler(jobs, each))
     state.wait_for_everyone()
     return results.write_index(jobs, progress=True) if state.is_main_process else ""
+
+
+@dataclass(frozen=True)
+class BatchSampler:
+    """Samples batches of jobs, in this process or in a worker, which loads the models for itself."""
+
+    options: JobsOptions
+    device: torch.device
+
+    @cached_property
+    def model(self) -> MotionModel:
+        """The motion model."""
+        return MotionModel.load(self.options.model, engine=self.options.engine).to(self.device)
+
+    @cached_property
+    def results(self) -> JobResults:
+        """Where motions are written."""
+        encoder, settings = TextMotionEncoder.load(self.options.matcher), self.options.settings.of(self.model)
+        return JobResults(self.options.out, self.model.digest, settings, self.model.known, encoder)
+
+    def __call__(self, jobs: JobFile, batch: tuple[Sequence[int], Sequence[int]]) -> int:
+        """Sample the jobs with the first indices and write the motions of those with the second ones; their number."""
+        every, missing = batch
+        with one_thread():
+            _sample(self.model, list(jobs.some(every)), {job.name for job in jobs.some(missing)}, self.results)
+        return len(missing)
 
 
 def _sample(model: MotionModel, jobs: Sequence[Job], missing: Collection[str], results: JobResults) -> None:

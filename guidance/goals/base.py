@@ -96,11 +96,20 @@ class GoalBase(BaseModel):
         """The time at which the goal applies, as text."""
         return f"{self.last_time:.2f} s"
 
-    def observe(self, frames: int) -> Observation:
-        """The target for any motion of F frames, (F, 22, 3), as far as it does not depend on the motion. Frames beyond
-        the end are left out.
+    def given(self, frames: int) -> tuple[range, Tensor]:
+        """The target for any motion of F frames, as far as it does not depend on the motion.
+
+        Returns:
+            The n frames at which it applies, those beyond the end left out; and its values (n or 1, 22, 3) in metres,
+            NaN where it leaves joints free.
         """
-        return Observation.empty(frames)
+        return range(0), nothing(0)
+
+    def observe(self, frames: int) -> Observation:
+        """`given` as an observation of all frames, (F, 22, 3)."""
+        observation = Observation.empty(frames)
+        observation.write(*self.given(frames))
+        return observation
 
     def target_for(self, joints: Tensor) -> Observation:
         """The target for this motion (F, 22, 3): the nearest positions that meet the goal, masked where it applies."""
@@ -109,6 +118,17 @@ class GoalBase(BaseModel):
     def most_violated(self, joints: Tensor) -> Observation:
         """The most violated part of the goal. Projection imposes it first, since that often satisfies the rest."""
         return self.target_for(joints)
+
+    def compared(self, joints: Tensor) -> tuple[Observation, Tensor]:
+        """The target for this motion (F, 22, 3), and the motion's joints, both at the frames at which the goal applies
+        alone if it does not depend on the motion.
+        """
+        if self.is_motion_dependent:
+            return self.target_for(joints), joints
+        rows, values = self.given(len(joints))
+        target = Observation.empty(len(rows))
+        target.write(range(len(rows)), values)
+        return like(target, joints), joints[rows.start : rows.stop]
 
     def misses(self, joints: Tensor, world: Tensor | None = None) -> Tensor:
         """Distances in metres of a motion from the goal, one for each entry.
@@ -120,7 +140,8 @@ class GoalBase(BaseModel):
         Returns:
             (N,) distances.
         """
-        return self.target_for(joints).errors(joints)
+        target, motion = self.compared(joints)
+        return target.errors(motion)
 
     def is_met(self, worst: float) -> bool:
         """Whether the goal is met, given the largest of its `misses`."""
@@ -227,24 +248,8 @@ def during(start: float, end: float) -> str:
     return f"{end:.2f} s" if start >= end else f"{start:.2f}–{end:.2f} s"
 
 
-def wanting(frames: int, rows: range, values: Tensor) -> Observation:
-    """An observation of given values.
-
-    Args:
-        frames: length of the motion.
-        rows: the n frames that are observed.
-        values: (n or 1, 22, 3) metres; NaN where nothing is observed.
-    """
-    observation = Observation.empty(frames)
-    if len(rows):
-        at = slice(rows.start, rows.stop)
-        observation.values[at] = values.nan_to_num(nan=0.0).to(observation.values)
-        observation.mask[at] = ~values.isnan()
-    return observation
-
-
 def nothing(rows: int) -> Tensor:
-    """(rows, 22, 3) of NaN, to be filled in for `wanting`."""
+    """(rows, 22, 3) of NaN, to be filled in for `GoalBase.given`."""
     return torch.full((rows, len(JOINTS), 3), torch.nan, dtype=torch.float64)
 
 

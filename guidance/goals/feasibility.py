@@ -64,7 +64,8 @@ def feasibility(goals: GoalSet, frames: int) -> list[str]:
     observation = goals.observe(frames)
     owner = torch.zeros(frames, len(JOINTS), dtype=torch.long)
     for number, goal in enumerate(goals.goals, 1):
-        owner[goal.observe(frames).mask.any(-1)] = number
+        rows, values = goal.given(frames)
+        owner[rows.start : rows.stop][(~values.isnan()).any(-1).expand(len(rows), -1)] = number
     if not observation.mask[0, 0].any():
         observation.mask[0, 0, 0] = observation.mask[0, 0, 2] = True
     report = _Report()

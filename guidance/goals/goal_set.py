@@ -59,7 +59,7 @@ class Residual(BaseModel):
     def of(goal: Goal, joints: Tensor, world: Tensor | None = None) -> Residual:
         """Evaluate a goal on a motion (F, 22, 3); world: (F, 22, 3, 3) orientations of its joints, if known."""
         misses, what = goal.misses(joints, world), goal.describe(joints, world)
-        wanted, reached = (None, None) if what else _last_place(goal.target_for(joints), joints)
+        wanted, reached = (None, None) if what else _last_place(*goal.compared(joints))
         worst = misses.max().item() if len(misses) else 0.0
         return Residual(
             goal=goal,
@@ -175,10 +175,11 @@ class GoalSet(BaseModel):
         self._check_times(frames)
         earlier: dict[int, list[tuple[int, float]]] = {}
         for number, goal in enumerate(self.goals):
-            observation = goal.observe(frames)
-            places = observation.mask.flatten().nonzero()[:, 0]
-            values = observation.values.flatten()[places].tolist()
-            for place, value in zip(places.tolist(), values, strict=True):
+            rows, values = goal.given(frames)
+            flat = values.float().expand(len(rows), -1, -1).flatten()
+            places = (~flat.isnan()).nonzero()[:, 0]
+            first = rows.start * len(JOINTS) * 3
+            for place, value in zip((first + places).tolist(), flat[places].tolist(), strict=True):
                 for other, before in earlier.setdefault(place, []):
                     if abs(before - value) > max(self.goals[other].tolerance, goal.tolerance) + 1e-5:
                         raise self._contradiction(other, number, place, before, value)
@@ -208,7 +209,7 @@ class GoalSet(BaseModel):
         self._check_times(frames)
         observation = Observation.empty(frames)
         for goal in self.goals:
-            observation = observation.updated(goal.observe(frames), weight=goal.weight)
+            observation.write(*goal.given(frames), goal.weight)
         return observation
 
     def target_for(

@@ -43,6 +43,10 @@ class Observation:
             pad_sequence([o.weights for o in observations], batch_first=True, padding_value=1.0),
         )
 
+    def frames(self, some: slice) -> Observation:
+        """Some of the frames of one motion."""
+        return Observation(self.values[some], self.mask[some], self.weights[some])
+
     def to(self, device: torch.device) -> Observation:
         """The same observation on a device."""
         return Observation(self.values.to(device), self.mask.to(device), self.weights.to(device))
@@ -59,13 +63,20 @@ class Observation:
             raise InputError("this model knows only the path of the root; give goals for the pelvis, or another model")
         return Observation(self.values[..., :1, :], self.mask[..., :1, :], self.weights[..., :1])
 
-    def updated(self, other: Observation, *, weight: float | None = None) -> Observation:
-        """This observation with another one's entries written over it, at their own weights or at the given one."""
-        weights = other.weights if weight is None else torch.full_like(other.weights, weight)
+    def write(self, rows: range, values: Tensor, weight: float = 1.0) -> None:
+        """Write values (n or 1, J, 3) over those of some frames in place; NaN where nothing is observed."""
+        if len(rows):
+            at, given = slice(rows.start, rows.stop), ~values.isnan()
+            self.values[at] = torch.where(given, values.to(self.values), self.values[at])
+            self.mask[at] |= given
+            self.weights[at] = torch.where(given.any(-1), weight, self.weights[at])
+
+    def updated(self, other: Observation) -> Observation:
+        """This observation with another one's entries written over it, at their own weights."""
         return Observation(
             torch.where(other.mask, other.values, self.values),
             self.mask | other.mask,
-            torch.where(other.mask.any(-1), weights, self.weights),
+            torch.where(other.mask.any(-1), other.weights, self.weights),
         )
 
     def written_into(self, joints: Tensor) -> Tensor:

@@ -135,15 +135,22 @@ class Orientation(Span):
         return f"{target}: {math.degrees(off.max().item()) if len(off) else 0.0:.1f}° off"
 
 
-def turns_wanted(goals: Sequence[Orientation], body: Rig) -> OrientationTargets | None:
-    """Orientation targets for the joints of a body whose positions are determined by points; None without goals."""
+def turns_wanted(goals: Sequence[Orientation], body: Rig, first: int = 0) -> OrientationTargets | None:
+    """Orientation targets for the joints of a body whose positions are determined by points; None without goals.
+
+    Args:
+        goals: the goals.
+        body: the motion, or a part of it.
+        first: frame of the motion at which the part begins.
+    """
+    goals = [goal for goal in goals if goal.last >= first and goal.first < first + len(body.root)]
     if not goals:
         return None
     values = body.world.clone()
     weights = torch.zeros_like(values)
     for goal in sorted(goals, key=lambda goal: goal.joint in FROM):  # joints without an alternative first
-        rows = goal.within(len(values))
-        at = slice(rows.start, rows.stop)
+        rows = goal.within(first + len(values))
+        at = slice(max(rows.start - first, 0), rows.stop - first)
         wanted = goal.turned(body.world[at, goal.index])
         if goal.joint not in FROM:
             values[at, goal.index], weights[at, goal.index] = wanted, CONSTRAINT_WEIGHT * goal.held()

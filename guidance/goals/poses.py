@@ -24,7 +24,6 @@ from guidance.goals.base import (
     during,
     free_as_nan,
     nothing,
-    wanting,
 )
 from guidance.goals.observation import Observation
 from guidance.goals.orientations import Orientation, Turning
@@ -152,7 +151,7 @@ class Pose(Span):
         mask[at] = ~torch.tensor([name not in (self.only or JOINTS) for name in JOINTS])[:, None]
         return asking(joints, values, mask)
 
-    def observe(self, frames: int) -> Observation:
+    def given(self, frames: int) -> tuple[range, Tensor]:
         if self.file is not None:
             raise InputError(f"the pose of {self.file} has not been read yet; use load_goals, or GoalSet.resolved")
         rows = self.within(frames)
@@ -160,21 +159,21 @@ class Pose(Span):
             values = nothing(1)
             for name, position in self.joints.items():
                 values[0, JOINTS.index(name)] = torch.tensor(free_as_nan(position), dtype=torch.float64)
-            return wanting(frames, rows, values)
+            return rows, values
         if self.rotations is not None:
             values = self._body().joints + torch.tensor(free_as_nan(self._root), dtype=torch.float64)
             if self.only is not None:
                 values[:, [joint for joint, name in enumerate(JOINTS) if name not in self.only]] = torch.nan
-            return wanting(frames, rows, values)
+            return rows, values
         free: Position = (None, None, None)
         poses = [[free_as_nan(place or free) for place in pose] for pose in (self.motion or [])[: len(rows)]]
         values = torch.tensor(poses, dtype=torch.float64).reshape(-1, len(JOINTS), 3)
         if self.only is not None:
             values[:, [joint for joint, name in enumerate(JOINTS) if name not in self.only]] = torch.nan
-        return wanting(frames, rows, values)
+        return rows, values
 
     def describe(self, joints: Tensor, world: Tensor | None = None) -> str:
-        entries = int(self.target_for(joints).mask.any(-1).any(0).sum())
+        entries = int(self.compared(joints)[0].mask.any(-1).any(0).sum())
         return f"{entries} joints, {self.frames} frame{'s' * (self.frames > 1)}" if entries > 1 else ""
 
     def resolved(self, folder: Path, read_motion: ReadMotion | None) -> Pose:

@@ -26,7 +26,6 @@ from guidance.goals.base import (
     during,
     free_as_nan,
     nothing,
-    wanting,
 )
 from guidance.goals.heading import facing
 from guidance.goals.observation import Observation
@@ -46,10 +45,10 @@ class Waypoint(Moment):
     x: Coordinate
     z: Coordinate
 
-    def observe(self, frames: int) -> Observation:
+    def given(self, frames: int) -> tuple[range, Tensor]:
         values = nothing(1)
         values[0, 0, 0], values[0, 0, 2] = self.x, self.z
-        return wanting(frames, range(self.at_frame, min(self.at_frame + 1, frames)), values)
+        return range(self.at_frame, min(self.at_frame + 1, frames)), values
 
 
 class Joint(Span):
@@ -67,10 +66,10 @@ class Joint(Span):
             raise ValueError("'position' leaves every axis free; give at least one number")
         return self
 
-    def observe(self, frames: int) -> Observation:
+    def given(self, frames: int) -> tuple[range, Tensor]:
         values = nothing(1)
         values[0, JOINTS.index(self.joint)] = torch.tensor(free_as_nan(self.position), dtype=torch.float64)
-        return wanting(frames, self.within(frames), values)
+        return self.within(frames), values
 
 
 class PathGoal(GoalBase):
@@ -172,11 +171,11 @@ class PathGoal(GoalBase):
     def is_motion_dependent(self) -> bool:
         return self.face_along
 
-    def observe(self, frames: int) -> Observation:
+    def given(self, frames: int) -> tuple[range, Tensor]:
         rows = self.within(frames)
         values = nothing(len(rows))
         values[:, 0, [0, 2]] = torch.from_numpy(self.places(np.array(rows)))
-        return wanting(frames, rows, values)
+        return rows, values
 
     def target_for(self, joints: Tensor) -> Observation:
         if not self.face_along:

@@ -20,7 +20,6 @@ from guidance.goals.base import (
     during,
     free_as_nan,
     nothing,
-    wanting,
 )
 from guidance.goals.observation import Observation
 from motion_diffusion.body.heading import facing_angle, turn
@@ -61,11 +60,11 @@ class Contact(GoalBase):
         """The goal's frames within a motion of so many frames."""
         return range(frame_of(self.start), min(frame_of(self.end) + 1, frames))
 
-    def observe(self, frames: int) -> Observation:
+    def given(self, frames: int) -> tuple[range, Tensor]:
         values = nothing(1)
         if self.position is not None:
             values[0, JOINTS.index(self.joint)] = torch.tensor(free_as_nan(self.position), dtype=torch.float64)
-        return wanting(frames, self.within(frames), values)
+        return self.within(frames), values
 
     def target_for(self, joints: Tensor) -> Observation:
         rows, joint = self.within(len(joints)), JOINTS.index(self.joint)

@@ -57,7 +57,7 @@ STIFF_ROUNDS = 16
 slowly with it.
 """
 PIECE_FRAMES, OVERLAP_FRAMES = 600, 40
-"""Frames fitted at a time, and overlap with the frames on either side."""
+"""Frames fitted at a time, and overlap with the frames on either side, so that memory does not grow with the motion."""
 CONVERGED = (1e-3, 5e-2)
 """Relative decrease of the energy below which fitting stops: of independent frames, of a motion."""
 MAX_ORIENTATION_ERROR = 1e-3
@@ -74,8 +74,10 @@ DAMPING = (1e-4, 1e-4, 1e2)
 """Minimum, initial and maximum damping, m²."""
 MAX_TRIES = 7
 """Maximum steps tried in a round, each with ten times the damping of the one before."""
-TargetsOf = Callable[[Rig], PositionTargets]
-"""Returns the targets for a body. They may depend on its pose and are computed again in every round."""
+TargetsOf = Callable[[Rig, slice, Tensor], PositionTargets]
+"""Returns the targets for a body in some frames of a motion, given the body, its frames in the motion, and the joints
+(F, 22, 3) of the whole motion as it is now. They may depend on the pose and are computed again in every round.
+"""
 
 _NECK, _HEAD = JOINTS.index("neck"), JOINTS.index("head")
 
@@ -86,7 +88,7 @@ def no_targets(joints: Tensor) -> PositionTargets:
 
 
 def fit_frames(points: Tensor, fps: float, *, rounds: int = ROUNDS) -> Rig:
-    """Fit the body to each frame independently.
+    """Fit the body to each frame independently, `PIECE_FRAMES` at a time.
 
     Args:
         points: (F, 22, 3) joint positions in metres; may be several motions, concatenated.
@@ -96,26 +98,33 @@ def fit_frames(points: Tensor, fps: float, *, rounds: int = ROUNDS) -> Rig:
     Returns:
         The body nearest to the points in each frame.
     """
-    points = points.detach().to("cpu", torch.float64)
+    with one_thread():
+        pieces = [_fit_piece(piece, fps, rounds) for piece in points.detach().cpu().split(PIECE_FRAMES)]
+    rotations = torch.cat([piece.rotations for piece in pieces])
+    return Rig(with_free_joints(rotations), torch.cat([piece.root for piece in pieces]), fps)
+
+
+def _fit_piece(points: Tensor, fps: float, rounds: int) -> FittedBody:
+    """`fit_frames` for a moderate number of frames, without the joints that are free."""
+    points = points.double()
     body = FittedBody(initial_pose(points), points[:, 0], fps)
     fit, nothing = FitEnergy(points), no_targets(points)
     energy, damping = fit.energy(body, nothing), torch.full((len(points),), DAMPING[1], dtype=torch.float64)
     settled = torch.zeros(len(points), dtype=torch.bool)
-    with one_thread():
-        for _ in range(rounds):
-            normal, gradient = fit.normal(body, nothing)
-            normal.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
-            factor, _ = torch.linalg.cholesky_ex(normal)
-            moved = apply_step(body, torch.cholesky_solve(-gradient[..., None], factor)[..., 0])
-            after = fit.energy(moved, nothing)
-            better = (after < energy) & ~settled  # each frame as if it were alone
-            body = body.with_frames(better, moved.frames(better))
-            damping = (damping * torch.where(better, 0.1, 10.0)).clamp(DAMPING[0], DAMPING[2])
-            settled |= better & (after > (1 - CONVERGED[0]) * energy)
-            energy = torch.where(better, after, energy)
-            if settled.all():
-                break
-    return Rig(with_free_joints(body.rotations), body.root, fps)
+    for _ in range(rounds):
+        normal, gradient = fit.normal(body, nothing)
+        normal.diagonal(dim1=-2, dim2=-1).add_(damping[:, None])
+        factor, _ = torch.linalg.cholesky_ex(normal)
+        moved = apply_step(body, torch.cholesky_solve(-gradient[..., None], factor)[..., 0])
+        after = fit.energy(moved, nothing)
+        better = (after < energy) & ~settled  # each frame as if it were alone
+        body = body.with_frames(better, moved.frames(better))
+        damping = (damping * torch.where(better, 0.1, 10.0)).clamp(DAMPING[0], DAMPING[2])
+        settled |= better & (after > (1 - CONVERGED[0]) * energy)
+        energy = torch.where(better, after, energy)
+        if settled.all():
+            break
+    return body
 
 
 def fit_motion(
@@ -133,7 +142,7 @@ def fit_motion(
     Args:
         points: (F, 22, 3) joint positions in metres.
         start: a body near the points, such as the result of `fit_frames`.
-        targets: returns the targets for a body. Those with a weight of `CONSTRAINT_WEIGHT` or more are constraints;
+        targets: returns the targets of a piece. Those with a weight of `CONSTRAINT_WEIGHT` or more are constraints;
             where they are far from met, their weight grows in `CONSTRAINT_STAGES`.
         floor: height in metres below which no joint may be; None for no floor.
         kept: (F,) bool, frames that stay exactly as in `start`.
@@ -141,17 +150,18 @@ def fit_motion(
     Returns:
         The motion nearest to the points that meets the constraints as far as the body allows.
     """
-    targets_of = targets or (lambda body: no_targets(body.joints))
+    targets_of = targets or (lambda body, _, __: no_targets(body.joints))
     points, frames = points.detach().to("cpu", torch.float64), len(points)
     done = torch.zeros(frames, dtype=torch.bool) if kept is None else kept.clone()
-    moved = FittedBody(start.rotations, start.root, start.fps)
+    rotations, root, joints = start.rotations.clone(), start.root.clone(), start.joints.clone()
     for first in range(0, frames, PIECE_FRAMES):
-        piece = slice(max(first - OVERLAP_FRAMES, 0), first + PIECE_FRAMES + OVERLAP_FRAMES)
+        piece = slice(max(first - OVERLAP_FRAMES, 0), min(first + PIECE_FRAMES + OVERLAP_FRAMES, frames))
 
-        def of_piece(body: Rig, piece: slice = piece, moved: Rig = moved) -> PositionTargets:
-            return targets_of(moved.with_frames(piece, body)).frames(piece)
+        def of_piece(body: Rig, piece: slice = piece) -> PositionTargets:
+            joints[piece] = body.joints
+            return targets_of(body, piece, joints)
 
-        fitted = moved.frames(piece)
+        fitted = FittedBody(rotations[piece], root[piece], start.fps)
         bend = SMOOTHNESS_WEIGHT * min(1.0, JITTER_LIMIT / _jitter(fitted.joints - points[piece])) ** 2
         solver = _Solver(FitEnergy(points[piece], bend=bend, kept=done[piece]), floor)
         with one_thread():
@@ -162,9 +172,9 @@ def fit_motion(
             if not solver.is_feasible(fitted, wanted):
                 for part in CONSTRAINT_STAGES:
                     fitted = solver.solve(fitted, of_piece, part)
-        moved = moved.with_frames(piece, fitted)
+        rotations[piece], root[piece], joints[piece] = fitted.rotations, fitted.root, fitted.joints
         done[: first + PIECE_FRAMES] = True
-    result = Rig(with_free_joints(moved.rotations), moved.root, moved.fps)
+    result = Rig(with_free_joints(rotations), root, start.fps)
     return result if kept is None else result.with_frames(kept, start.frames(kept))
 
 
@@ -228,7 +238,7 @@ class _Solver:
         self.below = torch.zeros(energy.points.shape[:2], dtype=torch.bool)  # joints that were below the floor so far
         self.damping, self.left = DAMPING[1], MAX_ROUNDS
 
-    def solve(self, body: FittedBody, targets: TargetsOf, part: float) -> FittedBody:
+    def solve(self, body: FittedBody, targets: Callable[[Rig], PositionTargets], part: float) -> FittedBody:
         """The motion after some rounds in which constraints have a part of their weight."""
         least, first, _ = DAMPING
         gain, last = 1.0, self.left if part == 1 else min(self.left, ROUNDS)

@@ -49,6 +49,8 @@ GAP = 3
 """Frames removed on either side of the fastest step when a contact is split."""
 STILL = 0.1
 """m/s: the position of a contact is a mean in which frames with this speed have half the weight."""
+AROUND = 100
+"""Frames before and after a part of a motion in which its contacts may begin and end."""
 DEEP = 0.3
 """m below 0: a motion whose feet are deeper than this is taken to have its floor at their level."""
 
@@ -77,13 +79,14 @@ def floor_height(joints: Tensor) -> float:
     return 0.0 if level > -DEEP else level
 
 
-def detect_contacts(joints: Tensor, floor: float | None = None) -> list[FootContact]:
+def detect_contacts(joints: Tensor, floor: float | None = None, *, within: slice | None = None) -> list[FootContact]:
     """Find contacts of toes, and of ankles above toes in contact.
 
     Args:
         joints: (F, 22, 3) metres.
         floor: height of the floor in metres; by default `floor_height`. Contacts of toes below it are lifted onto it,
             and joints below it do not lower the reference level of heights.
+        within: the part of the motion whose contacts are to be found; the reference level is that of the whole.
 
     Returns:
         Contacts of the left foot, then of the right foot.
@@ -91,20 +94,23 @@ def detect_contacts(joints: Tensor, floor: float | None = None) -> list[FootCont
     if floor is None:
         floor = floor_height(joints)
     trajectories = joints.detach().double().numpy()
-    heights = trajectories[..., 1].clip(min=floor)
-    lowest = {j: float(np.quantile(heights[:, pair].min(1), LEVEL)) for pair in (ANKLES, TOES) for j in pair}
+    heights = {pair: trajectories[:, pair, 1].clip(min=floor).min(1) for pair in (ANKLES, TOES)}
+    lowest = {j: float(np.quantile(height, LEVEL)) for pair, height in heights.items() for j in pair}
+    begin = 0 if within is None else max(within.start - AROUND, 0)
+    trajectories = trajectories[begin : None if within is None else within.stop + AROUND]
     contacts = []
     for ankle, toe in zip(ANKLES, TOES, strict=True):
         for start, end in _intervals(trajectories[:, toe], lowest[toe], TOE):
             place = _mean_position(trajectories[start:end, toe])
             lifted = max(floor - place[1], 0.0)
             place[1] += lifted
-            contacts.append(FootContact(toe, start, end, torch.from_numpy(place)))
+            contacts.append(FootContact(toe, begin + start, begin + end, torch.from_numpy(place)))
             trajectory = trajectories[start:end, ankle] - trajectories[start:end, toe] + place
             for first, last in _intervals(trajectory, lowest[ankle] + lifted, ANKLE):
                 bone = _mean_position(trajectory[first:last]) - place
                 above = place + BONE_LENGTHS[toe].item() * bone / max(np.linalg.norm(bone), 1e-12)
-                contacts.append(FootContact(ankle, start + first, start + last, torch.from_numpy(above)))
+                frames = (begin + start + first, begin + start + last)
+                contacts.append(FootContact(ankle, *frames, torch.from_numpy(above)))
     return contacts
 
 

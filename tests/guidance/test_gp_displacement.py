@@ -34,7 +34,7 @@ def size(mask, wanted, axis):
     frame, joint = mask[..., axis].nonzero(as_tuple=True)
     gram = 1e-9 * torch.eye(len(frame), dtype=torch.float64)
     for part in (part for part in (TRAVEL, CROUCH, LIMBS) if axis in part.axes):
-        gram += part.size**2 * matern(len(mask), part.frames)[frame][:, frame] * part.joints[joint][:, joint]
+        gram += part.size**2 * matern(frame[:, None] - frame, part.frames) * part.joints[joint][:, joint]
     r = wanted[frame, joint, axis].double()
     return (r @ torch.linalg.solve(gram, r)).item()
 
@@ -52,6 +52,27 @@ def test_it_is_the_least_in_its_metric():
         for scale in (-0.02, 0.02):
             other = torch.where(mask, wanted, free + scale * torch.randn(free.shape, generator=generator))
             assert size(more, other, axis) > least
+
+
+@pytest.mark.parametrize("every", [1, 7, 100])
+def test_long_motions_move_as_the_whole_covariance_says(every):
+    """The band and the convolutions against C[:, O]·C[O, O]⁻¹·r with matrices over all frames."""
+    frames, joints = 1900, torch.tensor([PELVIS, WRIST])
+    mask, time = torch.zeros(frames, 22, 3, dtype=torch.bool), torch.arange(frames)
+    mask[::every, PELVIS, 0], mask[3 :: 5 * every, WRIST, 0] = True, True
+    wanted = torch.randn(frames, 22, 3, generator=torch.Generator().manual_seed(0)).double().cumsum(0) / 50
+    frame, joint = mask[..., 0].nonzero(as_tuple=True)
+    whole = torch.zeros(len(joints), frames, len(frame), dtype=torch.float64)
+    for part in (TRAVEL, LIMBS):
+        over_time = matern(time[:, None] - frame, part.frames)
+        whole += part.size**2 * over_time * part.joints[joints][:, joint][:, None]
+    gram = whole[(joint == WRIST).long(), frame]
+    gram += 1e-9 * torch.diag(gram.diagonal())
+    expected = whole @ torch.linalg.solve(gram, wanted[frame, joint, 0])
+    expected = torch.where(mask[:, joints, 0].T, wanted[:, joints, 0].T, expected)
+    moved = Displacement(mask)(wanted)
+    assert (moved[:, joints, 0] - expected.T).abs().max() < 1e-6
+    assert not moved[..., 1:].any()
 
 
 def test_what_is_not_asked_does_not_move():

@@ -22,7 +22,7 @@ def noise(like, size, seed=0):
 
 def pin(values, mask):
     """Goals that do not depend on the motion."""
-    return lambda body: PositionTargets(values, CONSTRAINT_WEIGHT * mask.double())
+    return lambda body, piece, joints: PositionTargets(values, CONSTRAINT_WEIGHT * mask.double()).frames(piece)
 
 
 def nothing(points):
@@ -233,6 +233,34 @@ def test_no_joint_is_below_the_floor(points):
     body = fit_motion(sunk, fit_frames(sunk, 20.0), floor=0.0)
     assert body.joints[..., 1].min() > -0.01
     assert sunk[..., 1].min() < -0.1
+
+
+def test_frames_are_fitted_alone_in_pieces_of_any_size(points, monkeypatch):
+    whole = fit_frames(points, 20.0)
+    monkeypatch.setattr(body_fit, "PIECE_FRAMES", 7)
+    np.testing.assert_allclose(fit_frames(points, 20.0).joints, whole.joints, atol=1e-9)
+
+
+def test_targets_of_every_piece_are_met(points, body, monkeypatch):
+    """Each piece asks for its own frames, and sees the whole motion as the pieces before have left it."""
+    monkeypatch.setattr(body_fit, "PIECE_FRAMES", 20)
+    monkeypatch.setattr(body_fit, "OVERLAP_FRAMES", 5)
+    values, mask = nothing(points)
+    wrist, asked = JOINTS.index("left_wrist"), []
+    values[[10, 30, 55], wrist] = body.joints[[10, 30, 55], wrist] + 0.02
+    mask[[10, 30, 55], wrist] = True
+
+    def targets(body, piece, joints):
+        asked.append((piece, joints.clone()))
+        np.testing.assert_array_equal(joints[piece], body.joints)
+        return pin(values, mask)(body, piece, joints)
+
+    rig = fit_motion(body.joints, body, targets=targets)
+    assert ((rig.joints - values).abs() * mask).max() < 5e-5
+    pieces = [(0, 25), (15, 45), (35, 60)]
+    assert list(dict.fromkeys((piece.start, piece.stop) for piece, _ in asked)) == pieces
+    last = next(joints for piece, joints in asked if piece.start == 35)
+    np.testing.assert_allclose(last[:20], rig.joints[:20], atol=1e-12)
 
 
 def test_long_motions_are_fitted_in_pieces(points, monkeypatch):

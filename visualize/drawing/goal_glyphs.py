@@ -246,9 +246,9 @@ def _make_glyph(goal: Goal, seconds: float) -> Glyph | None:
         position = _position(goal.position or free)
         return JointGlyph(goal.start, JOINTS.index(goal.joint), position, goal.last_time, stays=True)
     if isinstance(goal, Pose):
-        observed = goal.observe(goal.last + 1)
-        frames, joints = slice(goal.first, None), observed.mask.any(-1).any(0).nonzero()[:, 0].tolist()
-        wanted = torch.where(observed.mask, observed.values, torch.nan)[frames][:, joints]
+        rows, values = goal.given(goal.last + 1)
+        joints = (~values.isnan()).any(-1).any(0).nonzero()[:, 0].tolist()
+        wanted = values.float().expand(len(rows), -1, -1)[:, joints]
         return PoseGlyph(goal.first / FPS, tuple(joints), wanted.numpy()) if joints else None
     if isinstance(goal, Heading):
         return HeadingGlyph(goal.first / FPS, goal.last_time, goal.degrees)

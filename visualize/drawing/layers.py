@@ -6,6 +6,7 @@ canvas unit.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from visualize.drawing import style
 from visualize.drawing.camera import NEAR, Camera
 from visualize.drawing.canvas import EDGE, Canvas
 from visualize.drawing.goal_glyphs import (
+    Glyph,
     HeadingGlyph,
     JointGlyph,
     ObstacleGlyph,
@@ -25,8 +27,12 @@ from visualize.drawing.goal_glyphs import (
     due_weight,
 )
 from visualize.drawing.stick_figure import Solids, capsule_outlines, circles, project_floor
-from visualize.scene import Scene
+from visualize.scene import Footprint, Scene
 
+SHOWN = 120.0
+"""Seconds for which footprints stay and goals are shown before and after they are due, so that a frame of a long film
+takes no longer than one of a short film.
+"""
 _TILES = np.arange(-13, 13)
 _FADE = (4.0, 10.0)  # metres from the target: start and end of the floor's fading
 
@@ -54,6 +60,15 @@ def paint_track(
     canvas.lines([run for run in runs if len(run) > 1], colour, width=width, dashes=dashes)
 
 
+def _begun(step: Footprint) -> float:
+    return step.time
+
+
+def _shown(scene: Scene, time: float | None) -> list[Glyph]:
+    """The goals of a scene that are near in time."""
+    return [glyph for glyph in scene.glyphs if time is None or glyph.time - SHOWN <= time <= glyph.last + SHOWN]
+
+
 def paint_footprints(
     canvas: Canvas, camera: Camera, scene: Scene, time: float | None, *, tint: str | None = None
 ) -> None:
@@ -66,7 +81,10 @@ def paint_footprints(
         time: seconds; None for all footprints.
         tint: their colour; by default that of each foot's side.
     """
-    footprints = [step for step in scene.footprints if time is None or step.time <= time + 1e-6]
+    footprints = scene.footprints
+    if time is not None:
+        first = bisect_left(footprints, time - SHOWN, key=_begun)
+        footprints = footprints[first : bisect_right(footprints, time + 1e-6, key=_begun)]
     if not footprints:
         return
     ball, heel = np.stack([step.ball for step in footprints]), np.stack([step.heel for step in footprints])
@@ -82,10 +100,11 @@ def paint_footprints(
 
 def paint_floor_goals(canvas: Canvas, camera: Camera, scene: Scene, time: float | None, unit: float) -> None:
     """Paint goals on the floor: obstacles, paths, rings for way-points and arrows for headings."""
-    for glyph in scene.glyphs:
+    glyphs = _shown(scene, time)
+    for glyph in glyphs:
         if isinstance(glyph, ObstacleGlyph):
             paint_obstacle(canvas, camera, glyph, scene, time, unit)
-    for glyph in scene.glyphs:
+    for glyph in glyphs:
         glow = due_weight(glyph, time)
         colour = style.GOAL_DUE if glow else style.GOAL
         if isinstance(glyph, PathGlyph):
@@ -152,7 +171,7 @@ def goal_solids(scene: Scene, time: float | None) -> Solids:
     stills.
     """
     parts = [_NOTHING]
-    for glyph in scene.glyphs:
+    for glyph in _shown(scene, time):
         if isinstance(glyph, JointGlyph) and not glyph.on_floor and not glyph.stays:
             place = glyph.where(scene.joints, scene.fps)[None]
             parts.append(_balls(place, 0.045 + 0.03 * due_weight(glyph, time), [glyph.joint]))
@@ -179,7 +198,7 @@ def _bones(places: NDArray, joints: Sequence[int]) -> Solids:
 
 def paint_links(canvas: Canvas, camera: Camera, scene: Scene, joints: NDArray, time: float, unit: float) -> None:
     """Paint a line between the two joints of each relation that is due, on a body (22, 3)."""
-    for glyph in scene.glyphs:
+    for glyph in _shown(scene, time):
         if isinstance(glyph, RelationGlyph) and due_weight(glyph, time):
             pixels, depth = camera.project(joints[list(glyph.joints)].astype(np.float64))
             if depth.min() > NEAR:
