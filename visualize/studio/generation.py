@@ -35,7 +35,7 @@ from sample.text_fit import DEFAULT_MATCHER, text_fit, unknown_words
 from visualize.drawing.goal_glyphs import frame_at
 from visualize.studio.goal_editing import restrict_to
 from visualize.studio.plan import Base, Plan, PromptPart, text_at
-from visualize.studio.threads import JobMonitor
+from visualize.studio.job_queue import JobMonitor
 
 Array = NDArray[np.float64]
 SYMBOLS = {"eps": "ε"}
@@ -147,18 +147,18 @@ class Take:
     """A generated or loaded motion with its plan.
 
     Attributes:
-        number: counted from 1.
         motion: the motion.
         plan: that it was generated from.
         poses: of the motion, for display.
         fit: how well it fits its prompt; None if the model did not learn the words.
+        number: in its session, counted from 1; 0 before it is added to one.
     """
 
-    number: int
     motion: Motion
     plan: Plan
     poses: Poses
     fit: Verdict | None = None
+    number: int = 0
 
     @property
     def name(self) -> str:
@@ -221,7 +221,6 @@ def report_plan(plan: Plan, models: Models) -> PlanReport:
 def generate_takes(
     plan: Plan,
     model: MotionModel,
-    number: int,
     monitor: JobMonitor,
     text_motion_encoder: TextMotionEncoder | None = None,
 ) -> list[Take]:
@@ -230,7 +229,6 @@ def generate_takes(
     Args:
         plan: to generate.
         model: its model.
-        number: of the first take.
         monitor: progress and cancellation.
         text_motion_encoder: rates how well the takes fit their prompt.
 
@@ -244,7 +242,7 @@ def generate_takes(
     for k, motion in enumerate(_generate_motions(plan, model, report_steps(monitor, step_count(plan, model)))):
         monitor.step(0.9 + 0.1 * k / plan.count)
         fit = text_fit(judge, motion, plan.text, plan.goal_set, part).words if judge else None
-        takes.append(Take(number + k, motion, plan, Poses.of(motion), fit))
+        takes.append(Take(motion, plan, Poses.of(motion), fit))
     return takes
 
 

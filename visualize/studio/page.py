@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from guidance.goals.goal_set import Goal
-from visualize.studio.generation import Models, Take
+from visualize.studio.generation import Models, Poses, Take
+from visualize.studio.job_queue import JobQueue
 from visualize.studio.plan import Plan
 from visualize.studio.plan_panels import DrawPanel, FilesPanel, GoalPanel, KnownActionsPanel, PromptPanel, ReportPanel
 from visualize.studio.scene_view import DisplayedMotion, Point, SceneCallbacks, SceneView
 from visualize.studio.session import Session
 from visualize.studio.take_panels import MakePanel, TakePanel, TimePanel, UndoingPanel
-from visualize.studio.threads import EventLoop, JobQueue, Task
-from visualize.studio.tools import handles, move_handle
+from visualize.studio.threads import EventLoop, Task
+from visualize.studio.tools import handles
 from visualize.studio.widgets import Controls
 
 CAMERAS: dict[str, tuple[Point, float]] = {
@@ -41,13 +43,14 @@ OVERLAY_OPACITY = 0.35
 class Page:
     """Everything of one client. It is built and used on its own event loop."""
 
-    def __init__(self, client: Any, models: Models, queue: JobQueue):
+    def __init__(self, client: Any, models: Models, queue: JobQueue, *, live: bool = True):
         """Create the session and schedule the construction of the page.
 
         Args:
             client: viser's handle.
             models: offered by the studio.
             queue: shared job queue.
+            live: whether the motion follows the plan.
         """
         self._client = client
         self._loop = EventLoop(self._tick)
@@ -57,11 +60,15 @@ class Page:
             owner=client.client_id,
             post=lambda task: self._loop.post_always(lambda: self._run_and_refresh(task)),
             post_newest=lambda key, task: self._loop.post_newest(key, lambda: self._run_and_refresh(task)),
+            post_later=lambda key, seconds, task: self._loop.post_later(
+                key, seconds, lambda: self._run_and_refresh(task)
+            ),
             deliver=self._deliver,
         )
+        self.session.live.enabled = live
         self._last_tick = time.monotonic()
         self._shown: list[DisplayedMotion] = []
-        self._last_shown: dict[str, object] = {}
+        self._last_shown: dict[str, object] = {"plays": 0}
         self._loop.post(self._build)
 
     def close(self) -> None:
@@ -83,13 +90,16 @@ class Page:
                 self.session.restore(kept)
         except (RuntimeError, TimeoutError):
             pass  # a browser without local storage
+        self.session.live.follow(self.session.plan)
         gui = self._client.gui
         controls = Controls(gui, self._loop, self.session, self._refresh)
         callbacks = SceneCallbacks(
             click=lambda place: self._run_action(lambda session: session.click(place)),
             stroke=lambda points: self._run_action(lambda session: session.draw_stroke(points)),
             select=lambda index: self._run_action(lambda session: session.select(index)),
-            move=self._move,
+            move=lambda index, number, spot, done: self._run_action(
+                lambda session: session.move_goal(index, number, spot, done=done)
+            ),
         )
         self._scene_view = SceneView(self._client, self._loop, callbacks)
         gui.set_panel_label("Motion studio")
@@ -133,14 +143,6 @@ class Page:
     def _run_action(self, action: Callable[[Session], None]) -> None:
         self._run_and_refresh(lambda: action(self.session))
 
-    def _move(self, index: int, number: int, spot: Point) -> None:
-        def move(session: Session) -> None:
-            if index < len(session.plan.goals):
-                session.edit(lambda plan: plan.with_goal(move_handle(plan.goals[index], number, spot), index))
-                session.select(index)
-
-        self._run_action(move)
-
     def _deliver(self, name: str, content: bytes) -> None:
         self._client.send_file_download(name, content, save_immediately=True)
 
@@ -157,8 +159,10 @@ class Page:
     def _refresh(self) -> None:
         """Display what has changed."""
         session = self.session
-        new_takes = self._has_changed("takes", (session.takes, session.chosen, self._takes.layout))
-        if new_takes and session.chosen is not None and self._has_changed("chosen", session.chosen):
+        takes, preview = self._takes.shown(session), session.live.poses
+        new_motions = self._has_changed("motions", (takes, preview, self._takes.layout))
+        begins = new_motions and not self._shown and bool(takes or preview)
+        if self._has_changed("plays", session.plays) or begins:
             self._time.player = self._time.player.seek(0.0).toggled(True)
         self._time.show(session)
         session.set_time(self._time.player.time)
@@ -174,15 +178,19 @@ class Page:
             self._scene_view.show_source_path(
                 None if base is None else base.motion.joints[:, 0, [0, 2]].double().numpy()
             )
-        if new_takes:
+        if new_motions:
             self._takes.show(session)
-            self._shown = self._displayed_motions(self._takes.shown(session))
+            self._shown = self._displayed_motions(takes, preview)
             self._scene_view.show_motions(self._shown)
         self._undoing.show(session)
         grabbable = session.tool_state.tool not in TOOLS_THROUGH_GOALS
-        if self._has_changed("goals", (session.plan, session.refusals, session.selected, session.chosen, grabbable)):
+        goals = (session.plan, session.refusals, session.selected, session.held, session.chosen, grabbable)
+        if self._has_changed("goals", goals):
             self._goal.show(session)
-            self._scene_view.show_goals(session.plan, session.selected, session.joints_at, grabbable=grabbable)
+            if session.held is None:
+                self._scene_view.show_goals(session.plan, session.selected, session.joints_at, grabbable=grabbable)
+            else:
+                self._scene_view.show_held_goal(session.plan.goals[session.held], session.held, session.joints_at)
         self._make.show_progress(session)
         self._report_panel.show_progress(session)
         self._scene_view.show_time(self._time.player.time)
@@ -201,19 +209,21 @@ class Page:
     def _store_plan(self, plan: Plan) -> None:
         self._client.local_storage.set_item(PLAN_KEY, plan.to_json())
 
-    def _displayed_motions(self, takes: list[Take]) -> list[DisplayedMotion]:
-        """The chosen take at the origin, the others beside it or overlaid."""
+    def _displayed_motions(self, takes: list[Take], preview: Poses | None) -> list[DisplayedMotion]:
+        """The preview, or else the chosen take, at the origin, the other takes beside it or overlaid."""
         beside = self._takes.layout == "Side by side"
-        motions, offset = [], 0.0
-        for k, take in enumerate(takes):
-            goals: tuple[Goal, ...] = take.plan.goals if k > 0 and beside else ()
-            name = take.name if beside and len(takes) > 1 else ""
-            motions.append(
-                DisplayedMotion(take.poses, name, goals, offset, OVERLAY_OPACITY if k > 0 and not beside else None)
-            )
+        several = beside and len(takes) > 1
+        motions = [DisplayedMotion(take.poses, take.name if several else "", take.plan.goals) for take in takes]
+        if preview is not None:
+            motions[:1] = [DisplayedMotion(preview)]
+        displayed, offset = [], 0.0
+        for k, motion in enumerate(motions):
+            goals: tuple[Goal, ...] = motion.goals if k > 0 and beside else ()
+            opacity = OVERLAY_OPACITY if k > 0 and not beside else None
+            displayed.append(replace(motion, goals=goals, offset=offset, opacity=opacity))
             if beside:
-                offset += MOTION_SPACING + float(np.ptp(take.poses.positions[:, 0, 0]))
-        return motions
+                offset += MOTION_SPACING + float(np.ptp(motion.poses.positions[:, 0, 0]))
+        return displayed
 
     def _look(self, camera: str) -> None:
         """Point the camera at the extent of plan and takes."""

@@ -36,6 +36,8 @@ LIFT = 0.012
 """Height in metres of goals above the floor, which would hide them."""
 OBSTACLE_HEIGHT = 0.5
 """Displayed height of obstacles, metres."""
+MAX_PATH_POINTS = 120
+"""Maximum points of the displayed path of a motion, and up to twice as many."""
 LABEL_DEPTH = 0.1
 """Depth in metres of labels below the floor, so that they appear beside their goals."""
 _RING = np.linspace(0, 2 * np.pi, 40)
@@ -231,13 +233,13 @@ class SceneCallbacks:
         click: on the floor.
         stroke: along the floor.
         select: a goal, by its index.
-        move: handle of a goal (index, number) to a point.
+        move: handle of a goal (index, number) to a point, and whether it is released there.
     """
 
     click: Callable[[FloorPoint], None]
     stroke: Callable[[list[FloorPoint]], None]
     select: Callable[[int], None]
-    move: Callable[[int, int, Point], None]
+    move: Callable[[int, int, Point, bool], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,7 +284,8 @@ class SceneView:
         self._bodies: list[BodyMesh] = []
         self._motions: list[DisplayedMotion] = []
         self._frames: list[Any] = []
-        self._moving: list[tuple[Any, Obstacle]] = []
+        self._moving: dict[int, tuple[Any, Obstacle]] = {}
+        self._balls: dict[int, list[Any]] = {}
         self._goals: Any = None
         self._trail: Any = None
 
@@ -340,30 +343,42 @@ class SceneView:
         with self._client.atomic():
             if self._goals is not None:
                 self._goals.remove()
-            self._moving = []
+            self._moving, self._balls = {}, {}
             self._goals = self._scene.add_frame("/goals", show_axes=False)
             for index, goal in enumerate(plan.goals):
                 if frame_of(goal.last_time) >= plan.frames:
                     continue
                 name = f"/goals/{index}"
-                node = add_goal(self._scene, name, goal, joints_at, selected=index == selected)
-                if isinstance(goal, Obstacle) and goal.centers is not None:
-                    self._moving.append((node, goal))
+                self._add_goal(goal, index, joints_at, selected=index == selected)
                 for handle in handles(goal, joints_at(goal.last_time).numpy()):
                     ball = self._ball(f"{name}/handle/{handle.number}", goal, handle, index == selected)
+                    self._balls.setdefault(index, []).append(ball)
                     if handle.free and index == selected:
                         self._gizmo(f"{name}/arrows", index, handle)
                     if grabbable:
                         ball.on_click(self._on_goal_click(index))
                     if grabbable and not handle.free:
-                        ball.on_drag("left")(self._on_ball_drag(index, handle.number, ball))
+                        ball.on_drag("left")(self._on_ball_drag(index, handle.number))
+
+    def show_held_goal(self, goal: Goal, index: int, joints_at: Callable[[float], Tensor]) -> None:
+        """Display a goal that is being dragged. Its handles stay, since removing them would end the drag."""
+        with self._client.atomic():
+            self._add_goal(goal, index, joints_at, selected=True)
+            spots = handles(goal, joints_at(goal.last_time).numpy())
+            for ball, handle in zip(self._balls.get(index, []), spots, strict=False):
+                ball.position = _ball_position(handle)
+
+    def _add_goal(self, goal: Goal, index: int, joints_at: Callable[[float], Tensor], *, selected: bool) -> None:
+        """Add a goal without handles, in place of the nodes of the same goal."""
+        node = add_goal(self._scene, f"/goals/{index}", goal, joints_at, selected=selected)
+        if isinstance(goal, Obstacle) and goal.centers is not None:
+            self._moving[index] = (node, goal)
 
     def _ball(self, name: str, goal: Goal, handle: Handle, selected: bool) -> Any:
         hue = scene_colour(style.OBSTACLE if isinstance(goal, Obstacle) else style.GOAL, 1.0 if selected else 0.75)
-        x, y, z = handle.position
         radius = 0.06 if isinstance(goal, Joint) else 0.075 if selected else 0.06
         return self._scene.add_icosphere(
-            name, radius=radius, color=hue, position=(x, max(y, LIFT), z), cast_shadow=False
+            name, radius=radius, color=hue, position=_ball_position(handle), cast_shadow=False
         )
 
     def _gizmo(self, name: str, index: int, handle: Handle) -> None:
@@ -378,26 +393,30 @@ class SceneView:
 
         return clicked
 
-    def _on_ball_drag(self, index: int, number: int, ball: Any) -> Callable[[Any], Any]:
+    def _on_ball_drag(self, index: int, number: int) -> Callable[[Any], Any]:
+        last: list[Point] = []
+
         async def dragged(event: Any) -> None:
-            place = _floor_point_of(event)
-            if place is None:
-                return
-            spot = (place[0], LIFT, place[1])
-            if event.phase == "end":
-                self._loop.post(lambda: self._callbacks.move(index, number, spot))
-            else:
-                ball.position = spot
+            if (place := _floor_point_of(event)) is not None:
+                last[:] = [(place[0], LIFT, place[1])]
+            if last:
+                self._move(index, number, last[0], event.phase)
 
         return dragged
 
     def _on_gizmo_drag(self, index: int, number: int) -> Callable[[Any], Any]:
         async def pulled(event: Any) -> None:
-            if event.phase == "end":
-                x, y, z = (float(axis) for axis in event.target.position)
-                self._loop.post(lambda: self._callbacks.move(index, number, (x, y, z)))
+            x, y, z = (float(axis) for axis in event.target.position)
+            self._move(index, number, (x, y, z), event.phase)
 
         return pulled
+
+    def _move(self, index: int, number: int, spot: Point, phase: str) -> None:
+        """Report a drag; of those that the event loop has not come to, the newest."""
+        if phase == "end":
+            self._loop.post_always(lambda: self._callbacks.move(index, number, spot, True))
+        elif phase == "update":
+            self._loop.post_newest("move", lambda: self._callbacks.move(index, number, spot, False))
 
     # Bodies
 
@@ -419,6 +438,9 @@ class SceneView:
 
     def _add_motion_labels(self, name: str, motion: DisplayedMotion) -> None:
         self._frames.append(self._scene.add_frame(name, show_axes=False, position=(motion.offset, 0.0, 0.0)))
+        way = motion.poses.positions[:: max(len(motion.poses.positions) // MAX_PATH_POINTS, 1), 0][:, [0, 2]]
+        if float(np.ptp(way, axis=0).max()) > 0.1:
+            add_line(self._scene, f"{name}/path", above_floor(way), scene_colour(style.WALKED, 0.5), 0.02)
         if motion.name:
             x, _, z = motion.poses.positions[0, 0].tolist()
             add_label(self._scene, name, motion.name, (x, z))
@@ -430,7 +452,7 @@ class SceneView:
         with self._client.atomic():
             for body, motion in zip(self._bodies, self._motions, strict=False):
                 body.show(motion.poses, time)
-            for node, goal in self._moving:
+            for node, goal in self._moving.values():
                 node.position = obstacle_position(goal, time)
 
     def show_source_path(self, way: NDArray[np.float64] | None) -> None:
@@ -440,6 +462,11 @@ class SceneView:
             self._trail = None
         if way is not None and len(way) > 1:
             self._trail = add_line(self._scene, "/trail", above_floor(way), scene_colour(style.WALKED, 0.5), 0.02)
+
+
+def _ball_position(handle: Handle) -> Point:
+    x, y, z = handle.position
+    return x, max(y, LIFT), z
 
 
 def _floor_point_of(event: Any) -> FloorPoint | None:

@@ -286,7 +286,8 @@ class TimePanel:
 
     def show(self, session: Session) -> None:
         """Display the plan over time."""
-        last = max(session.plan.seconds, 0.0 if session.chosen is None else session.chosen.last)
+        take = None if session.live.poses is not None else session.chosen
+        last = max(session.plan.seconds, 0.0 if take is None else take.last)
         self.player = self.player.with_end(last)
         set_if_changed(self._time, "max", round(last, 3))
         set_if_changed(self._play, "options", (PAUSE if self.player.playing else PLAY, *SPEEDS))

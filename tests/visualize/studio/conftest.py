@@ -10,8 +10,8 @@ import pytest
 from guidance.goals.goal_file import SCHEMA, load_goals
 from visualize.studio import threads
 from visualize.studio.generation import Models
+from visualize.studio.job_queue import JobQueue
 from visualize.studio.session import Session
-from visualize.studio.threads import JobQueue
 
 PATIENCE = 120.0
 """Deadline in seconds, for slow machines."""
@@ -39,10 +39,12 @@ def queue():
 
 
 class SessionHarness:
-    """A session whose event loop is the test's thread: posted tasks run in `settle`."""
+    """A session whose event loop is the test's thread: posted tasks run in `settle` and `follow`, and later ones in
+    `rest`."""
 
-    def __init__(self, models, queue, owner):
+    def __init__(self, models, queue, owner, live):
         self.posted: Queue = Queue()
+        self.later: dict = {}
         self.delivered: list[tuple[str, bytes]] = []
         self.session = Session(
             models=models,
@@ -50,8 +52,10 @@ class SessionHarness:
             owner=owner,
             post=self.posted.put,
             post_newest=lambda what, task: self.posted.put(task),
+            post_later=lambda what, seconds, task: self.later.update({what: task}),
             deliver=lambda name, content: self.delivered.append((name, content)),
         )
+        self.session.live.enabled = live
         self.session.edit(lambda plan: plan.changed("steps", 3))
         self.session.set_part_seconds(0, 2.0)
 
@@ -70,7 +74,7 @@ class SessionHarness:
 @pytest.fixture
 def harness(models, queue):
     """Factory of sessions by owner, with three sampling steps and two seconds."""
-    return lambda owner=1: SessionHarness(models, queue, owner)
+    return lambda owner=1, live=False: SessionHarness(models, queue, owner, live)
 
 
 @pytest.fixture(scope="session")

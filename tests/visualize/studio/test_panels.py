@@ -105,11 +105,11 @@ def test_guidance_from_a_file_is_among_the_choices(hands):
 def test_error_table_contains_the_chosen_take(hands, walks):
     session, motion = hands.session, Motion(walks[0][:10])
     plan, poses = session.plan, Poses.of(motion)
-    session.add_takes([Take(number, motion, plan, poses) for number in range(1, 7)])
+    session.add_takes([Take(motion, plan, poses) for _ in range(6)])
     assert [take.number for take in compared_takes(session)] == [1, 4, 5, 6]
     session.choose(5)
     assert [take.number for take in compared_takes(session)] == [3, 4, 5, 6]
-    session.takes = (*session.takes, Take(7, motion, plan.with_goal(Waypoint(time=0.1, x=0.0, z=0.0)), poses))
+    session.takes = (*session.takes, Take(motion, plan.with_goal(Waypoint(time=0.1, x=0.0, z=0.0)), poses, number=7))
     assert [take.number for take in compared_takes(session)] == [3, 4, 5, 6]
     panel = TakePanel(hands)
     panel.show(session)

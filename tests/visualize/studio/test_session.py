@@ -30,7 +30,7 @@ from visualize.studio.generation import (
 from visualize.studio.plan import rest_pose
 from visualize.studio.plan_panels import known_actions_table, plan_report
 from visualize.studio.take_panels import residual_table
-from visualize.studio.threads import JobMonitor, JobStopped
+from visualize.studio.job_queue import JobMonitor, JobStopped
 
 PLACE = Waypoint(time=1.0, x=0.3, z=0.8)
 
@@ -130,10 +130,10 @@ def test_generation_can_be_stopped(harness):
 def test_progress_counts_all_steps(harness, models, guidance, count):
     plan = harness().session.plan.changed("guidance", guidance).changed("count", count).with_goal(PLACE)
     if count > 1:  # edits are sampled one by one
-        take = generate_takes(plan.changed("count", 1), models.get("m"), 1, JobMonitor(60, lambda share: None))[0]
+        take = generate_takes(plan.changed("count", 1), models.get("m"), JobMonitor(60, lambda share: None))[0]
         plan = plan_continuation(take, plan)
     shares = []
-    generate_takes(plan, models.get("m"), 1, JobMonitor(60, shares.append))
+    generate_takes(plan, models.get("m"), JobMonitor(60, shares.append))
     steps = step_count(plan, models.get("m"))
     assert shares == pytest.approx(
         [0.0, *(0.9 * (k + 1) / steps for k in range(steps)), *(0.9 + 0.1 * k / count for k in range(count))]
@@ -145,7 +145,7 @@ def test_noise_optimisation_stops_after_a_round(harness, models):
     shares = []
     monitor = JobMonitor(60, lambda share: (shares.append(share), monitor.stop() if share > 0 else None))
     with pytest.raises(JobStopped):
-        generate_takes(plan, models.get("m"), 1, monitor)
+        generate_takes(plan, models.get("m"), monitor)
     assert len(shares) == 2  # at the start, and after one of sixty rounds
 
 
