@@ -34,8 +34,8 @@ from sample.segments import is_stitched
 from sample.text_fit import DEFAULT_MATCHER, text_fit, unknown_words
 from visualize.drawing.goal_glyphs import frame_at
 from visualize.studio.goal_editing import restrict_to
-from visualize.studio.plan import Base, Plan, PromptPart, text_at
 from visualize.studio.job_queue import JobMonitor
+from visualize.studio.plan import Base, Plan, PromptPart, text_at
 
 Array = NDArray[np.float64]
 SYMBOLS = {"eps": "ε"}

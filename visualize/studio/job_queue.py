@@ -228,9 +228,9 @@ class JobQueue:
         except Exception as error:
             report_exception(error)
             outcome = Outcome(error="something went wrong inside; the terminal that runs the studio says what")
+        _notify(job, Outcome(stopped=True) if job.monitor.stopped else outcome)
         with self._changed:
             self._running.remove(job)
-        _notify(job, Outcome(stopped=True) if job.monitor.stopped else outcome)
 
 
 def _replaces(new: Job, old: Job) -> bool:

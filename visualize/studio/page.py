@@ -13,10 +13,11 @@ from guidance.goals.goal_set import Goal
 from visualize.studio.generation import Models, Poses, Take
 from visualize.studio.job_queue import JobQueue
 from visualize.studio.plan import Plan
-from visualize.studio.plan_panels import DrawPanel, FilesPanel, GoalPanel, KnownActionsPanel, PromptPanel, ReportPanel
+from visualize.studio.plan_panels import DrawPanel, FilesPanel, GoalPanel, KnownActionsPanel, ReportPanel
+from visualize.studio.prompt_panel import PromptPanel
 from visualize.studio.scene_view import DisplayedMotion, Point, SceneCallbacks, SceneView
 from visualize.studio.session import Session
-from visualize.studio.take_panels import MakePanel, TakePanel, TimePanel, UndoingPanel
+from visualize.studio.take_panels import PLAY, MakePanel, TakePanel, TimePanel, UndoingPanel
 from visualize.studio.threads import EventLoop, Task
 from visualize.studio.tools import handles
 from visualize.studio.widgets import Controls
@@ -110,25 +111,31 @@ class Page:
         side = gui.add_panel()
         with side.add_tab("Takes", "users"):
             self._make, self._takes = MakePanel(controls), TakePanel(controls)
-        with side.add_tab("Undoing", "arrow-back-up"):
+        with side.add_tab("Analysis", "chart-line"):
             self._undoing = UndoingPanel(controls)
         with side.add_tab("Files", "folder"):
             FilesPanel(controls)
-        with side.add_tab("Knows", "list"):
+        with side.add_tab("Actions", "list"):
             self._known_actions = KnownActionsPanel(controls)
         side.dock_right()
         side.set_width(310)
         below = gui.add_panel()
-        with below.add_tab("Time", "clock"):
+        with below.add_tab("Timeline", "clock"):
             self._time = TimePanel(controls)
-            controls.on_press(
-                gui.add_button_group("Look from", tuple(CAMERAS)), lambda session, value: self._look(value)
-            )
+            controls.on_press(gui.add_button_group("Camera", tuple(CAMERAS)), lambda session, value: self._look(value))
         below.float(x=20, y=-16, width=460)
         controls.on_key("Undo", "Z", lambda session: session.undo(), "cmd/ctrl")
         controls.on_key("Redo", "Y", lambda session: session.redo(), "cmd/ctrl")
-        controls.on_key("Play or stop", "space", lambda session: self._time.press("Play"))
-        controls.on_key("Take the goal away", "delete", lambda session: session.remove_goal())
+        controls.on_key("Redo", "Z", lambda session: session.redo(), "cmd/ctrl+shift")
+        controls.on_key("Play or pause", "space", lambda session: self._time.press(PLAY))
+        controls.on_key("Previous frame", "pageup", lambda session: self._time.step(-1))
+        controls.on_key("Next frame", "pagedown", lambda session: self._time.step(1))
+        controls.on_key("First frame", "home", lambda session: self._time.seek_end(False))
+        controls.on_key("Last frame", "end", lambda session: self._time.seek_end(True))
+        controls.on_key("Delete the selected goal", "delete", lambda session: session.remove_goal())
+        controls.on_key("Delete the selected goal", "backspace", lambda session: session.remove_goal())
+        controls.on_key("Select tool", "escape", lambda session: session.select_tool("Select"))
+        controls.on_key("Generate", "enter", lambda session: session.generate(), "cmd/ctrl")
         self._refresh()
 
     # Actions
@@ -167,9 +174,9 @@ class Page:
         self._time.show(session)
         session.set_time(self._time.player.time)
         self._draw.show(session)
-        self._scene_view.enable_drawing(session.tool_state.tool != "Look")
+        self._scene_view.enable_drawing(session.tool_state.tool != "Select")
         if self._has_changed("plan", (session.plan, session.refusals)):
-            self._prompt.show(session.plan)
+            self._prompt.show(session)
             self._make.show(session.plan)
             self._known_actions.show(session)
             self._store_plan(session.plan)
@@ -204,7 +211,9 @@ class Page:
         return before is None or before != value
 
     def _show_report(self) -> None:
-        self._report_panel.show(self.session.report(), self.session.plan)
+        report = self.session.report()
+        self._report_panel.show(report, self.session.plan)
+        self._prompt.show_unlearned(report.unlearned)
 
     def _store_plan(self, plan: Plan) -> None:
         self._client.local_storage.set_item(PLAN_KEY, plan.to_json())

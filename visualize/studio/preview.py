@@ -7,7 +7,7 @@ to it: the last estimate x̂0 is the motion, since x_0 = x̂0 in every sampler's
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -21,8 +21,8 @@ from sample.editing import edited
 from sample.generate import Request, Settings, generate, methods_of, sampling_of
 from sample.segments import is_stitched
 from visualize.studio.generation import Poses
-from visualize.studio.plan import Plan
 from visualize.studio.job_queue import JobMonitor
+from visualize.studio.plan import Plan
 
 PREVIEW = Settings(steps=4, sampler="sde-dpm++2m", clean_up=False)
 """Sampler, steps and clean-up of previews. Measured on 6 s with goals (docs/LOG.md): a preview is 4 to 8 cm from its

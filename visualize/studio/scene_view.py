@@ -87,7 +87,7 @@ def add_goal(scene: Any, name: str, goal: Goal, joints_at: Callable[[float], Ten
     elif isinstance(goal, Contact):
         spot = fill_free_axes(goal.position or (None, None, None), _joint_position(joints_at, goal.joint, goal.start))
         _add_ring(scene, f"{name}/ring", (spot[0], spot[2]), 0.12, hue)
-        add_label(scene, name, f"{goal.joint.replace('_', ' ')} stays", (spot[0], spot[2]))
+        add_label(scene, name, f"{goal.joint.replace('_', ' ')} locked", (spot[0], spot[2]))
     elif isinstance(goal, Heading):
         _add_heading(scene, name, goal, joints_at(goal.last_time), hue)
     elif isinstance(goal, Pose):

@@ -18,6 +18,7 @@ from guidance.goals.poses import Pose
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import JOINTS, frame_of
 from motion_diffusion.errors import InputError
+from visualize.studio.examples import example_plan
 from visualize.studio.file_transfer import read_goals, read_upload, safe_label, write_download
 from visualize.studio.generation import (
     Models,
@@ -80,6 +81,7 @@ class Session:
         live_take: last take made by it, which the next one replaces; None once it is kept.
         chosen: displayed take.
         message: last error or notice.
+        done: what the person has done of that which hints ask for; see `examples.HINTS`.
         refusals: number of refused edits. Its change makes the page display the plan again.
         takes: oldest first.
         plays: number of times that playback was to begin.
@@ -102,6 +104,7 @@ class Session:
     live_take: Take | None = None
     chosen: Take | None = None
     message: str = ""
+    done: frozenset[str] = frozenset()
     refusals: int = 0
     takes: tuple[Take, ...] = ()
     plays: int = 0
@@ -153,6 +156,19 @@ class Session:
     def set_part_text(self, part: int, text: str) -> None:
         """Set the prompt of a part of the plan."""
         self.edit(lambda plan: with_part_text(plan, part, text), f"text {part}")
+        self.mark_done("prompt")
+
+    def mark_done(self, *names: str) -> None:
+        """Note what has been done, so that its hint goes away."""
+        self.done = self.done.union(names)
+
+    def try_example(self, label: str) -> None:
+        """Replace prompt and goals by those of an example, and select its goal."""
+        self.edit(lambda plan: example_plan(plan, label))
+        self.select_tool("Select")
+        self.select(0)
+        self.plays += 1
+        self.mark_done("try")
 
     def select_tool(self, tool: Tool) -> None:
         """Select a tool and stop extending the current path."""
@@ -200,6 +216,7 @@ class Session:
             self.select(index)
             self.held = None if done else index
         self._drags += done
+        self.mark_done("try", "drag")
 
     def remove_goal(self) -> None:
         """Remove the selected goal."""
@@ -250,6 +267,7 @@ class Session:
             self._set_history(self.history.push(plan))
             self.select(index)
             self.tool_state = replace(self.tool_state, extending=self.selected)
+            self.mark_done("try")
 
     def _joints_for_tool(self) -> Tensor:
         """Joints at the tool's time; for a path, at the start of the plan."""

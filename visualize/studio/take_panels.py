@@ -51,17 +51,17 @@ class MakePanel:
             return lambda session, value: session.edit(lambda plan: plan.changed(name, value), together)
 
         self._model = controls.on_change(
-            gui.add_dropdown("Model", list(names), hint="in brackets: what it predicts"),
+            gui.add_dropdown("Model", list(names), hint="in brackets: its prediction type"),
             lambda session, value: session.edit(lambda plan: plan.changed("model", names.get(value, value))),
         )
         self._guidance = controls.on_change(
-            gui.add_dropdown("Guidance", GUIDANCE_CHOICES, hint="how the goals steer"), field("guidance")
+            gui.add_dropdown("Guidance", GUIDANCE_CHOICES, hint="how goals guide the motion"), field("guidance")
         )
         self._count = controls.on_change(
-            gui.add_slider("Takes", 1, MAX_TAKES_AT_ONCE, 1, 2, hint="how many are made at once"),
+            gui.add_slider("Takes", 1, MAX_TAKES_AT_ONCE, 1, 2, hint="generated at once, with consecutive seeds"),
             field("count", "count"),
         )
-        with gui.add_folder("More", expand_by_default=False):
+        with gui.add_folder("Settings", expand_by_default=False):
             self._seed = controls.on_change(
                 gui.add_number("Seed", 0, min=0, max=MAX_SEED, step=1, hint="of the first take"),
                 field("seed", "seed"),
@@ -70,13 +70,19 @@ class MakePanel:
                 gui.add_slider("Steps", 5, MAX_STEPS, 5, 50, hint="more are finer and slower"), field("steps", "steps")
             )
             self._scale = controls.on_change(
-                gui.add_slider("Words", 0.0, 6.0, 0.5, Settings.text_scale, hint="how strongly they are followed"),
+                gui.add_slider(
+                    "Prompt strength", 0.0, 6.0, 0.5, Settings.text_scale, hint="how strongly the prompt is followed"
+                ),
                 field("text_scale", "scale"),
             )
             self._clean = controls.on_change(
-                gui.add_checkbox("Clean up", False, hint="standing feet stand, bones keep their lengths"),
+                gui.add_checkbox("Lock feet", False, hint="feet in contact with the floor do not slide"),
                 field("clean_up"),
             )
+        self._live = controls.on_change(
+            gui.add_checkbox("Live", True, hint="the motion follows every change"),
+            lambda session, value: session.live.enable(value, session.plan),
+        )
         self._make = controls.on_press(
             gui.add_button("Generate", icon="player-play"), lambda session, _: session.generate()
         )
@@ -103,7 +109,8 @@ class MakePanel:
         set_if_changed(self._make, "label", "Generate" if plan.count == 1 else f"Generate {plan.count} takes")
 
     def show_progress(self, session: Session) -> None:
-        """Display the progress of the job."""
+        """Display the progress of the job, and whether the motion follows the plan."""
+        set_if_changed(self._live, "value", session.live.enabled)
         running = session.running
         set_if_changed(self._make, "visible", running is None)
         set_if_changed(self._stop, "visible", running is not None)
@@ -129,21 +136,25 @@ class TakePanel:
         self._take = controls.on_change(
             gui.add_dropdown("Take", (NO_TAKE,)), lambda session, value: session.choose(_take_number(value))
         )
-        controls.on_change(gui.add_dropdown("Seen", LAYOUTS), lambda session, value: self._set_layout(value))
+        controls.on_change(gui.add_dropdown("Layout", LAYOUTS), lambda session, value: self._set_layout(value))
         self._errors = gui.add_html("")
         self._folder = gui.add_folder(None, visible=False)
         with self._folder:
+            self._keep = controls.on_press(
+                gui.add_button("Keep this take", color=QUIET, icon="pin", hint="else the next change replaces it"),
+                lambda session, _: session.keep_take(),
+            )
             controls.on_press(
-                gui.add_button("Keep only this one", color=QUIET, icon="check"),
+                gui.add_button("Delete the other takes", color=QUIET, icon="trash"),
                 lambda session, _: session.keep_only_chosen(),
             )
             controls.on_press(
-                gui.add_button("Go on from its end", color=QUIET, icon="player-track-next"),
+                gui.add_button("Continue from the end", color=QUIET, icon="player-track-next"),
                 lambda session, _: session.continue_take(),
             )
-            self._part = gui.add_multi_slider("Part, s", 0.0, 4.0, 0.05, (1.0, 2.0), min_range=0.1)
+            self._part = gui.add_multi_slider("In-between, s", 0.0, 4.0, 0.05, (1.0, 2.0), min_range=0.1)
             controls.on_press(
-                gui.add_button("Make this part anew", color=QUIET, icon="refresh"),
+                gui.add_button("Regenerate the in-between", color=QUIET, icon="refresh"),
                 lambda session, _: session.regenerate_part(float(self._part.value[0]), float(self._part.value[-1])),
             )
 
@@ -165,6 +176,7 @@ class TakePanel:
                     self._part, "value", (min(start, frame_of(last / 3) / FPS), frame_of(2 * last / 3) / FPS)
                 )
         set_if_changed(self._folder, "visible", take is not None)
+        set_if_changed(self._keep, "visible", take is not None and take is session.live_take)
         set_if_changed(self._errors, "content", residual_table(compared_takes(session), session.chosen))
 
     def shown(self, session: Session) -> list[Take]:
@@ -207,7 +219,7 @@ def residual_table(takes: Sequence[Take], chosen: Take | None) -> str:
     if len(rows) == 1:
         rows.append(table_row("no goals", ["" for _ in takes]))
     if any(take.fit for take in takes):
-        rows.append(table_row("fits its words", [take.fit or "" for take in takes]))
+        rows.append(table_row("fits the prompt", [take.fit or "" for take in takes]))
     return table(rows)
 
 
@@ -271,8 +283,16 @@ class TimePanel:
         self._play = controls.on_press(
             gui.add_button_group("", (PLAY, *SPEEDS)), lambda session, value: self.press(value)
         )
-        self._time = controls.on_change(gui.add_slider("Second", 0.0, 4.0, 0.05, 0.0), self._set_time)
+        self._time = controls.on_change(gui.add_slider("Time, s", 0.0, 4.0, 0.05, 0.0), self._set_time)
         self._line = gui.add_html("")
+
+    def step(self, frames: int) -> None:
+        """Pause and move by a number of frames."""
+        self.player = self.player.toggled(False).seek((frame_of(self.player.time) + frames) / FPS)
+
+    def seek_end(self, end: bool) -> None:
+        """Pause and move to the first or the last frame."""
+        self.player = self.player.toggled(False).seek(self.player.last if end else 0.0)
 
     def press(self, value: str) -> None:
         """Play or pause, or set the speed."""
@@ -345,7 +365,7 @@ def time_line(plan: Plan, selected: int | None) -> str:
 
 ABOUT_UNDOING = (
     "At every step guidance pushes the motion towards its goals, and the network's next answer takes a part of it "
-    "back. How much, for the take on the stage?"
+    "back. How much, for the displayed take?"
 )
 HEIGHT = 170
 """Height of a chart in pixels."""
@@ -358,7 +378,8 @@ class UndoingPanel:
         self._gui = gui = controls.gui
         gui.add_html(note(ABOUT_UNDOING))
         controls.on_press(
-            gui.add_button("Look into it", color=QUIET, icon="search"), lambda session, _: session.analyse_undoing()
+            gui.add_button("Analyse this take", color=QUIET, icon="search"),
+            lambda session, _: session.analyse_undoing(),
         )
         self._said = gui.add_html("")
         self._folder = gui.add_folder(None)

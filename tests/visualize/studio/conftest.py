@@ -45,6 +45,8 @@ class SessionHarness:
     def __init__(self, models, queue, owner, live):
         self.posted: Queue = Queue()
         self.later: dict = {}
+        self.on_task = lambda: None
+        """Called after each posted task."""
         self.delivered: list[tuple[str, bytes]] = []
         self.session = Session(
             models=models,
@@ -58,6 +60,34 @@ class SessionHarness:
         self.session.live.enabled = live
         self.session.edit(lambda plan: plan.changed("steps", 3))
         self.session.set_part_seconds(0, 2.0)
+
+    def wait_task(self):
+        """Run the next posted task."""
+        self.posted.get(timeout=PATIENCE)()
+        self.on_task()
+
+    def follow(self):
+        """Run posted tasks until nothing is computed. Returns the session."""
+        until = time.monotonic() + PATIENCE
+        while not (self.session.queue.idle and self.posted.empty()):
+            assert time.monotonic() < until
+            try:
+                self.posted.get(timeout=0.05)()
+                self.on_task()
+            except Empty:
+                continue
+        return self.session
+
+    def start_rest(self):
+        """Let the hand rest: later tasks are due."""
+        later, self.later = list(self.later.values()), {}
+        for task in later:
+            task()
+
+    def rest(self):
+        """Let the hand rest until the motion is there. Returns the session."""
+        self.start_rest()
+        return self.follow()
 
     def settle(self):
         """Run posted tasks until no job is running. Returns the session."""

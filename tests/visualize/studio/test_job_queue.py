@@ -19,8 +19,8 @@ class Person:
         self.heard: list[tuple[object, Outcome]] = []
         self.all = threading.Semaphore(0)
 
-    def ask(self, run, label=None):
-        return self.queue.submit(self.name, run, done=lambda outcome: self._hear(label, outcome))
+    def ask(self, run, label=None, urgency=Urgency.REQUESTED):
+        return self.queue.submit(self.name, run, done=lambda outcome: self._hear(label, outcome), urgency=urgency)
 
     def _hear(self, label, outcome):
         self.heard.append((label, outcome))
@@ -178,3 +178,70 @@ def test_step_raises_in_a_stopped_job(queue):
     ann.ask(run)
     ann.wait()
     assert reached == ["stopped"]
+
+
+def test_a_more_urgent_job_runs_between_two_steps(queue, shut):
+    ann, bob, order = Person(queue, "ann"), Person(queue, "bob"), []
+
+    def final(monitor):
+        for step in range(3):
+            order.append(f"final {step}")
+            if step == 0:
+                for k in range(2):
+                    bob.ask(lambda monitor, k=k: order.append(f"preview {k}"), urgency=Urgency.PREVIEW)
+                    bob.name = f"bob {k}"
+            monitor.step(step / 3)
+
+    ann.ask(final, urgency=Urgency.FINAL)
+    ann.wait()
+    bob.wait(2)
+    assert order == ["final 0", "preview 0", "final 1", "preview 1", "final 2"]
+    assert not shut.open.is_set()  # all that ran within another job
+    assert ann.heard[-1][1].error == ""
+
+
+def test_jobs_do_not_give_way_to_their_equals(queue):
+    ann, order = Person(queue, "ann"), []
+
+    def first(monitor):
+        ann.ask(lambda monitor: order.append("second"))
+        monitor.step(0.5)
+        order.append("first")
+
+    ann.ask(first)
+    ann.wait(2)
+    assert order == ["first", "second"]
+
+
+def test_a_newer_preview_replaces_the_waiting_one_of_its_owner_in_its_place(queue, shut):
+    seen = []
+    ann, bob = Person(queue, "ann"), Person(queue, "bob")
+    hold = threading.Event()
+    ann.ask(lambda monitor: hold.wait(LONG), urgency=Urgency.PREVIEW)
+    for k in range(5):
+        ann.ask(lambda monitor, k=k: seen.append(("ann", k)), k, urgency=Urgency.PREVIEW)
+        bob.ask(lambda monitor, k=k: seen.append(("bob", k)), k, urgency=Urgency.PREVIEW)
+    hold.set()
+    ann.wait(6)
+    bob.wait(5)
+    assert seen == [("ann", 4), ("bob", 4)]
+    assert [label for label, outcome in bob.heard if outcome.stopped] == [0, 1, 2, 3]
+    assert not shut.open.is_set()
+
+
+def test_time_of_more_urgent_jobs_does_not_count():
+    queue = JobQueue(seconds=0.2)
+    try:
+        ann, bob = Person(queue, "ann"), Person(queue, "bob")
+
+        def first(monitor):
+            bob.ask(lambda monitor: time.sleep(0.3), urgency=Urgency.PREVIEW)
+            monitor.step(0.5)
+            monitor.step(0.6)
+            return "in time"
+
+        ann.ask(first)
+        assert ann.wait() == Outcome("in time")
+        assert bob.wait().error == ""
+    finally:
+        queue.close()

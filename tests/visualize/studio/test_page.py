@@ -44,7 +44,7 @@ def studio(make_model, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    studio = Studio(Address("127.0.0.1", port), runs=[tmp_path / "m"])
+    studio = Studio(Address("127.0.0.1", port), runs=[tmp_path / "m"], live=False)
     yield studio
     studio.close()
 
@@ -111,7 +111,7 @@ class Visitor:
         self.page.wait_for_timeout(300)  # until the floor listens
 
     def go_to(self, second):
-        self.fill("Second", str(second))
+        self.fill("Time, s", str(second))
         self.until(lambda: abs(self.session.tool_state.time - second) < 0.03, f"second {second}")
 
     def be_still(self):
@@ -171,7 +171,7 @@ class Visitor:
 
 def test_browser_draws_and_moves_goals(browser, studio):
     ann = Visitor(browser, studio)
-    ann.page.get_by_text("Press Path and drag along the floor").wait_for()
+    ann.page.get_by_text("or press Path and draw on the floor").wait_for()
     ann.page.locator(".mantine-Notification-closeButton").first.click()  # that there is no graphics card
 
     ann.select_tool("Path")
@@ -179,7 +179,7 @@ def test_browser_draws_and_moves_goals(browser, studio):
     ann.until(lambda: len(ann.goals) == 1, "a path")
     assert ann.goals[0].points[0] == (0, 0)
     assert ann.goals[0].points[-1] == pytest.approx((0.4, 2.0), abs=0.05)
-    ann.slide("Seconds", 1, 0.75)
+    ann.slide("From–to, s", 1, 0.75)
     ann.until(lambda: ann.goals[0].end == pytest.approx(0.75 * 3.95, abs=0.15), "a faster path")
 
     ann.select_tool("Circle")
@@ -206,7 +206,7 @@ def test_browser_draws_and_moves_goals(browser, studio):
     ann.drag((0.8, 0, 0.4), (1.4, 0, 0.4))
     ann.until(lambda: len(ann.goals) == 4, "a heading")
     assert ann.goals[3].degrees == pytest.approx(90, abs=5)
-    ann.press("Take this goal away")
+    ann.press("Delete goal")
     ann.until(lambda: len(ann.goals) == 3, "no heading")
 
     ann.select_tool("Key frame")
@@ -224,9 +224,9 @@ def test_browser_draws_and_moves_goals(browser, studio):
     ann.until(lambda: ann.session.history.now == before.now, "the key frame where it was")
     ann.press("Redo")
     ann.until(lambda: ann.goals[3].position[1] < y - 0.2, "the key frame further down again")
-    ann.choose("In hand", "right wrist")
-    ann.until(lambda: ann.session.selected == 3, "the key frame in hand")
-    ann.row("Hold sideways").locator("input").click()
+    ann.choose("Selected", "right wrist")
+    ann.until(lambda: ann.session.selected == 3, "the key frame selected")
+    ann.row("Lock X").locator("input").click()
     ann.until(lambda: ann.goals[3].position[0] is None, "a free axis")
     ann.page.close()
 
@@ -255,7 +255,7 @@ def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     seen = page.locator("canvas").first.screenshot()
     ann.go_to(1.5)
     ann.until(lambda: page.locator("canvas").first.screenshot() != seen, "another picture")
-    ann.choose("Seen", "Side by side")
+    ann.choose("Layout", "Side by side")
     ann.until(lambda: len(studio._pages[ann.number]._shown) == 2, "both side by side")
 
     ann.tab("Files")
@@ -289,9 +289,9 @@ def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     assert session.chosen.motion.frames == motion.frames
 
     ann.tab("Takes")
-    ann.press("Go on from its end")
+    ann.press("Continue from the end")
     ann.until(lambda: session.plan.base is not None, "a motion to go on from")
-    ann.press("And then …")
+    ann.press("Add a prompt")
     ann.until(lambda: len(session.plan.parts) == 2, "a second part")
     ann.fill("Then", "a person waves")
     ann.until(lambda: session.plan.parts[1].text == "a person waves", "its words")
@@ -299,11 +299,11 @@ def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     ann.until(lambda: "letters" in session.message, "a refusal")
     typed = ann.row("Then").locator("input").last
     ann.until(lambda: typed.input_value() == "a person waves", "the words of the plan again")
-    ann.press("Not the last")
+    ann.press("Remove the last")
     ann.until(lambda: len(session.plan.parts) == 1, "one part")
     session.edit(lambda plan: plan.changed("count", 1))
     source = session.chosen
-    ann.press("Make this part anew")
+    ann.press("Regenerate the in-between")
     ann.until(lambda: session.plan.base.end is not None, "a part to be made anew")
     base = session.plan.base
     ann.press("Generate")
@@ -314,7 +314,7 @@ def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     assert torch.equal(made[:before], old[:before])
     assert torch.equal(made[after:], old[after:])
     assert not torch.equal(made[before:after], old[before:after])
-    ann.press("Keep only this one")
+    ann.press("Delete the other takes")
     ann.until(lambda: len(session.takes) == 1, "one take")
 
     ben = Visitor(browser, studio, 700, 400)
@@ -347,7 +347,7 @@ def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     ann.until(lambda: again.session.running is not None, "work")
     page.close()  # in the middle
     end = time.monotonic() + PATIENCE
-    while studio._pages or studio._queue._running is not None:
+    while studio._pages or not studio._queue.idle:
         assert time.monotonic() < end, "the work goes on although nobody is there"
         time.sleep(0.05)
     assert again.session.takes == ()

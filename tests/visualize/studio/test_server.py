@@ -184,7 +184,7 @@ class Page:
             type="ViewerCameraMessage", wxyz=[1, 0, 0, 0], position=[0, 0, 0], fov=1.0, near=0.1, far=9.0,
             image_height=100, image_width=100, look_at=[0, 0, 1], up_direction=[0, 1, 0],
         )  # fmt: skip
-        while "Look from" not in self.widgets:  # the last
+        while "Camera" not in self.widgets:  # the last
             self.listen()
 
     def send(self, **message):

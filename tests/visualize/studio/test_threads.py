@@ -95,3 +95,20 @@ def test_full_event_loop_keeps_required_tasks_and_frees_keys(capsys):
     assert ended.wait(LONG)
     loop.close()
     assert seen == ["the end of the work", "after it"]
+
+
+def test_post_later_runs_the_newest_task_of_its_key_when_it_is_due():
+    loop, seen, ended = EventLoop(lambda: None), [], threading.Event()
+    begun = time.monotonic()
+
+    def schedule():
+        loop.post_later("rest", 60.0, lambda: seen.append("never"))
+        loop.post_later("rest", 0.1, lambda: seen.append(("rest", time.monotonic() - begun)))
+        loop.post_later("other", 0.2, ended.set)
+
+    loop.post(schedule)
+    assert ended.wait(LONG)
+    loop.close()
+    ((name, seconds),) = seen
+    assert name == "rest"
+    assert seconds >= 0.1
