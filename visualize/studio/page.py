@@ -13,7 +13,7 @@ from guidance.goals.goal_set import Goal
 from visualize.studio.generation import Models, Poses, Take
 from visualize.studio.job_queue import JobQueue
 from visualize.studio.plan import Plan
-from visualize.studio.plan_panels import DrawPanel, FilesPanel, GoalPanel, KnownActionsPanel, ReportPanel
+from visualize.studio.plan_panels import DrawPanel, ExamplesPanel, FilesPanel, GoalPanel, KnownActionsPanel, ReportPanel
 from visualize.studio.prompt_panel import PromptPanel
 from visualize.studio.scene_view import DisplayedMotion, Point, SceneCallbacks, SceneView
 from visualize.studio.session import Session
@@ -104,7 +104,8 @@ class Page:
         )
         self._scene_view = SceneView(self._client, self._loop, callbacks)
         gui.set_panel_label("Motion studio")
-        self._prompt, self._draw, self._goal = PromptPanel(controls), DrawPanel(controls), GoalPanel(controls)
+        self._examples, self._prompt = ExamplesPanel(controls), PromptPanel(controls)
+        self._draw, self._goal = DrawPanel(controls), GoalPanel(controls)
         self._report_panel = ReportPanel(controls)
         gui.main_panel.dock_left()
         gui.main_panel.set_width(330)
@@ -134,7 +135,7 @@ class Page:
         controls.on_key("Last frame", "end", lambda session: self._time.seek_end(True))
         controls.on_key("Delete the selected goal", "delete", lambda session: session.remove_goal())
         controls.on_key("Delete the selected goal", "backspace", lambda session: session.remove_goal())
-        controls.on_key("Select tool", "escape", lambda session: session.select_tool("Select"))
+        controls.on_key("Move tool", "escape", lambda session: session.select_tool("Move"))
         controls.on_key("Generate", "enter", lambda session: session.generate(), "cmd/ctrl")
         self._refresh()
 
@@ -173,8 +174,9 @@ class Page:
             self._time.player = self._time.player.seek(0.0).toggled(True)
         self._time.show(session)
         session.set_time(self._time.player.time)
+        self._examples.show(session)
         self._draw.show(session)
-        self._scene_view.enable_drawing(session.tool_state.tool != "Select")
+        self._scene_view.enable_drawing(session.tool_state.tool != "Move")
         if self._has_changed("plan", (session.plan, session.refusals)):
             self._prompt.show(session)
             self._make.show(session.plan)

@@ -33,14 +33,27 @@ from visualize.studio.widgets import (
 )
 
 
+class ExamplesPanel:
+    """The next hint, and the examples."""
+
+    def __init__(self, controls: Controls):
+        self._hint = controls.gui.add_html("")
+        controls.on_press(
+            controls.gui.add_button_group("Examples", tuple(EXAMPLES)),
+            lambda session, value: session.try_example(value),
+        )
+
+    def show(self, session: Session) -> None:
+        """Display the next hint."""
+        hint = next_hint(session.done)
+        set_if_changed(self._hint, "content", block(hint, top=0.3) if hint else "")
+
+
 class DrawPanel:
-    """The examples and the drawing tools."""
+    """The drawing tools."""
 
     def __init__(self, controls: Controls):
         gui = controls.gui
-        controls.on_press(
-            gui.add_button_group("Examples", tuple(EXAMPLES)), lambda session, value: session.try_example(value)
-        )
         controls.on_press(gui.add_button_group("Draw", TOOLS), lambda session, value: session.select_tool(value))
         self._hint = gui.add_html("")
         joints = [joint.replace("_", " ") for joint in JOINTS]
@@ -164,10 +177,9 @@ def _add_other_goal(session: Session, value: str) -> None:
 
 
 class ReportPanel:
-    """Feasibility of the plan, the running job, the last message, and a hint."""
+    """Feasibility of the plan, the running job, and the last message."""
 
     def __init__(self, controls: Controls):
-        self._hint = controls.gui.add_html("")
         self._report = controls.gui.add_html("")
         self._status = controls.gui.add_html("")
 
@@ -176,9 +188,7 @@ class ReportPanel:
         set_if_changed(self._report, "content", plan_report(report, plan))
 
     def show_progress(self, session: Session) -> None:
-        """Display the running job, the last message and the next hint."""
-        hint = next_hint(session.done)
-        set_if_changed(self._hint, "content", block(hint, top=0.3) if hint else "")
+        """Display the running job and the last message."""
         status = note(capitalise(session.message), BAD) if session.message else ""
         if (running := session.running) is not None:
             ahead = session.queue.position(running.job)

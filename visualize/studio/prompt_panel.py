@@ -13,7 +13,7 @@ from visualize.studio.session import Session
 from visualize.studio.widgets import GOOD, Controls, headed, note, set_if_changed
 
 ADD_PART, REMOVE_PART = "Add a prompt", "Remove the last"
-MAX_SUGGESTIONS = 6
+MAX_SUGGESTIONS = 4
 PERSON = "a person"
 _SUBJECT = re.compile(r"^\s*(?:\S+\s+){0,4}?(?:person|man|woman|somebody|someone|he|she)\b", re.IGNORECASE)
 
@@ -26,13 +26,15 @@ def suggest_actions(text: str, known: Known | None) -> tuple[str, ...]:
         known: What the model was trained on; None if it does not say.
 
     Returns:
-        Up to `MAX_SUGGESTIONS` predicates, such as "waves the right hand".
+        Up to `MAX_SUGGESTIONS` predicates, such as "waves the right hand"; none for a text that ends in one already.
     """
     if known is None:
         return ()
     rest = _SUBJECT.sub("", text)
     typed = words_of(rest)
     word = typed[-1] if typed and not rest.endswith(" ") else ""
+    if any(words_of(action.example.removeprefix(PERSON)) == typed for action in known.actions):
+        return ()
     fitting = []
     for action in known.actions:
         phrases = (action.example.removeprefix(f"{PERSON} "), *action.phrases)

@@ -165,7 +165,7 @@ class Session:
     def try_example(self, label: str) -> None:
         """Replace prompt and goals by those of an example, and select its goal."""
         self.edit(lambda plan: example_plan(plan, label))
-        self.select_tool("Select")
+        self.select_tool("Move")
         self.select(0)
         self.plays += 1
         self.mark_done("try")

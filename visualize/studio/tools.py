@@ -24,10 +24,10 @@ from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
 from visualize.studio.goal_editing import FloorPoint, polyline_length
 from visualize.studio.plan import Plan
 
-Tool = Literal["Select", "Path", "Way-point", "Circle", "Box", "Key frame", "Facing"]
+Tool = Literal["Move", "Path", "Way-point", "Circle", "Box", "Key frame", "Facing"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
 HINTS: dict[Tool, str] = {
-    "Select": "Click a goal to select it, drag its ball to move it; drag elsewhere to turn the camera.",
+    "Move": "Click a goal to select it, drag its ball to move it; drag elsewhere to turn the camera.",
     "Path": "Drag along the floor, or click from point to point.",
     "Way-point": "Click where the body should be at the current time.",
     "Circle": "Drag from the centre to the edge of an obstacle.",
@@ -56,7 +56,7 @@ MAX_HANDLES = 24
 class ToolState:
     """The selected tool and its options."""
 
-    tool: Tool = "Select"
+    tool: Tool = "Move"
     time: float = 0.0
     """Time at which goals are placed, seconds."""
     joint: str = "right_wrist"

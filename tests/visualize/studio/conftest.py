@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from queue import Empty, Queue
 
 import pytest
 
 from guidance.goals.goal_file import SCHEMA, load_goals
+from tests.visualize.studio.visitor import CHROMIUM, FLAGS
 from visualize.studio import threads
 from visualize.studio.generation import Models
 from visualize.studio.job_queue import JobQueue
@@ -111,3 +113,33 @@ def harness(models, queue):
 def every_goal():
     """Goals of all kinds."""
     return load_goals(SCHEMA.parent / "everything.json").goals
+
+
+@pytest.fixture
+def open_studio():
+    """Start of a studio on a free port; it is closed after the test."""
+    from visualize.studio.server import Address, Studio
+
+    opened = []
+
+    def start(**options):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        opened.append(Studio(Address("127.0.0.1", port), **options))
+        return opened[-1]
+
+    yield start
+    for studio in opened:
+        studio.close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A browser without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=FLAGS)
+        yield browser
+        browser.close()
