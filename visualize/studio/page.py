@@ -17,8 +17,9 @@ from visualize.studio.plan_panels import DrawPanel, ExamplesPanel, FilesPanel, G
 from visualize.studio.prompt_panel import PromptPanel
 from visualize.studio.scene_view import DisplayedMotion, Point, SceneCallbacks, SceneView
 from visualize.studio.session import Session
-from visualize.studio.take_panels import PLAY, MakePanel, TakePanel, TimePanel, UndoingPanel
+from visualize.studio.take_panels import MakePanel, TakePanel, UndoingPanel
 from visualize.studio.threads import EventLoop, Task
+from visualize.studio.time_panel import PLAY, TimePanel
 from visualize.studio.tools import handles
 from visualize.studio.widgets import Controls
 

@@ -25,12 +25,10 @@ from visualize.studio.generation import (
     PlanReport,
     Poses,
     Take,
-    UndoingReport,
     generate_takes,
     plan_continuation,
     plan_regeneration,
     report_plan,
-    report_undoing,
 )
 from visualize.studio.goal_editing import FloorPoint
 from visualize.studio.job_queue import Job, JobMonitor, JobQueue, Outcome
@@ -38,6 +36,7 @@ from visualize.studio.live import LiveCallbacks, LiveMotion, same_motion
 from visualize.studio.plan import History, Plan, plan_from_motion, planned_joints, with_part_seconds, with_part_text
 from visualize.studio.threads import Task
 from visualize.studio.tools import Tool, ToolState, apply_click, apply_stroke, move_handle
+from visualize.studio.undoing_report import UndoingReport, report_undoing
 
 MAX_TAKES = 24
 """Maximum number of takes; the oldest are dropped."""

@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 
 from visualize.drawing import style
-from visualize.studio.scene_view import scene_colour
+from visualize.studio.goal_nodes import scene_colour
 from visualize.studio.session import Session
 from visualize.studio.threads import EventLoop
 

@@ -9,6 +9,7 @@ import io
 import os
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ pytest.importorskip("av")
 from PIL import Image
 
 from sample.generate import generate
+from tests.visualize.studio.socket_page import SocketPage
 from tests.visualize.studio.visitor import CHROMIUM, Visitor
 from visualize.film import encode
 
@@ -133,11 +135,10 @@ def test_motion_follows_the_hand(browser, open_studio, capsys):
     ann.until(lambda: ann.goals and page.session.chosen and page.session.chosen.plan.goals == ann.goals, "its motion")
     ann.be_still()
     ann.go_to(2.0)
-    ben = Visitor(browser, studio, 700, 400)
-    ann.page.bring_to_front()
+    ben = SocketPage(urlsplit(studio.address.url).port)
+    (ben_page,) = (other for other in studio._pages.values() if other is not page)
     ann.until(lambda: studio._queue.idle, "rest")
-    record, ben_page = DragRecord(page), studio._pages[ben.number]
-    ben_shown = ben_page._shown
+    record, ben_shown = DragRecord(page), ben_page._shown
     film = Film(ann.page) if "STUDIO_FILM" in os.environ else None
 
     (x, z), number = ann.goals[0].points[1], 1
@@ -178,7 +179,7 @@ def test_motion_follows_the_hand(browser, open_studio, capsys):
     assert page.session.live.poses is None
     ann.page.keyboard.press("Control+z")
     ann.until(lambda: ann.goals[0].points[number] == (x, z), "the whole drag undone")
-    ben.page.close()
+    ben.door.close()
     ann.page.close()
 
 

@@ -22,15 +22,13 @@ from visualize.studio.file_transfer import DOWNLOADS, safe_label
 from visualize.studio.generation import (
     generate_takes,
     plan_continuation,
-    plan_guidance,
-    report_undoing,
-    sampling_chain,
     step_count,
 )
 from visualize.studio.job_queue import JobMonitor, JobStopped
 from visualize.studio.plan import rest_pose
 from visualize.studio.plan_panels import known_actions_table
 from visualize.studio.take_panels import residual_table
+from visualize.studio.undoing_report import plan_guidance, report_undoing, sampling_chain
 
 PLACE = Waypoint(time=1.0, x=0.3, z=0.8)
 

@@ -59,6 +59,7 @@ class Visitor:
 
     def until(self, holds, what):
         end = time.monotonic() + PATIENCE
+        print(f"{time.monotonic():.0f} until {what}", flush=True)  # DEBUG
         while not holds():
             assert time.monotonic() < end, f"{what} did not come to pass; the page says {self.session.message!r}"
             self.page.wait_for_timeout(30)
