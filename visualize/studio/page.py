@@ -32,6 +32,8 @@ CAMERAS: dict[str, tuple[Point, float]] = {
 """Direction to the camera, and its distance in metres from a scene without extent, by label."""
 PLAN_KEY = "plan"
 """Key of the plan in the browser's local storage."""
+HINTS_KEY = "hints"
+"""Key of what the person has done of that which hints ask for, joined by commas."""
 TOOLS_THROUGH_GOALS = ("Key frame", "Facing")
 """Tools that are used where goals are, so that goals must not be grabbed."""
 MOTION_SPACING = 1.4
@@ -87,11 +89,9 @@ class Page:
         self._loop.post(lambda: self._run_and_refresh(show))
 
     def _build(self) -> None:
-        try:
-            if kept := self._client.local_storage.get_item(PLAN_KEY, timeout=5.0):
-                self.session.restore(kept)
-        except (RuntimeError, TimeoutError):
-            pass  # a browser without local storage
+        if kept := self._stored(PLAN_KEY):
+            self.session.restore(kept)
+        self.session.mark_done(*self._stored(HINTS_KEY).split(","))
         self.session.live.follow(self.session.plan)
         gui = self._client.gui
         controls = Controls(gui, self._loop, self.session, self._refresh)
@@ -140,6 +140,13 @@ class Page:
         controls.on_key("Generate", "enter", lambda session: session.generate(), "cmd/ctrl")
         self._refresh()
 
+    def _stored(self, key: str) -> str:
+        """A value that the browser keeps; empty without one."""
+        try:
+            return str(self._client.local_storage.get_item(key, timeout=5.0) or "")
+        except (RuntimeError, TimeoutError):  # a browser without local storage
+            return ""
+
     # Actions
 
     def _run_and_refresh(self, task: Task) -> None:
@@ -176,6 +183,8 @@ class Page:
         self._time.show(session)
         session.set_time(self._time.player.time)
         self._examples.show(session)
+        if self._has_changed("hints", session.done):
+            self._client.local_storage.set_item(HINTS_KEY, ",".join(sorted(session.done)))
         self._draw.show(session)
         self._scene_view.enable_drawing(session.tool_state.tool != "Move")
         if self._has_changed("plan", (session.plan, session.refusals)):

@@ -25,8 +25,8 @@ from visualize.studio.job_queue import JobMonitor
 from visualize.studio.plan import Plan
 
 PREVIEW = Settings(steps=4, sampler="sde-dpm++2m", clean_up=False)
-"""Sampler, steps and clean-up of previews. Measured on 6 s with goals (docs/LOG.md): a preview is 4 to 8 cm from its
-motion, and half as near with ten steps, which take twice as long.
+"""Sampler, steps and clean-up of previews: the nearest to the motion in full quality of those that take as long
+(docs/LOG.md, "Previews while a goal is dragged").
 """
 FAST_METHODS = ("masks", "imputation", "projection", "none")
 """Guidance methods that take no gradients and prescribe no steps; previews leave out others."""

@@ -18,7 +18,7 @@ from guidance.goals.poses import Pose
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import JOINTS, frame_of
 from motion_diffusion.errors import InputError
-from visualize.studio.examples import example_plan
+from visualize.studio.examples import HINTS, example_plan
 from visualize.studio.file_transfer import read_goals, read_upload, safe_label, write_download
 from visualize.studio.generation import (
     Models,
@@ -159,7 +159,7 @@ class Session:
 
     def mark_done(self, *names: str) -> None:
         """Note what has been done, so that its hint goes away."""
-        self.done = self.done.union(names)
+        self.done |= {name for name, _ in HINTS if name in names}
 
     def try_example(self, label: str) -> None:
         """Replace prompt and goals by those of an example, and select its goal."""
@@ -257,6 +257,8 @@ class Session:
     def _set_history(self, history: History[Plan]) -> None:
         self.history = history
         self.select(self.selected)
+        if self.held is not None and self.held >= len(self.plan.goals):
+            self.held = None
         self.live.follow(self.plan)
 
     def _apply_tool(self, use: Callable[[], tuple[Plan, int | None]]) -> None:

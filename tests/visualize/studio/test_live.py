@@ -9,9 +9,12 @@ import torch
 from guidance.goals.goal_set import GoalSet, Segment
 from guidance.goals.positions import Waypoint
 from sample.generate import generate
+from visualize.studio.examples import EXAMPLES, HINTS, example_plan, next_hint
+from visualize.studio.generation import Models, PlanReport, report_plan
 from visualize.studio.job_queue import JobMonitor, Urgency
 from visualize.studio.plan import Plan
 from visualize.studio.preview import PREVIEW, preview, preview_settings
+from visualize.studio.prompt_panel import suggest_actions, with_action
 
 PLACE = Waypoint(time=1.0, x=0.3, z=0.8)
 
@@ -192,3 +195,41 @@ def test_previews_of_two_people_alternate_within_the_job_of_a_third(harness, que
     assert names == ["ann", "bob"] * 5
     assert order.count("step") >= 10
     assert bob.session.live.poses.positions[20, 0, 0] == pytest.approx(0.48, abs=0.01)
+
+
+def test_a_goal_may_be_deleted_while_it_is_dragged(client):
+    session = client.session
+    moved(session, 0.4)
+    session.remove_goal()
+    assert session.held is None
+    moved(session, 0.5)
+    session.move_goal(0, 0, (0.5, 0.0, 0.8), done=True)
+    assert session.plan.goals == ()
+    assert session.held is None
+
+
+def test_hints_go_away_once_they_are_followed(client):
+    session = client.session
+    assert next_hint(session.done) == HINTS[1][1]  # a goal was added
+    moved(session, 0.4)
+    assert next_hint(session.done) == HINTS[2][1]
+    session.mark_done("keys", "prompt", "no hint")
+    assert next_hint(session.done) == ""
+    assert session.done == {name for name, _ in HINTS}
+
+
+@pytest.mark.parametrize("label", EXAMPLES)
+def test_examples_can_be_made(label):
+    models = Models()
+    assert report_plan(example_plan(Plan(model=models.default), label), models) == PlanReport()
+
+
+def test_suggestions_are_known_actions_for_the_word_at_the_end():
+    known = Models().known["v-masks"]
+    assert suggest_actions("a person ", known)[0] == "walks"
+    assert set(suggest_actions("a tired person da", known)) == {"dances", "dashes"}
+    assert suggest_actions("a person dances", known) == ()  # nothing is missing
+    assert suggest_actions("a person cartwheels", known) == ()
+    assert suggest_actions("a", None) == ()
+    assert with_action("a tired person da", "dances") == "a tired person dances"
+    assert with_action("", "dances") == "a person dances"

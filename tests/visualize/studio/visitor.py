@@ -59,7 +59,6 @@ class Visitor:
 
     def until(self, holds, what):
         end = time.monotonic() + PATIENCE
-        print(f"{time.monotonic():.0f} until {what}", flush=True)  # DEBUG
         while not holds():
             assert time.monotonic() < end, f"{what} did not come to pass; the page says {self.session.message!r}"
             self.page.wait_for_timeout(30)
@@ -107,6 +106,7 @@ class Visitor:
 
     def slide(self, label, thumb, share):
         """Drag a thumb of a slider with several."""
+        self.row(label).scroll_into_view_if_needed()
         track = self.row(label).locator(".multi-slider-track").bounding_box()
         box = self.row(label).locator(".multi-slider-thumb").nth(thumb).bounding_box()
         y = box["y"] + box["height"] / 2
