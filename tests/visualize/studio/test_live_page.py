@@ -77,18 +77,18 @@ class DragRecord:
 
         setattr(owner, name, wrapped)
 
-    def delays(self):
-        """Seconds between each displayed state and the move that produced it."""
-        begun = {id(plan): moved for moved, plan in reversed(self.moves)}
-        return [now - begun[id(plan)] for now, plan in self.shown if id(plan) in begun]
+    def states(self):
+        """Indices of the displayed states among the moves; a move that changes nothing has the state before it."""
+        first = {id(plan): k for k, (_, plan) in reversed(list(enumerate(self.moves)))}
+        return [first[id(plan)] for _, plan in self.shown]
 
     def summary(self):
         """The figures, in one line."""
         dragged = self.moves[-1][0] - self.moves[0][0]
-        last = next(now for now, plan in self.shown if plan == self.moves[-1][1]) - self.moves[-1][0]
+        delays = [now - self.moves[k][0] for k, (now, _) in zip(self.states(), self.shown, strict=True)]
         return (
             f"{len(self.moves)} moves in {dragged:.1f} s; {len(self.shown) / max(dragged, 1e-9):.1f} motions a second, "
-            f"{1000 * np.median(self.delays()):.0f} ms behind the hand (median); the last {1000 * last:.0f} ms after it"
+            f"{1000 * np.median(delays):.0f} ms behind the hand (median); the last {1000 * delays[-1]:.0f} ms after it"
         )
 
 
@@ -166,12 +166,9 @@ def test_motion_follows_the_hand(browser, open_studio, capsys):
         print(f"\nthe first preview after {first:.1f} s; {record.summary()}")
 
     assert ben_served  # while the hand of the other one moved
-    order = [plan.goals[0].points[number] for _, plan in record.moves]
-    shown = [plan.goals[0].points[number] for _, plan in record.shown]
-    assert shown[-1] == order[-1]
-    places = [order.index(point) for point in shown]
-    assert places == sorted(places)  # never an older state after a newer one
-    assert ann.goals[0].points[number] == order[-1] != (x, z)
+    assert record.states() == sorted(record.states())  # never an older state after a newer one
+    assert record.shown[-1][1] is record.moves[-1][1] is plan
+    assert plan.goals[0].points[number] != (x, z)
     model = studio._models.get(plan.model)
     (made,) = generate(
         model, [plan.text], [plan.frames], goals=[plan.goal_set], seeds=[plan.seed], settings=plan.settings
