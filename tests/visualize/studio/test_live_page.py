@@ -50,20 +50,21 @@ class DragRecord:
         session, view = page.session, page._scene_view
         self.moves: list[tuple[float, object]] = []
         self.shown: list[tuple[float, object]] = []
-        plans: dict[int, object] = {}
+        plans: dict[int, tuple[object, object]] = {}
+        """Previews, which are kept so that their ids stay theirs, with their plans."""
         self._wrap(session, "move_goal", after=lambda _: self.moves.append((time.monotonic(), session.plan)))
         live, preview = session.live, session.live._preview
 
         def traced(plan, monitor):
             poses = preview(plan, monitor)
-            plans[id(poses)] = plan
+            plans[id(poses)] = poses, plan
             return poses
 
         live._preview = traced
 
         def displayed(motions):
-            if motions and (plan := plans.get(id(motions[0].poses))) is not None and session.live.poses is not None:
-                self.shown.append((time.monotonic(), plan))
+            if motions and id(motions[0].poses) in plans:
+                self.shown.append((time.monotonic(), plans[id(motions[0].poses)][1]))
 
         self._wrap(view, "show_motions", after=displayed)
 
