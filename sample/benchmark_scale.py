@@ -52,7 +52,7 @@ class Case:
             Waypoint(frame=frame, x=RADIUS * (1 - math.cos(angle)), z=RADIUS * math.sin(angle))
             for frame, angle in turned
         ]
-        return GoalSet(goals=goals, segments=[Segment(text=TEXT, seconds=self.seconds)])
+        return GoalSet(goals=list(goals), segments=[Segment(text=TEXT, seconds=self.seconds)])
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ class Options:
     """Run directories to offer besides the shipped models; the first one is selected initially."""
     threads: int = 2
     """Processor threads for generation."""
+    live: bool = True
+    """Let the motion follow every change of its plan; otherwise it is made when Generate is pressed."""
     browser: bool = True
     """Open the page in a browser if a display is available."""
 
@@ -49,7 +51,7 @@ def run(options: Options) -> None:
     if not 1 <= options.threads <= most:
         raise InputError(f"--threads {options.threads}: give 1 to {most}")
     torch.set_num_threads(options.threads)
-    studio = Studio(Address(options.host, options.port), runs=options.models)
+    studio = Studio(Address(options.host, options.port), runs=options.models, live=options.live)
     if not studio.address.is_local:
         print(f"warning: --host {options.host} lets anybody who can reach it in; there is no password", file=sys.stderr)
     print(f"the studio is at {studio.address.url} (ctrl-c ends it)", flush=True)

@@ -21,7 +21,7 @@ from motion_diffusion.body.motion import Motion
 from motion_diffusion.errors import InputError, parse_json
 from motion_diffusion.safe_numpy import unpacked_size
 from visualize.studio.generation import Take
-from visualize.studio.threads import JobMonitor
+from visualize.studio.job_queue import JobMonitor
 
 MAX_UPLOAD_BYTES = 32 * 2**20
 """Maximum size of an upload."""

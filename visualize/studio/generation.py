@@ -1,4 +1,4 @@
-"""Generation: models on offer, feasibility of a plan, takes, and the undoing of guidance in a take."""
+"""Generation: models on offer, feasibility of a plan, and takes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from guidance.analysis.runs import Chain
-from guidance.analysis.undoing import ledger
-from guidance.compose import ComposedGuidance, parse_methods
 from guidance.goals.feasibility import feasibility
 from guidance.goals.goal_set import GoalSet, Residual
-from guidance.protocol import GuidanceProblem
 from motion_diffusion import pretrained
 from motion_diffusion.assets import ASSETS
 from motion_diffusion.body.motion import Motion
@@ -29,13 +25,13 @@ from motion_diffusion.model import ModelConfig, MotionModel
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, Verdict
 from motion_diffusion.prompts import Known, read_known
 from sample.editing import check_edit, edited
-from sample.generate import check, from_the_origin, generate, methods_of, sampling_of
+from sample.generate import check, generate, methods_of, sampling_of
 from sample.segments import is_stitched
 from sample.text_fit import DEFAULT_MATCHER, text_fit, unknown_words
 from visualize.drawing.goal_glyphs import frame_at
 from visualize.studio.goal_editing import restrict_to
+from visualize.studio.job_queue import JobMonitor
 from visualize.studio.plan import Base, Plan, PromptPart, text_at
-from visualize.studio.threads import JobMonitor
 
 Array = NDArray[np.float64]
 SYMBOLS = {"eps": "ε"}
@@ -147,18 +143,18 @@ class Take:
     """A generated or loaded motion with its plan.
 
     Attributes:
-        number: counted from 1.
         motion: the motion.
         plan: that it was generated from.
         poses: of the motion, for display.
         fit: how well it fits its prompt; None if the model did not learn the words.
+        number: in its session, counted from 1; 0 before it is added to one.
     """
 
-    number: int
     motion: Motion
     plan: Plan
     poses: Poses
     fit: Verdict | None = None
+    number: int = 0
 
     @property
     def name(self) -> str:
@@ -221,7 +217,6 @@ def report_plan(plan: Plan, models: Models) -> PlanReport:
 def generate_takes(
     plan: Plan,
     model: MotionModel,
-    number: int,
     monitor: JobMonitor,
     text_motion_encoder: TextMotionEncoder | None = None,
 ) -> list[Take]:
@@ -230,7 +225,6 @@ def generate_takes(
     Args:
         plan: to generate.
         model: its model.
-        number: of the first take.
         monitor: progress and cancellation.
         text_motion_encoder: rates how well the takes fit their prompt.
 
@@ -244,7 +238,7 @@ def generate_takes(
     for k, motion in enumerate(_generate_motions(plan, model, report_steps(monitor, step_count(plan, model)))):
         monitor.step(0.9 + 0.1 * k / plan.count)
         fit = text_fit(judge, motion, plan.text, plan.goal_set, part).words if judge else None
-        takes.append(Take(number + k, motion, plan, Poses.of(motion), fit))
+        takes.append(Take(motion, plan, Poses.of(motion), fit))
     return takes
 
 
@@ -309,99 +303,3 @@ def plan_regeneration(take: Take, plan: Plan, start: float, end: float) -> Plan:
     cuts = [restrict_to(goal, first, last, take.last) for goal in take.plan.goals]
     goals = tuple(cut for cut in cuts if cut is not None)
     return plan.changed("base", None).changed("parts", (prompt_part,)).changed("goals", goals).changed("base", base)
-
-
-SEED_COUNT = 4
-"""Number of consecutive seeds, starting with the take's, that figures are averaged over."""
-
-
-@dataclass(frozen=True, eq=False)
-class UndoingReport:
-    """Metres along the direction to the goals, per step (N,) and in total.
-
-    Attributes:
-        times: (N,) diffusion times, descending.
-        push: (N,) displacement by guidance.
-        back: (N,) part of it that the network's next estimate undid.
-        wanted: distance of the unguided motion from the goals.
-        left: part of that distance covered in the end.
-    """
-
-    times: Tensor
-    push: Tensor
-    back: Tensor
-    wanted: float
-    left: float
-
-    @property
-    def share(self) -> float:
-        """Undone share of all pushes."""
-        return float(self.back.sum() / self.push.sum().clamp_min(1e-9))
-
-    def summary(self) -> str:
-        """Summary in two sentences."""
-        return (
-            f"Guidance pushed {self.push.sum():.2f} m towards the goals, and the network took {self.back.sum():.2f} m "
-            f"({100 * self.share:.0f} %) of it back. In the end the motion has come {self.left:.2f} m of the "
-            f"{self.wanted:.2f} m that were wanted."
-        )
-
-
-def report_undoing(plan: Plan, model: MotionModel, seed: int, monitor: JobMonitor) -> UndoingReport:
-    """Measure the undoing of a plan's guidance with ancestral sampling. See `guidance.analysis.undoing`.
-
-    Raises:
-        InputError: if guidance does not act in the steps alone, no goal constrains the pelvis, or the plan needs
-            several windows.
-    """
-    methods = parse_methods(plan.guidance)
-    if not {"projection", "classifier", "imputation"} & set(methods):
-        raise InputError("this plan does not push in its steps; choose projection, classifier or imputation")
-    if before := [name for name in ("stages", "noise") if name in methods]:
-        raise InputError(
-            f"{before[0]} guides before the first step, where nothing is taken back; leave {before[0]} out"
-        )
-    if is_stitched(plan.parts, model.config.max_frames) or plan.base is not None:
-        raise InputError("what is woven of several windows cannot be looked at; take one prompt that is short enough")
-    return compare_guided(sampling_chain(model, plan, seed), plan, report_steps(monitor, 2 * plan.steps, 1.0))
-
-
-def sampling_chain(model: MotionModel, plan: Plan, seed: int) -> Chain:
-    """Sampling chain of a plan; with masks in its guidance, the network is conditioned on the observed motion."""
-    chain = Chain.of(
-        model, [plan.text], range(seed, seed + SEED_COUNT), frames=plan.frames, steps=plan.steps,
-        text_scale=plan.text_scale,
-    )  # fmt: skip
-    observed = plan_guidance(chain, plan).observed
-    if observed is None:
-        return chain
-    exist = torch.ones(chain.z.shape[1], chain.frames, dtype=torch.bool, device=chain.z.device)
-    texts = [plan.text] * chain.z.shape[1]
-    conditioned = model.denoise_fn(texts, exist, text_scale=plan.text_scale, observed=observed)
-    return Chain(model, conditioned, chain.times, chain.z)
-
-
-def plan_guidance(chain: Chain, plan: Plan) -> ComposedGuidance:
-    """The plan's guidance for all motions of a chain, which start at the origin."""
-    count = chain.z.shape[1]
-    lengths = torch.full((count,), chain.frames, device=chain.z.device)
-    problem = GuidanceProblem.of(chain.model, [from_the_origin(plan.goal_set, chain.frames)] * count, lengths)
-    return ComposedGuidance.of(plan.settings.methods(plan.guidance), problem, chain.model)
-
-
-def compare_guided(chain: Chain, plan: Plan, on_step: OnStep | None = None) -> UndoingReport:
-    """Run a chain with and without guidance and compare. `on_step` is called after each step of both.
-
-    Raises:
-        InputError: if no goal constrains the pelvis.
-    """
-    plain = chain.run(on_step=on_step)
-    guided = chain.run(plan_guidance(chain, plan).guide, on_step=on_step)
-    book = ledger(chain, guided, plain, plan.goal_set)
-    return UndoingReport(
-        torch.tensor(chain.times[:-1]),
-        book.push.mean(1),
-        book.back.mean(1),
-        book.wanted.mean().item(),
-        book.left.mean().item(),
-    )

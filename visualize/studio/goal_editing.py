@@ -30,20 +30,20 @@ def describe_goal(goal: Goal) -> str:
         first, last = (goal.times[0], goal.times[-1]) if goal.times else (goal.start or 0.0, goal.end or 0.0)
         return f"path of {metres:.1f} m, {metres / max(last - first, 1e-6):.1f} m/s"
     if isinstance(goal, Obstacle):
-        return f"{goal.shape} to stay out of"
+        return f"{goal.shape} obstacle"
     if isinstance(goal, Joint):
         return f"{_readable(goal.joint)} at {', '.join('–' if a is None else f'{a:.2f}' for a in goal.position)}"
     if isinstance(goal, Heading):
         return f"face {goal.degrees:.0f}°"
     if isinstance(goal, Orientation):
-        return f"{_readable(goal.joint)} {'turned' if goal.facing is None else 'faces'} as it is said"
+        return f"{_readable(goal.joint)} {'orientation' if goal.facing is None else 'direction'}"
     if isinstance(goal, Contact):
-        return f"{_readable(goal.joint)} stays"
+        return f"{_readable(goal.joint)} locked"
     if isinstance(goal, Relation):
         return f"{_readable(goal.joints[0])} and {_readable(goal.joints[1])} {100 * goal.distance:.0f} cm apart"
     if isinstance(goal, Pose):
         return "pose" if goal.frames == 1 else f"poses, {goal.frames} frames"
-    return "way-point" if goal.kind == "waypoint" else "end as it began"
+    return "way-point" if goal.kind == "waypoint" else "loop"
 
 
 def goal_label(number: int, goal: Goal) -> str:
@@ -244,17 +244,17 @@ FIELDS = (
     Field("Radius, m", _slider(0.1, 5.0, 0.05), lambda g: getattr(g, "radius", None) is not None, *_by_name("radius")),
     Field("Size, m", _size, lambda g: getattr(g, "size", None) is not None, *_by_name("size")),
     Field(
-        "Turned, °", _slider(-180.0, 180.0, 5.0),
+        "Rotation, °", _slider(-180.0, 180.0, 5.0),
         lambda g: isinstance(g, Heading) or getattr(g, "size", None) is not None, *_by_name("degrees"),
     ),
-    Field("Margin, m", _slider(0.0, 1.0, 0.05), _is(Obstacle), *_by_name("margin")),
-    Field("Whole body", _checkbox, _is(Obstacle), *_two_words("body", "whole", "root")),
+    Field("Clearance, m", _slider(0.0, 1.0, 0.05), _is(Obstacle), *_by_name("margin")),
+    Field("For the whole body", _checkbox, _is(Obstacle), *_two_words("body", "whole", "root")),
     Field("Smooth curve", _checkbox, _is(PathGoal), *_two_words("curve", "spline", "line")),
-    Field("Face along it", _checkbox, _is(PathGoal), *_by_name("face_along")),
-    Field("Hold sideways", _checkbox, _is(Joint), *_axis_held(0)),
-    Field("Hold height", _checkbox, _is(Joint), *_axis_held(1)),
-    Field("Hold ahead", _checkbox, _is(Joint), *_axis_held(2)),
-    Field("Apart, m", _slider(0.0, 1.5, 0.05), _is(Relation), *_by_name("distance")),
+    Field("Orient along path", _checkbox, _is(PathGoal), *_by_name("face_along")),
+    Field("Lock X", _checkbox, _is(Joint), *_axis_held(0)),
+    Field("Lock height", _checkbox, _is(Joint), *_axis_held(1)),
+    Field("Lock Z", _checkbox, _is(Joint), *_axis_held(2)),
+    Field("Distance, m", _slider(0.0, 1.5, 0.05), _is(Relation), *_by_name("distance")),
     Field("In place", _checkbox, _is(Loop), *_by_name("in_place")),
 )  # fmt: skip
 """All properties that widgets can set."""

@@ -1,9 +1,8 @@
-"""Panels of the plan: prompt, drawing tools, goals, feasibility, files, and what the model knows."""
+"""Panels of the plan: examples, drawing tools, goals, feasibility, files, and what the model knows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -11,10 +10,11 @@ from guidance.goals.goal_set import Goal
 from guidance.goals.relations import Contact, Loop, Relation
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.prompts import Known, in_words
+from visualize.studio.examples import EXAMPLES, next_hint
 from visualize.studio.file_transfer import DOWNLOADS, MAX_UPLOAD_BYTES
 from visualize.studio.generation import PlanReport
 from visualize.studio.goal_editing import FIELDS, Field, goal_label, is_moment, time_span, with_time
-from visualize.studio.plan import MAX_PART_SECONDS, MAX_PARTS, MIN_PART_SECONDS, Plan
+from visualize.studio.plan import Plan
 from visualize.studio.session import Session
 from visualize.studio.tools import HINTS, TOOLS
 from visualize.studio.widgets import (
@@ -25,88 +25,28 @@ from visualize.studio.widgets import (
     Controls,
     block,
     capitalise,
+    headed,
     note,
     set_if_changed,
     table,
     table_row,
 )
 
-THEN, SHORTER = "And then …", "Not the last"
 
-
-@dataclass(eq=False)
-class _PartWidgets:
-    """Widgets of one part of the prompt."""
-
-    words: Any
-    seconds: Any
-    known: str = ""
-    """Text last read from or written to the widget. Newer input is not overwritten."""
-
-    def show(self, text: str) -> None:
-        """Display a text, unless it came from the widget."""
-        if text != self.known:
-            self.known = text
-            set_if_changed(self.words, "value", text)
-
-
-class PromptPanel:
-    """Prompt and duration of each part."""
+class ExamplesPanel:
+    """The next hint, and the examples."""
 
     def __init__(self, controls: Controls):
-        self._controls, gui = controls, controls.gui
-        self._parts: list[_PartWidgets] = []
-        self._base = gui.add_html("")
-        self._folder = gui.add_folder(None)
-        controls.on_press(gui.add_button_group("", (THEN, SHORTER)), _add_or_remove_part)
+        self._hint = controls.gui.add_html("")
+        controls.on_press(
+            controls.gui.add_button_group("Examples", tuple(EXAMPLES)),
+            lambda session, value: session.try_example(value),
+        )
 
-    def show(self, plan: Plan) -> None:
-        """Display the plan."""
-        set_if_changed(self._base, "content", _of_base(plan))
-        while len(self._parts) > len(plan.parts):
-            surplus = self._parts.pop()
-            surplus.words.remove()
-            surplus.seconds.remove()
-        while len(self._parts) < len(plan.parts):
-            self._parts.append(self._add(len(self._parts)))
-        fixed = plan.base is not None and plan.base.end is not None
-        for widgets, part in zip(self._parts, plan.parts, strict=True):
-            widgets.show(part.text)
-            set_if_changed(widgets.seconds, "value", part.seconds)
-            set_if_changed(widgets.seconds, "disabled", fixed)
-
-    def _add(self, k: int) -> _PartWidgets:
-        gui = self._controls.gui
-        with self._folder:
-            part = _PartWidgets(
-                gui.add_text("Words" if k == 0 else "Then", "", hint="what the person does"),
-                gui.add_slider("Seconds", MIN_PART_SECONDS, MAX_PART_SECONDS, 0.05, 4.0),
-            )
-
-        def say(session: Session, text: str) -> None:
-            part.known = text
-            session.set_part_text(k, text)
-
-        self._controls.on_change(part.words, say)
-        self._controls.on_change(part.seconds, lambda session, value: session.set_part_seconds(k, value))
-        return part
-
-
-def _of_base(plan: Plan) -> str:
-    if plan.base is None:
-        return ""
-    if plan.base.end is None:
-        return note(f"Goes on from a motion, after {plan.start:.2f} s.", GOOD)
-    return note(f"Makes {plan.base.start:.2f}–{plan.base.end:.2f} s of a motion anew.", GOOD)
-
-
-def _add_or_remove_part(session: Session, value: str) -> None:
-    parts = session.plan.parts
-    if value == THEN and len(parts) < MAX_PARTS:
-        added = parts[-1].model_copy(update={"seconds": 3.0})
-        session.edit(lambda plan: plan.changed("parts", (*parts, added)))
-    elif value == SHORTER and len(parts) > 1:
-        session.edit(lambda plan: plan.changed("parts", parts[:-1]))
+    def show(self, session: Session) -> None:
+        """Display the next hint."""
+        hint = next_hint(session.done)
+        set_if_changed(self._hint, "content", block(hint, top=0.3) if hint else "")
 
 
 class DrawPanel:
@@ -122,15 +62,16 @@ class DrawPanel:
             lambda session, value: session.set_tool_options(joint=value.replace(" ", "_")),
         )
         self._along = controls.on_change(
-            gui.add_checkbox("Face along", False, hint="whether the body faces where the path goes"),
+            gui.add_checkbox("Orient along path", False, hint="whether the body faces where the path goes"),
             lambda session, value: session.set_tool_options(face_along=value),
         )
-        controls.on_press(gui.add_button_group("Step", ("Undo", "Redo", "Clear")), _step)
+        controls.on_press(gui.add_button_group("Edit", ("Undo", "Redo", "Clear")), _step)
 
     def show(self, session: Session) -> None:
         """Display the selected tool."""
         state = session.tool_state
-        set_if_changed(self._hint, "content", block(f'<b style="color:{GOOD}">{state.tool}.</b> {HINTS[state.tool]}'))
+        hint = f'<b style="color:{GOOD}">{state.tool}.</b> {HINTS[state.tool]}'
+        set_if_changed(self._hint, "content", block(hint))
         set_if_changed(self._joint, "visible", state.tool == "Key frame")
         set_if_changed(self._joint, "value", state.joint.replace("_", " "))
         set_if_changed(self._along, "visible", state.tool == "Path")
@@ -147,7 +88,7 @@ def _step(session: Session, value: str) -> None:
 
 
 NO_GOAL = "–"
-OTHER_GOALS = ("Pin this pose", "A foot stays", "Hands together", "End as it began")
+OTHER_GOALS = ("Key this pose", "Lock a foot", "Hands together", "Loop")
 """Goals that are added without drawing."""
 
 
@@ -156,21 +97,19 @@ class GoalPanel:
 
     def __init__(self, controls: Controls):
         self._controls, gui = controls, controls.gui
-        controls.on_press(gui.add_button_group("Also", OTHER_GOALS), _add_other_goal)
+        controls.on_press(gui.add_button_group("Constrain", OTHER_GOALS), _add_other_goal)
         self._list = controls.on_change(
-            gui.add_dropdown("In hand", (NO_GOAL,), hint="a goal, to be changed"),
+            gui.add_dropdown("Selected", (NO_GOAL,), hint="the goal to edit"),
             lambda session, value: session.select(_goal_index(value)),
         )
         self._folder = gui.add_folder(None, visible=False)
         with self._folder:
-            self._when = controls.on_change(gui.add_slider("At second", 0.0, 4.0, 0.05, 0.0), self._set_moment)
+            self._when = controls.on_change(gui.add_slider("Key at, s", 0.0, 4.0, 0.05, 0.0), self._set_moment)
             self._span = controls.on_change(
-                gui.add_multi_slider("Seconds", 0.0, 4.0, 0.05, (0.0, 4.0), fixed_endpoints=False), self._set_span
+                gui.add_multi_slider("From–to, s", 0.0, 4.0, 0.05, (0.0, 4.0), fixed_endpoints=False), self._set_span
             )
             self._fields = [(field, self._add(field)) for field in FIELDS]
-            controls.on_press(
-                gui.add_button("Take this goal away", color=QUIET), lambda session, _: session.remove_goal()
-            )
+            controls.on_press(gui.add_button("Delete goal", color=QUIET), lambda session, _: session.remove_goal())
 
     def show(self, session: Session) -> None:
         """Display the goals."""
@@ -237,12 +176,6 @@ def _add_other_goal(session: Session, value: str) -> None:
         session.add_goal(Loop())
 
 
-EMPTY_PLAN_HINT = (
-    "<b>Nothing is drawn yet.</b> Press Path and drag along the floor, or leave it to the words; then press Generate."
-)
-"""Hint for a plan without goals."""
-
-
 class ReportPanel:
     """Feasibility of the plan, the running job, and the last message."""
 
@@ -267,19 +200,10 @@ class ReportPanel:
 def plan_report(found: PlanReport, plan: Plan) -> str:
     """Feasibility of a plan."""
     if found.error:
-        return block(f'<b style="color:{BAD}">Cannot be made.</b> {escape(capitalise(found.error))}')
-    parts = [("Not learned.", found.unlearned), ("Hard for a person.", found.warnings)]
-    warnings = "".join(_headed(title, lines) for title, lines in parts if lines)
-    if warnings:
-        return warnings
-    return note("A person can do this.", GOOD) if plan.goals else block(EMPTY_PLAN_HINT)
-
-
-def _headed(title: str, lines: Sequence[str]) -> str:
-    """Warnings under a title."""
-    return block(
-        f'<b style="color:{BAD}">{title}</b>' + "".join(f"<div>{escape(capitalise(line))}</div>" for line in lines)
-    )
+        return block(f'<b style="color:{BAD}">Cannot be generated.</b> {escape(capitalise(found.error))}')
+    if found.warnings:
+        return headed("Hard for a person.", found.warnings)
+    return note("A person can do this.", GOOD) if plan.goals else ""
 
 
 ABOUT_KNOWN = "What the model was trained on, the most first: minutes of motion, a sentence that asks for it, styles."
@@ -325,13 +249,13 @@ class FilesPanel:
 
     def __init__(self, controls: Controls):
         gui = controls.gui
-        gui.add_html(block("<b>The plan</b>"))
+        gui.add_html(block("<b>Goals</b>"))
         controls.on_upload(
             gui.add_upload_button("Load goals (.json)", mime_type=".json", color=QUIET, icon="upload"),
             lambda session, file: session.load_goals(file.content),
         )
         controls.on_press(
-            gui.add_button("Save goals", color=QUIET, icon="download", hint="with the words, for python -m sample"),
+            gui.add_button("Save goals", color=QUIET, icon="download", hint="with the prompt, for python -m sample"),
             lambda session, _: session.save_goals(),
         )
         gui.add_html(block("<b>Motions</b>", top=0.6))
@@ -341,7 +265,7 @@ class FilesPanel:
             lambda session, file: session.load_motion(file.name, file.content),
         )  # fmt: skip
         controls.on_press(
-            gui.add_button_group("Take away", tuple(DOWNLOADS)), lambda session, value: session.download(value)
+            gui.add_button_group("Export", tuple(DOWNLOADS)), lambda session, value: session.download(value)
         )
         lines = "".join(f"<div><b>{kind}</b>: {what}</div>" for kind, what in ABOUT_DOWNLOADS.items())
         gui.add_html(block(lines))

@@ -28,9 +28,12 @@ from motion_diffusion.errors import InputError
 from visualize.drawing import style
 from visualize.studio.file_transfer import MAX_UPLOAD_BYTES
 from visualize.studio.generation import Models
+from visualize.studio.goal_nodes import LIFT, scene_colour
+from visualize.studio.job_queue import JobQueue, Urgency
 from visualize.studio.page import Page
-from visualize.studio.scene_view import LIFT, scene_colour
-from visualize.studio.threads import JobQueue, filter_library_logs
+from visualize.studio.plan import Plan
+from visualize.studio.preview import preview
+from visualize.studio.threads import filter_library_logs
 
 MAX_CLIENTS = 12
 """Maximum number of open pages."""
@@ -100,19 +103,20 @@ class _Server(viser.ViserServer):
 class Studio:
     """A running studio."""
 
-    def __init__(self, address: Address, *, runs: Sequence[str | Path] = ()):
+    def __init__(self, address: Address, *, runs: Sequence[str | Path] = (), live: bool = True):
         """Start the server.
 
         Args:
             address: to listen on.
             runs: run directories to offer besides the shipped models.
+            live: whether motions follow their plans on pages that open.
 
         Raises:
             InputError: if it cannot start.
         """
         warnings.filterwarnings("ignore", "Queued a .* on a closed connection")  # clients disconnect at any time
         address.check()
-        self.address, self._models = address, Models(runs)
+        self.address, self._models, self._live = address, Models(runs), live
         self._queue = JobQueue()
         self._guards: dict[int, _Guard] = {}
         self._pages: dict[int, Page] = {}
@@ -124,6 +128,7 @@ class Studio:
             raise InputError(f"port {address.port} is in use; close what uses it, or give another --port")
         filter_library_logs()
         self._add_shared_scene()
+        self._warm_up()
         self._server._websock_server.on_client_connect(self._admit)
         self._server._websock_server.on_client_disconnect(self._disconnect)
         self._server.on_client_connect(self._open_page)
@@ -158,6 +163,16 @@ class Studio:
         camera = self._server.initial_camera
         camera.position, camera.look_at, camera.up = CAMERA_POSITION, CAMERA_TARGET, (0.0, 1.0, 0.0)
 
+    def _warm_up(self) -> None:
+        """Load the default model and everything that a preview uses, so that the first page does not wait for it."""
+        plan = Plan(model=self._models.default)
+        self._queue.submit(
+            self,
+            lambda monitor: preview(plan, self._models.get(plan.model), monitor),
+            done=lambda outcome: None,
+            urgency=Urgency.PREVIEW,
+        )
+
     async def _admit(self, guest: Any) -> None:
         """Accept a connection, or close it before any of its messages is read."""
         connection = self._server._websock_server._live_connections[guest.client_id]
@@ -176,7 +191,7 @@ class Studio:
         guard = self._guards.get(client.client_id)
         if guard is None:  # it is being closed
             return
-        page = Page(client, self._models, self._queue)
+        page = Page(client, self._models, self._queue, live=self._live)
         guard.attach(client, page)
         with self._lock:
             self._pages[client.client_id] = page

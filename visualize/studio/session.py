@@ -18,23 +18,25 @@ from guidance.goals.poses import Pose
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import JOINTS, frame_of
 from motion_diffusion.errors import InputError
+from visualize.studio.examples import HINTS, example_plan
 from visualize.studio.file_transfer import read_goals, read_upload, safe_label, write_download
 from visualize.studio.generation import (
     Models,
     PlanReport,
     Poses,
     Take,
-    UndoingReport,
     generate_takes,
     plan_continuation,
     plan_regeneration,
     report_plan,
-    report_undoing,
 )
 from visualize.studio.goal_editing import FloorPoint
+from visualize.studio.job_queue import Job, JobMonitor, JobQueue, Outcome
+from visualize.studio.live import LiveCallbacks, LiveMotion, same_motion
 from visualize.studio.plan import History, Plan, plan_from_motion, planned_joints, with_part_seconds, with_part_text
-from visualize.studio.threads import Job, JobMonitor, JobQueue, Outcome, Task
-from visualize.studio.tools import Tool, ToolState, apply_click, apply_stroke
+from visualize.studio.threads import Task
+from visualize.studio.tools import Tool, ToolState, apply_click, apply_stroke, move_handle
+from visualize.studio.undoing_report import UndoingReport, report_undoing
 
 MAX_TAKES = 24
 """Maximum number of takes; the oldest are dropped."""
@@ -68,14 +70,20 @@ class Session:
         owner: identifies the client in the queue.
         post: runs a task on the event loop, even if the loop is full.
         post_newest: runs a task on the event loop instead of the pending one of the same key.
+        post_later: runs a task on the event loop after some seconds, instead of the pending one of the same key.
         deliver: sends a file to the client, by name and content.
         history: of the plan.
         tool_state: selected tool and its options.
         selected: index of the selected goal.
+        held: index of the goal that is being dragged.
+        live: motion that follows the plan.
+        live_take: last take made by it, which the next one replaces; None once it is kept.
         chosen: displayed take.
         message: last error or notice.
+        done: what the person has done of that which hints ask for; see `examples.HINTS`.
         refusals: number of refused edits. Its change makes the page display the plan again.
         takes: oldest first.
+        plays: number of times that playback was to begin.
         running: current job.
         undoing: last undoing report and the take that it is about.
     """
@@ -85,21 +93,30 @@ class Session:
     owner: Hashable
     post: Callable[[Task], None]
     post_newest: Callable[[str, Task], None]
+    post_later: Callable[[str, float, Task], None]
     deliver: Callable[[str, bytes], None]
     history: History[Plan] = field(init=False)
     tool_state: ToolState = field(default_factory=ToolState)
     selected: int | None = None
+    held: int | None = None
+    live: LiveMotion = field(init=False)
+    live_take: Take | None = None
     chosen: Take | None = None
     message: str = ""
+    done: frozenset[str] = frozenset()
     refusals: int = 0
     takes: tuple[Take, ...] = ()
+    plays: int = 0
     running: RunningJob | None = None
     undoing: tuple[Take, UndoingReport] | None = None
     _motions: dict[str, Motion] = field(default_factory=dict)
     _take_count: int = 0
+    _drags: int = 0
 
     def __post_init__(self) -> None:
         self.history = History(Plan(model=self.models.default))
+        callbacks = LiveCallbacks(self.post, self.post_later, self._find_take, self._show_take, self._add_live_take)
+        self.live = LiveMotion(self.models, self.queue, self.owner, callbacks)
 
     @property
     def plan(self) -> Plan:
@@ -128,6 +145,7 @@ class Session:
         """Start with a plan stored by the browser, or with the default one if it is invalid."""
         if (plan := self.attempt(lambda: Plan.from_json(kept))) is not None and plan.model in self.models.names:
             self.history = History(plan)
+            self.live.follow(plan)
         self.message = ""
 
     def set_part_seconds(self, part: int, seconds: float) -> None:
@@ -137,6 +155,19 @@ class Session:
     def set_part_text(self, part: int, text: str) -> None:
         """Set the prompt of a part of the plan."""
         self.edit(lambda plan: with_part_text(plan, part, text), f"text {part}")
+        self.mark_done("prompt")
+
+    def mark_done(self, *names: str) -> None:
+        """Note what has been done, so that its hint goes away."""
+        self.done |= {name for name, _ in HINTS if name in names}
+
+    def try_example(self, label: str) -> None:
+        """Replace prompt and goals by those of an example, and select its goal."""
+        self.edit(lambda plan: example_plan(plan, label))
+        self.select_tool("Move")
+        self.select(0)
+        self.plays += 1
+        self.mark_done("try")
 
     def select_tool(self, tool: Tool) -> None:
         """Select a tool and stop extending the current path."""
@@ -169,6 +200,23 @@ class Session:
         """Add a goal and select it."""
         self._apply_tool(lambda: (self.plan.with_goal(goal), len(self.plan.goals)))
 
+    def move_goal(self, index: int, number: int, spot: tuple[float, float, float], *, done: bool) -> None:
+        """Move a handle of a goal to a point. All moves until it is released are undone together.
+
+        Args:
+            index: of the goal.
+            number: of its handle.
+            spot: x, y, z in metres.
+            done: whether the handle is released.
+        """
+        if index < len(self.plan.goals):
+            moved = move_handle(self.plan.goals[index], number, spot)
+            self.edit(lambda plan: plan.with_goal(moved, index), f"drag {self._drags}")
+            self.select(index)
+            self.held = None if done else index
+        self._drags += done
+        self.mark_done("try", "drag")
+
     def remove_goal(self) -> None:
         """Remove the selected goal."""
         if (index := self.selected) is not None:
@@ -185,7 +233,9 @@ class Session:
             self.add_goal(Pose.of(self.chosen.motion.joints[frame : frame + 1], frame=frame))
 
     def joints_at(self, time: float) -> Tensor:
-        """Joints (22, 3) of the chosen take at `time` seconds, or those of the plan without a take."""
+        """Joints (22, 3) of the displayed motion at `time` seconds, or those of the plan without one."""
+        if self.live.poses is not None:
+            return self.live.poses.joints_at(time)
         return planned_joints(self.plan, time) if self.chosen is None else self.chosen.joints_at(time)
 
     def report(self) -> PlanReport:
@@ -207,6 +257,9 @@ class Session:
     def _set_history(self, history: History[Plan]) -> None:
         self.history = history
         self.select(self.selected)
+        if self.held is not None and self.held >= len(self.plan.goals):
+            self.held = None
+        self.live.follow(self.plan)
 
     def _apply_tool(self, use: Callable[[], tuple[Plan, int | None]]) -> None:
         """Apply a tool: set the plan and select the goal that it created or changed."""
@@ -215,6 +268,7 @@ class Session:
             self._set_history(self.history.push(plan))
             self.select(index)
             self.tool_state = replace(self.tool_state, extending=self.selected)
+            self.mark_done("try")
 
     def _joints_for_tool(self) -> Tensor:
         """Joints at the tool's time; for a path, at the start of the plan."""
@@ -222,16 +276,12 @@ class Session:
 
     def generate(self) -> None:
         """Generate takes of the plan."""
-        plan, first = self.plan, self._take_count + 1
+        plan = self.plan
 
         def run(monitor: JobMonitor) -> list[Take]:
-            return generate_takes(plan, self.models.get(plan.model), first, monitor, self.models.text_motion_encoder)
+            return generate_takes(plan, self.models.get(plan.model), monitor, self.models.text_motion_encoder)
 
-        def done(takes: list[Take]) -> None:
-            self._take_count += len(takes)
-            self.add_takes(takes)
-
-        self._submit("making", run, done)
+        self._submit("making", run, self.add_takes)
 
     def stop(self) -> None:
         """Stop the running job."""
@@ -239,26 +289,61 @@ class Session:
             self.queue.stop(self.running.job)
 
     def add_takes(self, takes: list[Take]) -> None:
-        """Add takes and choose the first of them."""
-        self.takes = (*self.takes, *takes)[-MAX_TAKES:]
-        self.chosen = takes[0]
+        """Number takes, add them, and play the first of them. A live take of the same motion leaves the list."""
+        if (live := self.live_take) is not None and same_motion(live.plan, takes[0].plan):
+            self.takes, self.live_take = tuple(take for take in self.takes if take is not live), None
+            self._take_count -= live.number == self._take_count
+        numbered = [replace(take, number=self._take_count + k) for k, take in enumerate(takes, 1)]
+        self._take_count += len(takes)
+        self.takes = (*self.takes, *numbered)[-MAX_TAKES:]
+        self._show_take(numbered[0])
+        self.plays += 1
+
+    def keep_take(self) -> None:
+        """Keep the live take: the next one is added beside it."""
+        self.live_take = None
+
+    def _add_live_take(self, take: Take) -> None:
+        """Put a take in the place of the live one, or add it."""
+        if (live := self.live_take) is None or live not in self.takes:
+            self._take_count += 1
+            self.live_take = replace(take, number=self._take_count)
+            self.takes = (*self.takes, self.live_take)[-MAX_TAKES:]
+        else:
+            self.live_take = replace(take, number=live.number)
+            self.takes = tuple(self.live_take if old is live else old for old in self.takes)
+        self.chosen = self.live_take
+
+    def _find_take(self, plan: Plan) -> Take | None:
+        """The take that generating a plan would give first."""
+        seed = plan.seed
+        those = (take for take in self.takes if take.motion.provenance.get("seed") == seed)
+        return next((take for take in those if same_motion(plan, take.plan)), None)
+
+    def _show_take(self, take: Take) -> None:
+        self.live.settle()
+        self.chosen = take
 
     def choose(self, number: int) -> None:
         """Choose a take by its number."""
-        self.chosen = next((take for take in self.takes if take.number == number), self.chosen)
+        if (take := next((take for take in self.takes if take.number == number), None)) is not None:
+            self._show_take(take)
+            self.plays += 1
 
     def keep_only_chosen(self) -> None:
         """Remove all takes but the chosen one."""
         self.takes = () if self.chosen is None else (self.chosen,)
 
     def continue_take(self) -> None:
-        """Plan a continuation of the chosen take."""
+        """Plan a continuation of the chosen take, which is kept."""
         if (take := self.chosen) is not None:
+            self.keep_take()
             self.edit(lambda plan: plan_continuation(take, plan))
 
     def regenerate_part(self, start: float, end: float) -> None:
-        """Plan to regenerate the chosen take from second `start` to second `end`."""
+        """Plan to regenerate the chosen take, which is kept, from second `start` to second `end`."""
         if (take := self.chosen) is not None:
+            self.keep_take()
             self.edit(lambda plan: plan_regeneration(take, plan, start, end))
 
     def analyse_undoing(self) -> None:
@@ -290,12 +375,11 @@ class Session:
 
         def done(loaded: tuple[Motion, Poses]) -> None:
             motion, poses = loaded
-            self._take_count += 1
             self._motions = dict([*self._motions.items(), (safe_label(name), motion)][-MAX_MOTIONS:])
             plan, notice = self._plan_from_motion(motion)
             offered = plan if plan.model in self.models.names else plan.changed("model", self.plan.model)
             self.edit(lambda _: offered)
-            self.add_takes([Take(self._take_count, motion, plan, poses)])
+            self.add_takes([Take(motion, plan, poses)])
             self.message = notice
 
         self._submit("loading", run, done)

@@ -1,23 +1,22 @@
-"""Panels of the takes: generation, list of takes with their errors, player with time line, and undoing of guidance."""
+"""Panels of the takes: generation, list of takes with their errors, and undoing of guidance."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from guidance.goals.goal_set import Residual
-from guidance.goals.obstacles import Obstacle
 from motion_diffusion.body.skeleton import FPS, frame_of
 from motion_diffusion.model import Recommended
 from visualize.drawing import style
-from visualize.studio.generation import Take, UndoingReport
-from visualize.studio.goal_editing import goal_label, time_span
+from visualize.studio.generation import Take
+from visualize.studio.goal_editing import goal_label
 from visualize.studio.plan import MAX_SEED, MAX_STEPS, MAX_TAKES_AT_ONCE, Plan
 from visualize.studio.session import Session
+from visualize.studio.undoing_report import UndoingReport
 from visualize.studio.widgets import (
     BAD,
     FAINT,
@@ -51,17 +50,17 @@ class MakePanel:
             return lambda session, value: session.edit(lambda plan: plan.changed(name, value), together)
 
         self._model = controls.on_change(
-            gui.add_dropdown("Model", list(names), hint="in brackets: what it predicts"),
+            gui.add_dropdown("Model", list(names), hint="in brackets: its prediction type"),
             lambda session, value: session.edit(lambda plan: plan.changed("model", names.get(value, value))),
         )
         self._guidance = controls.on_change(
-            gui.add_dropdown("Guidance", GUIDANCE_CHOICES, hint="how the goals steer"), field("guidance")
+            gui.add_dropdown("Guidance", GUIDANCE_CHOICES, hint="how goals guide the motion"), field("guidance")
         )
         self._count = controls.on_change(
-            gui.add_slider("Takes", 1, MAX_TAKES_AT_ONCE, 1, 2, hint="how many are made at once"),
+            gui.add_slider("Takes", 1, MAX_TAKES_AT_ONCE, 1, 2, hint="generated at once, with consecutive seeds"),
             field("count", "count"),
         )
-        with gui.add_folder("More", expand_by_default=False):
+        with gui.add_folder("Settings", expand_by_default=False):
             self._seed = controls.on_change(
                 gui.add_number("Seed", 0, min=0, max=MAX_SEED, step=1, hint="of the first take"),
                 field("seed", "seed"),
@@ -70,13 +69,19 @@ class MakePanel:
                 gui.add_slider("Steps", 5, MAX_STEPS, 5, 50, hint="more are finer and slower"), field("steps", "steps")
             )
             self._scale = controls.on_change(
-                gui.add_slider("Words", 0.0, 6.0, 0.5, Recommended.text_scale, hint="how strongly they are followed"),
+                gui.add_slider(
+                    "Prompt strength", 0.0, 6.0, 0.5, Recommended.text_scale, hint="how strongly the prompt is followed"
+                ),
                 field("text_scale", "scale"),
             )
             self._clean = controls.on_change(
-                gui.add_checkbox("Clean up", False, hint="standing feet stand, bones keep their lengths"),
+                gui.add_checkbox("Lock feet", False, hint="feet in contact with the floor do not slide"),
                 field("clean_up"),
             )
+        self._live = controls.on_change(
+            gui.add_checkbox("Live", True, hint="the motion follows every change"),
+            lambda session, value: session.live.enable(value, session.plan),
+        )
         self._make = controls.on_press(
             gui.add_button("Generate", icon="player-play"), lambda session, _: session.generate()
         )
@@ -103,7 +108,8 @@ class MakePanel:
         set_if_changed(self._make, "label", "Generate" if plan.count == 1 else f"Generate {plan.count} takes")
 
     def show_progress(self, session: Session) -> None:
-        """Display the progress of the job."""
+        """Display the progress of the job, and whether the motion follows the plan."""
+        set_if_changed(self._live, "value", session.live.enabled)
         running = session.running
         set_if_changed(self._make, "visible", running is None)
         set_if_changed(self._stop, "visible", running is not None)
@@ -129,21 +135,25 @@ class TakePanel:
         self._take = controls.on_change(
             gui.add_dropdown("Take", (NO_TAKE,)), lambda session, value: session.choose(_take_number(value))
         )
-        controls.on_change(gui.add_dropdown("Seen", LAYOUTS), lambda session, value: self._set_layout(value))
+        controls.on_change(gui.add_dropdown("Layout", LAYOUTS), lambda session, value: self._set_layout(value))
         self._errors = gui.add_html("")
         self._folder = gui.add_folder(None, visible=False)
         with self._folder:
+            self._keep = controls.on_press(
+                gui.add_button("Keep this take", color=QUIET, icon="pin", hint="else the next change replaces it"),
+                lambda session, _: session.keep_take(),
+            )
             controls.on_press(
-                gui.add_button("Keep only this one", color=QUIET, icon="check"),
+                gui.add_button("Delete the other takes", color=QUIET, icon="trash"),
                 lambda session, _: session.keep_only_chosen(),
             )
             controls.on_press(
-                gui.add_button("Go on from its end", color=QUIET, icon="player-track-next"),
+                gui.add_button("Continue from the end", color=QUIET, icon="player-track-next"),
                 lambda session, _: session.continue_take(),
             )
-            self._part = gui.add_multi_slider("Part, s", 0.0, 4.0, 0.05, (1.0, 2.0), min_range=0.1)
+            self._part = gui.add_multi_slider("In-between, s", 0.0, 4.0, 0.05, (1.0, 2.0), min_range=0.1)
             controls.on_press(
-                gui.add_button("Make this part anew", color=QUIET, icon="refresh"),
+                gui.add_button("Regenerate the in-between", color=QUIET, icon="refresh"),
                 lambda session, _: session.regenerate_part(float(self._part.value[0]), float(self._part.value[-1])),
             )
 
@@ -165,6 +175,7 @@ class TakePanel:
                     self._part, "value", (min(start, frame_of(last / 3) / FPS), frame_of(2 * last / 3) / FPS)
                 )
         set_if_changed(self._folder, "visible", take is not None)
+        set_if_changed(self._keep, "visible", take is not None and take is session.live_take)
         set_if_changed(self._errors, "content", residual_table(compared_takes(session), session.chosen))
 
     def shown(self, session: Session) -> list[Take]:
@@ -207,7 +218,7 @@ def residual_table(takes: Sequence[Take], chosen: Take | None) -> str:
     if len(rows) == 1:
         rows.append(table_row("no goals", ["" for _ in takes]))
     if any(take.fit for take in takes):
-        rows.append(table_row("fits its words", [take.fit or "" for take in takes]))
+        rows.append(table_row("fits the prompt", [take.fit or "" for take in takes]))
     return table(rows)
 
 
@@ -221,130 +232,9 @@ def _residual_cell(residual: Residual) -> str:
     return f'<span style="color:{hue}">{100 * residual.error:.1f} cm {sign}</span>'
 
 
-SPEEDS = {"1×": 1.0, "½×": 0.5, "¼×": 0.25, "⅒×": 0.1}
-"""Playback speeds by label."""
-
-
-@dataclass(frozen=True)
-class Player:
-    """Playback position in a motion that ends at second `last`."""
-
-    last: float
-    time: float = 0.0
-    speed: float = 1.0
-    playing: bool = False
-
-    def advanced(self, seconds: float) -> Player:
-        """Advance by `seconds` of real time; playback loops."""
-        if not self.playing or self.last <= 0:
-            return self
-        time = self.time + self.speed * seconds
-        return replace(self, time=time if time <= self.last else time % self.last)
-
-    def seek(self, time: float) -> Player:
-        """Move to a time, limited to the motion."""
-        return replace(self, time=min(max(time, 0.0), self.last))
-
-    def toggled(self, playing: bool) -> Player:
-        """Start or pause; at the end, playback starts over."""
-        over = playing and self.time >= self.last
-        return replace(self, playing=playing, time=0.0 if over else self.time)
-
-    def with_speed(self, speed: float) -> Player:
-        """Play at a speed."""
-        return replace(self, speed=speed).toggled(True)
-
-    def with_end(self, last: float) -> Player:
-        """The same for a motion that ends at another second."""
-        return replace(self, last=last).seek(self.time)
-
-
-PLAY, PAUSE = "Play", "Pause"
-
-
-class TimePanel:
-    """Playback controls and the time line."""
-
-    def __init__(self, controls: Controls):
-        gui = controls.gui
-        self.player = Player(last=controls.session.plan.seconds)
-        self._play = controls.on_press(
-            gui.add_button_group("", (PLAY, *SPEEDS)), lambda session, value: self.press(value)
-        )
-        self._time = controls.on_change(gui.add_slider("Second", 0.0, 4.0, 0.05, 0.0), self._set_time)
-        self._line = gui.add_html("")
-
-    def press(self, value: str) -> None:
-        """Play or pause, or set the speed."""
-        if value in SPEEDS:
-            self.player = self.player.with_speed(SPEEDS[value])
-        else:
-            self.player = self.player.toggled(not self.player.playing)
-
-    def _set_time(self, session: Session, value: float) -> None:
-        self.player = self.player.seek(value).toggled(False)
-
-    def show(self, session: Session) -> None:
-        """Display the plan over time."""
-        last = max(session.plan.seconds, 0.0 if session.chosen is None else session.chosen.last)
-        self.player = self.player.with_end(last)
-        set_if_changed(self._time, "max", round(last, 3))
-        set_if_changed(self._play, "options", (PAUSE if self.player.playing else PLAY, *SPEEDS))
-        set_if_changed(self._line, "content", time_line(session.plan, session.selected))
-        self.show_time()
-
-    def show_time(self) -> None:
-        """Display the playback position."""
-        set_if_changed(self._time, "value", round(self.player.time, 2))
-
-
-def time_line(plan: Plan, selected: int | None) -> str:
-    """Prompt parts and goal intervals over time, as an SVG as wide as its panel."""
-    width, left, row = 540.0, 4.0, min(11.0, 90.0 / max(len(plan.goals), 1))
-    whole = max(plan.seconds, 1 / FPS)
-
-    def at(second: float) -> float:
-        return left + (width - 2 * left) * min(max(second / whole, 0.0), 1.0)
-
-    shapes, y = [], 6.0
-    if plan.start > 0:
-        shapes.append(f'<rect x="{at(0)}" y="0" width="{at(plan.start) - at(0)}" height="100%" fill="{style.TILE}"/>')
-    second = plan.start
-    for part in plan.parts:
-        end = min(second + part.seconds, whole)
-        shapes.append(
-            f'<rect x="{at(second) + 1:.1f}" y="{y}" width="{max(at(end) - at(second) - 2, 1):.1f}" height="15" rx="3" '
-            f'fill="{style.SHADOW}"/><text x="{at(second) + 8:.1f}" y="{y + 11}" font-size="10" fill="{style.INK}">'
-            f"{escape(part.text[: max(int((end - second) / whole * 95), 3)])}</text>"
-        )
-        second = end
-    y += 20
-    for index, goal in enumerate(plan.goals):
-        when = time_span(goal, whole) or (whole, whole)
-        hue = style.OBSTACLE if isinstance(goal, Obstacle) else style.GOAL
-        strong = 1.0 if index == selected else 0.65
-        start, end, middle = at(when[0]) - 3, at(when[1]) + 3, y + row / 2
-        shapes.append(
-            f'<line x1="{left}" x2="{width - left}" y1="{middle:.1f}" y2="{middle:.1f}" stroke="{style.TILE}"/>'
-            f'<rect x="{start:.1f}" y="{y + row / 5:.1f}" width="{end - start:.1f}" height="{0.6 * row:.1f}" rx="3" '
-            f'fill="{hue}" fill-opacity="{strong}"/>'
-        )
-        y += row
-    for tick in range(int(whole) + 1):
-        shapes.append(
-            f'<text x="{at(tick):.1f}" y="{y + 10}" font-size="8.5" text-anchor="{"middle" if tick else "start"}" '
-            f'fill="{FAINT}">{tick} s</text>'
-        )
-    y += 13
-    return (
-        f'<div style="margin:0.2em 0.75em 0.4em"><svg viewBox="0 0 {width:g} {y:g}" width="100%" '
-        f'style="display:block" font-family="inherit">{"".join(shapes)}</svg></div>'
-    )
-
-
 ABOUT_UNDOING = (
     "At every step guidance pushes the motion towards its goals, and the network's next answer takes a part of it "
-    "back. How much, for the take on the stage?"
+    "back. How much, for the displayed take?"
 )
 HEIGHT = 170
 """Height of a chart in pixels."""
@@ -357,7 +247,8 @@ class UndoingPanel:
         self._gui = gui = controls.gui
         gui.add_html(note(ABOUT_UNDOING))
         controls.on_press(
-            gui.add_button("Look into it", color=QUIET, icon="search"), lambda session, _: session.analyse_undoing()
+            gui.add_button("Analyse this take", color=QUIET, icon="search"),
+            lambda session, _: session.analyse_undoing(),
         )
         self._said = gui.add_html("")
         self._folder = gui.add_folder(None)

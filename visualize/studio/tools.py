@@ -24,16 +24,16 @@ from motion_diffusion.body.skeleton import FPS, JOINTS, frame_of
 from visualize.studio.goal_editing import FloorPoint, polyline_length
 from visualize.studio.plan import Plan
 
-Tool = Literal["Look", "Path", "Way-point", "Circle", "Box", "Key frame", "Facing"]
+Tool = Literal["Move", "Path", "Way-point", "Circle", "Box", "Key frame", "Facing"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
 HINTS: dict[Tool, str] = {
-    "Look": "Drag to look around, click a goal to take hold of it.",
+    "Move": "Click a goal to select it, drag its ball to move it; drag elsewhere to turn the camera.",
     "Path": "Drag along the floor, or click from point to point.",
-    "Way-point": "Click where the body should be at the time below.",
-    "Circle": "Drag from the middle to the edge of a place to stay out of.",
-    "Box": "Drag from corner to corner of a place to stay out of.",
-    "Key frame": "Click where the joint should be at the time below, then move it by its arrows.",
-    "Facing": "Drag the way the body should face at the time below.",
+    "Way-point": "Click where the body should be at the current time.",
+    "Circle": "Drag from the centre to the edge of an obstacle.",
+    "Box": "Drag from corner to corner of an obstacle.",
+    "Key frame": "Click where the joint should be at the current time, then drag its arrows.",
+    "Facing": "Drag the way the body should face at the current time.",
 }
 DEFAULT_SIZE = 0.4
 """Half the size in metres of an obstacle placed by a click."""
@@ -56,7 +56,7 @@ MAX_HANDLES = 24
 class ToolState:
     """The selected tool and its options."""
 
-    tool: Tool = "Look"
+    tool: Tool = "Move"
     time: float = 0.0
     """Time at which goals are placed, seconds."""
     joint: str = "right_wrist"

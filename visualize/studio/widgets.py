@@ -11,7 +11,7 @@ from html import escape
 from typing import Any
 
 from visualize.drawing import style
-from visualize.studio.scene_view import scene_colour
+from visualize.studio.goal_nodes import scene_colour
 from visualize.studio.session import Session
 from visualize.studio.threads import EventLoop
 
@@ -75,8 +75,12 @@ class Controls:
         """Run an action when a key is pressed."""
         command = self.gui.add_command(label, hotkey=hotkey, modifier=modifier)
 
+        def run(session: Session) -> None:
+            session.mark_done("keys")
+            action(session)
+
         async def struck(event: Any) -> None:
-            self.run_action(action)
+            self.run_action(run)
 
         command.on_trigger(struck)
 
@@ -117,6 +121,12 @@ def block(content: str, *, top: float = 0.0) -> str:
 def note(text: str, hue: str = FAINT) -> str:
     """A line of text."""
     return block(f'<span style="color:{hue}">{escape(text)}</span>')
+
+
+def headed(title: str, lines: Sequence[str]) -> str:
+    """Warnings under a title."""
+    below = "".join(f"<div>{escape(capitalise(line))}</div>" for line in lines)
+    return block(f'<b style="color:{BAD}">{title}</b>{below}')
 
 
 def capitalise(line: str) -> str:

@@ -1,17 +1,14 @@
 """The studio in a real browser: draw, generate, play, download, reload."""
 
 import json
-import math
-import socket
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("viser")
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 av = pytest.importorskip("av")
 
 from data_loaders.load_motion import read_motion  # noqa: E402
@@ -19,17 +16,9 @@ from guidance.goals.goal_file import load_goals  # noqa: E402
 from guidance.goals.goal_set import GoalSet, Segment  # noqa: E402
 from motion_diffusion.body.motion import Motion  # noqa: E402
 from motion_diffusion.body.skeleton import FPS  # noqa: E402
+from tests.visualize.studio.visitor import CHROMIUM, PATIENCE, Visitor  # noqa: E402
 from visualize.studio.file_transfer import MAX_UPLOAD_BYTES  # noqa: E402
 from visualize.studio.plan import MAX_PROMPT_LETTERS  # noqa: E402
-from visualize.studio.server import Address, Studio  # noqa: E402
-
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
-]  # fmt: skip
-PATIENCE = 120.0
-"""Deadline in seconds, for machines without a graphics card."""
 
 LONG = (Segment(text="a person walks", seconds=20.0),)
 """A plan that takes long enough to observe its progress."""
@@ -38,140 +27,15 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no {CHROMIUM}")
 
 
 @pytest.fixture
-def studio(make_model, tmp_path):
-    """A running studio that offers a small model first."""
+def studio(make_model, tmp_path, open_studio):
+    """A running studio that offers a small model first, whose motions do not follow their plans."""
     make_model().save(tmp_path / "m")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    studio = Studio(Address("127.0.0.1", port), runs=[tmp_path / "m"])
-    yield studio
-    studio.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-class Visitor:
-    """A client with a browser."""
-
-    def __init__(self, browser, studio, width=1000, height=600):
-        self.studio = studio
-        known = set(studio._pages)
-        self.page = browser.new_page(viewport={"width": width, "height": height})
-        self.page.set_default_timeout(1000 * PATIENCE)
-        self.asked: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(studio.address.url)
-        self.page.get_by_role("button", name="Path", exact=True).wait_for()
-        (self.number,) = set(studio._pages) - known
-        self.session = studio._pages[self.number].session
-
-    @property
-    def player(self):
-        return self.studio._pages[self.number]._time.player
-
-    @property
-    def goals(self):
-        return self.session.plan.goals
-
-    def press(self, name):
-        self.page.get_by_role("button", name=name, exact=True).click()
-
-    def tab(self, name):
-        self.page.get_by_role("tab", name=name).click()
-
-    def row(self, label):
-        """The widget with a label."""
-        rows = self.page.locator(".mantine-Flex-root").filter(has=self.page.get_by_text(label, exact=True))
-        return rows.filter(visible=True).last
-
-    def fill(self, label, value):
-        self.row(label).locator("input").last.fill(value)
-        self.page.keyboard.press("Enter")
-
-    def choose(self, label, option):
-        self.row(label).locator("input").first.click()
-        self.page.get_by_role("option").filter(visible=True).filter(has_text=option).first.click()
-
-    def until(self, holds, what):
-        end = time.monotonic() + PATIENCE
-        while not holds():
-            assert time.monotonic() < end, f"{what} did not come to pass; the page says {self.session.message!r}"
-            self.page.wait_for_timeout(30)
-
-    def select_tool(self, tool):
-        self.press(tool)
-        self.until(lambda: self.session.tool_state.tool == tool, tool)
-        self.page.wait_for_timeout(300)  # until the floor listens
-
-    def go_to(self, second):
-        self.fill("Second", str(second))
-        self.until(lambda: abs(self.session.tool_state.time - second) < 0.03, f"second {second}")
-
-    def be_still(self):
-        """Pause playback, which is slow without a graphics card."""
-        page = self.studio._pages[self.number]
-        page._time.player = self.player.toggled(False)
-        self.until(lambda: not page._loop.ticking or page._loop.post(page._refresh), "the motion to stand still")
-
-    def pixel(self, *spot):
-        """Page coordinates of a point (x, y, z)."""
-        camera, box = self.studio._pages[self.number]._client.camera, self.page.locator("canvas").first.bounding_box()
-        ahead = camera.look_at - camera.position
-        ahead = ahead / np.linalg.norm(ahead)
-        right = np.cross(ahead, camera.up_direction)
-        right = right / np.linalg.norm(right)
-        way = np.array(spot) - camera.position
-        scale = box["height"] / 2 / math.tan(camera.fov / 2) / (way @ ahead)
-        return (
-            box["x"] + box["width"] / 2 + scale * (way @ right),
-            box["y"] + box["height"] / 2 - scale * (way @ np.cross(right, ahead)),
-        )
-
-    def click(self, *spot):
-        self.page.mouse.click(*self.pixel(*spot))
-
-    def drag(self, *spots):
-        self.page.mouse.move(*self.pixel(*spots[0]))
-        self.page.wait_for_timeout(100)  # until what is there knows of the pointer
-        self.page.mouse.down()
-        for spot in spots[1:]:
-            self.page.mouse.move(*self.pixel(*spot), steps=2)
-            self.page.wait_for_timeout(50)
-        self.page.mouse.up()
-
-    def slide(self, label, thumb, share):
-        """Drag a thumb of a slider with several."""
-        track = self.row(label).locator(".multi-slider-track").bounding_box()
-        box = self.row(label).locator(".multi-slider-thumb").nth(thumb).bounding_box()
-        y = box["y"] + box["height"] / 2
-        self.page.mouse.move(box["x"] + box["width"] / 2, y)
-        self.page.mouse.down()
-        self.page.mouse.move(track["x"] + share * track["width"], y, steps=2)
-        self.page.mouse.up()
-
-    def downloaded(self, name, to):
-        with self.page.expect_download() as download:
-            self.press(name)
-        path = to / download.value.suggested_filename
-        download.value.save_as(path)
-        return path
-
-    def uploaded(self, name, path):
-        with self.page.expect_file_chooser() as chooser:
-            self.press(name)
-        chooser.value.set_files(path)
+    return open_studio(runs=[tmp_path / "m"], live=False)
 
 
 def test_browser_draws_and_moves_goals(browser, studio):
     ann = Visitor(browser, studio)
-    ann.page.get_by_text("Press Path and drag along the floor").wait_for()
+    ann.page.get_by_text("or press Path and draw on the floor").wait_for()
     ann.page.locator(".mantine-Notification-closeButton").first.click()  # that there is no graphics card
 
     ann.select_tool("Path")
@@ -179,7 +43,7 @@ def test_browser_draws_and_moves_goals(browser, studio):
     ann.until(lambda: len(ann.goals) == 1, "a path")
     assert ann.goals[0].points[0] == (0, 0)
     assert ann.goals[0].points[-1] == pytest.approx((0.4, 2.0), abs=0.05)
-    ann.slide("Seconds", 1, 0.75)
+    ann.slide("From–to, s", 1, 0.75)
     ann.until(lambda: ann.goals[0].end == pytest.approx(0.75 * 3.95, abs=0.15), "a faster path")
 
     ann.select_tool("Circle")
@@ -206,7 +70,7 @@ def test_browser_draws_and_moves_goals(browser, studio):
     ann.drag((0.8, 0, 0.4), (1.4, 0, 0.4))
     ann.until(lambda: len(ann.goals) == 4, "a heading")
     assert ann.goals[3].degrees == pytest.approx(90, abs=5)
-    ann.press("Take this goal away")
+    ann.press("Delete goal")
     ann.until(lambda: len(ann.goals) == 3, "no heading")
 
     ann.select_tool("Key frame")
@@ -224,9 +88,9 @@ def test_browser_draws_and_moves_goals(browser, studio):
     ann.until(lambda: ann.session.history.now == before.now, "the key frame where it was")
     ann.press("Redo")
     ann.until(lambda: ann.goals[3].position[1] < y - 0.2, "the key frame further down again")
-    ann.choose("In hand", "right wrist")
-    ann.until(lambda: ann.session.selected == 3, "the key frame in hand")
-    ann.row("Hold sideways").locator("input").click()
+    ann.choose("Selected", "right wrist")
+    ann.until(lambda: ann.session.selected == 3, "the key frame selected")
+    ann.row("Lock X").locator("input").click()
     ann.until(lambda: ann.goals[3].position[0] is None, "a free axis")
     ann.page.close()
 
@@ -255,7 +119,7 @@ def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     seen = page.locator("canvas").first.screenshot()
     ann.go_to(1.5)
     ann.until(lambda: page.locator("canvas").first.screenshot() != seen, "another picture")
-    ann.choose("Seen", "Side by side")
+    ann.choose("Layout", "Side by side")
     ann.until(lambda: len(studio._pages[ann.number]._shown) == 2, "both side by side")
 
     ann.tab("Files")
@@ -289,9 +153,9 @@ def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     assert session.chosen.motion.frames == motion.frames
 
     ann.tab("Takes")
-    ann.press("Go on from its end")
+    ann.press("Continue from the end")
     ann.until(lambda: session.plan.base is not None, "a motion to go on from")
-    ann.press("And then …")
+    ann.press("Add a prompt")
     ann.until(lambda: len(session.plan.parts) == 2, "a second part")
     ann.fill("Then", "a person waves")
     ann.until(lambda: session.plan.parts[1].text == "a person waves", "its words")
@@ -299,11 +163,11 @@ def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     ann.until(lambda: "letters" in session.message, "a refusal")
     typed = ann.row("Then").locator("input").last
     ann.until(lambda: typed.input_value() == "a person waves", "the words of the plan again")
-    ann.press("Not the last")
+    ann.press("Remove the last")
     ann.until(lambda: len(session.plan.parts) == 1, "one part")
     session.edit(lambda plan: plan.changed("count", 1))
     source = session.chosen
-    ann.press("Make this part anew")
+    ann.press("Regenerate the in-between")
     ann.until(lambda: session.plan.base.end is not None, "a part to be made anew")
     base = session.plan.base
     ann.press("Generate")
@@ -314,7 +178,7 @@ def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     assert torch.equal(made[:before], old[:before])
     assert torch.equal(made[after:], old[after:])
     assert not torch.equal(made[before:after], old[before:after])
-    ann.press("Keep only this one")
+    ann.press("Delete the other takes")
     ann.until(lambda: len(session.takes) == 1, "one take")
 
     ben = Visitor(browser, studio, 700, 400)
@@ -347,7 +211,7 @@ def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     ann.until(lambda: again.session.running is not None, "work")
     page.close()  # in the middle
     end = time.monotonic() + PATIENCE
-    while studio._pages or studio._queue._running is not None:
+    while studio._pages or not studio._queue.idle:
         assert time.monotonic() < end, "the work goes on although nobody is there"
         time.sleep(0.05)
     assert again.session.takes == ()

@@ -17,9 +17,10 @@ from motion_diffusion.body.motion import Motion  # noqa: E402
 from visualize.studio.generation import Poses, Take  # noqa: E402
 from visualize.studio.page import Page  # noqa: E402
 from visualize.studio.plan import MAX_PROMPT_LETTERS  # noqa: E402
-from visualize.studio.plan_panels import PromptPanel  # noqa: E402
-from visualize.studio.take_panels import GUIDANCE_CHOICES, MAX_COLUMNS, MakePanel, Player, TakePanel, compared_takes  # noqa: E402
+from visualize.studio.prompt_panel import PromptPanel  # noqa: E402
+from visualize.studio.take_panels import GUIDANCE_CHOICES, MAX_COLUMNS, MakePanel, TakePanel, compared_takes  # noqa: E402
 from visualize.studio.threads import EventLoop  # noqa: E402
+from visualize.studio.time_panel import Player  # noqa: E402
 from visualize.studio.widgets import Controls  # noqa: E402
 
 
@@ -60,36 +61,37 @@ def hands(gui, harness):
 
 def test_typed_text_enters_the_plan_and_is_not_overwritten(hands):
     panel, session = PromptPanel(hands), hands.session
-    panel.show(session.plan)
+    panel.show(session)
     (part,) = panel._parts
-    assert part.words.value == "a person walks"
-    hands.give(part.words, "a")
-    part.words.value = "ab"  # typed before it is shown
-    panel.show(session.plan)
-    assert (session.plan.text, part.words.value) == ("a", "ab")
-    hands.give(part.words, "")
-    panel.show(session.plan)
-    assert (session.plan.text, part.words.value) == ("", "")
+    assert part.text.value == "a person walks"
+    hands.give(part.text, "a")
+    part.text.value = "ab"  # typed before it is shown
+    panel.show(session)
+    assert (session.plan.text, part.text.value) == ("a", "ab")
+    hands.give(part.text, "")
+    panel.show(session)
+    assert (session.plan.text, part.text.value) == ("", "")
     session.undo()
-    panel.show(session.plan)
-    assert part.words.value == "a person walks"
+    panel.show(session)
+    assert part.text.value == "a person walks"
 
 
 def test_refused_text_is_replaced_by_that_of_the_plan(hands):
     panel, session = PromptPanel(hands), hands.session
-    panel.show(session.plan)
+    panel.show(session)
     (part,) = panel._parts
     before = session.refusals
-    hands.give(part.words, "a" * (MAX_PROMPT_LETTERS + 1))
+    hands.give(part.text, "a" * (MAX_PROMPT_LETTERS + 1))
     assert session.message
     assert session.refusals == before + 1
-    panel.show(session.plan)
-    assert part.words.value == "a person walks"
+    panel.show(session)
+    assert part.text.value == "a person walks"
 
 
 def test_short_part_is_displayed_unchanged(hands):
     panel = PromptPanel(hands)
-    panel.show(hands.session.plan.changed("parts", (Segment(text="a person bows", seconds=0.5),)))
+    hands.session.edit(lambda plan: plan.changed("parts", (Segment(text="a person bows", seconds=0.5),)))
+    panel.show(hands.session)
     assert panel._parts[0].seconds.value == 0.5
 
 
@@ -105,11 +107,11 @@ def test_guidance_from_a_file_is_among_the_choices(hands):
 def test_error_table_contains_the_chosen_take(hands, walks):
     session, motion = hands.session, Motion(walks[0][:10])
     plan, poses = session.plan, Poses.of(motion)
-    session.add_takes([Take(number, motion, plan, poses) for number in range(1, 7)])
+    session.add_takes([Take(motion, plan, poses) for _ in range(6)])
     assert [take.number for take in compared_takes(session)] == [1, 4, 5, 6]
     session.choose(5)
     assert [take.number for take in compared_takes(session)] == [3, 4, 5, 6]
-    session.takes = (*session.takes, Take(7, motion, plan.with_goal(Waypoint(time=0.1, x=0.0, z=0.0)), poses))
+    session.takes = (*session.takes, Take(motion, plan.with_goal(Waypoint(time=0.1, x=0.0, z=0.0)), poses, number=7))
     assert [take.number for take in compared_takes(session)] == [3, 4, 5, 6]
     panel = TakePanel(hands)
     panel.show(session)

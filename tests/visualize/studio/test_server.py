@@ -15,15 +15,13 @@ import pytest
 import visualize.studio.__main__ as command
 
 pytest.importorskip("viser")
-import msgspec
 import viser
-import zstandard
 from viser import _messages
 from viser.infra import WebsockClientConnection
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from motion_diffusion.errors import InputError
+from tests.visualize.studio.socket_page import SocketPage, knock
 from visualize.studio import server
 from visualize.studio.server import Address, Studio, _count_letters
 
@@ -142,17 +140,6 @@ def test_address_check_detects_ports_in_use(taken, free):
     Address("127.0.0.1", free).check()
 
 
-def knock(port, origin):
-    """A connection from a page of an origin, or the reason why it was closed."""
-    speaks = [f"viser-v{viser.__version__}"]
-    door = connect(f"ws://127.0.0.1:{port}", origin=origin, subprotocols=speaks, proxy=None, max_size=None)
-    try:
-        door.recv(timeout=30)
-    except ConnectionClosed as closed:
-        return closed.rcvd.reason
-    return door
-
-
 def test_foreign_connections_are_closed_and_take_no_place(free, monkeypatch):
     monkeypatch.setattr(server, "MAX_CLIENTS", 2)
     studio = Studio(Address("127.0.0.1", free))
@@ -175,36 +162,6 @@ def test_foreign_connections_are_closed_and_take_no_place(free, monkeypatch):
         studio.close()
 
 
-class Page:
-    """A client without a browser: it knows widgets by label and sends values."""
-
-    def __init__(self, port):
-        self.door, self.widgets = knock(port, f"http://127.0.0.1:{port}"), {}
-        self.send(
-            type="ViewerCameraMessage", wxyz=[1, 0, 0, 0], position=[0, 0, 0], fov=1.0, near=0.1, far=9.0,
-            image_height=100, image_width=100, look_at=[0, 0, 1], up_direction=[0, 1, 0],
-        )  # fmt: skip
-        while "Look from" not in self.widgets:  # the last
-            self.listen()
-
-    def send(self, **message):
-        self.door.send(msgspec.msgpack.encode(message))
-
-    def listen(self):
-        sent = self.door.recv(timeout=30)
-        packed = int.from_bytes(sent[8:16], "little")
-        unpacked = zstandard.ZstdDecompressor().decompressobj().decompress(sent[16 : 16 + packed])
-        for message in msgspec.msgpack.decode(unpacked)["messages"]:
-            if message["type"] == "LocalStorageGetItemRequestMessage":
-                asked = message["request_uuid"]
-                self.send(type="LocalStorageGetItemResponseMessage", value=None, error=None, request_uuid=asked)
-            elif message["type"].startswith("Gui") and "props" in message:
-                self.widgets[message["props"].get("label") or message["uuid"]] = message["uuid"]
-
-    def put(self, widget, **updates):
-        self.send(type="GuiUpdateMessage", uuid=widget, updates=updates)
-
-
 HOSTILE = [
     None, True, "x", "", -1, 1e308, math.nan, math.inf, 2**63, -(2**63), [], [1], ["a"], {"a": 1}, b"x", [[1]],
     [math.nan] * 3, ["x"] * 50,
@@ -214,7 +171,7 @@ HOSTILE = [
 def test_invalid_widget_values_do_not_flood_the_terminal(free, capsys):
     studio = Studio(Address("127.0.0.1", free))
     try:
-        page, lines = Page(free), []
+        page, lines = SocketPage(free), []
         (session,) = (of.session for of in studio._pages.values())
         for steps in (10, 15):
             for widget in page.widgets.values():

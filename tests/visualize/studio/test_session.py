@@ -22,15 +22,13 @@ from visualize.studio.file_transfer import DOWNLOADS, safe_label
 from visualize.studio.generation import (
     generate_takes,
     plan_continuation,
-    plan_guidance,
-    report_undoing,
-    sampling_chain,
     step_count,
 )
+from visualize.studio.job_queue import JobMonitor, JobStopped
 from visualize.studio.plan import rest_pose
-from visualize.studio.plan_panels import known_actions_table, plan_report
+from visualize.studio.plan_panels import known_actions_table
 from visualize.studio.take_panels import residual_table
-from visualize.studio.threads import JobMonitor, JobStopped
+from visualize.studio.undoing_report import plan_guidance, report_undoing, sampling_chain
 
 PLACE = Waypoint(time=1.0, x=0.3, z=0.8)
 
@@ -52,13 +50,12 @@ def test_unlearned_words_are_reported_and_not_rated(harness):
     session.set_part_text(0, "a person swims & dives")
     (line,) = session.report().unlearned
     assert line == 'nothing like "swims" or "dives" was learned; nearest: "walks"'
-    assert "Not learned." in plan_report(session.report(), session.plan)
     assert "a person walks" in known_actions_table(knows)
     assert "does not say" in known_actions_table(None)
     judged = harness("another")
     judged.session.generate()
     assert {take.fit for take in judged.settle().takes} <= {"well", "partly", "hardly"}
-    assert "fits its words" in residual_table(list(judged.session.takes), judged.session.chosen)
+    assert "fits the prompt" in residual_table(list(judged.session.takes), judged.session.chosen)
     judged.session.takes = ()
     judged.session.set_part_text(0, "a person swims")
     judged.session.generate()
@@ -130,10 +127,10 @@ def test_generation_can_be_stopped(harness):
 def test_progress_counts_all_steps(harness, models, guidance, count):
     plan = harness().session.plan.changed("guidance", guidance).changed("count", count).with_goal(PLACE)
     if count > 1:  # edits are sampled one by one
-        take = generate_takes(plan.changed("count", 1), models.get("m"), 1, JobMonitor(60, lambda share: None))[0]
+        take = generate_takes(plan.changed("count", 1), models.get("m"), JobMonitor(60, lambda share: None))[0]
         plan = plan_continuation(take, plan)
     shares = []
-    generate_takes(plan, models.get("m"), 1, JobMonitor(60, shares.append))
+    generate_takes(plan, models.get("m"), JobMonitor(60, shares.append))
     steps = step_count(plan, models.get("m"))
     assert shares == pytest.approx(
         [0.0, *(0.9 * (k + 1) / steps for k in range(steps)), *(0.9 + 0.1 * k / count for k in range(count))]
@@ -145,7 +142,7 @@ def test_noise_optimisation_stops_after_a_round(harness, models):
     shares = []
     monitor = JobMonitor(60, lambda share: (shares.append(share), monitor.stop() if share > 0 else None))
     with pytest.raises(JobStopped):
-        generate_takes(plan, models.get("m"), 1, monitor)
+        generate_takes(plan, models.get("m"), monitor)
     assert len(shares) == 2  # at the start, and after one of sixty rounds
 
 

@@ -1,13 +1,10 @@
-"""Event loop: order, deduplication, ticking, limits and errors. Job queue: order, cancellation, one outcome, limits."""
+"""Event loop: order, deduplication, later tasks, ticking, limits and errors."""
 
 import re
 import threading
 import time
 
-import pytest
-
-from motion_diffusion.errors import InputError
-from visualize.studio.threads import MAX_QUEUED, EventLoop, JobQueue, JobStopped, Outcome
+from visualize.studio.threads import MAX_QUEUED, EventLoop
 
 LONG = 60.0
 
@@ -100,170 +97,18 @@ def test_full_event_loop_keeps_required_tasks_and_frees_keys(capsys):
     assert seen == ["the end of the work", "after it"]
 
 
-class Person:
-    """An owner who submits jobs and receives their outcomes."""
+def test_post_later_runs_the_newest_task_of_its_key_when_it_is_due():
+    loop, seen, ended = EventLoop(lambda: None), [], threading.Event()
+    begun = time.monotonic()
 
-    def __init__(self, queue, name):
-        self.queue, self.name = queue, name
-        self.heard: list[tuple[object, Outcome]] = []
-        self.all = threading.Semaphore(0)
+    def schedule():
+        loop.post_later("rest", 60.0, lambda: seen.append("never"))
+        loop.post_later("rest", 0.1, lambda: seen.append(("rest", time.monotonic() - begun)))
+        loop.post_later("other", 0.2, ended.set)
 
-    def ask(self, run, label=None):
-        return self.queue.submit(self.name, run, done=lambda outcome: self._hear(label, outcome))
-
-    def _hear(self, label, outcome):
-        self.heard.append((label, outcome))
-        self.all.release()
-
-    def wait(self, count=1):
-        for _ in range(count):
-            assert self.all.acquire(timeout=LONG)
-        return self.heard[-1][1]
-
-
-class Gate:
-    """A job that runs until it is released."""
-
-    def __init__(self):
-        self.begun, self.open = threading.Event(), threading.Event()
-
-    def __call__(self, monitor):
-        self.begun.set()
-        while not self.open.wait(0.001):
-            monitor.step(0.5)
-        return "through"
-
-
-@pytest.fixture
-def shut(queue):
-    """A running gate, behind which other jobs wait."""
-    gate = Gate()
-    Person(queue, "gatekeeper").ask(gate)
-    assert gate.begun.wait(LONG)
-    yield gate
-    gate.open.set()
-
-
-def test_queue_runs_jobs_in_order_and_reports_positions(queue, shut):
-    order = []
-    ann, bob = Person(queue, "ann"), Person(queue, "bob")
-    jobs = [person.ask(lambda monitor, k=k: order.append(k)) for k, person in enumerate([ann, bob, ann])]
-    assert [queue.position(job) for job in jobs] == [1, 2, 3]
-    shut.open.set()
-    ann.wait(2)
-    bob.wait()
-    assert order == [0, 1, 2]
-    assert queue.position(jobs[0]) is None
-
-
-def test_a_stopped_job_leaves_the_queue(queue, shut):
-    done = []
-    ann = Person(queue, "ann")
-    kept, stopped = ann.ask(lambda monitor: done.append(1), "kept"), ann.ask(lambda monitor: done.append(2), "stopped")
-    queue.stop(stopped)
-    assert ann.wait().stopped
-    assert queue.position(stopped) is None
-    queue.stop(stopped)  # again is nothing
-    assert queue.position(kept) == 1
-    shut.open.set()
-    ann.wait()
-    assert done == [1]
-    assert [label for label, _ in ann.heard] == ["stopped", "kept"]
-
-
-def test_a_running_job_stops_at_its_next_step(queue):
-    ann, gate = Person(queue, "ann"), Gate()
-    job = ann.ask(gate)
-    assert gate.begun.wait(LONG)
-    assert queue.position(job) == 0
-    queue.stop(job)
-    assert ann.wait() == Outcome(stopped=True)
-    assert ann.ask(lambda monitor: "next") is not None
-    assert ann.wait().result == "next"
-    assert len(ann.heard) == 2
-
-
-def test_cancel_all_stops_the_jobs_of_one_owner(queue, shut):
-    ann, bob = Person(queue, "ann"), Person(queue, "bob")
-    done = []
-    for _ in range(3):
-        ann.ask(lambda monitor: done.append("ann"))
-    bob.ask(lambda monitor: done.append("bob"))
-    queue.cancel_all("ann")
-    ann.wait(3)
-    shut.open.set()
-    bob.wait()
-    assert done == ["bob"]
-    assert all(outcome.stopped for _, outcome in ann.heard)
-
-
-def test_exceptions_become_messages_and_the_queue_continues(queue, capsys):
-    ann = Person(queue, "ann")
-
-    def refuse(monitor):
-        raise InputError("too long;\n make it shorter")
-
-    def fail(monitor):
-        raise ZeroDivisionError("a secret")
-
-    ann.ask(refuse)
-    assert ann.wait() == Outcome(error="too long; make it shorter")
-    ann.ask(fail)
-    assert "a secret" not in ann.wait().error
-    assert "ZeroDivisionError" in capsys.readouterr().err
-    queue.submit("deaf", lambda monitor: 1, done=lambda outcome: 1 / 0)
-    ann.ask(lambda monitor: "still here")
-    assert ann.wait().result == "still here"
-
-
-def test_job_ends_at_its_time_limit():
-    queue = JobQueue(seconds=0.02)
-    try:
-        ann = Person(queue, "ann")
-        ann.ask(Gate())
-        assert "more than 0.02 s" in ann.wait().error
-    finally:
-        queue.close()
-
-
-def test_job_reports_progress(queue):
-    shares = []
-    ended = threading.Event()
-    queue.submit(
-        "ann",
-        lambda monitor: [monitor.step(share) for share in (0.0, 0.5, 1.0)],
-        done=lambda outcome: ended.set(),
-        progress=shares.append,
-    )
+    loop.post(schedule)
     assert ended.wait(LONG)
-    assert shares == [0.0, 0.5, 1.0]
-
-
-def test_close_stops_all_jobs():
-    queue, gate = JobQueue(), Gate()
-    ann = Person(queue, "ann")
-    ann.ask(gate)
-    assert gate.begun.wait(LONG)
-    ann.ask(lambda monitor: 1)
-    queue.close()
-    assert [outcome.stopped for _, outcome in ann.heard] == [True, True]
-    with pytest.raises(InputError, match="closing"):
-        ann.ask(lambda monitor: 2)
-
-
-def test_step_raises_in_a_stopped_job(queue):
-    reached = []
-
-    def run(monitor):
-        monitor.stop()
-        try:
-            monitor.step(0.5)
-        except JobStopped:
-            reached.append("stopped")
-            raise
-        reached.append("went on")
-
-    ann = Person(queue, "ann")
-    ann.ask(run)
-    ann.wait()
-    assert reached == ["stopped"]
+    loop.close()
+    ((name, seconds),) = seen
+    assert name == "rest"
+    assert seconds >= 0.1

@@ -160,7 +160,7 @@ def test_every_tool_creates_its_goal(tool, kind, points):
 
 
 def test_look_tool_creates_nothing():
-    assert apply_stroke(Plan(), ToolState("Look"), [(0.0, 0.0), (1.0, 1.0)], REST) == (Plan(), None)
+    assert apply_stroke(Plan(), ToolState("Move"), [(0.0, 0.0), (1.0, 1.0)], REST) == (Plan(), None)
     assert set(HINTS) == set(TOOLS)
 
 

@@ -1,0 +1,128 @@
+"""A client with a browser, for tests of the page."""
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
+]  # fmt: skip
+PATIENCE = 120.0
+"""Deadline in seconds, for machines without a graphics card."""
+
+
+class Visitor:
+    """A client with a browser."""
+
+    def __init__(self, browser, studio, width=1000, height=600):
+        self.studio = studio
+        known = set(studio._pages)
+        self.page = browser.new_page(viewport={"width": width, "height": height})
+        self.page.set_default_timeout(1000 * PATIENCE)
+        self.asked: list[str] = []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(studio.address.url)
+        self.page.get_by_role("button", name="Path", exact=True).wait_for()
+        (self.number,) = set(studio._pages) - known
+        self.session = studio._pages[self.number].session
+
+    @property
+    def player(self):
+        return self.studio._pages[self.number]._time.player
+
+    @property
+    def goals(self):
+        return self.session.plan.goals
+
+    def press(self, name):
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def tab(self, name):
+        self.page.get_by_role("tab", name=name).click()
+
+    def row(self, label):
+        """The widget with a label."""
+        rows = self.page.locator(".mantine-Flex-root").filter(has=self.page.get_by_text(label, exact=True))
+        return rows.filter(visible=True).last
+
+    def fill(self, label, value):
+        self.row(label).locator("input").last.fill(value)
+        self.page.keyboard.press("Enter")
+
+    def choose(self, label, option):
+        self.row(label).locator("input").first.click()
+        self.page.get_by_role("option").filter(visible=True).filter(has_text=option).first.click()
+
+    def until(self, holds, what):
+        end = time.monotonic() + PATIENCE
+        while not holds():
+            assert time.monotonic() < end, f"{what} did not come to pass; the page says {self.session.message!r}"
+            self.page.wait_for_timeout(30)
+
+    def select_tool(self, tool):
+        self.press(tool)
+        self.until(lambda: self.session.tool_state.tool == tool, tool)
+        self.page.wait_for_timeout(300)  # until the floor listens
+
+    def go_to(self, second):
+        self.fill("Time, s", str(second))
+        self.until(lambda: abs(self.session.tool_state.time - second) < 0.03, f"second {second}")
+
+    def be_still(self):
+        """Pause playback, which is slow without a graphics card."""
+        page = self.studio._pages[self.number]
+        page._time.player = self.player.toggled(False)
+        self.until(lambda: not page._loop.ticking or page._loop.post(page._refresh), "the motion to stand still")
+
+    def pixel(self, *spot):
+        """Page coordinates of a point (x, y, z)."""
+        camera, box = self.studio._pages[self.number]._client.camera, self.page.locator("canvas").first.bounding_box()
+        ahead = camera.look_at - camera.position
+        ahead = ahead / np.linalg.norm(ahead)
+        right = np.cross(ahead, camera.up_direction)
+        right = right / np.linalg.norm(right)
+        way = np.array(spot) - camera.position
+        scale = box["height"] / 2 / math.tan(camera.fov / 2) / (way @ ahead)
+        return (
+            box["x"] + box["width"] / 2 + scale * (way @ right),
+            box["y"] + box["height"] / 2 - scale * (way @ np.cross(right, ahead)),
+        )
+
+    def click(self, *spot):
+        self.page.mouse.click(*self.pixel(*spot))
+
+    def drag(self, *spots):
+        self.page.mouse.move(*self.pixel(*spots[0]))
+        self.page.wait_for_timeout(100)  # until what is there knows of the pointer
+        self.page.mouse.down()
+        for spot in spots[1:]:
+            self.page.mouse.move(*self.pixel(*spot), steps=2)
+            self.page.wait_for_timeout(50)
+        self.page.mouse.up()
+
+    def slide(self, label, thumb, share):
+        """Drag a thumb of a slider with several."""
+        self.row(label).scroll_into_view_if_needed()
+        track = self.row(label).locator(".multi-slider-track").bounding_box()
+        box = self.row(label).locator(".multi-slider-thumb").nth(thumb).bounding_box()
+        y = box["y"] + box["height"] / 2
+        self.page.mouse.move(box["x"] + box["width"] / 2, y)
+        self.page.mouse.down()
+        self.page.mouse.move(track["x"] + share * track["width"], y, steps=2)
+        self.page.mouse.up()
+
+    def downloaded(self, name, to):
+        with self.page.expect_download() as download:
+            self.press(name)
+        path = to / download.value.suggested_filename
+        download.value.save_as(path)
+        return path
+
+    def uploaded(self, name, path):
+        with self.page.expect_file_chooser() as chooser:
+            self.press(name)
+        chooser.value.set_files(path)
