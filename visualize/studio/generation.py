@@ -21,7 +21,7 @@ from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.diffusion.samplers import Estimate, OnStep
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import ModelConfig, MotionModel
+from motion_diffusion.model import ModelConfig, MotionModel, Recommended
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, Verdict
 from motion_diffusion.prompts import Known, read_known
 from sample.editing import check_edit, edited
@@ -56,6 +56,8 @@ class Models:
         """Prediction type of each: ε, x0, v …"""
         self.known: dict[str, Known | None] = {}
         """Actions that each was trained on, where recorded."""
+        self.recommended: dict[str, Recommended] = {}
+        """How each is sampled unless other settings are chosen."""
         self._loaded: dict[str, MotionModel] = {}
         self._text_motion_encoder: TextMotionEncoder | None = None
         self._lock = Lock()
@@ -70,6 +72,7 @@ class Models:
                 raise InputError(f"two models are called {folder.name}; rename the directory of one")
             self._folders.setdefault(folder.name, folder)
             self.known.setdefault(folder.name, read_known(folder))
+            self.recommended.setdefault(folder.name, config.recommended)
             self.symbols.setdefault(folder.name, SYMBOLS.get(config.prediction, config.prediction))
 
     @property

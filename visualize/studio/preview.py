@@ -32,11 +32,14 @@ FAST_METHODS = ("masks", "imputation", "projection", "none")
 """Guidance methods that take no gradients and prescribe no steps; previews leave out others."""
 
 
-def preview_settings(plan: Plan) -> Settings:
-    """Settings of a plan's preview."""
+def preview_settings(plan: Plan, model: MotionModel) -> Settings:
+    """Settings of a plan's preview. A distilled model takes few steps as it is."""
     fast = [name for name in parse_methods(plan.guidance) if name in FAST_METHODS]
     guidance = "+".join(fast) or ("none" if plan.guidance == "none" else PREVIEW.guidance)
-    return replace(plan.settings, guidance=guidance, steps=PREVIEW.steps, sampler=PREVIEW.sampler, clean_up=False)
+    settings = replace(plan.settings, guidance=guidance, clean_up=False)
+    if model.config.recommended.only:
+        return settings
+    return replace(settings, steps=PREVIEW.steps, sampler=PREVIEW.sampler)
 
 
 class _Finished(Exception):
@@ -58,7 +61,7 @@ def preview(plan: Plan, model: MotionModel, monitor: JobMonitor) -> Poses:
         InputError: For a plan that cannot be generated.
         JobStopped: If the monitor stops the job.
     """
-    settings, wanted = preview_settings(plan), plan.goal_set
+    settings, wanted = preview_settings(plan, model), plan.goal_set
     methods = methods_of(settings) if plan.goals or plan.base is not None else ()
     steps, done = sampling_of(settings.of(model), methods).steps, 0
 

@@ -114,7 +114,7 @@ class Session:
     _drags: int = 0
 
     def __post_init__(self) -> None:
-        self.history = History(Plan(model=self.models.default))
+        self.history = History(self._of_model(Plan(), self.models.default))
         callbacks = LiveCallbacks(self.post, self.post_later, self._find_take, self._show_take, self._add_live_take)
         self.live = LiveMotion(self.models, self.queue, self.owner, callbacks)
 
@@ -132,6 +132,16 @@ class Session:
         """
         if (plan := self.attempt(lambda: edit_plan(self.plan))) is not None:
             self._set_history(self.history.push(plan, change))
+
+    def select_model(self, name: str) -> None:
+        """Select a model, with the steps and the strength of the prompt that it recommends."""
+        self.edit(lambda plan: self._of_model(plan, name))
+
+    def _of_model(self, plan: Plan, name: str) -> Plan:
+        plan = plan.changed("model", name)
+        if (own := self.models.recommended.get(name)) is not None:
+            plan = plan.changed("steps", own.steps).changed("text_scale", own.text_scale)
+        return plan
 
     def undo(self) -> None:
         """Undo the last change of the plan."""

@@ -51,7 +51,7 @@ class MakePanel:
 
         self._model = controls.on_change(
             gui.add_dropdown("Model", list(names), hint="in brackets: its prediction type"),
-            lambda session, value: session.edit(lambda plan: plan.changed("model", names.get(value, value))),
+            lambda session, value: session.select_model(names.get(value, str(value))),
         )
         self._guidance = controls.on_change(
             gui.add_dropdown("Guidance", GUIDANCE_CHOICES, hint="how goals guide the motion"), field("guidance")
@@ -66,7 +66,7 @@ class MakePanel:
                 field("seed", "seed"),
             )
             self._steps = controls.on_change(
-                gui.add_slider("Steps", 5, MAX_STEPS, 5, 50, hint="more are finer and slower"), field("steps", "steps")
+                gui.add_slider("Steps", 1, MAX_STEPS, 1, 50, hint="more are finer and slower"), field("steps", "steps")
             )
             self._scale = controls.on_change(
                 gui.add_slider(

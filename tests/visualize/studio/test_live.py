@@ -9,6 +9,7 @@ import torch
 
 from guidance.goals.goal_set import GoalSet, Segment
 from guidance.goals.positions import Waypoint
+from motion_diffusion.model import Recommended
 from sample.generate import generate
 from visualize.studio.examples import EXAMPLES, HINTS, example_plan, next_hint
 from visualize.studio.generation import Models, PlanReport, report_plan
@@ -46,7 +47,8 @@ def test_preview_is_the_motion_of_as_many_steps(models, goals, seconds):
     plan = Plan(model="m", parts=parts, goals=goals, seed=3)
     poses, last = preview(plan, models.get("m"), monitor()), []
     generate(
-        models.get("m"), [plan.text], [plan.frames], goals=[plan.goal_set], seeds=[3], settings=preview_settings(plan),
+        models.get("m"), [plan.text], [plan.frames], goals=[plan.goal_set], seeds=[3],
+        settings=preview_settings(plan, models.get("m")),
         on_step=lambda t, estimate: last.append(estimate.x0),
     )  # fmt: skip
     assert len(last) == PREVIEW.steps
@@ -77,7 +79,7 @@ def test_preview_of_an_edit_keeps_the_rest(client, models):
 )  # fmt: skip
 def test_previews_leave_out_slow_methods(models, guidance, fast):
     plan = Plan(model="m", guidance=guidance, goals=(PLACE,))
-    assert preview_settings(plan).guidance == fast
+    assert preview_settings(plan, models.get("m")).guidance == fast
 
 
 def test_motion_at_rest_is_that_of_generate(client, models):
@@ -247,3 +249,17 @@ def test_suggestions_are_known_actions_for_the_word_at_the_end():
     assert suggest_actions("a", None) == ()
     assert with_action("a tired person da", "dances") == "a tired person dances"
     assert with_action("", "dances") == "a person dances"
+
+
+def test_a_distilled_model_is_sampled_as_it_recommends(make_model, tmp_path, harness):
+    make_model(recommended=Recommended(steps=3, sampler="ddim", text_scale=1.0, only=True)).save(tmp_path / "fast")
+    models = Models([tmp_path / "m", tmp_path / "fast"])
+    client = harness()
+    client.session.models = models
+    client.session.select_model("fast")
+    plan = client.session.plan
+    assert (plan.model, plan.steps, plan.text_scale) == ("fast", 3, 1.0)
+    assert preview_settings(plan, models.get("fast")).of(models.get("fast")).steps == 3
+    assert preview(plan, models.get("fast"), monitor()).positions.shape == (plan.frames, 22, 3)
+    client.session.select_model("m")
+    assert (client.session.plan.steps, client.session.plan.text_scale) == (50, 1.5)
