@@ -373,22 +373,6 @@ class Page:
         print(f"renewed {self.page}, {len(results)} figures beside it")
 
 
-Verb = (
-    Share
-    | Hook
-    | Survival
-    | Undoing
-    | Evolution
-    | Compare
-    | Adherence
-    | Truth
-    | Trainings
-    | CrossedLines
-    | TokenSizes
-    | Page
-)
-
-
 def draw_beside(tables: Sequence[Path]) -> list[Path]:
     """Draw the figures of CSV files into their folders. Returns their paths."""
     return [path for table in tables for path in draw([table], table.parent)]
