@@ -137,6 +137,27 @@ def test_text_scale_one_equals_the_plain_model(saved):
     torch.testing.assert_close(plain, almost, atol=1e-3, rtol=1e-3)
 
 
+def test_large_batches_are_processed_in_parts(make_model, monkeypatch):
+    """With the same estimate, and the same gradient through the network."""
+    model = make_model("v", masks=True)
+    texts, frames = (
+        ["a person walks", "someone waves", "a person bows"],
+        torch.arange(20) < torch.tensor([[20], [12], [16]]),
+    )
+    values = torch.randn(3, 20, 22, 3, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(3, 20, model.representation.size, generator=torch.Generator().manual_seed(1), requires_grad=True)
+
+    def estimate():
+        denoise = model.denoise_fn(texts, frames, text_scale=2.0, observed=(values, values > 1))
+        x0 = denoise(x, 400, 380).x0
+        return x0.detach(), torch.autograd.grad(x0.square().sum(), x)[0]
+
+    whole = estimate()
+    monkeypatch.setattr("motion_diffusion.model.MAX_BATCH", 2)
+    for part, all_at_once in zip(estimate(), whole, strict=True):
+        torch.testing.assert_close(part, all_at_once, atol=1e-5, rtol=1e-4)
+
+
 def test_empty_prompt_is_refused(saved):
     with pytest.raises(InputError, match="prompt is empty"):
         saved[0].sample([" "], [30], seeds=[0])
