@@ -460,15 +460,18 @@ class Request:
                 guide=composed.guide,
                 on_step=advance,
             )
-        joints = problem.joints(x).cpu()
-        if not methods:
-            joints = joints - joints[:, :1, :1] * torch.tensor([1.0, 0.0, 1.0])
+        joints = self.joints(x, guided=bool(methods))
         motions = [motion[:n] for motion, n in zip(joints, lengths.tolist(), strict=True)]
         exact = is_exact(methods)
         return [
             Sampled(motion, *clean_up(motion, wanted, exact=exact, feet=settings.clean_up, kept=self.kept))
             for motion, wanted in zip(motions, self.goals, strict=True)
         ]
+
+    def joints(self, x: Tensor, *, guided: bool) -> Tensor:
+        """Joints (M, N, 22, 3) in metres of sampled features; without guidance, moved to begin at the origin."""
+        joints = self.windows.joints(self.model.representation.denormalise(x)).cpu()
+        return joints if guided else joints - joints[:, :1, :1] * torch.tensor([1.0, 0.0, 1.0])
 
 
 def from_the_origin(goals: GoalSet, frames: int) -> GoalSet:

@@ -20,10 +20,7 @@ import tyro
 from data_loaders.datasets import DatasetName, load_examples
 from data_loaders.types import Examples
 from motion_diffusion.errors import InputError, command, parse_arguments
-from motion_diffusion.network.text_motion_encoder import FIT, FitScale, TextMotionEncoder
-
-BATCH = 64
-"""Motions or texts embedded at once."""
+from motion_diffusion.network.text_motion_encoder import FIT, FitScale, TextMotionEncoder, in_batches
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,7 @@ def measure(model: TextMotionEncoder, held_out: Examples, count: int) -> FitScal
     if len(set(texts)) < 2:
         raise InputError("all held-out examples have the same words; give data with several actions")
     joints = [torch.from_numpy(example.joints) for example in examples]
-    batches = [slice(i, i + BATCH) for i in range(0, count, BATCH)]
-    motions = torch.cat([model.embed_motions(joints[batch]) for batch in batches])
-    words = torch.cat([model.embed_texts(texts[batch]) for batch in batches])
+    motions, words = in_batches(model.embed_motions, joints), in_batches(model.embed_texts, texts)
     numbers = torch.tensor([texts.index(text) for text in texts], device=motions.device)
     return FitScale.of(motions @ words.T, numbers[:, None] == numbers[None])
 

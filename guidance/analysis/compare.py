@@ -34,7 +34,7 @@ from guidance.goals.goal_set import GoalSet
 from motion_diffusion.body.motion_metrics import bone_length_range, fastest_root, foot_skating_ratio, root_jitter
 from motion_diffusion.errors import InputError
 from motion_diffusion.network.embedding_metrics import frechet_distance, neighbourhoods
-from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, in_batches
 
 MEASURED = (
     "error_cm", "within_20_cm", "bones_mm", "skating", "jitter", "fastest", "fid", "precision", "density", "coverage",
@@ -64,11 +64,11 @@ class RealClips:
                 f"only {len(long_enough)} real clips have {frames} frames or more, {MIN_REAL} are needed; give shorter "
                 "--seconds or more clips"
             )
-        return RealClips(encoder, embedded(encoder, long_enough))
+        return RealClips(encoder, in_batches(encoder.embed_motions, long_enough))
 
     def compare(self, motions: Tensor) -> dict[str, float]:
         """FID, precision, density and coverage of motions (B, F, 22, 3)."""
-        return self.measures(self.embeddings, embedded(self.encoder, list(motions)))
+        return self.measures(self.embeddings, in_batches(self.encoder.embed_motions, list(motions)))
 
     def against_itself(self, count: int) -> dict[str, float]:
         """The measures of real clips, at most `count`, against the others, which generated ones can hardly surpass."""
@@ -87,12 +87,6 @@ class RealClips:
 
 MIN_REAL = 20
 """Minimum number of real clips."""
-
-
-@torch.no_grad()
-def embedded(encoder: TextMotionEncoder, motions: Sequence[Tensor]) -> Tensor:
-    """Embeddings (N, D) of motions (F, 22, 3)."""
-    return torch.cat([encoder.embed_motions(motions[i : i + 64]).cpu() for i in range(0, len(motions), 64)])
 
 
 def compare(chains: Sequence[Chain], goals: GoalSet, method: str, scale: float) -> Result:

@@ -11,10 +11,10 @@ pairs, and converts a cosine into a verdict.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,16 @@ from motion_diffusion.network.denoiser import (
     sinusoids,
 )
 from motion_diffusion.network.text_encoders import text_encoder
+
+BATCH = 64
+"""Motions or texts embedded at once."""
+T = TypeVar("T")
+
+
+@torch.no_grad()
+def in_batches(embed: Callable[[Sequence[T]], Tensor], items: Sequence[T]) -> Tensor:
+    """Embed items `BATCH` at a time: (N, D) on the CPU."""
+    return torch.cat([embed(items[i : i + BATCH]) for i in range(0, len(items), BATCH)]).cpu()
 
 
 @dataclass(frozen=True)

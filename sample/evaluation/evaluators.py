@@ -7,15 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from data_loaders.types import Caption
-from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
+from motion_diffusion.network.text_motion_encoder import TextMotionEncoder, in_batches
 from sample.evaluation.t2m.evaluator import T2MEvaluator
-
-BATCH = 64
-"""Motions or texts embedded at once."""
 
 
 class Evaluator(Protocol):
@@ -63,18 +59,13 @@ class EmbeddingEvaluator:
         """True: captions made from labels are often equal."""
         return True
 
-    @torch.no_grad()
     def embed_texts(self, captions: Sequence[Caption]) -> Tensor:
         """Embed the texts of N captions as unit vectors (N, D)."""
-        texts = [caption.text for caption in captions]
-        parts = [self.model.embed_texts(texts[i : i + BATCH]) for i in range(0, len(texts), BATCH)]
-        return torch.cat(parts).cpu()
+        return in_batches(self.model.embed_texts, [caption.text for caption in captions])
 
-    @torch.no_grad()
     def embed_motions(self, joints: Sequence[Tensor]) -> Tensor:
         """Embed N motions (F, 22, 3) as unit vectors (N, D)."""
-        parts = [self.model.embed_motions(joints[i : i + BATCH]) for i in range(0, len(joints), BATCH)]
-        return torch.cat(parts).cpu()
+        return in_batches(self.model.embed_motions, joints)
 
 
 def load_evaluator(name: str, *, count_padding: bool = False) -> Evaluator:

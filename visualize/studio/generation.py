@@ -126,11 +126,15 @@ class Poses:
     @staticmethod
     def of(motion: Motion) -> Poses:
         """Compute them from a motion's rig."""
+        rig = motion.rig.at(DISPLAY_FPS)
+        return Poses.of_joints(rig.joints, rig.world, rig.fps)
+
+    @staticmethod
+    def of_joints(joints: Tensor, world: Tensor, fps: float) -> Poses:
+        """Those of joints (F, 22, 3) with orientations (F, 22, 3, 3)."""
         import roma
 
-        rig = motion.rig.at(DISPLAY_FPS)
-        xyzw = roma.rotmat_to_unitquat(rig.world)
-        return Poses(rig.joints.numpy(), xyzw[..., [3, 0, 1, 2]].numpy(), rig.fps)
+        return Poses(joints.numpy(), roma.rotmat_to_unitquat(world)[..., [3, 0, 1, 2]].numpy(), fps)
 
     def frame(self, time: float) -> int:
         """Index of the frame nearest to `time` seconds."""

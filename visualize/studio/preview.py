@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from guidance.compose import parse_methods
@@ -86,16 +85,6 @@ def preview(plan: Plan, model: MotionModel, monitor: JobMonitor) -> Poses:
         request = (Request.of_segments if stitched else Request.of_motions)(
             model, [plan.text], [plan.frames], [wanted], [plan.seed]
         )
-        (joints,) = request.windows.joints(model.representation.denormalise(finished.x0)).cpu().double()
-        if not methods:
-            joints = joints - joints[:1, :1] * torch.tensor([1.0, 0.0, 1.0])
-        return poses_of_joints(joints)
+        (joints,) = request.joints(finished.x0, guided=bool(methods)).double()
+        return Poses.of_joints(joints, orientations(joints), FPS)
     raise AssertionError("sampling ended before its last step")
-
-
-def poses_of_joints(joints: Tensor) -> Poses:
-    """Poses of joints (F, 22, 3), whose bones may differ from those of the body."""
-    import roma
-
-    xyzw = roma.rotmat_to_unitquat(orientations(joints))
-    return Poses(joints.numpy(), xyzw[..., [3, 0, 1, 2]].numpy(), FPS)
