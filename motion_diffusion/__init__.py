@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
     from motion_diffusion.diffusion.samplers import SAMPLERS, Estimate, Sampler
     from motion_diffusion.diffusion.schedule import SCHEDULES, Schedule
-    from motion_diffusion.diffusion.text_refinement import TextGuidance
+    from motion_diffusion.diffusion.text_guidance import TextGuidance
     from motion_diffusion.engine import EngineName
     from motion_diffusion.model import ModelConfig, MotionModel
     from motion_diffusion.network.text_encoders import TEXT_ENCODERS, TextEncoder
@@ -75,7 +75,7 @@ _MODULES = {
     "motion_diffusion.diffusion.prediction": ("PREDICTIONS", "Prediction"),
     "motion_diffusion.diffusion.samplers": ("Estimate", "SAMPLERS", "Sampler"),
     "motion_diffusion.diffusion.schedule": ("SCHEDULES", "Schedule"),
-    "motion_diffusion.diffusion.text_refinement": ("TextGuidance",),
+    "motion_diffusion.diffusion.text_guidance": ("TextGuidance",),
     "motion_diffusion.model": ("ModelConfig", "MotionModel"),
     "motion_diffusion.network.text_encoders": ("TEXT_ENCODERS", "TextEncoder"),
     "motion_diffusion.sampling": ("MotionDenoiser",),

@@ -30,8 +30,7 @@ from motion_diffusion.diffusion.samplers import (
     estimate_from_x0,
 )
 from motion_diffusion.diffusion.schedule import SCHEDULES, Level, Schedule, cast, vector
-from motion_diffusion.diffusion.text_guidance import each_term, terms, weighted_sum
-from motion_diffusion.diffusion.text_refinement import PLAIN, Refinement, TextGuidance
+from motion_diffusion.diffusion.text_guidance import PLAIN, Refinement, TextGuidance, each_term, terms, weighted_sum
 from motion_diffusion.diffusion.variance import VarianceName, log_variance
 from motion_diffusion.engine import Engine, EngineName
 from motion_diffusion.errors import InputError
@@ -272,7 +271,7 @@ class MotionModel(nn.Module):
             texts: B prompts.
             frames: (B, F) bool, the frames that exist.
             text_scale: Strength of the text; 1 is the plain conditional model, at no further cost.
-            text_guidance: When and how the text acts, see `diffusion.text_refinement`.
+            text_guidance: When and how the text acts, see `diffusion.text_guidance`.
             observed: For models with masks, observed positions (B, F, J, 3) in metres and their mask.
             mask_scale: Strength of the observed positions.
 

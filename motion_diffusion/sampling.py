@@ -14,7 +14,7 @@ from motion_diffusion.body.representation import Observed, Representation
 from motion_diffusion.diffusion.prediction import Prediction
 from motion_diffusion.diffusion.samplers import SAMPLERS, Denoise, Estimate, Noise, Sampler, SamplerName
 from motion_diffusion.diffusion.schedule import Schedule
-from motion_diffusion.diffusion.text_refinement import PLAIN, TextGuidance
+from motion_diffusion.diffusion.text_guidance import PLAIN, TextGuidance
 from motion_diffusion.errors import InputError
 
 

@@ -31,8 +31,7 @@ from motion_diffusion.model import MotionModel
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from motion_diffusion.option_ranges import SEED, Seed, check_ranges
 from motion_diffusion.prompts import KNOWN, read_known
-from sample.edit_options import EditOptions
-from sample.editing import check_edit, edited
+from sample.editing import EditOptions, check_edit, edited
 from sample.generate import Settings, check, generate
 from sample.jobs import JobsOptions, run_jobs
 from sample.segments import frames_of

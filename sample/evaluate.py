@@ -62,7 +62,7 @@ class ProtocolOptions(EvaluationOptions):
     """Name of a shipped model, or a run directory."""
     protocol: Literal["quick", "text", "gmd", "omnicontrol"] = "quick"
     """Protocol: a table within ten minutes on two cores, or one of the field's."""
-    evaluator: str = "bandai"
+    evaluator: str = "mixed"
     """Embeds motions and texts: an embedding model (shipped name or directory), or a folder with T2M's weights."""
     count_padding: bool = False
     """With T2M: reproduce the defect of older evaluations, which count a caption's padding as words."""

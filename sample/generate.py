@@ -37,7 +37,7 @@ from motion_diffusion.body.motion import MAX_SECONDS, Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import FPS, frame_of
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Sampler, SamplerName
-from motion_diffusion.diffusion.text_refinement import TextGuidance
+from motion_diffusion.diffusion.text_guidance import TextGuidance
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel, Recommended, Steps
 from motion_diffusion.option_ranges import SEED, Range, check_ranges

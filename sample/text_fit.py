@@ -20,7 +20,7 @@ from motion_diffusion.prompts import Known, unknown_in
 from sample.editing import Part
 from sample.segments import lengths_of
 
-DEFAULT_MATCHER = "bandai"
+DEFAULT_MATCHER = "mixed"
 """The shipped text–motion embedding model."""
 Tries = Annotated[int, Range(1, 64)]
 

@@ -27,7 +27,7 @@ from motion_diffusion.diffusion.losses import Network, training_loss
 from motion_diffusion.diffusion.prediction import PREDICTIONS, Prediction
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, SamplerName
 from motion_diffusion.diffusion.schedule import Level, Schedule, cosine, vector
-from motion_diffusion.diffusion.text_refinement import PLAIN, TextGuidance
+from motion_diffusion.diffusion.text_guidance import PLAIN, TextGuidance
 from motion_diffusion.network.denoiser import Denoiser, DenoiserConfig
 from motion_diffusion.network.weight_average import update_average
 from motion_diffusion.sampling import sample_features

@@ -208,7 +208,7 @@ def evaluate(
     clips: Sequence[Clip],
     *,
     protocol: Protocol | str = "quick",
-    evaluator: Evaluator | str = "bandai",
+    evaluator: Evaluator | str = "mixed",
     settings: Settings | None = None,
     batch: int = 16,
     seed: int = 0,

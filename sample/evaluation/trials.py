@@ -40,7 +40,7 @@ MotionCount = Annotated[int | None, Range(1, 100_000)]
 class EvaluationOptions:
     """Data to measure on, and how to sample."""
 
-    data: DatasetName = "bandai"
+    data: DatasetName = "mixed"
     """Data set of the clips; "procedural" needs no download."""
     data_root: Path | None = None
     """Folder with the clips of a data set that must be downloaded, or a store prepared from them."""

@@ -9,7 +9,7 @@ from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normal
 from motion_diffusion.diffusion.prediction import PREDICTIONS
 from motion_diffusion.diffusion.samplers import ancestral, ddim, dpm_solver, estimate_from_x0
 from motion_diffusion.diffusion.schedule import cosine, linear
-from motion_diffusion.diffusion.text_refinement import Refinement, TextGuidance
+from motion_diffusion.diffusion.text_guidance import Refinement, TextGuidance
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

@@ -10,11 +10,10 @@ from guidance.goals.goal_set import Goal
 from guidance.goals.relations import Contact, Loop, Relation
 from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.prompts import Known, in_words
-from visualize.studio.examples import EXAMPLES, next_hint
 from visualize.studio.file_transfer import DOWNLOADS, MAX_UPLOAD_BYTES
 from visualize.studio.generation import PlanReport
 from visualize.studio.goal_editing import FIELDS, Field, goal_label, is_moment, time_span, with_time
-from visualize.studio.plan import Plan
+from visualize.studio.plan import EXAMPLES, Plan, next_hint
 from visualize.studio.session import Session
 from visualize.studio.tools import HINTS, TOOLS
 from visualize.studio.widgets import (

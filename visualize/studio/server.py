@@ -30,9 +30,9 @@ from visualize.studio.file_transfer import MAX_UPLOAD_BYTES
 from visualize.studio.generation import Models
 from visualize.studio.goal_nodes import LIFT, scene_colour
 from visualize.studio.job_queue import JobQueue, Urgency
+from visualize.studio.live import preview
 from visualize.studio.page import Page
 from visualize.studio.plan import Plan
-from visualize.studio.preview import preview
 from visualize.studio.threads import filter_library_logs
 
 MAX_CLIENTS = 12

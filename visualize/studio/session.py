@@ -18,7 +18,6 @@ from guidance.goals.poses import Pose
 from motion_diffusion.body.motion import Motion
 from motion_diffusion.body.skeleton import JOINTS, frame_of
 from motion_diffusion.errors import InputError
-from visualize.studio.examples import HINTS, example_plan
 from visualize.studio.file_transfer import read_goals, read_upload, safe_label, write_download
 from visualize.studio.generation import (
     Models,
@@ -33,7 +32,16 @@ from visualize.studio.generation import (
 from visualize.studio.goal_editing import FloorPoint
 from visualize.studio.job_queue import Job, JobMonitor, JobQueue, Outcome
 from visualize.studio.live import LiveCallbacks, LiveMotion, same_motion
-from visualize.studio.plan import History, Plan, plan_from_motion, planned_joints, with_part_seconds, with_part_text
+from visualize.studio.plan import (
+    HINTS,
+    History,
+    Plan,
+    example_plan,
+    plan_from_motion,
+    planned_joints,
+    with_part_seconds,
+    with_part_text,
+)
 from visualize.studio.threads import Task
 from visualize.studio.tools import Tool, ToolState, apply_click, apply_stroke, move_handle
 from visualize.studio.undoing_report import UndoingReport, report_undoing

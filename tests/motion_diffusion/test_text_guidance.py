@@ -7,7 +7,7 @@ import torch
 
 from motion_diffusion.body.heading import gaussian
 from motion_diffusion.diffusion.samplers import ddim
-from motion_diffusion.diffusion.text_refinement import Refinement, TextGuidance
+from motion_diffusion.diffusion.text_guidance import Refinement, TextGuidance
 from motion_diffusion.errors import InputError
 from sample.generate import Settings
 
