@@ -218,3 +218,11 @@ def test_obstacles(run_example, capsys):
     unguided = ("--motions", 3, "--steps", 10, "--guidance", "none", "--out", "n")
     run_example("04_obstacles.py", "--goals", goals, *unguided)
     assert not capsys.readouterr().out.startswith("0 of 3")  # who is not guided walks into them
+
+
+def test_best_and_worst(run_example, capsys):
+    """A row for each prompt, with the better motion on the left."""
+    run_example("16_best_and_worst.py", "--prompts", "a person walks", "a person bows", "--seeds", 2, "--steps", 3)
+    ranges = [line.split()[:3:2] for line in capsys.readouterr().out.splitlines() if " to " in line]
+    assert [float(low) <= float(high) for low, high in ranges] == [True, True]
+    assert Image.open("out/best_and_worst.png").size == (1800, 520)

@@ -97,7 +97,7 @@ class Models:
             raise InputError(f"no model {name[:60]!r} here; choose one of {', '.join(self.names)}")
         with self._lock:
             if name not in self._loaded:
-                self._loaded[name] = MotionModel.load(self._folders[name])
+                self._loaded[name] = MotionModel.load(self._folders[name], engine="auto")
             return self._loaded[name]
 
     @property
