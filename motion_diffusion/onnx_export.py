@@ -7,6 +7,7 @@ docs/onnx.md describes inputs, outputs and metadata, and has a sampling loop.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,6 +106,7 @@ def _metadata(model: MotionModel) -> dict[str, str]:
         "parents": list(PARENTS),
         "fps": FPS,
         "max_frames": config.max_frames,
+        "recommended": dataclasses.asdict(config.recommended),
     }
     plain = {
         "format": FORMAT, "part": "denoiser", "model": model.name, "weights": model.digest,

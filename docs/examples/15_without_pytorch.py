@@ -15,7 +15,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 
-def sample(path: str, text: str, noise: np.ndarray, steps: int = 25, text_scale: float = 1.5) -> np.ndarray:
+def sample(path: str, text: str, noise: np.ndarray, steps: int = 25) -> np.ndarray:
     """Joints (F, 22, 3) in metres, 20 frames a second, from noise (F, features)."""
     denoiser = onnxruntime.InferenceSession(path)
     encoder = onnxruntime.InferenceSession(path.replace(".onnx", ".text.onnx"))
@@ -23,6 +23,7 @@ def sample(path: str, text: str, noise: np.ndarray, steps: int = 25, text_scale:
     alpha, sigma, mean, std, bound = (
         np.array(json.loads(about[name])) for name in ("alpha", "sigma", "mean", "std", "bound")
     )
+    text_scale = json.loads(about["recommended"])["text_scale"]
     tokenizer = Tokenizer.from_str(encoder.get_modelmeta().custom_metadata_map["tokenizer"])
     ids = np.array([tokenizer.encode(text, add_special_tokens=False).ids[:32]] * 2)
     visible = np.array([[True], [False]]) & (ids >= 0)  # with the words, and without

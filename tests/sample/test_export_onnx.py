@@ -37,7 +37,11 @@ def test_a_motion_without_pytorch_is_that_of_pytorch(name, run_in_folder, tmp_pa
     np.save(tmp_path / "noise.npy", noise.numpy())
     subprocess.run([sys.executable, "-I", "-c", WITHOUT_PYTORCH, EXAMPLE, "noise.npy"], cwd=tmp_path, check=True)
     model = MotionModel.load(name)
-    denoise = model.denoise_fn(["a tired person walks"], torch.ones(1, 50, dtype=torch.bool))
+    denoise = model.denoise_fn(
+        ["a tired person walks"],
+        torch.ones(1, 50, dtype=torch.bool),
+        text_scale=model.config.recommended.text_scale,
+    )
     times = model.times(10)
     x = ddim(denoise, noise[None] * math.hypot(*model.schedule.row(times[0])), model.schedule, times)
     expected = decode_positions(model.representation.denormalise(x))[0]
