@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from motion_diffusion.errors import InputError
-from motion_diffusion.network.text_cache import CachedEncoder
-from motion_diffusion.network.text_encoders import StaticEmbedding
+from motion_diffusion.network.text_encoders import CachedEncoder, StaticEmbedding
 
 TEXTS = ["a tired person walks", "run", "走る é 🏃 'quoted\"; --", "a person walks, then walks back", "run "]
 
@@ -36,7 +35,7 @@ class Counted:
 WORKER = """
 import hashlib, sys, time
 from test_text_cache import Counted
-from motion_diffusion.network.text_cache import CachedEncoder
+from motion_diffusion.network.text_encoders import CachedEncoder
 
 encoder = Counted(shift=float(sys.argv[1]))
 cached, digest = CachedEncoder(encoder), hashlib.sha256()

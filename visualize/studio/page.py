@@ -13,13 +13,21 @@ from guidance.goals.goal_set import Goal
 from visualize.studio.generation import Models, Poses, Take
 from visualize.studio.job_queue import JobQueue
 from visualize.studio.plan import Plan
-from visualize.studio.plan_panels import DrawPanel, ExamplesPanel, FilesPanel, GoalPanel, KnownActionsPanel, ReportPanel
-from visualize.studio.prompt_panel import PromptPanel
+from visualize.studio.plan_panels import (
+    PLAY,
+    DrawPanel,
+    ExamplesPanel,
+    FilesPanel,
+    GoalPanel,
+    KnownActionsPanel,
+    PromptPanel,
+    ReportPanel,
+    TimePanel,
+)
 from visualize.studio.scene_view import DisplayedMotion, Point, SceneCallbacks, SceneView
 from visualize.studio.session import Session
 from visualize.studio.take_panels import MakePanel, TakePanel, UndoingPanel
 from visualize.studio.threads import EventLoop, Task
-from visualize.studio.time_panel import PLAY, TimePanel
 from visualize.studio.tools import handles
 from visualize.studio.widgets import Controls
 

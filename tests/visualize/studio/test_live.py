@@ -15,7 +15,7 @@ from visualize.studio.generation import Models, PlanReport, report_plan
 from visualize.studio.job_queue import JobMonitor, Urgency
 from visualize.studio.live import PREVIEW, preview, preview_settings
 from visualize.studio.plan import EXAMPLES, HINTS, Plan, example_plan, next_hint
-from visualize.studio.prompt_panel import suggest_actions, with_action
+from visualize.studio.plan_panels import suggest_actions, with_action
 
 PLACE = Waypoint(time=1.0, x=0.3, z=0.8)
 

@@ -17,10 +17,9 @@ from motion_diffusion.body.motion import Motion  # noqa: E402
 from visualize.studio.generation import Poses, Take  # noqa: E402
 from visualize.studio.page import Page  # noqa: E402
 from visualize.studio.plan import MAX_PROMPT_LETTERS  # noqa: E402
-from visualize.studio.prompt_panel import PromptPanel  # noqa: E402
+from visualize.studio.plan_panels import Player, PromptPanel  # noqa: E402
 from visualize.studio.take_panels import GUIDANCE_CHOICES, MAX_COLUMNS, MakePanel, TakePanel, compared_takes  # noqa: E402
 from visualize.studio.threads import EventLoop  # noqa: E402
-from visualize.studio.time_panel import Player  # noqa: E402
 from visualize.studio.widgets import Controls  # noqa: E402
 
 
