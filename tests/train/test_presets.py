@@ -62,7 +62,7 @@ def test_options_override_those_of_a_preset(monkeypatch):
     preset = with_preset("v-masks")
     assert (options.training.steps, options.training.ema, options.network.width) == (7, (0.9,), 64)
     assert (str(options.run), options.masks) == ("r", False)
-    assert (options.training.times, options.start) == (preset.training.times, "v-small")
+    assert (options.training.times, options.start) == (preset.training.times, None)
     monkeypatch.setattr(sys, "argv", ["train"])
     assert read_options("train").preset is None
 
