@@ -316,13 +316,15 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
         "v-masks": Preset(
             dataclasses.replace(_MIXED, training=dataclasses.replace(_MIXED.training, steps=18_000)),
             6.7,
-            f"{_error('.0129 .0456 .0722 .329')} on mixed data; R-precision top-3 .89, FID .085, skating .080, {_UNGUIDED}",
+            f"{_error('.0129 .0456 .0722 .329')} on mixed data; R-precision top-3 .89, FID .085, skating .080, "
+            f"{_UNGUIDED}",
         ),
         # The same on the stores of CMU and SNU alone, whose licences permit any use; also in two runs.
         "open-masks": Preset(
             dataclasses.replace(_MIXED, training=dataclasses.replace(_MIXED.training, steps=8_000)),
             6.7,
-            f"{_error('.0254 .0967 .163 .773')} on its data; R-precision top-3 .78, FID .138, skating .144, {_UNGUIDED}",
+            f"{_error('.0254 .0967 .163 .773')} on its data; R-precision top-3 .78, FID .138, skating .144, "
+            f"{_UNGUIDED}",
         ),
         "root-x0": Preset(
             dataclasses.replace(_ROOT, training=dataclasses.replace(_ROOT.training, weight="clamped")),
