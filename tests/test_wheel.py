@@ -95,7 +95,7 @@ def test_procedural_walks_are_evaluated(run, tmp_path):
         "--multimodality", 0, "--steps", 2,
     )  # fmt: skip
     figures = json.loads((tmp_path / "out" / "evaluation" / "figures.json").read_text())["figures"]
-    assert said.startswith("v-masks, text, evaluator bandai")
+    assert said.startswith("v-masks, text, evaluator mixed")
     assert 0 < figures["real clips"]["FID"][0] < figures["unguided"]["FID"][0]
 
 

@@ -236,15 +236,19 @@ class _Solver:
         # All targets so far: one that is dropped as soon as it is met would be violated again in the next round.
         self.targets = no_targets(energy.points)
         self.below = torch.zeros(energy.points.shape[:2], dtype=torch.bool)  # joints that were below the floor so far
-        self.damping, self.left = DAMPING[1], MAX_ROUNDS
+        self.damping, self.least, self.left = DAMPING[1], DAMPING[0], MAX_ROUNDS
 
     def solve(self, body: FittedBody, targets: Callable[[Rig], PositionTargets], part: float) -> FittedBody:
         """The motion after some rounds in which constraints have a part of their weight."""
-        least, first, _ = DAMPING
+        _, first, most = DAMPING
         gain, last = 1.0, self.left if part == 1 else min(self.left, ROUNDS)
         for number in range(last + 1):
             joints = body.joints
+            missed = _constraint_error(joints, self.targets)
             self.targets = _merged(self.targets, targets(body))
+            if number >= ROUNDS and _constraint_error(joints, self.targets) > max(2 * missed, MAX_CONSTRAINT_ERROR):
+                # The constraints were met, but they move with the body, as a loop's end does with its beginning.
+                self.least = min(10 * self.least, most)
             softened = _softened(self.targets, part)
             if self.floor is not None:
                 self.below |= joints[..., 1] < self.floor
@@ -254,7 +258,7 @@ class _Solver:
                 break
             body, gain = self._step(body, softened)
             self.left -= 1
-            self.damping = first if gain == 0 else max(self.damping, least)
+            self.damping = max(first if gain == 0 else self.damping, self.least)
         return body
 
     def _step(self, body: FittedBody, targets: PositionTargets) -> tuple[FittedBody, float]:

@@ -40,7 +40,7 @@ def study(tmp_path, monkeypatch, run_in_folder, make_model, write_bandai):
     for part, count in (("train", 4), ("test", 2)):
         for i, name in enumerate([name for name in names if split_of(name) == part][:count]):
             write_bandai(tmp_path / "data" / f"{name}.bvh", ProceduralWalks(5, 90, 90).example(i).joints)
-    return partial(run_in_folder, command, "--study", "--data-root", "data")
+    return partial(run_in_folder, command, "--study", "--data", "bandai", "--data-root", "data")
 
 
 def rows(folder):
@@ -118,7 +118,7 @@ def test_rows_agree_with_motions_of_generate(study, tmp_path):
     study(*GRID, "--out", "s")
     made = {(row["cell"]["method"], row["cell"]["density"], row["cell"]["joints"]): row for row in rows(tmp_path / "s")}
     unguided, guided = made["none", 1.0, "wrists"]["figures"], made["projection", 1.0, "wrists"]["figures"]
-    options = StudyOptions(num=3, data_root=tmp_path / "data")
+    options = StudyOptions(num=3, data="bandai", data_root=tmp_path / "data")
     trials = draw_trials(of_split(options.clips(), "test"), num=3, seed=0, longest=120)
     texts, frames = [t.text for t in trials], [len(t.joints) for t in trials]
     settings = Settings(guidance="none", steps=2)

@@ -194,7 +194,7 @@ def test_page_offers_what_the_model_knows_and_says_what_it_does_not(browser, ope
     ann.fill("Prompt", "an old person da")
     ann.press("dances")
     ann.until(lambda: ann.session.plan.text == "an old person dances", "the suggestion")
-    ann.fill("Prompt", "a person cartwheels")
+    ann.fill("Prompt", "a person juggles")
     ann.page.get_by_text("The model has not learned this.").wait_for()
     ann.page.evaluate("document.activeElement.blur()")  # keys are no longer typed into the prompt
     ann.page.keyboard.press("End")
