@@ -32,7 +32,7 @@ def actions(tmp_path, monkeypatch, run_in_folder, make_model, write_bandai):
         for part in parts:
             for i, name in enumerate([name for name in names if split_of(name) == part][:2]):
                 write_bandai(tmp_path / "data" / f"{name}.bvh", ProceduralWalks(5, 90, 90).example(i).joints)
-    return partial(run_in_folder, command, "--actions", "--data", "bandai", "--data-root", "data", "--model", "v", "--steps", 2)
+    return partial(run_in_folder, command, *"--actions --data bandai --data-root data --model v --steps 2".split())
 
 
 def test_the_command_writes_and_prints_the_table(actions, tmp_path, capsys):
