@@ -14,16 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from PIL import Image
 
 from guidance.goals.goal_set import GoalSet
 from motion_diffusion.atomic_io import atomic
 from motion_diffusion.body.motion import Motion
+from motion_diffusion.body.skeleton import frame_of
 from motion_diffusion.errors import InputError, command, parse_arguments
 from motion_diffusion.model import MotionModel
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
 from sample.generate import Settings, generate
 from sample.text_fit import DEFAULT_MATCHER, text_fit
+from visualize.drawing.canvas import tile
 from visualize.stills import draw_strip
 
 PROMPTS = (
@@ -53,23 +56,23 @@ class Options:
     seeds: int = 8
     """Motions of a prompt."""
     seconds: float = 4.0
-    steps: int = 50
+    steps: int | None = None
+    """Sampling steps; by default what the model recommends."""
     out: Path = Path("out/best_and_worst.png")
 
 
 def draw_sheet(pairs: Sequence[tuple[Motion, Motion]], path: Path) -> None:
     """Draw a row for each pair of motions, the first on the left."""
-    width, height = SIZE
-    sheet = Image.new("RGB", (2 * width, height * len(pairs)))
+    strips = []
     with TemporaryDirectory() as folder:
-        for row, pair in enumerate(pairs):
-            for column, (motion, which) in enumerate(zip(pair, ("best", "worst"), strict=True)):
+        for pair in pairs:
+            for motion, which in zip(pair, ("best", "worst"), strict=True):
                 strip = Path(folder) / "strip.png"
                 draw_strip(motion, strip, title=which, size=SIZE)
                 with Image.open(strip) as picture:
-                    sheet.paste(picture.convert("RGB"), (column * width, row * height))
+                    strips.append(np.asarray(picture.convert("RGB")))
     with atomic(path) as temporary:
-        sheet.save(temporary)
+        Image.fromarray(tile(strips, columns=2)).save(temporary)
 
 
 @command
@@ -78,7 +81,7 @@ def main() -> None:
     if options.seeds < 1:
         raise InputError(f"--seeds is {options.seeds}; give 1 or more")
     model, matcher = MotionModel.load(options.model), TextMotionEncoder.load(DEFAULT_MATCHER)
-    settings, frames = Settings(guidance="none", steps=options.steps), round(options.seconds * 20)
+    settings, frames = Settings(guidance="none", steps=options.steps), frame_of(options.seconds)
     pairs = []
     for prompt in options.prompts:
         motions = generate(model, [prompt] * options.seeds, [frames] * options.seeds, settings=settings, progress=True)

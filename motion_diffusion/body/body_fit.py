@@ -244,11 +244,12 @@ class _Solver:
         gain, last = 1.0, self.left if part == 1 else min(self.left, ROUNDS)
         for number in range(last + 1):
             joints = body.joints
-            missed = _constraint_error(joints, self.targets)
-            self.targets = _merged(self.targets, targets(body))
-            if number >= ROUNDS and _constraint_error(joints, self.targets) > max(2 * missed, MAX_CONSTRAINT_ERROR):
-                # The constraints were met, but they move with the body, as a loop's end does with its beginning.
-                self.least = min(10 * self.least, most)
+            before, self.targets = self.targets, _merged(self.targets, targets(body))
+            if number >= ROUNDS:
+                missed, misses = (_constraint_error(joints, wanted) for wanted in (before, self.targets))
+                if misses > max(2 * missed, MAX_CONSTRAINT_ERROR):
+                    # Constraints that were met move with the body, as a loop's end does with its beginning.
+                    self.least = min(10 * self.least, most)
             softened = _softened(self.targets, part)
             if self.floor is not None:
                 self.below |= joints[..., 1] < self.floor

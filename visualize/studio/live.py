@@ -31,12 +31,15 @@ from visualize.studio.job_queue import Job, JobMonitor, JobQueue, Outcome, Urgen
 from visualize.studio.plan import Plan
 from visualize.studio.threads import Task
 
+REST = 0.3
+"""Seconds without a change after which a motion is made in full quality."""
 PREVIEW = Settings(steps=4, sampler="sde-dpm++2m", clean_up=False)
 """Sampler, steps and clean-up of previews: the nearest to the motion in full quality of those that take as long
 (docs/LOG.md, "Previews while a goal is dragged").
 """
 FAST_METHODS = ("masks", "imputation", "projection", "none")
 """Guidance methods that take no gradients and prescribe no steps; previews leave out others."""
+R = TypeVar("R")
 
 
 def preview_settings(plan: Plan, model: MotionModel) -> Settings:
@@ -96,11 +99,6 @@ def preview(plan: Plan, model: MotionModel, monitor: JobMonitor) -> Poses:
         (joints,) = request.joints(finished.x0, guided=bool(methods)).double()
         return Poses.of_joints(joints, orientations(joints), FPS)
     raise AssertionError("sampling ended before its last step")
-
-
-REST = 0.3
-"""Seconds without a change after which a motion is made in full quality."""
-R = TypeVar("R")
 
 
 def same_motion(one: Plan, other: Plan | None) -> bool:
