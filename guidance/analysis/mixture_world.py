@@ -6,10 +6,11 @@ about.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import cast
+from functools import cached_property, partial
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -120,19 +121,22 @@ def _network(denoiser: Denoiser) -> Network:
     return network
 
 
+ErrorKind = Literal["white", "smooth", "learned"]
+"""White or smooth over frames, drawn anew at every call; or the error of a trained network at the same x_t, scaled."""
+
+
 @dataclass(frozen=True)
 class OutputError:
-    """An error that is added to the exact output of a network, drawn anew at every call."""
+    """An error that is added to the exact output of a network."""
 
     size: float = 0.0
     """Standard deviation, relative to that of the output."""
-    smooth: bool = False
-    """Smooth over frames, or white."""
+    kind: ErrorKind = "white"
 
     def draw(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """(B, F, D) of unit variance times size."""
         noise = torch.randn(like.shape, generator=generator, dtype=torch.float64)
-        if self.smooth:
+        if self.kind == "smooth":
             noise = gaussian(noise, SMOOTHING)
             noise = noise / noise.square().mean().sqrt()
         return self.size * noise
@@ -146,7 +150,7 @@ class MixtureDenoiser:
         prediction: Type of the output.
         schedule: Cosine with T = 1000 by default.
         error: Added to the exact output.
-        network: Gives the output instead of the exact formula.
+        network: Gives the output instead of the exact formula, or its error if `error` is of the kind "learned".
         seed: Seed of the errors.
     """
 
@@ -164,7 +168,7 @@ class MixtureDenoiser:
         network: Network | None = None,
         seed: int = 0,
     ) -> None:
-        self.mixture, self.prediction, self.error, self.output = mixture, prediction, error, network
+        self.mixture, self.prediction, self.error, self.network = mixture, prediction, error, network
         self.schedule = schedule or cosine(1000)
         std = torch.ones(FEATURES)
         std[1:3] = mixture.unit
@@ -186,9 +190,12 @@ class MixtureDenoiser:
 
         def denoise(x: Tensor, t: int, s: int) -> Estimate:
             level, x_t = self.schedule.at(t), x.double()
-            y = self.exact_output(x_t, t) if self.output is None else self.output(x_t, level)
-            if self.error.size:
-                y = y + self.error.draw(y, self._generator) * self.prediction.size(level)
+            if self.error.size and self.error.kind == "learned":
+                y = self.exact_output(x_t, t) + self._scale * self.learned_error(x_t, t)
+            else:
+                y = self.exact_output(x_t, t) if self.network is None else self.network(x_t, level)
+                if self.error.size:
+                    y = y + self.error.draw(y, self._generator) * self.prediction.size(level)
             return Estimate(self.prediction.to_x0(y, x_t, level).to(x), self.prediction.to_eps(y, x_t, level).to(x))
 
         return denoise
@@ -198,6 +205,34 @@ class MixtureDenoiser:
         alpha, sigma = self.schedule.row(t)
         x0 = exact_x0(self.mixture, x_t, alpha, sigma)
         return self.prediction.target(x0, (x_t - alpha * x0) / sigma, self.schedule.at(t))
+
+    def learned_error(self, x_t: Tensor, t: int) -> Tensor:
+        """Difference of the network's output and the exact one at x_t (B, F, 4) float64."""
+        assert self.network is not None
+        return self.network(x_t, self.schedule.at(t)) - self.exact_output(x_t, t)
+
+    @cached_property
+    def _scale(self) -> float:
+        """The size of the error over that of the network."""
+        return self.error.size / error_size(self)
+
+
+def error_size(model: MixtureDenoiser, *, count: int = 256, seed: int = 1) -> float:
+    """Size of a network's own error of x and z, relative to its output, root of the mean square over quarters of t."""
+    generator = torch.Generator().manual_seed(seed)
+    x0 = network_features(model.mixture.sample(count, generator), generator)
+    squares = []
+    for t in middles(model.schedule):
+        x_t = model.schedule.add_noise(x0, torch.randn(x0.shape, generator=generator, dtype=torch.float64), t)
+        with torch.no_grad():
+            error = model.learned_error(x_t, t)[..., 1:3] / model.prediction.size(model.schedule.at(t))
+        squares.append(error.square().mean().item())
+    return math.sqrt(sum(squares) / len(squares))
+
+
+def middles(schedule: Schedule) -> range:
+    """The middle of each quarter of t."""
+    return range(schedule.T // 8, schedule.T, schedule.T // 4)
 
 
 def x0_error(model: MixtureDenoiser, t: int, *, count: int = 256, seed: int = 1) -> float:

@@ -25,7 +25,14 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from guidance.analysis.evolution import contraction
-from guidance.analysis.mixture_world import MixtureDenoiser, Task, guided_paths, trained_networks, x0_error
+from guidance.analysis.mixture_world import (
+    MixtureDenoiser,
+    Task,
+    guided_paths,
+    middles,
+    trained_networks,
+    x0_error,
+)
 from guidance.analysis.path_mixture import PathMixture
 from guidance.analysis.runs import PRIME, TYPES, Chain, confidence, ratio
 from guidance.analysis.style import PREDICTION_STYLES, band, label, legend, panels, reference_line
@@ -109,9 +116,8 @@ def _row(
 def measured(mixture: PathMixture, network: Network | None, prediction: str, tasks: Sequence[Task]) -> dict[str, float]:
     """Measure a network, or with None the exact one; see the module for the columns."""
     model = MixtureDenoiser(mixture, prediction=PREDICTIONS[prediction], network=network)
-    T = model.schedule.T
     variance = mixture.sample(2000, torch.Generator().manual_seed(0)).var().item()
-    row = {f"error_{i + 1}": x0_error(model, t) / variance for i, t in enumerate(range(T // 8, T, T // 4))}
+    row = {f"error_{i + 1}": x0_error(model, t) / variance for i, t in enumerate(middles(model.schedule))}
     first = PREDICTIONS["eps"].first(model.schedule)  # the same times for every prediction type
     chain = Chain.of(model, ["a path"], range(CHAINED), frames=mixture.frames, steps=STEPS, text_scale=1.0, first=first)
     kept = answering([chain], pushes=10).rows

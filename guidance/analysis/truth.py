@@ -18,13 +18,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
+from typing import get_args
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from guidance.analysis.mixture_world import MixtureDenoiser, OutputError, Task, guided_paths
+from guidance.analysis.mixture_world import (
+    ErrorKind,
+    MixtureDenoiser,
+    OutputError,
+    Task,
+    guided_paths,
+    trained_networks,
+)
 from guidance.analysis.path_mixture import PathMixture
 from guidance.analysis.runs import PRIME, TYPES, confidence
 from guidance.analysis.style import (
@@ -47,8 +55,10 @@ from guidance.protocol import Guidance, SamplingGuidance
 from guidance.spherical import Spherical
 from guidance.training_free import TrainingFree
 from guidance.twisted_smc import TwistedSMC
+from motion_diffusion.diffusion.losses import Network
 from motion_diffusion.diffusion.prediction import PREDICTIONS
 from motion_diffusion.diffusion.samplers import SamplerName
+from motion_diffusion.diffusion.schedule import cosine
 
 COORDINATES = 20
 """Principal coordinates of the posterior that samples are compared in."""
@@ -78,6 +88,8 @@ CHAINS: Sequence[tuple[SamplerName, int]] = (("ancestral", 50), ("ddim", 50), ("
 WITH_ERRORS = ("classifier, GMD's step", "classifier, line search", "projection")
 ERRORS = (0.1, 0.3)
 """Methods that are also run with errors of the output, and their sizes."""
+LEARNED = 1000
+"""Training steps of the networks whose errors are taken."""
 SCORES = ("distance", "nearest", "inside_50", "inside_90", "goal_cm")
 """Columns of `score`."""
 
@@ -139,10 +151,10 @@ def settings() -> Iterator[Setting]:
             yield Setting(method, sampler=sampler, steps=steps)
         yield Setting(method, "Gaussian")
     for method in WITH_ERRORS:
-        for smooth in (False, True):
+        for kind in get_args(ErrorKind):
             for size in ERRORS:
                 for prediction in TYPES:
-                    yield Setting(method, prediction=prediction, error=OutputError(size, smooth))
+                    yield Setting(method, prediction=prediction, error=OutputError(size, kind))
 
 
 def truth(mixture: PathMixture, *, tasks: int = 4, count: int = 128, seed: int = 0) -> Result:
@@ -161,18 +173,30 @@ def truth(mixture: PathMixture, *, tasks: int = 4, count: int = 128, seed: int =
         {"method": "posterior", "world": name} | about | _summary([score(task, task.again) for task in drawn[name]])
         for name in worlds
     ]
+    networks: dict[str, Network] = {}
     for each in tqdm(list(settings()), desc="truth", unit="setting", disable=None):
+        network = None
+        if each.error.kind == "learned":
+            if each.prediction not in networks:
+                networks[each.prediction] = next(
+                    trained_networks(mixture, PREDICTIONS[each.prediction], cosine(1000), [LEARNED], seed=seed)
+                )
+            network = networks[each.prediction]
         scores = []
         for number, task in enumerate(drawn[each.world]):
             first = seed + PRIME * (number + 1)
             model = MixtureDenoiser(
-                worlds[each.world], prediction=PREDICTIONS[each.prediction], error=each.error, seed=first
+                worlds[each.world],
+                prediction=PREDICTIONS[each.prediction],
+                error=each.error,
+                network=network,
+                seed=first,
             )
             paths = guided_paths(
                 model, task, METHODS[each.method], sampler=each.sampler, steps=each.steps, count=count, seed=first
             )
             scores.append(score(task, paths))
-        error = {"error": "smooth" if each.error.smooth else "white", "size": each.error.size}
+        error = {"error": each.error.kind, "size": each.error.size}
         rows.append(asdict(each) | error | about | _summary(scores))
     return truth_result(rows)
 
@@ -239,7 +263,7 @@ def truth_figure(rows: Sequence[Row]) -> Figure:
         for kind, of_kind in group_by(mine, "error").items():
             for name, points in group_by(of_kind, "prediction").items():
                 style = PREDICTION_STYLES[name]
-                width = 1.8 if kind == "smooth" else 0.9
+                width = {"white": 0.9, "smooth": 1.8}.get(kind, 3.0)
                 line(axis, floats(points, "size"), floats(points, "distance"), style, f"{name}, {kind}", width=width)
         reference_line(axis, chance, dotted=True)
         axis.set_xscale("log")

@@ -105,12 +105,31 @@ def test_guidance_that_diverges_is_reported(mixture):
         )
 
 
-@pytest.mark.parametrize("smooth", [False, True])
-def test_output_errors_have_their_size(smooth):
-    error = OutputError(0.3, smooth).draw(torch.zeros(64, 120, 4), torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("kind", ["white", "smooth"])
+def test_output_errors_have_their_size(kind):
+    error = OutputError(0.3, kind).draw(torch.zeros(64, 120, 4), torch.Generator().manual_seed(0))
     assert error.square().mean().sqrt().item() == pytest.approx(0.3, rel=0.02)
     correlation = (error[:, 1:] * error[:, :-1]).mean() / error.square().mean()
-    assert correlation > 0.9 if smooth else correlation.abs() < 0.02
+    assert correlation > 0.9 if kind == "smooth" else correlation.abs() < 0.02
+
+
+@pytest.mark.parametrize("name", ["x0", "eps", "v"])
+def test_learned_errors_are_those_of_the_network_at_the_size_asked_for(mixture, name):
+    exact, prediction = MixtureDenoiser(mixture, prediction=PREDICTIONS[name]), PREDICTIONS[name]
+    schedule = exact.schedule
+
+    def network(x_t, level):  # wrong by 0.05 of the output's size early in t, by 0.1 late
+        t = (schedule.sigma == level.sigma).nonzero().item()
+        return exact.exact_output(x_t, t) + (0.05 if t < 500 else 0.1) * prediction.size(level)
+
+    wrong = MixtureDenoiser(mixture, prediction=prediction, network=network, error=OutputError(0.3, "learned"))
+    x_t, frames = normal(2, 120, 4, seed=1), torch.ones(2, 120, dtype=torch.bool)
+    own = ((0.05**2 + 0.1**2) / 2) ** 0.5
+    for t, size in ((400, 0.05), (600, 0.1)):
+        level = schedule.at(t)
+        made, right = (model.denoise_fn(["a path"] * 2, frames)(x_t, t, t - 1) for model in (wrong, exact))
+        error = prediction.target(made.x0 - right.x0, made.eps - right.eps, level) / prediction.size(level)
+        assert error.flatten().tolist() == pytest.approx([0.3 * size / own] * error.numel(), abs=1e-9)
 
 
 def test_networks_learn_the_exact_estimate_and_do_not_depend_on_checkpoints(mixture):
