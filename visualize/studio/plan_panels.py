@@ -19,7 +19,7 @@ from visualize.studio.generation import PlanReport
 from visualize.studio.goal_editing import FIELDS, Field, goal_label, is_moment, time_span, with_time
 from visualize.studio.plan import EXAMPLES, MAX_PART_SECONDS, MAX_PARTS, MIN_PART_SECONDS, Plan, next_hint
 from visualize.studio.session import Session
-from visualize.studio.tools import HINTS, TOOLS
+from visualize.studio.tools import TOOL_HINTS, TOOLS
 from visualize.studio.widgets import (
     BAD,
     FAINT,
@@ -201,7 +201,7 @@ class DrawPanel:
     def show(self, session: Session) -> None:
         """Display the selected tool."""
         state = session.tool_state
-        hint = f'<b style="color:{GOOD}">{state.tool}.</b> {HINTS[state.tool]}'
+        hint = f'<b style="color:{GOOD}">{state.tool}.</b> {TOOL_HINTS[state.tool]}'
         set_if_changed(self._hint, "content", block(hint))
         set_if_changed(self._joint, "visible", state.tool == "Key frame")
         set_if_changed(self._joint, "value", state.joint.replace("_", " "))

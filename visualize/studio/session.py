@@ -88,7 +88,7 @@ class Session:
         live_take: last take made by it, which the next one replaces; None once it is kept.
         chosen: displayed take.
         message: last error or notice.
-        done: what the person has done of that which hints ask for; see `examples.HINTS`.
+        done: what the person has done of that which hints ask for; see `plan.HINTS`.
         refusals: number of refused edits. Its change makes the page display the plan again.
         takes: oldest first.
         plays: number of times that playback was to begin.

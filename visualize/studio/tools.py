@@ -26,7 +26,7 @@ from visualize.studio.plan import Plan
 
 Tool = Literal["Move", "Path", "Way-point", "Circle", "Box", "Key frame", "Facing"]
 TOOLS: tuple[Tool, ...] = get_args(Tool)
-HINTS: dict[Tool, str] = {
+TOOL_HINTS: dict[Tool, str] = {
     "Move": "Click a goal to select it, drag its ball to move it; drag elsewhere to turn the camera.",
     "Path": "Drag along the floor, or click from point to point.",
     "Way-point": "Click where the body should be at the current time.",

@@ -15,7 +15,7 @@ from guidance.goals.relations import Contact
 from visualize.studio import tools
 from visualize.studio.goal_editing import constrain_axes
 from visualize.studio.plan import Plan, rest_pose
-from visualize.studio.tools import HINTS, TOOLS, ToolState, apply_click, apply_stroke
+from visualize.studio.tools import TOOL_HINTS, TOOLS, ToolState, apply_click, apply_stroke
 
 PLACES = st.tuples(st.floats(-5, 5), st.floats(-5, 5))
 STROKES = st.lists(PLACES, min_size=2, max_size=40)
@@ -161,7 +161,7 @@ def test_every_tool_creates_its_goal(tool, kind, points):
 
 def test_look_tool_creates_nothing():
     assert apply_stroke(Plan(), ToolState("Move"), [(0.0, 0.0), (1.0, 1.0)], REST) == (Plan(), None)
-    assert set(HINTS) == set(TOOLS)
+    assert set(TOOL_HINTS) == set(TOOLS)
 
 
 def test_key_frame_has_the_height_of_the_joint():
