@@ -22,7 +22,7 @@ from data_loaders.load_motion import read_motion
 from data_loaders.procedural.walks import ProceduralWalks
 from data_loaders.store import open_store
 from guidance.analysis.compare import RealClips, adherence, compare
-from guidance.analysis.crossed_lines import DIMENSIONS, crossed_lines
+from guidance.analysis.crossed_lines import DIMENSIONS, crossed_lines, crossed_lines_result
 from guidance.analysis.evolution import evolution
 from guidance.analysis.hook import hook
 from guidance.analysis.page import FIGURES, PAGE, write_page
@@ -31,7 +31,7 @@ from guidance.analysis.runs import Chain, alike
 from guidance.analysis.share import share
 from guidance.analysis.survival import answering, exact, frozen, path_covariance
 from guidance.analysis.table import Result, read_table
-from guidance.analysis.token_size import TOKENS, token_sizes
+from guidance.analysis.token_size import TOKENS, token_sizes, token_sizes_result
 from guidance.analysis.trainings import trainings, trainings_result
 from guidance.analysis.truth import truth, truth_result
 from guidance.analysis.undoing import undoing
@@ -348,8 +348,8 @@ class TokenSizes:
 class Page:
     """Regenerate docs/where-guidance-gets-undone.md: all analyses on the shipped models, figures and numbers.
 
-    The results of truth and trainings, which take longer, are read from the files beside the page; renew these by
-    python -m guidance truth --out docs/figures, and likewise trainings.
+    The results of truth, trainings, crossed-lines and token-sizes, which take longer, are read from the files beside
+    the page; renew these by python -m guidance truth --out docs/figures, and likewise the others.
     """
 
     page: Path = PAGE
@@ -358,7 +358,12 @@ class Page:
     def renew(self) -> None:
         """Run all analyses, then write the page."""
         figures = self.page.parent / FIGURES
-        read = {"truth": truth_result, "trainings": trainings_result}
+        read = {
+            "truth": truth_result,
+            "trainings": trainings_result,
+            "crossed-lines": crossed_lines_result,
+            "token-sizes": token_sizes_result,
+        }
         results = [(name, made(read_table(figures / f"{name}.csv"))) for name, made in read.items()]
         results += [(verb.__name__.lower(), r) for verb in (Share, Hook) for r in verb().results()]
         for models in (ROOT_MODELS, BODY_MODELS):

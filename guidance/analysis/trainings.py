@@ -35,7 +35,7 @@ from guidance.analysis.mixture_world import (
 )
 from guidance.analysis.path_mixture import PathMixture
 from guidance.analysis.runs import PRIME, TYPES, Chain, confidence, ratio
-from guidance.analysis.style import PREDICTION_STYLES, band, label, legend, panels, reference_line
+from guidance.analysis.style import PREDICTION_STYLES, band, label, legend, line, panels, reference_line
 from guidance.analysis.survival import SHAPES, answering
 from guidance.analysis.table import Result, Row, columns, floats, group_by, read_table
 from guidance.analysis.truth import AT, METHODS, Scores
@@ -177,28 +177,50 @@ PANELS: Mapping[str, tuple[str, str, bool]] = {
 """Titles of the panels, their columns, axis label, and whether the axis is logarithmic."""
 
 
+AGAINST: Mapping[str, tuple[str, str]] = {
+    "kept_shift_460": ("error_2", "second quarter"),
+    "kept_shift_20": ("error_1", "first quarter"),
+    "contraction_m": ("error_1", "first quarter"),
+    "undone": ("error_4", "last quarter"),
+}
+"""Measures that are also drawn against an error of x̂0: its column, and the part of t it is from."""
+
+
 def trainings_figure(rows: Sequence[Row]) -> Figure:
-    """The figure of `trainings`: each measure against training steps, with intervals over trainings."""
+    """The figure of `trainings`: measures against training steps, with intervals over trainings, and some against the
+    error of x̂0.
+    """
     exact = next((row for row in rows if row["prediction"] == "exact"), None)
     networks = [row for row in rows if row["prediction"] != "exact"]
     seeds = len({row["seed"] for row in networks})
-    figure, axes = panels(2, 4, size=(15, 7), title=f"x0, ε and v during training  (trainings of each: {seeds})")
+    figure, axes = panels(3, 4, size=(15, 10.2), title=f"x0, ε and v during training  (trainings of each: {seeds})")
     checkpoints = [int(steps) for steps in group_by(networks, "steps")]
-    for axis, (title, (column, unit, logarithmic)) in zip(axes, PANELS.items(), strict=True):
+
+    def means(points: Sequence[Row], column: str) -> list[tuple[float, float]]:
+        values = (floats(of_steps, column) for of_steps in group_by(points, "steps").values())
+        return [tuple(map(float, confidence(torch.tensor(each, dtype=torch.float64)))) for each in values]  # type: ignore[misc]
+
+    for axis, (title, (column, unit, logarithmic)) in zip(axes, PANELS.items(), strict=False):
         for name, mine in group_by(networks, "prediction").items():
-            by_steps = group_by(mine, "steps")
-            curve = [
-                confidence(torch.tensor(floats(points, column), dtype=torch.float64)) for points in by_steps.values()
-            ]
-            means, halves = ([value.item() for value in values] for values in zip(*curve, strict=True))
-            band(axis, [float(steps) for steps in by_steps], means, halves, PREDICTION_STYLES[name], name)
-        if exact is not None and not column.startswith("error"):
-            reference_line(axis, float(exact[column]), dotted=True)
+            centres, halves = zip(*means(mine, column), strict=True)
+            band(axis, [float(steps) for steps in checkpoints], centres, halves, PREDICTION_STYLES[name], name)
         axis.set_xscale("log")
         axis.set_xticks(checkpoints, [f"{steps:,}" for steps in checkpoints])
-        axis.minorticks_off()
         if logarithmic:
             axis.set_yscale("log")
         label(axis, title=title, x="training steps (dotted: exact network)", y=unit)
+    titles = {column: (title, unit) for title, (column, unit, _) in PANELS.items()}
+    for axis, (column, (error, part)) in zip(axes[len(PANELS) :], AGAINST.items(), strict=True):
+        for name, mine in group_by(networks, "prediction").items():
+            x, y = ([centre for centre, _ in means(mine, of)] for of in (error, column))
+            line(axis, x, y, PREDICTION_STYLES[name], name)
+        axis.set_xscale("log")
+        axis.invert_xaxis()
+        title, unit = titles[column]
+        label(axis, title=title, x=f"error of x̂0, {part} of t", y=unit)
+    for axis, column in zip(axes, (*(column for column, *_ in PANELS.values()), *AGAINST), strict=True):
+        if exact is not None and not column.startswith("error"):
+            reference_line(axis, float(exact[column]), dotted=True)
+        axis.minorticks_off()
     legend(axes[0])
     return figure
