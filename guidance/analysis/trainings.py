@@ -53,6 +53,8 @@ PUSHED = (880, 460, 120, 20)
 """Times at which pushes are given, approximately."""
 GUIDED = {"gmd": "classifier, GMD's step", "search": "classifier, line search", "projection": "projection"}
 """Methods whose samples are compared with the posterior, by name of their column."""
+PAIRS = (("x0", "eps"), ("v", "eps"))
+"""Prediction types whose differences are taken, training by training."""
 TASKS, CHAINED, SAMPLES, STEPS = 2, 32, 128, 50
 """Sets of way-points, motions of a chain, samples that are compared with the posterior, and sampling steps."""
 
@@ -149,15 +151,25 @@ def measured(mixture: PathMixture, network: Network | None, prediction: str, tas
 
 
 def trainings_result(rows: Sequence[Row]) -> Result:
-    """The result with these rows, of an analysis or its file; the conclusion is a table of the last checkpoint."""
+    """The result with these rows, of an analysis or its file; the conclusion is a table of the last checkpoint, with
+    paired differences of prediction types.
+    """
     last = max(int(row["steps"]) for row in rows)
     shown = ("error_4", "kept_shift_460", "kept_shift_20", "contraction_m", "undone", "jitter", "distance_projection")
+    at_last = [row for row in rows if int(row["steps"]) in (0, last)]
+    values = {
+        name: {column: torch.tensor(floats(mine, column), dtype=torch.float64) for column in shown}
+        for name, mine in group_by(sorted(at_last, key=lambda row: int(row["seed"])), "prediction").items()
+    }
+    for one, other in PAIRS:  # trainings of a seed have the same data, noise and times
+        if one in values and other in values and len(values[one][shown[0]]) == len(values[other][shown[0]]) > 1:
+            values[f"{one} - {other}"] = {c: values[one][c] - values[other][c] for c in shown}
     lines = [["network", *shown]]
-    for name, mine in group_by([r for r in rows if int(r["steps"]) in (0, last)], "prediction").items():
+    for name, of in values.items():
         cells = []
         for column in shown:
-            mean, half = confidence(torch.tensor(floats(mine, column), dtype=torch.float64))
-            cells.append(f"{mean:.3g}" + (f" ± {half:.2g}" if len(mine) > 1 else ""))
+            mean, half = confidence(of[column])
+            cells.append(f"{mean:.3g}" + (f" ± {half:.2g}" if len(of[column]) > 1 else ""))
         lines.append([name, *cells])
     seeds = len({row["seed"] for row in rows if row["prediction"] != "exact"})
     conclusion = f"trainings ({seeds} of each type, {last} steps; ± over trainings):\n{columns(lines)}"

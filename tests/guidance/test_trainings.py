@@ -9,7 +9,7 @@ import pytest
 from guidance.__main__ import PATHS
 from guidance.analysis import trainings as module
 from guidance.analysis.path_mixture import PathMixture
-from guidance.analysis.trainings import trainings, trainings_figure
+from guidance.analysis.trainings import trainings, trainings_figure, trainings_result
 from motion_diffusion.errors import InputError
 
 
@@ -36,3 +36,14 @@ def test_networks_approach_the_exact_one_and_finished_trainings_are_kept(mixture
     assert [axis.get_title(loc="left") for axis in trainings_figure(rows).axes][:8] == list(module.PANELS)
     with pytest.raises(InputError, match=r"exact\.csv is of another mixture of paths; give another --runs"):
         trainings(replace(mixture, unit=2.0), tmp_path, seeds=1, predictions=("v",))
+
+
+def test_differences_of_prediction_types_are_paired_by_training():
+    noise, columns = (0.0, 7.0, -4.0), {column for column, *_ in module.PANELS.values()}
+    rows = [
+        {"prediction": name, "seed": seed, "steps": 10, "unit_m": 1.0} | dict.fromkeys(columns, base + noise[seed])
+        for name, base in (("x0", 5.0), ("eps", 3.0))
+        for seed in (2, 0, 1)
+    ]
+    assert "x0 - eps  2 ± 0 " in trainings_result(rows).conclusion
+    assert "v - eps" not in trainings_result(rows).conclusion
