@@ -30,6 +30,11 @@ TURN = Part(torch.ones(1, 1, dtype=torch.float64), frames=15.0, size=1.0, axes=(
 ROUNDS = 16
 """Maximum evaluations of motion-dependent goals on the motion that they have moved."""
 
+DETOUR = 3.0
+"""A round that lengthens the path by more than this many times the distance by which it moves frames has targets that
+contradict each other, and would lead it metres astray; it is left out. The next step, or the fit of the body, meets
+what is left."""
+
 
 @dataclass(frozen=True)
 class Projection:
@@ -113,8 +118,12 @@ class Projector:
                 more = problem.most_violated(i, motion + move)
                 if not (more.mask & ~targets.mask).any():
                     break
-                targets = targets.updated(more)
-                move = self._displacement(targets.mask)(targets.values - motion)
+                further = targets.updated(more)
+                moved = self._displacement(further.mask)(further.values - motion)
+                asked = torch.where(more.mask, more.values - motion - move, 0.0).norm(dim=-1).sum()
+                if _length(motion + moved) > _length(motion + move) + DETOUR * asked:
+                    break
+                targets, move = further, moved
             change[i, :n], masks[i, :n], values[i, :n] = move, targets.mask, targets.values
         return change, Observation(values, masks, wanted.weights)
 
@@ -138,6 +147,11 @@ class Projector:
         for i, frames in enumerate(self.problem.windows.lengths.tolist()):
             result[i, :frames] = _smoothly(missing[i, :frames], given[i, :frames])
         return result
+
+
+def _length(joints: Tensor) -> Tensor:
+    """Length in metres of the path of the pelvis on the floor of a motion (N, J, 3)."""
+    return joints[:, 0, [0, 2]].diff(dim=0).norm(dim=-1).sum()
 
 
 def _smoothly(values: Tensor, given: Tensor) -> Tensor:

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from guidance.classifier import Classifier
+from guidance.goals.goal_file import load_goals
 from guidance.goals.goal_set import GoalSet
 from guidance.goals.positions import Joint, Waypoint
 from guidance.noise_optimization import NoiseOptimization
 from guidance.two_stage import TwoStage
+from motion_diffusion.assets import ASSETS
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel, Recommended
 from sample.generate import ModelSettings, Settings, check, generate, methods_of, sampling_of
@@ -41,6 +43,19 @@ def test_imputed_goals_are_met(make_model, prediction, guidance):
 def test_motions_begin_at_the_origin(make_model, guidance):
     for motion in run(make_model(), (GOALS, GoalSet()), ("walk", "run"), (36, 30), (0, 1), guidance=guidance):
         assert motion.joints[0, 0, [0, 2]].abs().max() < 1e-4
+
+
+def test_obstacles_that_close_in_do_not_lead_the_path_astray():
+    """Targets of a moving obstacle beside a fixed one contradict each other: paths were up to 20 m long."""
+    goals = load_goals(ASSETS / "goals" / "obstacles.json")  # 5 m ahead
+    motions = generate(
+        MotionModel.load("v-masks"), ["a person walks"] * 2, [120] * 2, goals=[goals] * 2, seeds=[0, 6],
+        settings=Settings(steps=20),
+    )  # fmt: skip
+    for motion in motions:
+        path = motion.joints[:, 0, [0, 2]]
+        assert path.diff(dim=0).norm(dim=-1).sum() < 7
+        assert all(residual.met for residual in goals.residuals(motion.joints))
 
 
 def test_a_goal_for_the_first_frame_takes_precedence(make_model):
