@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -106,32 +107,9 @@ class PathGoal(GoalBase):
         return self
 
     def schedule(self) -> tuple[Array, Array]:
-        """The path as a fine polyline: times in seconds (P,), increasing, and points (P, 2)."""
-        points = np.array(self.points)
-        pieces = self._pieces(points)
-        lengths = [np.linalg.norm(np.diff(piece, axis=0), axis=-1) for piece in pieces]
-        if self.times is not None:
-            ends = np.array(self.times)
-        else:
-            way = np.concatenate([[0.0], np.cumsum([length.sum() for length in lengths])])
-            share = way / way[-1] if way[-1] > _APART else np.linspace(0, 1, len(points))
-            ends = (self.start or 0.0) + ((self.end or 0.0) - (self.start or 0.0)) * share
-        times, places = [ends[:1]], [points[:1]]
-        for piece, length, begin, end in zip(pieces, lengths, ends, ends[1:], strict=False):
-            share = np.cumsum(length) / length.sum() if length.sum() > _APART else np.ones(1)
-            times.append(begin + (end - begin) * share)
-            places.append(piece[1:] if length.sum() > _APART else piece[-1:])
-        return np.concatenate(times), np.concatenate(places)
-
-    def _pieces(self, points: Array) -> list[Array]:
-        """Points (n, 2) on the curve from each of `points` to the next, both included."""
-        chord = np.linalg.norm(np.diff(points, axis=0), axis=-1)
-        apart = np.concatenate([[True], chord > _APART])
-        if self.curve == "line" or apart.sum() < 3:
-            return [points[i : i + 2] for i in range(len(chord))]
-        along = np.concatenate([[0.0], np.cumsum(np.where(apart[1:], chord, 0.0))])
-        spline = CubicSpline(along[apart], points[apart], bc_type="natural")
-        return [spline(np.linspace(a, b, _FINE + 1)) for a, b in pairwise(along)]
+        """The path as a fine polyline, read-only: times in seconds (P,), increasing, and points (P, 2)."""
+        start, end = self.start or 0.0, self.end or 0.0
+        return _polyline(tuple(self.points), None if self.times is None else tuple(self.times), start, end, self.curve)
 
     @property
     def last_time(self) -> float:
@@ -183,3 +161,38 @@ class PathGoal(GoalBase):
         rows = self.within(len(joints))
         places = torch.from_numpy(self.places(np.array(rows)))
         return facing(joints, rows, self.directions(len(joints)), places)
+
+
+@lru_cache(maxsize=256)
+def _polyline(
+    points: tuple[Place, ...], times: tuple[float, ...] | None, start: float, end: float, curve: str
+) -> tuple[Array, Array]:
+    """See `PathGoal.schedule`; asked for at every step of sampling."""
+    pieces = _pieces(np.array(points), curve)
+    lengths = [np.linalg.norm(np.diff(piece, axis=0), axis=-1) for piece in pieces]
+    if times is not None:
+        ends = np.array(times)
+    else:
+        way = np.concatenate([[0.0], np.cumsum([length.sum() for length in lengths])])
+        share = way / way[-1] if way[-1] > _APART else np.linspace(0, 1, len(points))
+        ends = start + (end - start) * share
+    when, where = [ends[:1]], [np.array(points[:1])]
+    for piece, length, begin, after in zip(pieces, lengths, ends, ends[1:], strict=False):
+        share = np.cumsum(length) / length.sum() if length.sum() > _APART else np.ones(1)
+        when.append(begin + (after - begin) * share)
+        where.append(piece[1:] if length.sum() > _APART else piece[-1:])
+    result = np.concatenate(when), np.concatenate(where)
+    for array in result:
+        array.setflags(write=False)
+    return result
+
+
+def _pieces(points: Array, curve: str) -> list[Array]:
+    """Points (n, 2) on the curve from each of `points` to the next, both included."""
+    chord = np.linalg.norm(np.diff(points, axis=0), axis=-1)
+    apart = np.concatenate([[True], chord > _APART])
+    if curve == "line" or apart.sum() < 3:
+        return [points[i : i + 2] for i in range(len(chord))]
+    along = np.concatenate([[0.0], np.cumsum(np.where(apart[1:], chord, 0.0))])
+    spline = CubicSpline(along[apart], points[apart], bc_type="natural")
+    return [spline(np.linspace(a, b, _FINE + 1)) for a, b in pairwise(along)]
