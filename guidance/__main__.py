@@ -58,7 +58,7 @@ PATHS = ASSETS / "paths" / "open.safetensors"
 ZIGZAG = ASSETS / "goals" / "zigzag.json"
 ROOT_MODELS = ("root-x0", "root-eps", "root-v")
 """Shipped models of the path of the root alone, the subject of GMD's claim."""
-BODY_MODELS = ("x0-small", "eps-small", "v-small")
+BODY_MODELS = ("x0-mixed", "eps-mixed", "v-mixed")
 
 
 @dataclass(frozen=True)
