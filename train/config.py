@@ -340,9 +340,9 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
             f"{_UNGUIDED}",
         ),
         # x0, ε and v of the same trunk, data, steps, loss in terms of x0, seed: they differ in what they predict alone.
-        "x0-mixed": Preset(_of_trunk("x0"), 6.3, _error("")),
-        "eps-mixed": Preset(_of_trunk("eps"), 6.3, _error("")),
-        "v-mixed": Preset(_of_trunk("v"), 6.3, _error("")),
+        "x0-mixed": Preset(_of_trunk("x0"), 6.3, _error(".0106 .0372 .0601 .283")),
+        "eps-mixed": Preset(_of_trunk("eps"), 6.3, _error(".0109 .0373 .0614 .306")),
+        "v-mixed": Preset(_of_trunk("v"), 6.3, _error(".0102 .0367 .0598 .284")),
         "root-x0": Preset(
             dataclasses.replace(_ROOT, training=dataclasses.replace(_ROOT.training, weight="clamped")),
             1.2,
