@@ -115,12 +115,21 @@ def adherence(
     for chain in chains:
         rows.append({"scale": 0.0} | _measured(chain, "none", goals, 0.0, real))
         rows += [{"scale": scale} | _measured(chain, method, goals, scale, real) for scale in scales]
-    what = f"{method}, {chains[0].z.shape[1]} motions a model, {len(chains[0].times) - 1} steps"
-    text = f"adherence ({what}), by strength:\n{table(rows)}"
+    same: dict[str, float] = {"steps": len(chains[0].times) - 1}
     if real is not None:
-        figures = real.against_itself(chains[0].z.shape[1])
-        text += "\nreal clips against others: " + ", ".join(f"{name} {value:.3g}" for name, value in figures.items())
-        rows = [{**row, **{f"{name}_real": value for name, value in figures.items()}} for row in rows]
+        same |= {f"{name}_real": value for name, value in real.against_itself(chains[0].z.shape[1]).items()}
+    return adherence_result([{**row, **same} for row in rows])
+
+
+def adherence_result(rows: Sequence[Row]) -> Result:
+    """The result with these rows, of an analysis or its file; the conclusion is a table."""
+    first = rows[0]
+    guided = next((row["guidance"] for row in rows if row["guidance"] != "none"), "none")
+    what = f"{guided}, {first['motions']} motions a model, {first['steps']} steps"
+    text = f"adherence ({what}), by strength:\n{table(rows)}"
+    real = [f"{name} {float(first[f'{name}_real']):.3g}" for name in MEASURED if first.get(f"{name}_real", "") != ""]
+    if real:
+        text += f"\nreal clips against others: {', '.join(real)}"
     return Result("adherence", rows, text)
 
 
@@ -162,7 +171,7 @@ def table(rows: Sequence[Row]) -> str:
     named = [key for key in ("model", "guidance", "scale") if key in rows[0]]
     lines = [[*named, *shown]]
     for row in rows:
-        names = (f"{row[key]:g}" if key == "scale" else str(row[key]) for key in named)
+        names = (f"{float(row[key]):g}" if key == "scale" else str(row[key]) for key in named)
         lines.append([*names, *(_cell(row, key) for key in shown)])
     return columns(lines)
 
