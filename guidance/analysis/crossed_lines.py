@@ -166,7 +166,8 @@ def crossed_lines_figure(rows: Sequence[Row]) -> Figure:
                 points = group_by([row for row in of_type if float(row["scale"]) == scale], "dimensions")
                 words = f"{name}, {'unguided' if dashes else 'ρ = 1'}"
                 drawn = replace(style, dashes=(2.0, 2.0) if dashes else ())
-                line(above, [float(D) for D in points], [_mean(p, "off") for p in points.values()], drawn, words)
+                x, y = [float(D) for D in points], [_mean(p, "off") for p in points.values()]
+                line(above, x, y, drawn, words, width=0.9 if dashes else 1.8)
             scales = group_by([row for row in of_type if int(row["dimensions"]) == largest], "scale").values()
             x, y = ([_mean(points, key) for points in scales] for key in ("on_target", "off"))
             line(below, x, y, style, name)

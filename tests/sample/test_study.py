@@ -122,7 +122,9 @@ def test_rows_agree_with_motions_of_generate(study, tmp_path):
     trials = draw_trials(of_split(options.clips(), "test"), num=3, seed=0, longest=120)
     texts, frames = [t.text for t in trials], [len(t.joints) for t in trials]
     settings = Settings(guidance="none", steps=2)
-    motions = generate(MotionModel.load("v"), texts, frames, seeds=[0, 1, 2], settings=settings)
+    model, motions = MotionModel.load("v"), []
+    for some in (slice(0, 2), slice(2, 3)):  # --batch 2: a motion of noise is fitted differently after other rounding
+        motions += generate(model, texts[some], frames[some], seeds=range(3)[some], settings=settings)
     wrists = [JOINTS.index("left_wrist"), JOINTS.index("right_wrist")]
     bodies = [Motion(t.joints).joints for t in trials]  # targets are poses of a body
     errors = [(m.joints - body)[:, wrists].norm(dim=-1) for m, body in zip(motions, bodies, strict=True)]

@@ -41,7 +41,7 @@ RUNS = [ROOT / "assets" / "models" / name for name in ("root-x0", "root-eps", "r
 def drawn(path):
     """The figure of a CSV file, and its rows."""
     rows = read_table(path)
-    (kind,) = (kind for kind, columns in TABLES.items() if columns <= rows[0].keys())
+    kind = next(kind for kind, columns in TABLES.items() if columns <= rows[0].keys())
     return kind(rows).axes, rows
 
 
