@@ -155,6 +155,7 @@ def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     ann.tab("Takes")
     ann.press("Continue from the end")
     ann.until(lambda: session.plan.base is not None, "a motion to go on from")
+    ann.be_still()
     ann.press("Add a prompt")
     ann.until(lambda: len(session.plan.parts) == 2, "a second part")
     ann.fill("Then", "a person waves")
