@@ -57,7 +57,7 @@ class Options:
     """Motions of a prompt."""
     seconds: float = 4.0
     steps: int | None = None
-    """Sampling steps; by default what the model recommends."""
+    """Sampling steps; by default those that the model recommends."""
     out: Path = Path("out/best_and_worst.png")
 
 

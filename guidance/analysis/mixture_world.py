@@ -190,12 +190,12 @@ class MixtureDenoiser:
 
         def denoise(x: Tensor, t: int, s: int) -> Estimate:
             level, x_t = self.schedule.at(t), x.double()
-            if self.error.size and self.error.kind == "learned":
-                y = self.exact_output(x_t, t) + self._scale * self.learned_error(x_t, t)
-            else:
-                y = self.exact_output(x_t, t) if self.network is None else self.network(x_t, level)
-                if self.error.size:
-                    y = y + self.error.draw(y, self._generator) * self.prediction.size(level)
+            learned = self.error.size > 0 and self.error.kind == "learned"
+            y = self.exact_output(x_t, t) if self.network is None or learned else self.network(x_t, level)
+            if learned:
+                y = y + self._scale * self.learned_error(x_t, t, y)
+            elif self.error.size:
+                y = y + self.error.draw(y, self._generator) * self.prediction.size(level)
             return Estimate(self.prediction.to_x0(y, x_t, level).to(x), self.prediction.to_eps(y, x_t, level).to(x))
 
         return denoise
@@ -206,10 +206,10 @@ class MixtureDenoiser:
         x0 = exact_x0(self.mixture, x_t, alpha, sigma)
         return self.prediction.target(x0, (x_t - alpha * x0) / sigma, self.schedule.at(t))
 
-    def learned_error(self, x_t: Tensor, t: int) -> Tensor:
+    def learned_error(self, x_t: Tensor, t: int, exact: Tensor) -> Tensor:
         """Difference of the network's output and the exact one at x_t (B, F, 4) float64."""
         assert self.network is not None
-        return self.network(x_t, self.schedule.at(t)) - self.exact_output(x_t, t)
+        return self.network(x_t, self.schedule.at(t)) - exact
 
     @cached_property
     def _scale(self) -> float:
@@ -225,7 +225,9 @@ def error_size(model: MixtureDenoiser, *, count: int = 256, seed: int = 1) -> fl
     for t in middles(model.schedule):
         x_t = model.schedule.add_noise(x0, torch.randn(x0.shape, generator=generator, dtype=torch.float64), t)
         with torch.no_grad():
-            error = model.learned_error(x_t, t)[..., 1:3] / model.prediction.size(model.schedule.at(t))
+            error = model.learned_error(x_t, t, model.exact_output(x_t, t))[..., 1:3] / model.prediction.size(
+                model.schedule.at(t)
+            )
         squares.append(error.square().mean().item())
     return math.sqrt(sum(squares) / len(squares))
 
