@@ -68,7 +68,14 @@ class Distillation:
 
     @torch.no_grad()
     def target(
-        self, x0: Tensor, eps: Tensor, t: Tensor, texts: Sequence[str], frames: Tensor, observed: Observed | None
+        self,
+        x0: Tensor,
+        eps: Tensor,
+        t: Tensor,
+        texts: Sequence[str],
+        frames: Tensor,
+        hide: Tensor,
+        observed: Observed | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Replace clean motions and noise by the teacher's.
 
@@ -78,6 +85,7 @@ class Distillation:
             t: (B,) times, on the CPU; each is raised to the next of the student's times.
             texts: B prompts.
             frames: (B, F) bool, which frames exist.
+            hide: (B,) bool, whose prompts the student does not see; the teacher's steps are without text there.
             observed: Observed positions, for models with masks.
 
         Returns:
@@ -87,7 +95,7 @@ class Distillation:
         after = (self.times[None] >= t[:, None]).sum(1) - 1
         t, s = self.times[after], self.times[after + 1]
         x_t = schedule.add_noise(x0, eps, t)
-        hidden = torch.arange(2 * len(texts), device=x0.device) >= len(texts)
+        hidden = torch.cat([hide, torch.ones_like(hide)])
         both = None if observed is None else (observed[0].repeat(2, 1, 1, 1), observed[1].repeat(2, 1, 1, 1))
         condition = teacher.condition(list(texts) * 2, frames.repeat(2, 1), hide=hidden, observed=both)
         bound, w, K = teacher.representation.bound.to(x0), self.options.text_scale, self.options.substeps

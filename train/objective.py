@@ -154,10 +154,11 @@ class Objective:
                 joints[..., joint_range, :],
                 batch.motion_mask[..., joint_range, :].to(device, non_blocking=True),
             )
-        hide: Tensor | None = batch.drop_text.to(device)
+        hide = batch.drop_text.to(device)
         if self.distillation is not None:
-            t, x0, eps = self.distillation.target(x0, eps, t, batch.texts, frames, observed)
-            joints, hide = model.representation.decode(x0, lengths=batch.lengths), None
+            with self.accelerator.autocast():
+                t, x0, eps = self.distillation.target(x0, eps, t, batch.texts, frames, hide, observed)
+            joints = model.representation.decode(x0, lengths=batch.lengths)
         with self.accelerator.autocast():
             condition = model.condition(batch.texts, frames, hide=hide, observed=observed)
 

@@ -157,7 +157,12 @@ class Attention(nn.Module):
         source = x if context is None else torch.cat([x, context], dim=1)
         key, value = self.key_value(source).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible[:, None, None, :])
+        mask = visible[:, None, None, :]
+        if x.device.type == "cpu":  # its gradient in bf16 takes four times as long as in float32
+            with torch.autocast("cpu", enabled=False):
+                mixed = F.scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask)
+        else:
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 

@@ -17,6 +17,7 @@ from train.config import Options
 from train.distillation import Distillation, DistillationOptions
 
 TEXTS = ["a person walks", "someone waves"]
+SHOWN = torch.tensor([False, False])
 OPTIONS = DistillationOptions(teacher="teacher", steps=4, substeps=3, text_scale=2.5)
 
 
@@ -36,7 +37,7 @@ def test_one_step_of_the_target_is_several_of_the_teacher(make_model, clips):
     distillation = Distillation(teacher, OPTIONS)
     schedule, denoise = teacher.schedule, teacher.denoise_fn(TEXTS, frames, text_scale=2.5)
     for t, s in pairwise(distillation.times.tolist()):
-        times, new_x0, new_eps = distillation.target(x0, eps, torch.tensor([t, s + 1]), TEXTS, frames, None)
+        times, new_x0, new_eps = distillation.target(x0, eps, torch.tensor([t, s + 1]), TEXTS, frames, SHOWN, None)
         assert times.tolist() == [t, t]
         x_t = schedule.add_noise(x0, eps, t)
         torch.testing.assert_close(schedule.add_noise(new_x0, new_eps, t), x_t, atol=2e-4, rtol=1e-4)
@@ -47,8 +48,25 @@ def test_one_step_of_the_target_is_several_of_the_teacher(make_model, clips):
 
         reached = ddim(target, x_t, schedule, [t, s])
         torch.testing.assert_close(reached * frames[..., None], wanted * frames[..., None], atol=2e-3, rtol=1e-3)
-    mixed, _, _ = distillation.target(x0, eps, torch.tensor([1, 1000]), TEXTS, frames, None)
+    mixed, _, _ = distillation.target(x0, eps, torch.tensor([1, 1000]), TEXTS, frames, SHOWN, None)
     assert mixed.tolist() == [250, 1000]
+
+
+def test_a_hidden_prompt_is_hidden_from_the_teacher(make_model, clips):
+    """Its target is that of steps without text, whatever the prompt; the other motion's stays."""
+    x0, eps, frames = clips
+    distillation = Distillation(make_model("v"), OPTIONS)
+    t = torch.tensor([500, 500])
+    shown = distillation.target(x0, eps, t, TEXTS, frames, SHOWN, None)[1]
+    hidden = distillation.target(x0, eps, t, TEXTS, frames, ~SHOWN & torch.tensor([True, False]), None)[1]
+    denoise = distillation.teacher.denoise_fn(["", ""], frames)
+    x_t = distillation.teacher.schedule.add_noise(x0, eps, 500)
+    wanted = ddim(denoise, x_t, distillation.teacher.schedule, [500, 417, 334, 250])
+    reached = estimate_from_x0(hidden, x_t, 500, distillation.teacher.schedule)
+    reached = ddim(lambda x, t, s: reached, x_t, distillation.teacher.schedule, [500, 250])
+    torch.testing.assert_close((reached * frames[..., None])[0], wanted[0], atol=2e-3, rtol=1e-3)
+    assert not torch.equal(hidden[0], shown[0])
+    torch.testing.assert_close(hidden[1], shown[1])
 
 
 def test_observed_positions_reach_the_teacher(make_model, clips):
@@ -57,9 +75,9 @@ def test_observed_positions_reach_the_teacher(make_model, clips):
     values = torch.zeros(2, 30, 22, 3)
     mask = torch.zeros(2, 30, 22, 3, dtype=torch.bool)
     t = torch.tensor([500, 500])
-    nothing = distillation.target(x0, eps, t, TEXTS, frames, (values, mask))[1]
+    nothing = distillation.target(x0, eps, t, TEXTS, frames, SHOWN, (values, mask))[1]
     mask[0, 10] = True
-    something = distillation.target(x0, eps, t, TEXTS, frames, (values, mask))[1]
+    something = distillation.target(x0, eps, t, TEXTS, frames, SHOWN, (values, mask))[1]
     assert not torch.equal(nothing[0], something[0])
     torch.testing.assert_close(nothing[1], something[1])
 
