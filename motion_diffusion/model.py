@@ -97,6 +97,8 @@ class ModelConfig:
     """Whether observed positions are also written over its noisy input, as in CondMDI (Cohan et al. 2024)."""
     recommended: Recommended = Recommended()
     """How to sample."""
+    teacher: str = ""
+    """Model from which this one was distilled; empty for others."""
     training: str = ""
     """One line on the training data and steps."""
     licence: str = ""

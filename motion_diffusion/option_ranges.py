@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from motion_diffusion.errors import InputError
 
@@ -68,7 +68,8 @@ def check_ranges(options: object, prefix: str = "", *, file: bool = False) -> No
 @lru_cache(maxsize=64)
 def _ranges(kind: Any) -> dict[str, Range]:
     hints: dict[str, Any] = get_type_hints(kind, include_extras=True)
-    annotated = ((name, part) for name, hint in hints.items() for part in getattr(hint, "__metadata__", ()))
+    optional = ((name, kind) for name, hint in hints.items() for kind in (hint, *get_args(hint)))  # kind | None
+    annotated = ((name, part) for name, kind in optional for part in getattr(kind, "__metadata__", ()))
     return {name: part for name, part in annotated if isinstance(part, Range)}
 
 

@@ -34,6 +34,7 @@ from motion_diffusion.prompts import KNOWN, read_known
 from sample.editing import EditOptions, check_edit, edited
 from sample.generate import Settings, check, generate
 from sample.jobs import JobsOptions, run_jobs
+from sample.quality import Quality, QualityName
 from sample.segments import frames_of
 from sample.text_fit import DEFAULT_MATCHER, TextFit, Tries, best_motion, text_fit, unknown_words
 from visualize.film import write_film
@@ -65,9 +66,11 @@ class Options:
     """Duration of the motion, or of its continuation; segments in the goal file have their own durations."""
     seed: Seed = 0
     """Seed of the initial noise."""
-    tries: Tries = 1
+    quality: QualityName = "normal"
+    """live: in a few steps, by the model distilled from --model where there is one; best: the best of 8 tries."""
+    tries: Tries | None = None
     """Number of motions to generate, from this seed and those after it. The best is kept: the one that meets the most
-    goals, and among those the one that fits its text best."""
+    goals, and among those the one that fits its text best. By default that of the quality: 1, or 8."""
     matcher: str = DEFAULT_MATCHER
     """Text-motion embedding model that measures how well a motion fits its text: a shipped name, or a directory."""
     known: bool = False
@@ -145,11 +148,12 @@ def _generate(options: Options, goals: GoalSet) -> tuple[Motion, TextFit, list[s
     Returns:
         The motion, with unknown words and text fit in its provenance; its text fit; and the feasibility warnings.
     """
-    text, settings = options.text, options.settings
+    quality = Quality.of(options.quality, options.model, options.settings, options.tries)
+    text, settings, tries = options.text, quality.settings, quality.tries
     seconds = sum(segment.seconds for segment in goals.segments) or options.seconds
     part = options.edit.part(seconds)
     frames = part.frames if part else frames_of(goals.segments) or frame_of(seconds)
-    model, encoder = MotionModel.load(options.model, engine=options.engine), TextMotionEncoder.load(options.matcher)
+    model, encoder = MotionModel.load(quality.model, engine=options.engine), TextMotionEncoder.load(options.matcher)
     if part:
         check_edit(model, text, part, goals, settings)
     else:
@@ -157,7 +161,7 @@ def _generate(options: Options, goals: GoalSet) -> tuple[Motion, TextFit, list[s
     warnings, unknown = feasibility(goals, frames), unknown_words(model.known, text, goals)
     for warning in [*unknown, *warnings]:
         print(f"warning: {warning}", file=sys.stderr)
-    seeds = range(options.seed, options.seed + options.tries)
+    seeds = range(options.seed, options.seed + tries)
     SEED.check("--seed and --tries: the last seed", seeds[-1])
     motions: list[Motion] = []
     for some in (seeds[i : i + BATCH] for i in range(0, len(seeds), BATCH)):
@@ -171,7 +175,7 @@ def _generate(options: Options, goals: GoalSet) -> tuple[Motion, TextFit, list[s
                 settings=settings, progress=True,
             )  # fmt: skip
     motion, fit = best_motion(motions, [text_fit(encoder, motion, text, goals, part) for motion in motions])
-    report = {"unknown": unknown, "fit": asdict(fit), "tries": options.tries}
+    report = {"unknown": unknown, "fit": asdict(fit), "tries": tries}
     return replace(motion, provenance={**motion.provenance, **report}), fit, warnings
 
 
@@ -214,8 +218,8 @@ def main() -> None:
         print(residual_table(residuals))
     if "part" in motion.provenance:
         print(f"the new part fits what is kept to within {motion.provenance['part']['seam_cm']:.3f} cm")
-    if options.tries > 1:
-        print(f"the best of {options.tries}: seed {motion.provenance['seed']}")
+    if (tries := motion.provenance["tries"]) > 1:
+        print(f"the best of {tries}: seed {motion.provenance['seed']}")
     if fit.sentence and not motion.provenance["unknown"]:  # the embedding model does not know unknown words either
         print(fit.sentence + ("; try --tries 8, or other words" if fit.words == "hardly" else ""))
     for line in CleanUp(**motion.provenance["clean_up"]).unsettled:

@@ -165,9 +165,10 @@ def generate(
                 model, _some(texts, chosen), _some(frames, chosen), _some(goals, chosen), _some(seeds, chosen)
             )
             sampled = asked.sample(methods if guided else (), functions, settings, bar, on_step, sampler=sampler)
-            for i, (_, rig, report) in zip(chosen, sampled, strict=True):
-                came = provenance(rig, goals[i], seeds[i], settings, known, report, guidance, sampler)
-                made[i] = Motion.of(rig, text=words(texts[i], goals[i]), provenance=came)
+            with one_thread():
+                for i, (_, rig, report) in zip(chosen, sampled, strict=True):
+                    came = provenance(rig, goals[i], seeds[i], settings, known, report, guidance, sampler)
+                    made[i] = Motion.of(rig, text=words(texts[i], goals[i]), provenance=came)
     return [made[i] for i in range(len(texts))]
 
 
@@ -460,13 +461,14 @@ class Request:
                 guide=composed.guide,
                 on_step=advance,
             )
-        joints = self.joints(x, guided=bool(methods))
-        motions = [motion[:n] for motion, n in zip(joints, lengths.tolist(), strict=True)]
         exact = is_exact(methods)
-        return [
-            Sampled(motion, *clean_up(motion, wanted, exact=exact, feet=settings.clean_up, kept=self.kept))
-            for motion, wanted in zip(motions, self.goals, strict=True)
-        ]
+        with one_thread():
+            joints = self.joints(x, guided=bool(methods))
+            motions = [motion[:n] for motion, n in zip(joints, lengths.tolist(), strict=True)]
+            return [
+                Sampled(motion, *clean_up(motion, wanted, exact=exact, feet=settings.clean_up, kept=self.kept))
+                for motion, wanted in zip(motions, self.goals, strict=True)
+            ]
 
     def joints(self, x: Tensor, *, guided: bool) -> Tensor:
         """Joints (M, N, 22, 3) in metres of sampled features; without guidance, moved to begin at the origin."""

@@ -34,12 +34,13 @@ from motion_diffusion.engine import EngineName
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.network.text_motion_encoder import TextMotionEncoder
-from motion_diffusion.option_ranges import Range, check_ranges
+from motion_diffusion.option_ranges import SEED, Range, check_ranges
 from motion_diffusion.prompts import Known
 from motion_diffusion.threads import one_thread
 from sample.generate import BatchSize, Settings, check, generate
 from sample.job_file import Job, JobFile
-from sample.text_fit import DEFAULT_MATCHER, text_fit, unknown_words
+from sample.quality import Quality, QualityName
+from sample.text_fit import DEFAULT_MATCHER, Tries, best_motion, text_fit, unknown_words
 
 INDEX = "index.jsonl"
 
@@ -60,6 +61,11 @@ class JobsOptions:
     engine: EngineName = "torch"
     """What evaluates the network: PyTorch, ONNX Runtime (extra `onnx`), or whichever is faster here. With auto,
     processes may differ, and motions are not bit-identical."""
+    quality: QualityName = "normal"
+    """live: in a few steps, by the model distilled from --model where there is one; best: the best of 8 tries."""
+    tries: Tries | None = None
+    """Motions generated for each line, from its seed and those after it, of which the best is kept. By default as many
+    as the quality says: 1, or 8."""
     matcher: str = DEFAULT_MATCHER
     """Text-motion embedding model that measures how well motions fit their texts: a shipped name, or a directory."""
     out: Path = Path("out/jobs")
@@ -73,6 +79,11 @@ class JobsOptions:
     """Generate all motions again."""
     settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
 
+    def resolved(self) -> JobsOptions:
+        """With model, settings and tries in place of the quality that stands for them."""
+        quality = Quality.of(self.quality, self.model, self.settings, self.tries)
+        return replace(self, quality="normal", model=quality.model, settings=quality.settings, tries=quality.tries)
+
 
 def run_jobs(options: JobsOptions) -> str:
     """Generate this process's share of the motions; the first process finally writes the index.
@@ -84,6 +95,7 @@ def run_jobs(options: JobsOptions) -> str:
         InputError: A job is invalid, before anything is sampled; or, at the end, sampling of a job failed.
     """
     check_ranges(options)
+    options = options.resolved()
     check_place(options.out / INDEX)
     with locked_by_main(options.out, "--out"):
         return _run_jobs(options)
@@ -96,6 +108,7 @@ def _run_jobs(options: JobsOptions) -> str:
     results = sampler.results
 
     def check_job(job: Job) -> None:
+        SEED.check("seed and --tries: the last seed", job.seed + results.tries - 1)
         check(sampler.model, [job.text], [job.frames], [job.goals], options.settings)
         done.append(not options.overwrite and results.has(job))
 
@@ -138,7 +151,9 @@ class BatchSampler:
     def results(self) -> JobResults:
         """Where motions are written."""
         encoder, settings = TextMotionEncoder.load(self.options.matcher), self.options.settings.of(self.model)
-        return JobResults(self.options.out, self.model.digest, settings, self.model.known, encoder)
+        return JobResults(
+            self.options.out, self.model.digest, settings, self.options.tries or 1, self.model.known, encoder
+        )
 
     def __call__(self, jobs: JobFile, batch: tuple[Sequence[int], Sequence[int]]) -> int:
         """Sample the jobs with the first indices and write the motions of those with the second ones; their number."""
@@ -151,14 +166,17 @@ class BatchSampler:
 def _sample(model: MotionModel, jobs: Sequence[Job], missing: Collection[str], results: JobResults) -> None:
     """Sample a batch of jobs and write the motions with missing names."""
     try:
-        motions = generate(
-            model,
-            [job.text for job in jobs],
-            [job.frames for job in jobs],
-            goals=[job.goals for job in jobs],
-            seeds=[job.seed for job in jobs],
-            settings=results.settings,
-        )
+        tried = [
+            generate(
+                model,
+                [job.text for job in jobs],
+                [job.frames for job in jobs],
+                goals=[job.goals for job in jobs],
+                seeds=[job.seed + k for job in jobs],
+                settings=results.settings,
+            )
+            for k in range(results.tries)
+        ]
     except (InputError, RuntimeError) as error:  # torch's errors are RuntimeErrors
         if len(jobs) == 1:
             results.write_error(jobs[0], error)
@@ -167,9 +185,9 @@ def _sample(model: MotionModel, jobs: Sequence[Job], missing: Collection[str], r
                 if job.name in missing:
                     _sample(model, [job], missing, results)
         return
-    for job, motion in zip(jobs, motions, strict=True):
+    for job, *motions in zip(jobs, *tried, strict=True):
         if job.name in missing:
-            results.write(job, motion)
+            results.write(job, motions)
 
 
 @dataclass(frozen=True)
@@ -180,6 +198,7 @@ class JobResults:
     weights: str
     """Digest of the model's weights."""
     settings: Settings
+    tries: int
     known: Known | None
     """Actions and words in the model's training data."""
     encoder: TextMotionEncoder
@@ -212,6 +231,8 @@ class JobResults:
         made = {
             **motion.provenance,
             "text": "" if job.goals.segments else motion.text,
+            "seed": motion.provenance.get("first_seed", motion.provenance["seed"]),
+            "tries": motion.provenance.get("tries", 1),
             "seconds": motion.seconds,
             "weights": model.get("weights") if isinstance(model, dict) else None,
         }
@@ -220,6 +241,7 @@ class JobResults:
             "goals": job.goals.model_dump(mode="json", exclude_none=True),
             "seconds": job.frames / FPS,
             "seed": job.seed,
+            "tries": self.tries,
             "weights": self.weights,
             "settings": json.loads(json.dumps(dataclasses.asdict(self.settings))),
         }
@@ -236,10 +258,14 @@ class JobResults:
         self.file(job).unlink(missing_ok=True)
         self.error_file(job).unlink(missing_ok=True)
 
-    def write(self, job: Job, motion: Motion) -> None:
-        """Write a motion, with the feasibility of its goals, unknown words, and how well it fits its text."""
+    def write(self, job: Job, motions: Sequence[Motion]) -> None:
+        """Write the best of a job's motions, with the feasibility of its goals, unknown words, and how well it fits its
+        text."""
+        motion, fit = best_motion(motions, [text_fit(self.encoder, each, job.text, job.goals) for each in motions])
         report = {
-            "fit": dataclasses.asdict(text_fit(self.encoder, motion, job.text, job.goals)),
+            "first_seed": job.seed,
+            "tries": self.tries,
+            "fit": dataclasses.asdict(fit),
             "feasibility": feasibility(job.goals, job.frames),
             "unknown": unknown_words(self.known, job.text, job.goals),
         }

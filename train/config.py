@@ -341,10 +341,10 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
                 distillation=DistillationOptions(teacher="v-masks", steps=8, substeps=4, text_scale=2.5),
                 training=dataclasses.replace(
                     _MIXED.training,
-                    steps=3_800,
-                    learning_rate=5e-4,
+                    steps=3_000,
+                    learning_rate=2e-4,
                     ema=(0.998,),
-                    metres_from=0.0,
+                    metres_from=0.5,
                     mixed_precision="bf16",
                 ),
             ),

@@ -105,6 +105,7 @@ def _initialised_from(options: Options, other: MotionModel, *, description: str)
         masks=options.masks,
         written=options.masks,
         recommended=_recommended(options),
+        teacher=options.distillation.teacher or "",
         training=description,
     )
     model = MotionModel(config, other.representation)

@@ -110,6 +110,29 @@ def test_every_line_gives_the_motion_of_generate(sample, tmp_path, capsys):
     assert "m/s" in rows[4]["feasibility"][0]
 
 
+def test_the_best_of_several_tries_is_kept(sample, tmp_path, capsys):
+    """It is the motion of its seed made alone, and the seeds of all tries are those of the line and after it."""
+    write(tmp_path / "jobs.jsonl", [{"text": "a person walks", "seconds": 1.5, "seed": 4}])
+    sample("--out", "best", "--tries", 3)
+    best = Motion.load(tmp_path / "best" / "000001.npz")
+    fits = {}
+    for seed in (4, 5, 6):
+        write(tmp_path / "one.jsonl", [{"text": "a person walks", "seconds": 1.5, "seed": seed}])
+        sample("--jobs", "one.jsonl", "--out", f"s{seed}")
+        alone = Motion.load(tmp_path / f"s{seed}" / "000001.npz")
+        fits[seed] = alone.provenance["fit"]["similarity"]
+        if seed == best.provenance["seed"]:
+            torch.testing.assert_close(alone.joints, best.joints, atol=1e-3, rtol=1e-3)
+    assert best.provenance["seed"] == max(fits, key=fits.get)
+    before = files(tmp_path / "best")
+    sample("--out", "best", "--tries", 3)
+    assert files(tmp_path / "best") == before
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        sample("--out", "best", "--tries", 2)
+    assert "000001.npz was made with other tries; give another --out" in capsys.readouterr().err
+
+
 def test_the_index_has_unknown_words_and_text_fit(sample, tmp_path):
     walk = KnownAction("walk", 0.5, "a person walks", ("walks",))
     Known((walk,), ("a", "person", "walks")).write(tmp_path / "m")
