@@ -22,16 +22,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from scipy.linalg import cho_solve_banded, cholesky_banded
-from scipy.signal import oaconvolve
 from torch import Tensor
 
 from motion_diffusion.body.skeleton import BONE_LENGTHS, JOINTS, PARENTS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """One way of moving along."""
 
@@ -113,9 +113,16 @@ class _Kernel:
         """The covariance times weights (..., F, j) of some of the joints (j,): (..., F, J)."""
         if self._matrix is not None:
             return self._matrix @ (weights @ self.over_joints[joints])
+        from scipy.signal import oaconvolve  # takes a third of a second to import
+
         around = torch.cat([self._values[1:].flip(0), self._values]).reshape(*[1] * (weights.ndim - 2), -1, 1)
         along: Tensor = torch.from_numpy(oaconvolve(weights.numpy(), around.numpy(), mode="same", axes=-2))
         return along @ self.over_joints[joints]
+
+
+@lru_cache(maxsize=16)
+def _kernel(part: Part, frames: int, joints: int) -> _Kernel:
+    return _Kernel(part, frames, joints)
 
 
 class _Axis:
@@ -199,7 +206,7 @@ class Displacement:
         self._axes = []
         for (own, _), axes in alike.items():
             frame, joint = mask[..., axes[0]].nonzero(as_tuple=True)
-            kernels = [_Kernel(parts[number], frames, joints) for number in own]
+            kernels = [_kernel(parts[number], frames, joints) for number in own]
             self._axes.append((axes, _Axis(frame, joint, kernels, frames, joints)))
 
     def __call__(self, wanted: Tensor) -> Tensor:

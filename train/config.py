@@ -247,7 +247,7 @@ _ROOT = Options(
     features=("root",),
     emphasis=1.0,
     network=Network(width=128, depth=4, frame_width=64),
-    training=TrainingOptions(steps=5_000, batch_size=64),
+    training=TrainingOptions(steps=5_000, batch_size=64, weight="capped", jerk_weight=100, metres_from=0.6),
 )
 
 
@@ -363,7 +363,7 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
         "eps-mixed": Preset(_of_trunk("eps"), 6.3, _error(".0109 .0373 .0614 .306")),
         "v-mixed": Preset(_of_trunk("v"), 6.3, _error(".0102 .0367 .0598 .284")),
         "root-x0": Preset(
-            dataclasses.replace(_ROOT, training=dataclasses.replace(_ROOT.training, weight="clamped")),
+            _ROOT,
             1.2,
             f"{_error('.0030 .0134 .0284 .132')}; root jitter 2,290 m/s³ in 50 steps, real clips 35",
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, product
 from typing import Annotated, Literal
 
 import numpy as np
@@ -210,25 +210,32 @@ class Obstacle(GoalBase):
         return (left if (run @ left).sum() > -1e-9 else -left).expand_as(run)
 
     def _needed(self, points: Tensor, direction: Tensor) -> Tensor:
-        """(n,) metres along direction (n, 2) after which all points (n, J, 2) are beyond the margin.
-
-        The region within the margin is convex: a point that has left it along a line does not enter it again.
-        """
-        margin = self.margin + _SLACK
-        far = points.norm(dim=-1).max() + self.margin + 2 * max(self.radius or 0.0, *(self.size or (0.0,))) + 1
+        """(n,) metres along unit vectors direction (n, 2) after which all points (n, J, 2) are beyond the margin."""
+        entry, exit_ = self._crossings(points, direction[:, None])
         shift = points.new_zeros(len(points))
         for _ in range(points.shape[1]):
-            low = shift[:, None].expand(points.shape[:2])
-            inside = self.depth(points + low[..., None] * direction[:, None]) < margin
-            if not inside.any():
+            within = (entry < shift[:, None]) & (shift[:, None] < exit_)
+            if not within.any():
                 break
-            start, high = low, low + 2 * far
-            for _ in range(30):
-                middle = (low + high) / 2
-                within = self.depth(points + middle[..., None] * direction[:, None]) < margin
-                low, high = torch.where(within, middle, low), torch.where(within, high, middle)
-            shift = torch.where(inside, high, start).amax(-1)
+            shift = torch.where(within, exit_, shift[:, None]).amax(-1)
         return shift
+
+    def _crossings(self, points: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+        """Metres (n, J) along unit vectors direction (n, 1, 2) at which points (n, J, 2) enter the region within the
+        margin, and leave it; inf and -inf if they never do.
+
+        The region is convex. That around a box is the union of two rectangles and of a circle at each corner.
+        """
+        margin = self.margin + _SLACK
+        if self.size is None:
+            return _through_circle(points, direction, (self.radius or 0.0) + margin)
+        angle, half = math.radians(-self.degrees), points.new_tensor(self.size) / 2
+        points, direction = turn_on_floor(points, angle), turn_on_floor(direction, angle)
+        corners = (half * points.new_tensor(signs) for signs in product((-1.0, 1.0), repeat=2))
+        parts = [_through_circle(points - corner, direction, margin) for corner in corners]
+        parts += [_through_rectangle(points, direction, half + margin * wider) for wider in torch.eye(2).to(half)]
+        entries, exits = zip(*parts, strict=True)
+        return torch.stack(entries).amin(0), torch.stack(exits).amax(0)
 
     def misses(self, joints: Tensor, world: Tensor | None = None) -> Tensor:
         """Depth inside the edge at each frame where the body is inside: (N,) metres."""
@@ -245,3 +252,24 @@ class Obstacle(GoalBase):
         """
         near = joints if self.body == "whole" else joints[:, :1]
         return self.distance(near[..., [0, 2]], torch.arange(len(joints), device=joints.device)).amin(-1)
+
+
+def _through_circle(points: Tensor, direction: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+    """Where lines (..., 2) along unit vectors enter and leave a circle about the origin; inf and -inf if they miss
+    it."""
+    along = (points * direction).sum(-1)
+    square = along.square() - points.square().sum(-1) + radius**2
+    half = square.clamp_min(0).sqrt()
+    return _unless_missed(-along - half, -along + half, square < 0)
+
+
+def _through_rectangle(points: Tensor, direction: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for a rectangle about the origin with half sides (2,) along the axes."""
+    direction = torch.where(direction.abs() < 1e-12, 1e-12, direction)
+    entry = ((-half * direction.sign() - points) / direction).amax(-1)
+    exit_ = ((half * direction.sign() - points) / direction).amin(-1)
+    return _unless_missed(entry, exit_, entry > exit_)
+
+
+def _unless_missed(entry: Tensor, exit_: Tensor, missed: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.where(missed, torch.inf, entry), torch.where(missed, -torch.inf, exit_)

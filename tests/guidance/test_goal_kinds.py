@@ -190,6 +190,31 @@ def test_motions_inside_an_obstacle_leave_it(shape, body, walk):
         assert stays_outside(obstacle, motion, after)
 
 
+@pytest.mark.parametrize("margin", [0.0, 0.3])
+@pytest.mark.parametrize("shape", [{"radius": 0.7}, {"size": (1.5, 0.4), "degrees": 33.0}])
+def test_points_leave_the_margin_where_its_distance_says(shape, margin):
+    """Along 40,000 lines, some of them along the sides: at both crossings the distance is the margin, just between them
+    it is less, and lines without crossings never come as near."""
+    obstacle = Obstacle(shape="circle" if "radius" in shape else "box", center=(0.0, 0.0), margin=margin, **shape)
+    draw = torch.Generator().manual_seed(0)
+    points = 2 * torch.randn(1000, 40, 2, generator=draw, dtype=torch.float64)
+    angles = 7 * torch.rand(1000, 1, generator=draw, dtype=torch.float64)
+    angles[:4, 0] = torch.deg2rad(torch.tensor([33.0, 123.0, 213.0, 303.0], dtype=torch.float64))
+    along = torch.stack([angles.cos(), angles.sin()], dim=-1)
+    entry, leave = obstacle._crossings(points, along)
+
+    def depth(metres):
+        return obstacle.depth(points + metres[..., None] * along)
+
+    crossed = entry < leave
+    assert 0.1 < crossed.double().mean() < 0.9
+    for metres, inwards in ((entry, 1e-4), (leave, -1e-4)):
+        assert (depth(metres)[crossed] - margin).abs().max() < 2e-5
+        assert (depth(metres + inwards) < depth(metres))[crossed & (leave - entry > 1e-2)].all()
+    for metres in torch.linspace(-8, 8, 161).tolist():
+        assert (depth(torch.full_like(entry, metres))[~crossed] > margin).all()
+
+
 def test_obstacle_distance_matches_geometry():
     circle = Obstacle(shape="circle", center=(1, 2), radius=0.5)
     frames = torch.arange(2)
