@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,22 +47,31 @@ class Given:
         return self.clip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def clips(walks):
-    """Forty captioned clips, half of them for training."""
+    """Forty captioned clips of 3 s, half of them for training."""
     return [
-        Clip(f"c{i:02d}", walk.numpy(), ("train", "test")[i % 2], (Caption(f"walk {i}"), Caption(f"stroll {i}")))
+        Clip(f"c{i:02d}", walk[:60].numpy(), ("train", "test")[i % 2], (Caption(f"walk {i}"), Caption(f"stroll {i}")))
         for i, walk in enumerate(walks)
     ]
 
 
+@pytest.fixture(scope="session")
+def store(tmp_path_factory, clips):
+    """A prepared store of the clips."""
+    folder = tmp_path_factory.mktemp("evaluate") / "store"
+    prepare(
+        "humanml3d", Source([Given(clip) for clip in clips], mirrored=True, licence="", files=()), folder, processes=1
+    )
+    return folder
+
+
 @pytest.fixture
-def evaluate(tmp_path, run_in_folder, make_model, matcher, clips):
+def evaluate(tmp_path, run_in_folder, make_model, matcher, store):
     """evaluate(*arguments): the command, in a folder with a model m, a matcher e and a store."""
     make_model().save(tmp_path / "m")
     matcher.save(tmp_path / "e")
-    source = Source([Given(clip) for clip in clips], mirrored=True, licence="", files=())
-    prepare("humanml3d", source, tmp_path / "store", processes=1)
+    shutil.copytree(store, tmp_path / "store")
     fixed = ("--model", "m", "--evaluator", "e", "--data", "humanml3d", "--data-root", "store", "--steps", 2)
     return partial(run_in_folder, command, *fixed)
 
