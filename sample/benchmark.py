@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -27,6 +28,7 @@ from guidance.compose import Strength
 from guidance.goals.goal_set import GoalSet
 from guidance.goals.positions import Joint, Waypoint
 from motion_diffusion.body.motion import MAX_SECONDS
+from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.diffusion.samplers import Estimate
 from motion_diffusion.engine import Engine, EngineName
 from motion_diffusion.errors import command, parse_arguments
@@ -140,11 +142,8 @@ class Cost:
     steps: int
 
 
-def measure(model: MotionModel, quality: Quality, frames: int, goals: GoalSet) -> Cost:
-    """Generate a motion of a quality. The model's engine is replaced."""
-    model.engine = engine = (
-        TimedEngine(model.engine.name) if not isinstance(model.engine, TimedEngine) else model.engine
-    )
+def measure(model: MotionModel, engine: TimedEngine, quality: Quality, frames: int, goals: GoalSet) -> Cost:
+    """Generate a motion of a quality by a model of this engine."""
     engine.seconds, engine.begun = 0.0, None
     n, ends = quality.tries, []
 
@@ -173,30 +172,28 @@ def busy_process() -> Iterator[None]:
 
 def quality_rows(options: Options) -> Iterator[str]:
     """The machine, the table's rows, and the time of a first motion, each as soon as it is measured."""
-    engine = Engine(options.engine).name
     yield (
         f"{_processor()}, {usable_cores()} cores; {platform.system()}, Python {platform.python_version()}, PyTorch "
-        f"{torch.__version__} with {torch.get_num_threads()} threads, engine {engine}; {options.model}, "
-        f"{options.frames / 20:g} s of motion\n"
+        f"{torch.__version__} with {torch.get_num_threads()} threads, engine {Engine(options.engine).name}; "
+        f"{options.model}, {options.frames / FPS:g} s of motion\n"
     )
     yield f"| {' | '.join(COLUMNS)} |\n|---{'|--:' * (len(COLUMNS) - 1)}|"
     for name in get_args(QualityName):
         quality = Quality.of(name, options.model, Settings())
-        model = MotionModel.load(quality.model, engine=options.engine)
+        model = MotionModel.load(quality.model)
+        model.engine = engine = TimedEngine(options.engine)
         for count in (0, 5):
             goals = GoalSet(goals=list(_walk(options.frames - 1, count)))
-            yield f"| {name} | {count or '–'} | {_cells(model, quality, options, goals)} |"
+            one = partial(measure, model, engine, quality, options.frames, goals)
+            yield f"| {name} | {count or '–'} | {_cells(one, options.repeats)} |"
     yield f"\nA fresh process: {_first_motion(options):.1f} s from its start to the file of a motion of normal quality."
 
 
-def _cells(model: MotionModel, quality: Quality, options: Options, goals: GoalSet) -> str:
-    def costs() -> list[Cost]:
-        return [measure(model, quality, options.frames, goals) for _ in range(options.repeats)]
-
-    measure(model, quality, options.frames, goals)  # warms up
-    alone = costs()
+def _cells(one: Callable[[], Cost], repeats: int) -> str:
+    one()  # warms up
+    alone = [one() for _ in range(repeats)]
     with busy_process():
-        beside = statistics.median(cost.total for cost in costs())
+        beside = statistics.median(one().total for _ in range(repeats))
     total = statistics.median(cost.total for cost in alone)
     network = statistics.median(1e3 * cost.network / cost.steps for cost in alone)
     other = statistics.median(1e3 * (cost.sampling - cost.network) / cost.steps for cost in alone)

@@ -1,4 +1,4 @@
-"""The measurement of cost against length and number of goals: its motions can be walked, and its table is complete."""
+"""The measurement of cost by quality, and against length and number of goals: its tables are complete."""
 
 import re
 
@@ -27,6 +27,22 @@ def test_every_length_is_measured_with_and_without_goals(make_model, tmp_path):
     numbers = re.fullmatch(r"\| 10 s \| 2 \| ([\d.]+) s \| ([\d.]+) s \| ([\d.]+) GB \|", row)
     assert numbers is not None
     assert all(float(number) > 0 for number in numbers.groups())
+
+
+def test_every_quality_is_measured(make_model, run_in_folder, tmp_path, capsys):
+    """Without goals and with five; the parts of the time are no more than the whole."""
+    make_model().save(tmp_path / "m")
+    run_in_folder(command, "--model", "m", "--frames", 20, "--repeats", 1, "--engine", "torch")
+    machine, _, header, rule, *table, _, fresh = capsys.readouterr().out.strip().splitlines()
+    assert "engine torch; m, 1 s of motion" in machine
+    assert re.search(r"A fresh process: \d+\.\d s", fresh)
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
+    assert [row[:2] for row in cells] == [[name, goals] for name in ("live", "normal", "best") for goals in ("–", "5")]
+    assert {len(row) for row in cells} == {header.count("|") - 1} == {rule.count("|") - 1}
+    assert [int(row[4]) for row in cells] == [8, 8, 50, 50, 50, 50]
+    for total, beside, steps, network, other, rest in (map(float, row[2:]) for row in cells):
+        assert min(total, beside, network) > 0
+        assert steps * (network + other) / 1000 + rest == pytest.approx(total, abs=0.1)
 
 
 @pytest.mark.parametrize("arguments", [("--lengths", "10", "4000"), ("--goals", "1001"), ("--lengths", "nan")])
