@@ -245,9 +245,9 @@ _MIXED = Options(
 _ROOT = Options(
     data="bandai",
     features=("root",),
-    emphasis=1.0,
+    emphasis=4.0,
     network=Network(width=128, depth=4, frame_width=64),
-    training=TrainingOptions(steps=5_000, batch_size=64, weight="capped", jerk_weight=100, metres_from=0.6),
+    training=TrainingOptions(steps=4_000, batch_size=64, weight="capped", jerk_weight=100, metres_from=0.6),
 )
 
 
