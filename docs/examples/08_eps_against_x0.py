@@ -3,7 +3,7 @@
     python docs/examples/08_eps_against_x0.py
     python docs/examples/08_eps_against_x0.py --guidance imputation
 
-The three were trained with the same network, data and steps. The table says how far each is from its goals without
+The three have the same network, data, noise, steps and loss. The table says how far each is from its goals without
 guidance and with it, and how steady it is; the film has them side by side. Why they differ:
 docs/where-guidance-gets-undone.md.
 """
@@ -26,7 +26,7 @@ from motion_diffusion.model import MotionModel
 from sample.generate import Settings, generate
 from visualize.film import write_film
 
-MODELS = ("x0-small", "eps-small", "v-small")
+MODELS = ("x0-mixed", "eps-mixed", "v-mixed")
 
 
 @dataclass(frozen=True)

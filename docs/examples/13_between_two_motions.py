@@ -31,11 +31,11 @@ class Options:
 
     first: Annotated[str, tyro.conf.Positional] = "a person walks"
     second: Annotated[str, tyro.conf.Positional] = "a person runs"
-    model: str = "v-small"
+    model: str = "v-mixed"
     between: int = 3
     """Motions between the two."""
     frames: int = 80
-    steps: int = 100
+    steps: int = 300
     mixed_at: float = 0.6
     """Where shared noise mixes, as a share of T."""
     seed: int = 0

@@ -4,7 +4,7 @@ A diffusion model is a code. To send a motion, one sends x_t from T down to 0; e
 what the sender knows and what the model expects, and the receiver can show x̂0 at any moment. Near T a few nats fix
 where the person goes; most is spent on the last millimetre. (Ho et al. 2020, section 4.3: progressive coding.)
 
-    python docs/examples/14_rate_and_distortion.py --models x0-small eps-small v-small
+    python docs/examples/14_rate_and_distortion.py --models x0-mixed eps-mixed v-mixed
     python docs/examples/14_rate_and_distortion.py --data bandai --data-root DIR
 """
 
@@ -30,7 +30,7 @@ from train.batches import encoded, pad
 class Options:
     """Bound the likelihood of held-out motions, and draw rate and distortion."""
 
-    models: tuple[str, ...] = ("x0-small", "eps-small", "v-small")
+    models: tuple[str, ...] = ("x0-mixed", "eps-mixed", "v-mixed")
     data: DatasetName = "procedural"
     data_root: Path | None = None
     clips: int = 16

@@ -65,7 +65,7 @@ def test_eps_against_x0(run_example, capsys):
     goals = Path(__file__).parents[2] / "assets" / "goals" / "zigzag.json"
     run_example("08_eps_against_x0.py", "--goals", goals, "--steps", 3, "--motions", 2)
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert [row[0] for row in rows[1:7:2]] == ["x0-small", "eps-small", "v-small"]
+    assert [row[0] for row in rows[1:7:2]] == ["x0-mixed", "eps-mixed", "v-mixed"]
     assert all(float(row[2]) == 0.0 for row in rows[2:7:2])  # guided
     assert all(float(row[2]) > 1.0 for row in rows[1:7:2])
     assert Path("out/eps-against-x0/side-by-side.mp4").stat().st_size > 10_000
@@ -142,11 +142,11 @@ def test_between_two_motions(run_example, tmp_path, capsys):
 
 def test_rate_and_distortion(run_example, capsys):
     """The parts add up to the bound, and whoever knows the prior has paid next to nothing."""
-    run_example("14_rate_and_distortion.py", "--models", "v-small", "--clips", 2, "--steps", 8, "--out", "rate.png")
+    run_example("14_rate_and_distortion.py", "--models", "v-mixed", "--clips", 2, "--steps", 8, "--out", "rate.png")
     _, row, last = capsys.readouterr().out.splitlines()
     name, *numbers = row.split()
     bound, prior, *parts = map(float, numbers)
-    assert name == "v-small"
+    assert name == "v-mixed"
     assert bound == pytest.approx(prior + sum(parts), abs=0.003)
     assert 0 <= prior < 1e-3
     assert last == "wrote rate.png"
