@@ -32,7 +32,7 @@ def test_preset_names_are_the_choices_of_the_option():
     assert set(PRESETS) == set(get_args(PresetName))
 
 
-@pytest.mark.parametrize("name", ["x0-mixed", "eps-mixed", "v-mixed", "root-x0", "root-eps", "root-v"])
+@pytest.mark.parametrize("name", ["x0-mixed", "eps-mixed", "v-mixed", "v-live", "root-x0", "root-eps", "root-v"])
 def test_a_shipped_model_was_made_by_its_preset(name, tmp_path):
     """Its run could be resumed with the preset; other body models took several runs."""
     shutil.copy(ASSETS / "models" / name / "training.json", tmp_path)
