@@ -365,17 +365,17 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
         "root-x0": Preset(
             _ROOT,
             1.2,
-            f"{_error('.0076 .0268 .0664 .107')} (of data of variance 16); root jitter 408 m/s³ in 50 steps, real clips 35",
+            f"{_error('.0076 .0268 .0664 .107')} of 16; root jitter 408 m/s³ in 50 steps, real clips 35",
         ),
         "root-eps": Preset(
             dataclasses.replace(_ROOT, prediction="eps"),
             1.2,
-            f"{_error('.0063 .0249 .0661 .115')} (of data of variance 16); root jitter 290 m/s³ in 50 steps, real clips 35",
+            f"{_error('.0063 .0249 .0661 .115')} of 16; root jitter 290 m/s³ in 50 steps, real clips 35",
         ),
         "root-v": Preset(
             dataclasses.replace(_ROOT, prediction="v"),
             1.2,
-            f"{_error('.0061 .0231 .0606 .096')} (of data of variance 16); root jitter 333 m/s³ in 50 steps, real clips 35",
+            f"{_error('.0061 .0231 .0606 .096')} of 16; root jitter 333 m/s³ in 50 steps, real clips 35",
         ),
     }
 )
