@@ -158,7 +158,7 @@ class Attention(nn.Module):
         key, value = self.key_value(source).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         mask = visible[:, None, None, :]
-        if x.device.type == "cpu":  # its gradient in bf16 takes four times as long as in float32
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):  # in bf16 its gradient takes four times as long
             with torch.autocast("cpu", enabled=False):
                 mixed = F.scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=mask)
         else:
