@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from data_loaders.types import Clip
@@ -84,30 +85,36 @@ class ActionClassifier:
         actions = tuple(sorted(set(labels)))
         generator = torch.Generator().manual_seed(seed)
         of_action = [[i for i, label in enumerate(labels) if label == action] for action in actions]
+        features = [_features(clip) for clip in clips]
+        statistics = torch.cat(features)
+        mean, std = statistics.mean(0), statistics.std(0).clamp_min(1e-3)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            statistics = torch.cat([_features([clip])[0][0] for clip in clips[::10]])
-            mean, std = statistics.mean(0), statistics.std(0).clamp_min(1e-3)
             network = _Network(len(mean), len(actions))
             optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.05)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
+            classifier = ActionClassifier(actions, network, mean, std)
             for _ in tqdm(range(steps), desc="training the action classifier", disable=None):
                 which = torch.randint(len(actions), (48,), generator=generator).tolist()
-                batch = [_cut(clips[_one(of_action[k], generator)], frames, generator) for k in which]
-                x, lengths = _features(batch)
-                loss = F.cross_entropy(network((x - mean) / std, lengths), torch.tensor(which), label_smoothing=0.05)
+                batch = [_cut(features[_one(of_action[k], generator)], frames, generator) for k in which]
+                loss = F.cross_entropy(classifier._logits(batch), torch.tensor(which), label_smoothing=0.05)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-        return ActionClassifier(actions, network.eval(), mean, std)
+        network.eval()
+        return classifier
 
     @torch.no_grad()
     def predict(self, motions: Sequence[Tensor]) -> list[str]:
         """Predict the action of each motion (F, 22, 3)."""
-        x, lengths = _features(motions)
-        best = self.network((x - self.mean) / self.std, lengths).argmax(-1)
+        best = self._logits([_features(motion) for motion in motions]).argmax(-1)
         return [self.actions[i] for i in best.tolist()]
+
+    def _logits(self, features: Sequence[Tensor]) -> Tensor:
+        """(B, classes) for B motions' features (F, D)."""
+        lengths = torch.tensor([len(each) for each in features])
+        return self.network(pad_sequence([(each - self.mean) / self.std for each in features], True), lengths)
 
 
 def train_action_classifier(clips: Sequence[Clip], *, longest: int, steps: int) -> ActionClassifier:
@@ -130,25 +137,22 @@ def train_action_classifier(clips: Sequence[Clip], *, longest: int, steps: int) 
     return ActionClassifier.train(motions, [clip.action for clip in train], frames=longest, steps=steps)
 
 
-def _features(motions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Features (B, F, D) without the root's position on the floor, and lengths (B,)."""
-    lengths = torch.tensor([len(motion) for motion in motions])
-    longest = int(lengths.max())
-    joints = torch.stack([torch.cat([m, m[-1:].expand(longest - len(m), -1, -1)]) for m in map(to_origin, motions)])
-    features = encode(joints, lengths=lengths, groups=_GROUPS)
-    return torch.cat(
-        [features[..., :1], features[..., 3:67], features[..., LAYOUT["velocities"]] * 10], dim=-1
-    ), lengths
+def _features(motion: Tensor) -> Tensor:
+    """Features (F, D) without the root's position on the floor, of a motion (F, 22, 3) that starts facing +z."""
+    features = encode(to_origin(motion), groups=_GROUPS)
+    return torch.cat([features[:, :1], features[:, 3:67], features[:, LAYOUT["velocities"]] * 10], dim=-1)
 
 
 def _one(options: Sequence[int], generator: torch.Generator) -> int:
     return options[int(torch.randint(len(options), (), generator=generator))]
 
 
-def _cut(clip: Tensor, frames: int, generator: torch.Generator) -> Tensor:
-    """A random section of a clip with at most `frames` frames."""
-    start = int(torch.randint(max(len(clip) - frames, 0) + 1, (), generator=generator))
-    return clip[start : start + frames]
+def _cut(features: Tensor, frames: int, generator: torch.Generator) -> Tensor:
+    """A random section with at most `frames` frames of features (F, D), turned to start facing +z."""
+    start = int(torch.randint(max(len(features) - frames, 0) + 1, (), generator=generator))
+    section = features[start : start + frames].clone()
+    section[:, 0] -= features[start, 0] - features[0, 0]
+    return section
 
 
 @dataclass(frozen=True)

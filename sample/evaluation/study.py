@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from data_loaders.types import Clip
-from guidance.compose import METHODS, parse_methods
+from guidance.compose import METHODS, check_request, parse_methods
 from motion_diffusion.atomic_io import check_place, locked
 from motion_diffusion.body.skeleton import FPS, KEY_JOINTS
 from motion_diffusion.errors import InputError
@@ -38,10 +38,10 @@ from sample.evaluation.trials import (
     key_of,
     of_split,
 )
-from sample.generate import Settings, check_settings
+from sample.generate import Settings, check_settings, methods_of
 from visualize.plots.registry import draw as draw_figures
 
-VERSION = 2
+VERSION = 3
 """Version of the measurements; part of every row's key."""
 
 GIVEN = {
@@ -249,6 +249,9 @@ def study(options: StudyOptions, *, report: Callable[[str], object] = lambda lin
 def _study(options: StudyOptions, report: Callable[[str], object]) -> list[Line]:
     models = load_models(options)
     data = StudyData(options, options.clips(), models[0].config.max_frames)
+    longest = max(len(trial.joints) for trial in data.trials)
+    for method in options.methods:
+        check_request(methods_of(dataclasses.replace(options.settings, guidance=method)), models[0], longest)
     rows = RowFile(options.out / "rows.jsonl")
     plan = list(grid(options, models, report))
     identities = {REAL: data.identity}

@@ -228,6 +228,14 @@ def test_wrong_options_are_refused(study, capsys, arguments, said):
     assert error.count("\n") == 1
 
 
+def test_a_path_model_for_shorter_motions_is_refused_before_anything_is_measured(study, tmp_path, capsys, make_model):
+    make_model("v", ("root",), max_frames=40).save(tmp_path / "path")
+    with pytest.raises(SystemExit, match="2"):
+        study("--models", "v", "--methods", "stages+projection", "--stages.path-model", "path", "--out", "s")
+    assert "path makes paths of up to 2 s, not" in capsys.readouterr().err
+    assert not (tmp_path / "s/rows.jsonl").exists()
+
+
 def test_a_file_of_another_kind_is_refused_and_kept(study, tmp_path, capsys):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "rows.jsonl").write_text('{"some": "thing"}\n')
