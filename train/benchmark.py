@@ -36,7 +36,7 @@ WARM_UP = 3
 class Benchmark:
     """Measure how fast a preset trains: examples per second, and the share of the matrix-multiplication rate."""
 
-    preset: PresetName = "v-small"
+    preset: PresetName = "v-masks"
     steps: Count = 20
     """Steps to measure, after a few for warming up."""
     batch_size: Count | None = None

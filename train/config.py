@@ -36,9 +36,6 @@ Workers = Annotated[int, Range(0, 256)]
 PresetName = Literal[
     "mdm",
     "humanml3d-small",
-    "x0-small",
-    "eps-small",
-    "v-small",
     "v-masks",
     "v-live",
     "open-masks",
@@ -227,10 +224,6 @@ class Preset:
         return f"{self.parameters} M parameters; expected: {self.expected}"
 
 
-_SMALL = Options(
-    data="bandai",
-    training=TrainingOptions(batch_size=64, cooldown=0.5, ema=(0.9995,), velocity_weight=100, mixed_precision="bf16"),
-)
 _MIXED = Options(
     data="mixed",
     prediction="v",
@@ -295,34 +288,6 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
             ),
             6.0,
             "This recipe has not been run yet; to be compared with MDM (see the preset mdm).",
-        ),
-        # The shipped small models were trained in several runs each (docs/LOG.md): 10,000 steps of 32 without losses in
-        # metres, then steps of 64, with these losses at least in the last run. These presets join them in one run,
-        # which has not been made yet.
-        "x0-small": Preset(
-            dataclasses.replace(
-                _SMALL, training=dataclasses.replace(_SMALL.training, steps=13_000, weight="clamped", jerk_weight=1000)
-            ),
-            6.0,
-            f"{_error('.0070 .0169 .0276 .082')}; R-precision top-3 .99, FID .017, skating .013, {_UNGUIDED}",
-        ),
-        "eps-small": Preset(
-            dataclasses.replace(
-                _SMALL,
-                prediction="eps",
-                training=dataclasses.replace(
-                    _SMALL.training, steps=16_500, weight="capped", times="late", jerk_weight=300
-                ),
-            ),
-            6.0,
-            f"{_error('.0046 .0129 .0242 .073')}; R-precision top-3 1.00, FID .016, skating .004, {_UNGUIDED}",
-        ),
-        "v-small": Preset(
-            dataclasses.replace(
-                _SMALL, prediction="v", training=dataclasses.replace(_SMALL.training, steps=12_500, jerk_weight=2000)
-            ),
-            6.0,
-            f"{_error('.0059 .0155 .0259 .074')}; R-precision top-3 1.00, FID .015, skating .009, {_UNGUIDED}",
         ),
         # The shipped model was trained in two runs (docs/LOG.md): 12,000 steps of 32 with half of the masks dropped and
         # losses in metres from 0.6 of the run, then 12,000 of 64 that started from it. This preset joins them in one

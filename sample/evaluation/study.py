@@ -63,7 +63,7 @@ class StudyOptions(EvaluationOptions):
     measured too, for comparison.
     """
 
-    models: tuple[str, ...] = ("x0-small", "eps-small", "v-small")
+    models: tuple[str, ...] = ("x0-mixed", "eps-mixed", "v-mixed")
     """Names of shipped models or run directories; their longest motions must be the same."""
     methods: tuple[str, ...] = ("none", "classifier", "imputation", "projection")
     """Guidance methods, each as in --guidance of python -m sample: a+b is one method. None is always added."""

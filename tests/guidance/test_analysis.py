@@ -394,7 +394,7 @@ def test_verbs_write_figures_and_tables(analyse, tmp_path, capsys, verb, argumen
         (("undoing", "--models", "c"), "no model 'c'"),
         (("undoing", "--models", "a", "--guidance", "none"), "pushes nothing"),
         (("compare", "--models"), "no model to look at"),
-        (("compare", "--models", "a", "x0-small"), "compare models of the same features"),
+        (("compare", "--models", "a", "x0-mixed"), "compare models of the same features"),
         (("evolution", "--models", "a", "--seconds", 60), "makes motions of"),
         (("evolution", "--models", "a", "--seeds", 0), "--seeds 0: give 1 to 1,000"),
         (("evolution", "--models", "a", "--texts", " "), "nothing to sample"),

@@ -102,7 +102,7 @@ def test_orientation_guides_sampling(tmp_path):
     goal = {"kind": "orientation", "joint": "pelvis", "time": 2.5, "facing": [1, 0, 0]}
     (tmp_path / "a.json").write_text(json.dumps({"goals": [goal]}))
     goals = load_goals(tmp_path / "a.json")
-    model, settings = MotionModel.load("v-small"), Settings(steps=20)
+    model, settings = MotionModel.load("v-mixed"), Settings(steps=20)
     (motion,) = generate(model, ["a person walks"], [70], goals=[goals], seeds=[1], settings=settings)
     (said,) = motion.provenance["residuals"]
     assert said["met"]

@@ -149,7 +149,7 @@ def test_a_copied_model_has_its_own_weights(make_model):
         assert torch.equal(evaluate(x, 500, 480).x0, expected)
 
 
-@pytest.mark.parametrize("name", ["v-masks", "eps-small"])
+@pytest.mark.parametrize("name", ["v-masks", "eps-mixed"])
 def test_sampled_motions_are_the_same_to_a_tenth_of_a_millimetre(name):
     joints = []
     for evaluated_by in ("torch", "onnx"):

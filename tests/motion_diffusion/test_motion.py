@@ -23,7 +23,7 @@ from motion_diffusion.errors import InputError
 
 @pytest.fixture
 def motion(make_motion: Callable[..., Tensor]) -> Motion:
-    provenance = {"seed": 7, "goals": [{"kind": "waypoint", "error": 0.02}], "model": "x0-small"}
+    provenance = {"seed": 7, "goals": [{"kind": "waypoint", "error": 0.02}], "model": "x0-mixed"}
     return Motion(make_motion(15), text="a person läuft 走", provenance=provenance)
 
 

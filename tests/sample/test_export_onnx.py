@@ -28,7 +28,7 @@ np.save("joints.npy", joints)
 """
 
 
-@pytest.mark.parametrize("name", ["v-masks", "eps-small"])
+@pytest.mark.parametrize("name", ["v-masks", "eps-mixed"])
 def test_a_motion_without_pytorch_is_that_of_pytorch(name, run_in_folder, tmp_path, capsys):
     """The sampling loop of the documentation in a process that has no PyTorch."""
     run_in_folder(export_onnx, "--model", name, "--out", "model.onnx")
@@ -87,12 +87,12 @@ def test_foreign_and_damaged_files_are_refused(make_model):
 
 
 def test_files_are_not_replaced_and_can_be_checked(run_in_folder, tmp_path, capsys):
-    arguments = export_onnx, "--model", "eps-small", "--out", "m.onnx"
+    arguments = export_onnx, "--model", "eps-mixed", "--out", "m.onnx"
     run_in_folder(*arguments)
     before = (tmp_path / "m.onnx").read_bytes()
     for more, said in (
         ((), "m.onnx exists; give another --out, or --overwrite"),
-        (("--check", "--model", "v-small"), "was exported from 'eps-small'"),
+        (("--check", "--model", "v-mixed"), "was exported from 'eps-mixed'"),
         (("--out", "m.bin"), "give the name of a file that ends in .onnx"),
         (("--check", "--out", "none.onnx"), "none.onnx"),
     ):

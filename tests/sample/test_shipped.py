@@ -25,7 +25,7 @@ BODIES = [name for name in shipped("models") if read_config(SHIPPED / name, Mode
 
 
 def test_models_of_all_prediction_types_are_shipped():
-    made = {kind.format(p) for p in ("x0", "eps", "v") for kind in ("{}-small", "{}-mixed", "root-{}")}
+    made = {kind.format(p) for p in ("x0", "eps", "v") for kind in ("{}-mixed", "root-{}")}
     assert set(shipped("models")) == made | {"v-masks", "open-masks", "v-live"}
 
 
@@ -35,15 +35,12 @@ def test_a_model_of_the_root_generates_no_body(name):
         generate(MotionModel.load(name), ["a person walks"], [120], goals=[GoalSet()], seeds=[0])
 
 
-@pytest.mark.parametrize("kind", ["{}-small", "{}-mixed", "root-{}"])
+@pytest.mark.parametrize("kind", ["{}-mixed", "root-{}"])
 def test_models_that_are_compared_were_trained_alike(kind):
-    """Same data, features and sizes; and but for the small models the same training."""
+    """Same data, features, sizes and training."""
     runs = [json.loads((SHIPPED / kind.format(p) / "training.json").read_text()) for p in ("x0", "eps", "v")]
     for run, prediction in zip(runs, ("x0", "eps", "v"), strict=True):
         assert run.pop("prediction") == prediction
-        if kind == "{}-small":
-            assert run.pop("start") == f"{prediction}-small, of the run before"
-            del run["training"]
     assert runs[0] == runs[1] == runs[2]
 
 

@@ -246,7 +246,7 @@ def test_a_file_of_another_kind_is_refused_and_kept(study, tmp_path, capsys):
 
 
 def test_keys_depend_only_on_settings_of_the_cells_method():
-    model = MotionModel.load("v-small")
+    model = MotionModel.load("v-mixed")
 
     def key(method, **settings):
         options = StudyOptions(settings=Settings(**settings))

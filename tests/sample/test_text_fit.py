@@ -90,7 +90,7 @@ def test_the_best_motion_meets_most_goals_then_fits_its_text_best(walks):
 
 def test_the_shipped_scale_separates_matching_and_shuffled_pairs():
     """Medians of both have the right verdicts."""
-    scale = TextMotionEncoder.load("bandai").scale
+    scale = TextMotionEncoder.load("mixed").scale
     assert scale is not None
     assert scale.hardly < scale.well
     assert scale.verdict(scale.real[SHARES.index(0.5)]) == "well"

@@ -33,7 +33,7 @@ from train.config import Options, TrainingOptions
             "--seed 100000000000000000000000000",
             "--seed 100000000000000000000000000: give 0 to 9,223,372,036,854,775,807",
         ),
-        ("--steps 0 --preset v-small", "--steps 0: give 1 to"),
+        ("--steps 0 --preset v-mixed", "--steps 0: give 1 to"),
         ("--threads 100000", "--threads 100000: give 0 to 1,024"),
         ("--workers 9999", "--workers 9999: give 0 to 256"),
         ("--T 2000000000", "--T 2000000000: give 1 to 100,000"),

@@ -88,8 +88,8 @@ def test_too_many_steps_are_refused(make_model):
 
 
 def test_student_starts_as_its_teacher():
-    options = Options(start="v-small", distillation=OPTIONS)
-    with pytest.raises(InputError, match="--start v-small: a distilled model starts as its teacher; leave it out"):
+    options = Options(start="v-mixed", distillation=OPTIONS)
+    with pytest.raises(InputError, match="--start v-mixed: a distilled model starts as its teacher; leave it out"):
         options.check()
 
 

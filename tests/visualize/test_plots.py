@@ -371,7 +371,7 @@ def test_runs_of_equal_name_are_named_by_folder(plots, tmp_path, monkeypatch):
         (("compare.csv", "unknown.csv"), "unknown.csv: there is no figure of the columns a, b, c"),
         (("compare.csv", "folder/compare.csv"), "the figure of another file has this name"),
         ((ROOT / "docs" / "guidance-study" / "table.csv",), "there is no figure of the columns model, prediction"),
-        ((ROOT / "assets" / "matchers" / "bandai",), "no errors by quarter of t"),
+        ((ROOT / "assets" / "matchers" / "mixed",), "no errors by quarter of t"),
         ((ROOT / "docs" / "figures" / "share.png",), "is no CSV file"),
         ((ROOT / "tests",), "no metrics.jsonl, figures.json or CSV file"),
     ],

@@ -166,14 +166,14 @@ def test_plan_is_restored_from_provenance(walks):
     plan = Plan(seed=5, guidance="imputation", steps=9).with_goal(Waypoint(time=1.0, x=0.1, z=0.9))
     said = {
         "goals": {"goals": [goal.model_dump(exclude_none=True) for goal in plan.goals]},
-        "model": {"name": "eps-small"},
+        "model": {"name": "eps-mixed"},
         "seed": 5,
         "settings": {"guidance": "imputation", "steps": 9},
     }
     motion = Motion(walks[0][:80], text="a person limps", provenance=said)
     found = plan_from_motion(motion, Plan())
     assert (found.goals, found.seed, found.guidance, found.steps) == (plan.goals, 5, "imputation", 9)
-    assert (found.text, found.frames, found.model) == ("a person limps", 80, "eps-small")
+    assert (found.text, found.frames, found.model) == ("a person limps", 80, "eps-mixed")
 
 
 @pytest.mark.parametrize(

@@ -291,11 +291,11 @@ def test_motion_of_another_model_or_an_edit_is_reported(harness, walks, tmp_path
         client.session.load_motion(name, (tmp_path / name).read_bytes())
         return client.settle()
 
-    session = load("known.npz", "a person limps", {"model": {"name": "eps-small"}})
-    assert (session.message, session.plan.model, session.chosen.plan.model) == ("", "eps-small", "eps-small")
+    session = load("known.npz", "a person limps", {"model": {"name": "eps-mixed"}})
+    assert (session.message, session.plan.model, session.chosen.plan.model) == ("", "eps-mixed", "eps-mixed")
     session = load("other.npz", "a person limps", {"model": {"name": "mine"}})
     assert "mine made this, which is not offered here" in session.message
-    assert (session.plan.model, session.chosen.plan.model) == ("eps-small", "mine")
+    assert (session.plan.model, session.chosen.plan.model) == ("eps-mixed", "mine")
     session.analyse_undoing()
     assert "no model 'mine' here" in client.settle().message
     session.set_part_text(0, "a person waves")
