@@ -28,6 +28,7 @@ from guidance.compose import (
     with_further_goals,
 )
 from guidance.foot_cleanup import CleanUp, clean_up
+from guidance.foot_locking import FootLocking
 from guidance.goals.base import GoalBase
 from guidance.goals.goal_set import Goal, GoalSet
 from guidance.goals.positions import Waypoint
@@ -36,7 +37,7 @@ from guidance.windows import Independent, Stitched, Windows
 from motion_diffusion.body.motion import MAX_SECONDS, Motion
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.skeleton import FPS, frame_of
-from motion_diffusion.diffusion.samplers import Denoise, Estimate, Sampler, SamplerName
+from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, Sampler, SamplerName, with_hook
 from motion_diffusion.diffusion.text_guidance import TextGuidance
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel, Recommended, Steps
@@ -71,7 +72,8 @@ class Settings(MethodOptions):
     sampler: SamplerName | None = None
     """By default what the model recommends, usually ancestral."""
     clean_up: bool = True
-    """After the last step, hold feet that are in contact with the floor in place (see `guidance.foot_cleanup`)."""
+    """Hold feet that are on the floor in place, in the steps of sampling (see `guidance.foot_locking`) and in the fit of
+    the body after the last one (`guidance.foot_cleanup`)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -423,6 +425,13 @@ class Request:
         problem = GuidanceProblem.of(model, goals, self.windows, functions)
         composed = ComposedGuidance.of(methods, problem, model)
 
+        def guide(denoise: Denoise, noise: Noise) -> Denoise:
+            if settings.clean_up:
+                frames = torch.tensor(self.frames, device=model.device)
+                locking = FootLocking(model.representation, frames, model.schedule.T)
+                denoise = with_hook(denoise, locking, model.schedule)
+            return composed.guide(denoise, noise)
+
         def advance(t: int, estimate: Estimate) -> None:
             bar.update()
             if on_step is not None:
@@ -458,7 +467,7 @@ class Request:
                 observed=composed.observed,
                 mask_scale=settings.mask_scale,
                 start=start if composed.chooses_noise else None,
-                guide=composed.guide,
+                guide=guide,
                 on_step=advance,
             )
         exact = is_exact(methods)
