@@ -72,8 +72,8 @@ class Settings(MethodOptions):
     sampler: SamplerName | None = None
     """By default what the model recommends, usually ancestral."""
     clean_up: bool = True
-    """Hold feet that are on the floor in place, in the steps of sampling (see `guidance.foot_locking`) and in the fit of
-    the body after the last one (`guidance.foot_cleanup`)."""
+    """Hold feet that are on the floor in place: in the steps of sampling (see `guidance.foot_locking`), and in the fit
+    of the body after the last one (`guidance.foot_cleanup`)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
