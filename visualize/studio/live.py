@@ -33,8 +33,8 @@ from visualize.studio.threads import Task
 
 REST = 0.3
 """Seconds without a change after which a motion is made in full quality."""
-PREVIEW = Settings(steps=4, sampler="sde-dpm++2m", clean_up=False)
-"""Sampler, steps and clean-up of previews: the nearest to the motion in full quality of those that take as long
+PREVIEW = Settings(steps=4, sampler="sde-dpm++2m")
+"""Sampler and steps of previews: the nearest to the motion in full quality of those that take as long
 (docs/LOG.md, "Previews while a goal is dragged").
 """
 FAST_METHODS = ("masks", "imputation", "projection", "none")
@@ -46,7 +46,7 @@ def preview_settings(plan: Plan, model: MotionModel) -> Settings:
     """Settings of a plan's preview. A distilled model takes few steps as it is."""
     fast = [name for name in parse_methods(plan.guidance) if name in FAST_METHODS]
     guidance = "+".join(fast) or ("none" if plan.guidance == "none" else PREVIEW.guidance)
-    settings = replace(plan.settings, guidance=guidance, clean_up=False)
+    settings = replace(plan.settings, guidance=guidance)
     if model.config.recommended.only:
         return settings
     return replace(settings, steps=PREVIEW.steps, sampler=PREVIEW.sampler)
