@@ -212,7 +212,7 @@ def table(lines: Sequence[Line]) -> list[list[str]]:
     return result
 
 
-SUMMARISED = (ERROR, SKATING, MORE_SKATING, MORE_JITTER, MORE_ALL_JITTER, "bone length error, cm", "action recognised")
+SUMMARISED = (ERROR, SKATING, MORE_SKATING, MORE_JITTER, MORE_ALL_JITTER, BONE_RANGE, "action recognised")
 """Figures of the summary."""
 
 
