@@ -191,7 +191,7 @@ def test_study():
         assert (places[errors < 0.01, 0] < 0.01).all()
         assert len(set(places[:, 0])) == len(rows)
         words = {word.get_text() for word in panel.texts}
-        assert words == {"", "c", "i", "p", "s+p"}  # told without hues
+        assert words == {"", "c", "i", "p"}  # told without hues
 
 
 def test_training():
