@@ -20,7 +20,7 @@ from torch import Tensor
 from motion_diffusion.body.features import displaced
 from motion_diffusion.body.heading import gaussian
 from motion_diffusion.body.representation import Representation
-from motion_diffusion.body.skeleton import ANKLES, FPS, JOINTS, TOES
+from motion_diffusion.body.skeleton import ANKLES, FPS, PARENTS, TOES
 
 BEGIN = 0.6
 """Share of the diffusion time from which toes are held; before, x̂0 is too smooth to tell which stand."""
@@ -34,7 +34,7 @@ KNEE = 0.5
 """Displacement of the knee relative to that of the toe."""
 SMOOTHING = 1.5
 """Frames: standard deviation of the Gaussian by which displacements are smoothed."""
-_KNEES = (JOINTS.index("left_knee"), JOINTS.index("right_knee"))
+_KNEES = tuple(PARENTS[ankle] for ankle in ANKLES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +70,11 @@ def displacement(joints: Tensor, lengths: Tensor) -> Tensor:
     slow &= (torch.arange(1, joints.shape[1], device=joints.device) < lengths[:, None])[..., None]
     tied = torch.nn.functional.pad(slow, (0, 0, 1, 1))  # (B, F + 1, 2) to the frame before
     held = tied[:, 1:] | tied[:, :-1]
-    # Intervals are numbered over time; a frame outside of them has the number of the one before and no weight.
+    # Intervals have two frames or more and are numbered over time; a frame outside of them has the number of the one
+    # before and no weight.
     number = (held & ~tied[:, :-1]).cumsum(1)[..., None].expand_as(places)
     weight = held[..., None].to(places).expand_as(places)
-    sums, counts = (
-        torch.zeros_like(torch.nn.functional.pad(places, (0, 0, 0, 0, 0, 1))).scatter_add(1, number, values)
-        for values in (places * weight, weight)
-    )
+    sums, counts = (torch.zeros_like(places).scatter_add(1, number, values) for values in (places * weight, weight))
     away = ((sums / counts.clamp_min(1)).gather(1, number) - places) * weight
     away = away * (REACH / away.norm(dim=-1, keepdim=True).clamp_min(REACH))
     shift = gaussian(_between(away, held).flatten(2), SMOOTHING).view_as(away)

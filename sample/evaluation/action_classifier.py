@@ -138,7 +138,7 @@ def train_action_classifier(clips: Sequence[Clip], *, longest: int, steps: int) 
 
 
 def _features(motion: Tensor) -> Tensor:
-    """Features (F, D) without the root's position on the floor, of a motion (F, 22, 3) that starts facing +z."""
+    """Features (F, D), without the root's position on the floor, of a motion (F, 22, 3) turned to start facing +z."""
     features = encode(to_origin(motion), groups=_GROUPS)
     return torch.cat([features[:, :1], features[:, 3:67], features[:, LAYOUT["velocities"]] * 10], dim=-1)
 
