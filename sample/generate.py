@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, NamedTuple, TypeVar, overload
@@ -43,7 +42,7 @@ from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel, Recommended, Steps
 from motion_diffusion.option_ranges import SEED, Range, check_ranges
 from motion_diffusion.sampling import MotionDenoiser, sample_features, sampling_times
-from motion_diffusion.threads import one_thread
+from motion_diffusion.threads import all_threads, one_thread
 from sample.segments import resolve_segments, segment_windows
 
 T = TypeVar("T")
@@ -454,7 +453,7 @@ class Request:
 
             return composed.start(recorded, z, on_round=on_round)
 
-        with one_thread() if len(self.texts) == 1 else nullcontext():
+        with one_thread() if len(self.texts) == 1 else all_threads():
             x = sample_features(
                 model,
                 self.texts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 
 import pytest
 import torch
@@ -35,6 +36,7 @@ def test_threads_of_the_library_wait_asleep_unless_the_environment_says_otherwis
     assert wait_policies("-c", code, OMP_WAIT_POLICY="ACTIVE") == ["ACTIVE"]
 
 
+@pytest.mark.filterwarnings("ignore:torch was imported before")
 def test_a_single_motion_is_sampled_on_one_thread_and_several_on_all(monkeypatch):
     model, threads, seen = MotionModel.load("v-masks"), torch.get_num_threads(), set()
     network = model.network
@@ -54,3 +56,27 @@ def test_a_single_motion_is_sampled_on_one_thread_and_several_on_all(monkeypatch
         assert seen == {2}
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("imports", "environment", "warns"),
+    [
+        ("torch, motion_diffusion as md", {}, True),
+        ("torch, motion_diffusion as md", {"OMP_WAIT_POLICY": "ACTIVE"}, False),
+        ("motion_diffusion as md, torch", {}, False),
+    ],
+)
+def test_torch_imported_first_is_warned_of_where_several_motions_are_sampled(imports, environment, warns):
+    code = f"""
+        import {imports}
+        torch.set_num_threads(2)
+        model, settings = md.load("v-live"), md.Settings(steps=8)
+        model.generate("a person walks", seconds=1)
+        print("one was sampled", flush=True)
+        model.generate(["a person walks"] * 2, seconds=1)
+    """
+    given = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", textwrap.dedent(code)]
+    run = subprocess.run(command, env=given | environment, capture_output=True, text=True)
+    assert run.stdout == "one was sampled\n"
+    assert ("import motion_diffusion first" in run.stderr) == (run.returncode != 0) == warns
