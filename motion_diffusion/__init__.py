@@ -12,17 +12,11 @@ Names are imported when they are first used, so that `import motion_diffusion` t
 
 from __future__ import annotations
 
-import os
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-THREADS_WAIT_BUSILY = "torch" in sys.modules and "OMP_WAIT_POLICY" not in os.environ
-"""Whether PyTorch was imported before the next line could tell its threads how to wait."""
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-"""PyTorch's threads wait asleep for each other. By default they wait busily, and beside other work a motion of two
-seconds took up to thirty (docs/LOG.md). Read when PyTorch is first imported; see also `motion_diffusion.threads`."""
+import motion_diffusion.threads  # before PyTorch, whose threads it tells how to wait
 
 if TYPE_CHECKING:
     from guidance.classifier import Classifier

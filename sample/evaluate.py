@@ -42,7 +42,7 @@ from sample.evaluation.study import StudyOptions, study
 from sample.evaluation.study_results import as_text
 from sample.evaluation.trials import EvaluationOptions, MotionCount, key_of
 
-VERSION = 3
+VERSION = 4
 """Version of the measurements; part of the name of every unit's file."""
 
 

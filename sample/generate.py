@@ -27,10 +27,10 @@ from guidance.compose import (
     with_further_goals,
 )
 from guidance.foot_cleanup import CleanUp, clean_up
-from guidance.foot_locking import FootLocking
 from guidance.goals.base import GoalBase
 from guidance.goals.goal_set import Goal, GoalSet
 from guidance.goals.positions import Waypoint
+from guidance.kinematic_constraints import KinematicConstraints
 from guidance.protocol import Function, Guidance, GuidanceProblem
 from guidance.windows import Independent, Stitched, Windows
 from motion_diffusion.body.motion import MAX_SECONDS, Motion
@@ -71,8 +71,8 @@ class Settings(MethodOptions):
     sampler: SamplerName | None = None
     """By default what the model recommends, usually ancestral."""
     clean_up: bool = True
-    """Hold feet that are on the floor in place: in the steps of sampling (see `guidance.foot_locking`), and in the fit
-    of the body after the last one (`guidance.foot_cleanup`)."""
+    """Hold feet that are on the floor in place, in the steps of sampling, where bones keep their lengths too (see
+    `guidance.kinematic_constraints`), and in the fit of the body after the last one (`guidance.foot_cleanup`)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -427,8 +427,8 @@ class Request:
         def guide(denoise: Denoise, noise: Noise) -> Denoise:
             if settings.clean_up:
                 frames = torch.tensor(self.frames, device=model.device)
-                locking = FootLocking(model.representation, frames, model.schedule.T)
-                denoise = with_hook(denoise, locking, model.schedule)
+                constraints = KinematicConstraints(model.representation, frames, model.schedule.T)
+                denoise = with_hook(denoise, constraints, model.schedule)
             return composed.guide(denoise, noise)
 
         def advance(t: int, estimate: Estimate) -> None:

@@ -84,7 +84,7 @@ for _joint in range(1, len(JOINTS)):
     DESCENDANTS[:, _joint] = DESCENDANTS[:, PARENTS[_joint]]
     DESCENDANTS[PARENTS[_joint], _joint] = 1.0
 
-_BONES_BEFORE = (DESCENDANTS + torch.eye(len(JOINTS), dtype=torch.float64)).mT[:, 1:]
+BONES_BEFORE = (DESCENDANTS + torch.eye(len(JOINTS), dtype=torch.float64)).mT[:, 1:]
 """(22, 21): 1 where a bone, counted by the joint at its end, lies between the root and a joint."""
 
 
@@ -105,4 +105,4 @@ def forward_kinematics(rotations: Tensor, root: Tensor) -> Tensor:
         (..., 22, 3) metres.
     """
     bones = (rotations[..., PARENTS[1:], :, :] @ OFFSETS[1:, :, None].to(rotations))[..., 0]
-    return root[..., None, :] + _BONES_BEFORE.to(rotations) @ bones
+    return root[..., None, :] + BONES_BEFORE.to(rotations) @ bones

@@ -41,7 +41,7 @@ from sample.evaluation.trials import (
 from sample.generate import Settings, check_settings, methods_of
 from visualize.plots.registry import draw as draw_figures
 
-VERSION = 3
+VERSION = 4
 """Version of the measurements; part of every row's key."""
 
 GIVEN = {

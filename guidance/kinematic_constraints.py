@@ -1,13 +1,17 @@
-"""Foot locking: at each step of sampling, toes that are near the floor in x̂0 stay in place.
+"""Kinematic constraints of x̂0 in the steps of sampling: no bone is longer than it is, toes on the floor stay in place.
 
-Feet slide in what a network generates, more under guidance. Holding them at the end, by fitting the body to contacts,
-leaves the trunk as it is, and few contacts are certain by then. Held during sampling, they are an input of the next
-steps, in which the network makes the rest of the body agree. (EDGE, Tseng et al. 2023, asks the same of a network in
-training: its contact consistency loss.)
+A network's joints stretch limbs and slide feet, more under guidance. Where only the body that is fitted at the end
+mends that, the trunk stays as it is, legs do not reach their contacts, and few contacts are certain by then. Mended in
+x̂0, it is an input of the next steps, in which the network makes the rest of the motion agree. (EDGE, Tseng et al. 2023,
+asks a network for consistent contacts in training.) Goals are imposed on x̂0 after it, so they are as exact as before.
 
-Over an interval in which a toe is low and not as fast as in a step, it moves to its mean position in x and z, by at
-most `REACH`. The displacement is interpolated between intervals and smoothed; the ankle moves with the toe, the knee
-half as far.
+* `shortened_bones`: a bone that is too long is shortened, and what is beyond it moves along. One that is too short
+  stays, since a body reaches the same joints with a bent limb.
+* `standing_toes`: over an interval in which a toe is low and not as fast as in a step, it moves to its mean position in
+  x and z, by at most `REACH`. The displacement is interpolated between intervals; the ankle moves with the toe, the
+  knee half as far.
+
+Both are smoothed over time, so that neither adds jitter.
 """
 
 from __future__ import annotations
@@ -20,10 +24,10 @@ from torch import Tensor
 from motion_diffusion.body.features import displaced
 from motion_diffusion.body.heading import gaussian
 from motion_diffusion.body.representation import Representation
-from motion_diffusion.body.skeleton import ANKLES, FPS, PARENTS, TOES
+from motion_diffusion.body.skeleton import ANKLES, BONE_LENGTHS, BONES_BEFORE, FPS, PARENTS, TOES
 
-BEGIN = 0.6
-"""Share of the diffusion time from which toes are held; before, x̂0 is too smooth to tell which stand."""
+BONES_BEGIN, TOES_BEGIN = 0.2, 0.6
+"""Shares of the diffusion time from which bones are shortened and toes are held. Before, x̂0 is too smooth to tell."""
 LOW = 0.07
 """Metres: height below which a toe may be on the floor."""
 FAST = 1.5
@@ -32,14 +36,14 @@ REACH = 0.15
 """Metres: the largest displacement of a toe. What slides further does so on purpose."""
 KNEE = 0.5
 """Displacement of the knee relative to that of the toe."""
-SMOOTHING = 1.5
-"""Frames: standard deviation of the Gaussian by which displacements are smoothed."""
+BONES_SMOOTHING, TOES_SMOOTHING = 1.0, 1.5
+"""Frames: standard deviation of the Gaussian by which factors of bones, and displacements of toes, are smoothed."""
 _KNEES = tuple(PARENTS[ankle] for ankle in ANKLES)
 
 
 @dataclass(frozen=True, eq=False)
-class FootLocking:
-    """A hook (see `diffusion.samplers.with_hook`) that holds the toes of x̂0 (B, F, D) that are on the floor."""
+class KinematicConstraints:
+    """A hook (see `diffusion.samplers.with_hook`) that constrains x̂0 (B, F, D)."""
 
     representation: Representation
     lengths: Tensor
@@ -48,18 +52,34 @@ class FootLocking:
     """Number of diffusion steps."""
 
     def __call__(self, x0: Tensor, t: int, s: int) -> Tensor:
-        """x̂0 with locked toes; the displacement is held constant in gradients."""
-        if t > BEGIN * self.T:
+        """x̂0 without too long bones and with standing toes; the displacement is held constant in gradients."""
+        if t > max(BONES_BEGIN, TOES_BEGIN) * self.T:
             return x0
         with torch.no_grad():
             features = self.representation.denormalise(x0)
             joints = self.representation.read(features, lengths=self.lengths)
-            change = displacement(joints, self.lengths)
+            change = torch.zeros_like(joints)
+            if t <= BONES_BEGIN * self.T:
+                change += shortened_bones(joints, self.lengths)
+            if t <= TOES_BEGIN * self.T:
+                change += standing_toes(joints + change, self.lengths)
             moved = self.representation.normalise(displaced(features, change, lengths=self.lengths))
         return x0 + (moved - x0.detach())
 
 
-def displacement(joints: Tensor, lengths: Tensor) -> Tensor:
+def shortened_bones(joints: Tensor, lengths: Tensor) -> Tensor:
+    """The displacement (B, F, 22, 3) in metres that shortens too long bones of motions (B, F, 22, 3). The root stays.
+
+    lengths: (B,) number of valid frames.
+    """
+    bones = joints[:, :, 1:] - joints[:, :, PARENTS[1:]]
+    factors = (BONE_LENGTHS[1:].to(joints) / bones.norm(dim=-1)).clamp_max(1)
+    last = torch.minimum(torch.arange(joints.shape[1], device=joints.device), lengths[:, None] - 1)
+    factors = gaussian(factors.gather(1, last[..., None].expand_as(factors)), BONES_SMOOTHING)
+    return BONES_BEFORE.to(joints) @ ((factors - 1)[..., None] * bones)
+
+
+def standing_toes(joints: Tensor, lengths: Tensor) -> Tensor:
     """The displacement (B, F, 22, 3) in metres that holds low, slow toes of motions (B, F, 22, 3) in place.
 
     lengths: (B,) number of valid frames.
@@ -77,7 +97,7 @@ def displacement(joints: Tensor, lengths: Tensor) -> Tensor:
     sums, counts = (torch.zeros_like(places).scatter_add(1, number, values) for values in (places * weight, weight))
     away = ((sums / counts.clamp_min(1)).gather(1, number) - places) * weight
     away = away * (REACH / away.norm(dim=-1, keepdim=True).clamp_min(REACH))
-    shift = gaussian(_between(away, held).flatten(2), SMOOTHING).view_as(away)
+    shift = gaussian(_between(away, held).flatten(2), TOES_SMOOTHING).view_as(away)
     result = torch.zeros_like(joints)
     for some, share in ((TOES, 1.0), (ANKLES, 1.0), (_KNEES, KNEE)):
         result[:, :, some, 0], result[:, :, some, 2] = share * shift[..., 0], share * shift[..., 1]
