@@ -63,7 +63,7 @@ class Settings(MethodOptions):
     text_scale: Strength | None = None
     """Strength of the text (classifier-free guidance); 1 is the plain conditional model. By default what the model
     recommends, usually 1.5."""
-    text_guidance: TextGuidance = field(default_factory=TextGuidance)
+    text_guidance: TextGuidance = field(default_factory=partial(TextGuidance, end=0.5))
     mask_scale: Strength = 1.0
     """Strength of the observed motion in models with masks, likewise."""
     steps: Steps | None = None

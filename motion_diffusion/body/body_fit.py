@@ -50,9 +50,9 @@ CONSTRAINT_STAGES = (1e-4, 1e-2, 1.0)
 """Factors of the constraints' weight, applied one after the other if constraints are far from met (continuation)."""
 NEAR = 0.02
 """Metres: constraints that are missed by at most this are imposed at their full weight at once."""
-ROUNDS, MAX_ROUNDS = 8, 40
+ROUNDS, MAX_ROUNDS = 8, 48
 """Maximum Gauss–Newton rounds: per stage; and in total while constraints are violated or joints are below the floor."""
-STIFF_ROUNDS = 16
+STIFF_ROUNDS = 24
 """Rounds in which the second-derivative term of pulled limbs is included. Few motions need more, and those converge
 slowly with it.
 """
