@@ -205,9 +205,20 @@ class MotionModel(nn.Module):
             hide: (B,) bool, where to drop the text (unconditional).
             observed: For models with masks, observed positions (B, F, J, 3) in metres and their mask.
         """
+        return self._condition(self._words(texts), frames, hide=hide, observed=observed)
+
+    def _words(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Encoded words of B prompts, and where there are any; each different prompt is encoded once."""
         index = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         rows = [index[text] for text in texts]
         words, visible = (encoded[rows].to(self.device) for encoded in self.text(list(index)))
+        return words, visible
+
+    def _condition(
+        self, encoded: tuple[Tensor, Tensor], frames: Tensor, *, hide: Tensor | None, observed: Observed | None
+    ) -> Condition:
+        """`condition` of encoded words."""
+        words, visible = encoded
         if hide is not None:
             visible = visible & ~hide[:, None]
         context, seen = self.denoiser.text(words, visible)
@@ -282,15 +293,16 @@ class MotionModel(nn.Module):
         """
         if observed is not None and not self.config.masks:
             raise InputError(f"{self.name} was not trained with masks; it cannot be told what is known")
-        guided = self._denoise_fn(texts, frames, text_scale, text_guidance, observed, mask_scale)
+        words = self._words(texts)
+        guided = self._denoise_fn(words, frames, text_scale, text_guidance, observed, mask_scale)
         if text_guidance.always:
             return guided
-        plain = self._denoise_fn(texts, frames, 1.0, PLAIN, observed, mask_scale)
+        plain = self._denoise_fn(words, frames, 1.0, PLAIN, observed, mask_scale)
         return text_guidance.within(guided, plain, self.schedule.T)
 
     def _denoise_fn(
         self,
-        texts: Sequence[str],
+        words: tuple[Tensor, Tensor],
         frames: Tensor,
         text_scale: float,
         text_guidance: TextGuidance,
@@ -305,8 +317,8 @@ class MotionModel(nn.Module):
             known = [(values, mask if part.motion else torch.zeros_like(mask)) for part in parts]
         with torch.no_grad():
             hidden = torch.tensor([not part.words for part in parts], device=self.device)
-            condition = self.condition(
-                list(texts) * len(parts),
+            condition = self._condition(
+                (words[0].repeat(len(parts), 1, 1), words[1].repeat(len(parts), 1)),
                 frames.repeat(len(parts), 1),
                 hide=hidden.repeat_interleave(len(frames)),
                 observed=_joined(known) if known else None,
