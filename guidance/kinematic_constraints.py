@@ -1,9 +1,9 @@
-"""Kinematic constraints of x̂0 in the steps of sampling: no bone is longer than it is, toes on the floor stay in place.
+"""Kinematic constraints of x̂0 in the steps of sampling: bones do not stretch, toes on the floor stay in place.
 
-A network's joints stretch limbs and slide feet, more under guidance. Where only the body that is fitted at the end
-mends that, the trunk stays as it is, legs do not reach their contacts, and few contacts are certain by then. Mended in
-x̂0, it is an input of the next steps, in which the network makes the rest of the motion agree. (EDGE, Tseng et al. 2023,
-asks a network for consistent contacts in training.) Goals are imposed on x̂0 after it, so they are as exact as before.
+A network stretches limbs and slides feet, more under guidance. If only the final fit of the body corrects this, the
+trunk does not adapt, legs do not reach their contacts, and few contacts can still be detected. A corrected x̂0 is an
+input of the next steps, in which the network makes the rest of the motion agree. (EDGE, Tseng et al. 2023, asks a
+network for consistent contacts in training.) Goals are imposed on x̂0 afterwards, so they are met as exactly as without.
 
 * `shortened_bones`: a bone that is too long is shortened, and what is beyond it moves along. One that is too short
   stays, since a body reaches the same joints with a bent limb.
@@ -26,8 +26,8 @@ from motion_diffusion.body.heading import gaussian
 from motion_diffusion.body.representation import Representation
 from motion_diffusion.body.skeleton import ANKLES, BONE_LENGTHS, BONES_BEFORE, FPS, PARENTS, TOES
 
-BONES_BEGIN, TOES_BEGIN = 0.2, 0.6
-"""Shares of the diffusion time from which bones are shortened and toes are held. Before, x̂0 is too smooth to tell."""
+TOES_BEGIN, BONES_BEGIN = 0.6, 0.2
+"""Shares of the diffusion time from which toes are held, and later bones shortened. Before, x̂0 is too smooth."""
 LOW = 0.07
 """Metres: height below which a toe may be on the floor."""
 FAST = 1.5
@@ -53,16 +53,14 @@ class KinematicConstraints:
 
     def __call__(self, x0: Tensor, t: int, s: int) -> Tensor:
         """x̂0 without too long bones and with standing toes; the displacement is held constant in gradients."""
-        if t > max(BONES_BEGIN, TOES_BEGIN) * self.T:
+        if t > TOES_BEGIN * self.T:
             return x0
         with torch.no_grad():
             features = self.representation.denormalise(x0)
             joints = self.representation.read(features, lengths=self.lengths)
-            change = torch.zeros_like(joints)
-            if t <= BONES_BEGIN * self.T:
-                change += shortened_bones(joints, self.lengths)
-            if t <= TOES_BEGIN * self.T:
-                change += standing_toes(joints + change, self.lengths)
+            late = t <= BONES_BEGIN * self.T
+            change = shortened_bones(joints, self.lengths) if late else torch.zeros_like(joints)
+            change += standing_toes(joints + change, self.lengths)
             moved = self.representation.normalise(displaced(features, change, lengths=self.lengths))
         return x0 + (moved - x0.detach())
 

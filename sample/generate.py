@@ -71,8 +71,8 @@ class Settings(MethodOptions):
     sampler: SamplerName | None = None
     """By default what the model recommends, usually ancestral."""
     clean_up: bool = True
-    """Hold feet that are on the floor in place, in the steps of sampling, where bones keep their lengths too (see
-    `guidance.kinematic_constraints`), and in the fit of the body after the last one (`guidance.foot_cleanup`)."""
+    """Hold feet that are on the floor in place: in the steps of sampling, where too long bones are shortened as well
+    (see `guidance.kinematic_constraints`), and in the fit of the body after the last one (`guidance.foot_cleanup`)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
