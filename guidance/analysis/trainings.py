@@ -47,7 +47,7 @@ from motion_diffusion.diffusion.prediction import PREDICTIONS
 from motion_diffusion.diffusion.schedule import cosine
 from motion_diffusion.errors import InputError
 
-CHECKPOINTS = (250, 500, 1000, 2000, 4000)
+CHECKPOINTS = (250, 500, 1000, 2000, 4000, 10_000)
 """Numbers of training steps after which networks are measured."""
 PUSHED = (880, 460, 120, 20)
 """Times at which pushes are given, approximately."""

@@ -2,10 +2,12 @@
 
 import json
 import time
+from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.image import imread
 
 pytest.importorskip("viser")
 pytest.importorskip("playwright.sync_api")
@@ -33,6 +35,12 @@ def studio(make_model, tmp_path, open_studio):
     return open_studio(runs=[tmp_path / "m"], live=False)
 
 
+def is_green(picture):
+    """Whether there is a green pixel in a PNG."""
+    red, green, blue = imread(BytesIO(picture))[..., :3].transpose(2, 0, 1)
+    return bool((green > 1.25 * np.maximum(red, blue)).any())
+
+
 def test_browser_draws_and_moves_goals(browser, studio):
     ann = Visitor(browser, studio)
     ann.page.get_by_text("or press Path and draw on the floor").wait_for()
@@ -51,8 +59,7 @@ def test_browser_draws_and_moves_goals(browser, studio):
     ann.until(lambda: len(ann.goals) == 2, "an obstacle")
     assert ann.goals[1].radius == pytest.approx(0.3, abs=0.05)
     ann.page.wait_for_timeout(300)
-    ann.drag((-0.5, 0, 1.2), (-0.7, 0, 0.9))
-    ann.until(lambda: ann.goals[1].center != (-0.5, 1.2) and ann.goals[1].center[1] < 1.1, "the obstacle elsewhere")
+    ann.drag_until(lambda: ann.goals[1].center[1] < 1.1, "the obstacle elsewhere", (-0.5, 0, 1.2), (-0.7, 0, 0.9))
     assert ann.goals[1].center == pytest.approx((-0.7, 0.9), abs=0.05)
     assert len(ann.goals) == 2
 
@@ -62,8 +69,7 @@ def test_browser_draws_and_moves_goals(browser, studio):
     ann.until(lambda: len(ann.goals) == 3, "a way-point")
     assert (ann.goals[2].time, ann.goals[2].x, ann.goals[2].z) == pytest.approx((3.5, 0.9, 2.0), abs=0.05)
     ann.page.wait_for_timeout(300)
-    ann.drag((0.9, 0, 2.0), (0.5, 0, 2.2))
-    ann.until(lambda: ann.goals[2].x < 0.6, "the way-point elsewhere")
+    ann.drag_until(lambda: ann.goals[2].x < 0.6, "the way-point elsewhere", (0.9, 0, 2.0), (0.5, 0, 2.2))
     assert (ann.goals[2].x, ann.goals[2].z) == pytest.approx((0.5, 2.2), abs=0.05)
 
     ann.select_tool("Facing")
@@ -78,10 +84,9 @@ def test_browser_draws_and_moves_goals(browser, studio):
     ann.click(0.0, 0, 1.3)
     ann.until(lambda: len(ann.goals) == 4, "a key frame")
     x, y, z = ann.goals[3].position
-    before = ann.session.history
-    ann.page.wait_for_timeout(300)
-    ann.drag((x, y + 0.24, z), (x, y - 0.26, z))  # by the arrow that points up
-    ann.until(lambda: ann.goals[3].position[1] < y - 0.2, "the key frame further down")
+    before, arrow = ann.session.history, (x, y + 0.24, z)
+    ann.until(lambda: is_green(ann.look(*arrow)), "the arrow that points up")
+    ann.drag_until(lambda: ann.goals[3].position[1] < y - 0.2, "the key frame further down", arrow, (x, y - 0.26, z))
     assert ann.goals[3].position == pytest.approx((x, y - 0.5, z), abs=0.06)
     assert ann.session.history.past == (*before.past, before.now)
     ann.page.keyboard.press("Control+z")

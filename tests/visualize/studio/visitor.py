@@ -104,6 +104,21 @@ class Visitor:
             self.page.wait_for_timeout(50)
         self.page.mouse.up()
 
+    def look(self, *spot):
+        """A picture of what is around a point (x, y, z)."""
+        x, y = self.pixel(*spot)
+        return self.page.screenshot(clip={"x": x - 4, "y": y - 4, "width": 8, "height": 8})
+
+    def drag_until(self, holds, what, *spots):
+        """Drag what has just been drawn; once more if it did not listen yet."""
+        end, before = time.monotonic() + PATIENCE, self.session.history
+        while self.session.history == before and time.monotonic() < end:
+            self.drag(*spots)
+            waiting = time.monotonic() + 5
+            while self.session.history == before and time.monotonic() < waiting:
+                self.page.wait_for_timeout(30)
+        self.until(holds, what)
+
     def slide(self, label, thumb, share):
         """Drag a thumb of a slider with several."""
         self.row(label).scroll_into_view_if_needed()
