@@ -58,7 +58,7 @@ slowly with it.
 """
 PIECE_FRAMES, OVERLAP_FRAMES = 600, 40
 """Frames fitted at a time, and overlap with the frames on either side, so that memory does not grow with the motion."""
-CONVERGED = (1e-3, 5e-2)
+CONVERGED = (1e-3, 0.2)
 """Relative decrease of the energy below which fitting stops: of independent frames, of a motion."""
 MAX_ORIENTATION_ERROR = 1e-3
 """Radians: tolerance of orientation constraints."""
