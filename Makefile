@@ -25,7 +25,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-versio
 	touch $@
 
 demo: .venv/base
-	$(BIN)/python -m sample "a tired person walks" --goals assets/goals/zigzag.json --out out/demo --overwrite
+	$(BIN)/python -m sample "a tired person walks and turns left and right" --goals assets/goals/zigzag.json --out out/demo --overwrite
 
 studio: .venv/studio
 	$(BIN)/python -m visualize studio

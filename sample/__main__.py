@@ -221,7 +221,8 @@ def main() -> None:
     if (tries := motion.provenance["tries"]) > 1:
         print(f"the best of {tries}: seed {motion.provenance['seed']}")
     if fit.sentence and not motion.provenance["unknown"]:  # the embedding model does not know unknown words either
-        print(fit.sentence + ("; try --tries 8, or other words" if fit.words == "hardly" else ""))
+        words = "words that say where the goals lead" if goals.goals else "other words"
+        print(fit.sentence + (f"; try --tries 8, or {words}" if fit.words == "hardly" else ""))
     for line in CleanUp(**motion.provenance["clean_up"]).unsettled:
         print(f"warning: {line}", file=sys.stderr)
     print(f"{motion.seconds:g} s of motion: {', '.join(str(options.out / name) for name in RESULTS)}")

@@ -362,7 +362,7 @@ def _pelvis_targets(plan: Plan) -> Tensor:
 
 EXAMPLES: dict[str, tuple[str, float, Goal]] = {
     "Walk a path": (
-        "a person walks",
+        "a person walks and turns left and right",
         6.0,
         PathGoal(points=[(0.0, 0.0), (0.8, 1.2), (-0.4, 2.5), (0.5, 3.8)], start=0.0, end=5.95, curve="spline"),
     ),
@@ -371,7 +371,7 @@ EXAMPLES: dict[str, tuple[str, float, Goal]] = {
         3.0,
         Joint(joint="right_wrist", time=1.5, position=(-0.35, 1.65, 0.4)),
     ),
-    "Crouch": ("a person bows", 3.0, Joint(joint="pelvis", time=1.5, position=(None, 0.55, None))),
+    "Crouch": ("a person crouches", 3.0, Joint(joint="pelvis", time=1.5, position=(None, 0.55, None))),
 }
 """Prompt, seconds and goal of each example, by its label."""
 
