@@ -187,6 +187,8 @@ class Options:
     """Text encoder: "static", "clip" (extra "clip") or "transformers:<name or folder>" (extra "text")."""
     text_scale: Annotated[float, Range(0.0, 100.0)] = Recommended.text_scale
     """Strength of the text with which the model is sampled unless another is asked for."""
+    sampling_steps: Steps = Recommended.steps
+    """Steps in which the model is sampled unless others are asked for."""
     threads: Threads = 0
     """CPU threads; 0 for all."""
     network: tyro.conf.OmitArgPrefixes[Network] = field(default_factory=Network)
@@ -293,7 +295,12 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
         # and losses in metres from 0.6 of the run, then 12,000 of 64 and 8,500 of 64 (in bf16), each started from the
         # one before. This preset joins them in one run, which has not been made yet.
         "v-masks": Preset(
-            dataclasses.replace(_MIXED, text_scale=2.5, training=dataclasses.replace(_MIXED.training, steps=26_500)),
+            dataclasses.replace(
+                _MIXED,
+                text_scale=2.5,
+                sampling_steps=25,
+                training=dataclasses.replace(_MIXED.training, steps=26_500),
+            ),
             6.7,
             f"{_error('.0104 .0380 .0635 .258')} on mixed data; R-precision top-3 .87, FID .088, skating .013, "
             f"{_UNGUIDED}",

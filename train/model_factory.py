@@ -89,7 +89,7 @@ def _hints(options: Options, representation: Representation) -> int:
 def _recommended(options: Options) -> Recommended:
     """How the model is sampled: a distilled one as it was made for."""
     if options.distillation.teacher is None:
-        return Recommended(text_scale=options.text_scale)
+        return Recommended(options.sampling_steps, text_scale=options.text_scale)
     return Recommended(options.distillation.steps, "ddim", text_scale=1.0, only=True)
 
 
