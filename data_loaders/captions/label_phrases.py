@@ -52,6 +52,13 @@ _DOWN_AND_UP = {
 """Labels for parts of actions that go down and up again: parts that only go down, only go up, stay down, or go up and
 down again."""
 
+_CLIMBS = {
+    "climb": ("climb up onto something", "climb down from something"),
+    "climb-ladder": ("climb up a ladder", "climb down a ladder"),
+    "climb-steps": ("climb up 3 steps", "climb down 3 steps"),
+}
+"""Labels for parts of climbing that only go up, and only down."""
+
 
 @dataclass(frozen=True)
 class Label:
@@ -147,7 +154,8 @@ def label_captions(label: str, joints: NDArray[np.floating], *, times: int = 0, 
 def label_of_part(label: str, joints: NDArray[np.floating]) -> str:
     """Label for joints (F, 22, 3) that may be only a part of a motion with the given label.
 
-    In a part of "sit down and stand up", the body may only sit down; a part of climbing may be a walk to the ladder.
+    In a part of "sit down and stand up", the body may only sit down; a part of climbing may go up, or down, or be a walk
+    to the ladder.
     """
     action, heights = label_table()[label].action, joints[:, 0, 1] / _STANDING_PELVIS
     if action in _DOWN_AND_UP:
@@ -160,6 +168,9 @@ def label_of_part(label: str, joints: NDArray[np.floating]) -> str:
         return label if first and last else down if first else up if last else up_and_down
     if action.startswith("climb") and np.ptp(joints[:, 0, 1]) < _CLIMB:
         return "walk" if detailed_facts(joints).distance > 1 else "stand simple"
+    if action in _CLIMBS and abs(rise := joints[-1, 0, 1] - joints[0, 0, 1]) > _CLIMB:
+        up, down = _CLIMBS[action]
+        return up if rise > 0 else down
     return label
 
 

@@ -122,7 +122,7 @@ def test_third_person():
 
 
 def test_label_of_part_follows_the_motion(walk):
-    """A pelvis that goes down sits down, one that rises stands up, and climbing requires a change of height."""
+    """A pelvis that goes down sits down, one that rises stands up, and climbing goes up or down."""
     label = "sit on high stool, stand up"
     height = np.interp(np.arange(60), [0, 20, 40, 59], [1.0, 0.5, 0.5, 1.0])[:, None]
     sits = np.repeat(walk[:1], 60, axis=0) * np.stack([np.ones_like(height), height, np.ones_like(height)], axis=-1)
@@ -135,7 +135,10 @@ def test_label_of_part_follows_the_motion(walk):
     assert label_of_part("climb ladder", np.repeat(walk[:1], 60, axis=0)) == "stand simple"
     assert label_of_part("climb ladder", walk) == "walk"
     up = walk + np.linspace(0, 1, len(walk))[:, None, None] * [0, 1, 0]
-    assert label_of_part("climb ladder", up) == "climb ladder"
+    assert label_of_part("climb ladder", up) == "climb up a ladder"
+    assert label_of_part("climb ladder", up[::-1]) == "climb down a ladder"
+    assert label_of_part("climb ladder", np.concatenate([up, up[::-1]])) == "climb ladder"
+    assert label_of_part("climb 3 steps", up[::-1]) == "climb down 3 steps"
     assert label_of_part("cartwheel", walk) == "cartwheel"
     clip = expand_labels(Clip("a", sits[:30], captions=(Caption(label),), action=label))
     assert clip.action == "sit-down"
