@@ -154,8 +154,8 @@ def label_captions(label: str, joints: NDArray[np.floating], *, times: int = 0, 
 def label_of_part(label: str, joints: NDArray[np.floating]) -> str:
     """Label for joints (F, 22, 3) that may be only a part of a motion with the given label.
 
-    In a part of "sit down and stand up", the body may only sit down; a part of climbing may go up, or down, or be a walk
-    to the ladder.
+    In a part of "sit down and stand up", the body may only sit down; a part of climbing may go up or down, or be a
+    walk to the ladder.
     """
     action, heights = label_table()[label].action, joints[:, 0, 1] / _STANDING_PELVIS
     if action in _DOWN_AND_UP:

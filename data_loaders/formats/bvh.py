@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import roma
 import torch
 from numpy.typing import NDArray
 
@@ -73,8 +74,6 @@ class Bvh:
         """Positions (f, j, 3) and orientations (f, j, 3, 3) for channel values (f, C) of joints listed with all their
         ancestors.
         """
-        import roma  # imported lazily: it takes 0.7 s, which most commands do not need
-
         first = np.cumsum([0, *map(len, self.channels)])
         local = np.broadcast_to(np.eye(3), (len(values), len(joints), 3, 3)).copy()
         moved = np.broadcast_to(self.offsets[joints], (len(values), len(joints), 3)).copy()

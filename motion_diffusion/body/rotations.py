@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import roma
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -66,40 +67,30 @@ def to_6d(rotations: Tensor) -> Tensor:
 
 def from_6d(numbers: Tensor) -> Tensor:
     """(..., 6) → rotations (..., 3, 3) by Gram–Schmidt; the inverse of `to_6d` on rotations."""
-    import roma  # lazily: it imports PyTorch's compiler, which takes 0.7 s that most commands can save
-
     rotations: Tensor = roma.special_gramschmidt(torch.unflatten(numbers, -1, (2, 3)).mT, epsilon=1e-8)
     return rotations
 
 
 def from_quaternion(quaternions: Tensor) -> Tensor:
     """Quaternions (..., 4) in the order w, x, y, z, of any length → rotations (..., 3, 3)."""
-    import roma
-
     rotations: Tensor = roma.unitquat_to_rotmat(normalize(quaternions, dim=-1).roll(-1, -1))
     return rotations
 
 
 def to_quaternion(rotation: Tensor) -> tuple[float, float, float, float]:
     """The quaternion w, x, y, z of one rotation (3, 3)."""
-    import roma
-
     w, x, y, z = roma.rotmat_to_unitquat(rotation).roll(1, -1).tolist()
     return w, x, y, z
 
 
 def rotation_vectors(rotations: Tensor) -> Tensor:
     """(..., 3, 3) → (..., 3): the axis times the angle in radians."""
-    import roma
-
     vectors: Tensor = roma.rotmat_to_rotvec(rotations)
     return vectors
 
 
 def turned(vectors: Tensor) -> Tensor:
     """The inverse of `rotation_vectors`: (..., 3) → (..., 3, 3)."""
-    import roma
-
     rotations: Tensor = roma.rotvec_to_rotmat(vectors)
     return rotations
 
@@ -138,8 +129,6 @@ def orientations(joints: Tensor) -> Tensor:
     Returns:
         (..., 22, 3, 3).
     """
-    import roma
-
     offsets = OFFSETS.to(joints)
     world: list[Tensor] = []
     for joint, children in enumerate(_CHILDREN):

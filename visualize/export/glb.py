@@ -10,6 +10,7 @@ import struct
 from typing import Any
 
 import numpy as np
+import roma
 import torch
 import trimesh
 from numpy.typing import NDArray
@@ -96,8 +97,6 @@ def quaternions(rotations: Tensor) -> Tensor:
     Returns:
         (frames, ..., 4), x, y, z, w.
     """
-    import roma  # deferred: importing it takes 0.7 s
-
     turns: Tensor = roma.rotmat_to_unitquat(rotations)
     against = (turns[1:] * turns[:-1]).sum(-1, keepdim=True) < 0
     turns[1:] *= torch.where(against, -1.0, 1.0).cumprod(dim=0)

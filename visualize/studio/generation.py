@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
+import roma
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -132,8 +133,6 @@ class Poses:
     @staticmethod
     def of_joints(joints: Tensor, world: Tensor, fps: float) -> Poses:
         """Those of joints (F, 22, 3) with orientations (F, 22, 3, 3)."""
-        import roma
-
         return Poses(joints.numpy(), roma.rotmat_to_unitquat(world)[..., [3, 0, 1, 2]].numpy(), fps)
 
     def frame(self, time: float) -> int:
