@@ -276,8 +276,8 @@ class Truth(World):
 
 @dataclass(frozen=True)
 class Trainings(World):
-    """x0, ε and v over several trainings and during training, where the exact network is known. Takes an hour of one
-    core; finished trainings are not repeated.
+    """x0, ε and v over several trainings and during training, where the exact network is known. Takes two and a half
+    hours of one core; finished trainings are not repeated.
     """
 
     seeds: Annotated[int, Range(1, 1000)] = 5

@@ -260,8 +260,6 @@ def _error(numbers: str) -> str:
     return f"held-out squared error of x0, by quarter of t: {numbers}"
 
 
-_UNGUIDED = "in 50 steps on the test split (docs/evaluation.md)"
-
 PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
     {
         # Tevet et al. 2023: T = 1000, cosine, x0, unweighted error; batches of 64, AdamW at a constant 1e-4; 10 % of
@@ -302,8 +300,8 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
                 training=dataclasses.replace(_MIXED.training, steps=26_500),
             ),
             6.7,
-            f"{_error('.0104 .0380 .0635 .258')} on mixed data; R-precision top-3 .87, FID .088, skating .013, "
-            f"{_UNGUIDED}",
+            f"{_error('.0104 .0380 .0635 .258')} on mixed data; R-precision top-3 .88, FID .096, skating .020, "
+            "in 25 steps on the test split (docs/evaluation.md)",
         ),
         # Eight steps of DDIM in place of the 32 of v-masks with text scale 2.5, without masks.
         "v-live": Preset(
@@ -328,7 +326,7 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
             dataclasses.replace(_MIXED, training=dataclasses.replace(_MIXED.training, steps=8_000)),
             6.7,
             f"{_error('.0254 .0967 .163 .773')} on its data; R-precision top-3 .78, FID .138, skating .144, "
-            f"{_UNGUIDED}",
+            "in 50 steps on the test split (docs/evaluation.md)",
         ),
         # x0, ε and v of the same trunk, data, steps, loss in terms of x0, seed: they differ in what they predict alone.
         "x0-mixed": Preset(_of_trunk("x0"), 6.3, _error(".0106 .0372 .0601 .283")),
