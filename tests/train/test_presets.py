@@ -11,6 +11,7 @@ import pytest
 import train.__main__ as command
 from data_loaders.datasets import load_examples
 from motion_diffusion.assets import ASSETS
+from motion_diffusion.pretrained import shipped
 from train.checkpoint import check_options, options_record
 from train.config import PRESETS, PresetName, read_options, with_preset
 from train.model_factory import build_model
@@ -65,6 +66,16 @@ def test_the_last_run_of_a_body_model_used_its_preset(name):
     assert was["training"].keys() <= preset["training"].keys()  # options added later are at their defaults
     preset["training"] = {key: preset["training"][key] for key in was["training"]}
     assert {key: preset[key] for key in was} == was
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS.keys() & set(shipped("models"))))
+def test_a_shipped_model_recommends_the_sampling_of_its_preset(name):
+    options = with_preset(name)
+    steps, scale = options.sampling_steps, options.text_scale
+    if options.distillation.teacher:
+        steps, scale = options.distillation.steps, 1.0
+    recommended = json.loads((ASSETS / "models" / name / "config.json").read_text())["recommended"]
+    assert (recommended["steps"], recommended["text_scale"]) == (steps, scale)
 
 
 def test_options_override_those_of_a_preset(monkeypatch):
