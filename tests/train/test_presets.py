@@ -11,10 +11,11 @@ import pytest
 import train.__main__ as command
 from data_loaders.datasets import load_examples
 from motion_diffusion.assets import ASSETS
-from motion_diffusion.pretrained import shipped
+from motion_diffusion.model import ModelConfig
+from motion_diffusion.pretrained import read_config, shipped
 from train.checkpoint import check_options, options_record
 from train.config import PRESETS, PresetName, read_options, with_preset
-from train.model_factory import build_model
+from train.model_factory import _recommended, build_model
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -70,12 +71,8 @@ def test_the_last_run_of_a_body_model_used_its_preset(name):
 
 @pytest.mark.parametrize("name", sorted(PRESETS.keys() & set(shipped("models"))))
 def test_a_shipped_model_recommends_the_sampling_of_its_preset(name):
-    options = with_preset(name)
-    steps, scale = options.sampling_steps, options.text_scale
-    if options.distillation.teacher:
-        steps, scale = options.distillation.steps, 1.0
-    recommended = json.loads((ASSETS / "models" / name / "config.json").read_text())["recommended"]
-    assert (recommended["steps"], recommended["text_scale"]) == (steps, scale)
+    config = read_config(ASSETS / "models" / name, ModelConfig)
+    assert config.recommended == _recommended(with_preset(name))
 
 
 def test_options_override_those_of_a_preset(monkeypatch):
