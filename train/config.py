@@ -319,7 +319,7 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
                 ),
             ),
             6.3,
-            "R-precision top-3 .85, FID .116, skating .090 in its 8 steps on the test split (docs/speed.md)",
+            "R-precision top-3 .86, FID .111, skating .027 in its 8 steps on the test split (docs/speed.md)",
         ),
         # The same on the stores of CMU and SNU alone, whose licences permit any use; also in two runs.
         "open-masks": Preset(
