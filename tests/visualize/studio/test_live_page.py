@@ -133,8 +133,8 @@ def test_motion_follows_the_hand(browser, open_studio, capsys):
     ann.be_still()  # playback is slow without a graphics card
     ann.page.locator(".mantine-Notification-closeButton").first.click()  # that there is no graphics card
 
-    ann.press("Walk a path")
-    ann.until(lambda: ann.goals and page.session.chosen and page.session.chosen.plan.goals == ann.goals, "its motion")
+    ann.press_until(lambda: ann.goals, "the example", "Walk a path")
+    ann.until(lambda: page.session.chosen and page.session.chosen.plan.goals == ann.goals, "its motion")
     ann.be_still()
     ann.go_to(2.0)
     ben = SocketPage(urlsplit(studio.address.url).port)

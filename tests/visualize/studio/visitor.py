@@ -60,8 +60,16 @@ class Visitor:
     def until(self, holds, what):
         end = time.monotonic() + PATIENCE
         while not holds():
-            assert time.monotonic() < end, f"{what} did not come to pass; the page says {self.session.message!r}"
+            assert time.monotonic() < end, f"{what} did not come to pass: {self._state()}"
             self.page.wait_for_timeout(30)
+
+    def _state(self):
+        session = self.session
+        chosen = session.chosen and len(session.chosen.plan.goals)
+        return (
+            f"the page says {session.message!r}; {len(self.goals)} goals, {chosen} of the displayed take, "
+            f"following {session.live.following}, queue idle {session.queue.idle}, playing {self.player.playing}"
+        )
 
     def select_tool(self, tool):
         self.press(tool)
@@ -75,8 +83,13 @@ class Visitor:
     def be_still(self):
         """Pause playback, which is slow without a graphics card."""
         page = self.studio._pages[self.number]
-        page._time.player = self.player.toggled(False)
-        self.until(lambda: not page._loop.ticking or page._loop.post(page._refresh), "the motion to stand still")
+
+        def pause():
+            page._time.player = self.player.toggled(False)
+            page._refresh()
+
+        page._loop.post(pause)
+        self.until(lambda: not page._loop.ticking, "the motion to stand still")
 
     def pixel(self, *spot):
         """Page coordinates of a point (x, y, z)."""
@@ -111,13 +124,22 @@ class Visitor:
 
     def drag_until(self, holds, what, *spots):
         """Drag what has just been drawn; once more if it did not listen yet."""
+        self._until_changed(lambda: self.drag(*spots))
+        self.until(holds, what)
+
+    def press_until(self, holds, what, name):
+        """Press a button that changes the plan; once more if the page was laid out anew under the pointer."""
+        self._until_changed(lambda: self.press(name))
+        self.until(holds, what)
+
+    def _until_changed(self, act):
+        """Act, and again every five seconds while the plan stays as it is."""
         end, before = time.monotonic() + PATIENCE, self.session.history
         while self.session.history == before and time.monotonic() < end:
-            self.drag(*spots)
+            act()
             waiting = time.monotonic() + 5
             while self.session.history == before and time.monotonic() < waiting:
                 self.page.wait_for_timeout(30)
-        self.until(holds, what)
 
     def slide(self, label, thumb, share):
         """Drag a thumb of a slider with several."""
