@@ -247,6 +247,14 @@ class MotionModel(nn.Module):
         y = y * cast(self.prediction.size(level), y)
         return y if w is None else torch.cat([y, w], dim=-1)
 
+    def _evaluate(self, condition: Condition, x_t: Tensor, level: Level) -> Tensor:
+        """`_in_batches`, without gradients some percent faster."""
+        if torch.is_grad_enabled():
+            return self._in_batches(condition, x_t, level)
+        with torch.inference_mode():
+            y = self._in_batches(condition, x_t, level)
+        return y.clone()  # gradients may be taken of what is computed from it
+
     def _in_batches(self, condition: Condition, x_t: Tensor, level: Level) -> Tensor:
         """`network` for up to `MAX_BATCH` windows at a time, so that its memory does not grow with the motion.
 
@@ -325,7 +333,7 @@ class MotionModel(nn.Module):
             )
         keep = clip(self.representation.bound.to(self.device))
         weights = torch.tensor([part.weight for part in parts], device=self.device)
-        predictions = each_term(partial(self._in_batches, condition), len(parts), self.config.variance)
+        predictions = each_term(partial(self._evaluate, condition), len(parts), self.config.variance)
         refined = Refinement(text_guidance, frames, text_scale)
 
         def denoise(x: Tensor, t: int, s: int) -> Estimate:

@@ -104,6 +104,7 @@ def fit_frames(points: Tensor, fps: float, *, rounds: int = ROUNDS) -> Rig:
     return Rig(with_free_joints(rotations), torch.cat([piece.root for piece in pieces]), fps)
 
 
+@torch.inference_mode()
 def _fit_piece(points: Tensor, fps: float, rounds: int) -> FittedBody:
     """`fit_frames` for a moderate number of frames, without the joints that are free."""
     points = points.double()
@@ -262,6 +263,7 @@ class _Solver:
             self.damping = max(first if gain == 0 else self.damping, self.least)
         return body
 
+    @torch.inference_mode()
     def _step(self, body: FittedBody, targets: PositionTargets) -> tuple[FittedBody, float]:
         """The motion after a step that lowers its energy, and the relative decrease; (body, 0) if no step does."""
         before = self.energy.energy(body, targets).sum()

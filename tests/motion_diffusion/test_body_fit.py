@@ -304,3 +304,11 @@ def test_head_rotates_half_as_far_as_the_neck(body):
 def test_world_and_relative_rotations_agree(body):
     torch.testing.assert_close(relative_to_parents(body.world), body.rotations)
     torch.testing.assert_close(forward_kinematics(body.world, body.root), body.joints)
+
+
+def test_gradients_may_be_taken_of_what_depends_on_a_fitted_body(points):
+    """Although it is computed in inference mode, whose tensors autograd refuses."""
+    for body in (fit_frames(points, 20.0), fit_motion(points, fit_frames(points, 20.0), floor=0.0)):
+        scale = torch.ones(22, 3, dtype=torch.float64, requires_grad=True)
+        (body.joints * scale).square().sum().backward()
+        torch.testing.assert_close(scale.grad, 2 * body.joints.square().sum(0))

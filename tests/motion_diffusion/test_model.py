@@ -123,6 +123,17 @@ def test_text_guidance_is_linear_in_its_scale(make_model, prediction):
         torch.testing.assert_close(x0[inside], expected[inside], atol=1e-5 * (1 + scale / 3), rtol=1e-5)
 
 
+@pytest.mark.parametrize("prediction", ["x0", "eps"])
+def test_gradients_may_be_taken_of_what_depends_on_an_estimate(make_model, prediction):
+    """Although the network runs in inference mode, whose tensors autograd refuses."""
+    model, scale = make_model(prediction), torch.ones(1, requires_grad=True)
+    x = torch.randn(1, 30, model.representation.size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        x0 = model.denoise_fn(["walk"], torch.ones(1, 30, dtype=torch.bool))(x, 300, 280).x0
+    (x0 * scale).sum().backward()
+    torch.testing.assert_close(scale.grad, x0.sum()[None])
+
+
 def test_seeds_determine_the_sample(saved):
     model, _ = saved
     a, b, c = (model.sample(["walk"], [30], seeds=[seed], steps=4) for seed in (0, 0, 1))
