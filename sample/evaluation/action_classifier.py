@@ -27,7 +27,15 @@ from motion_diffusion.body.heading import to_origin
 from motion_diffusion.errors import InputError
 from motion_diffusion.model import MotionModel
 from motion_diffusion.option_ranges import Range, check_ranges
-from sample.evaluation.trials import MIN_FRAMES, EvaluationOptions, Trial, draw_trials, generate_trials, of_split
+from sample.evaluation.trials import (
+    MIN_FRAMES,
+    EvaluationOptions,
+    Trial,
+    draw_trials,
+    generate_trials,
+    of_split,
+    with_key_frames,
+)
 
 RECOGNISED = 0.7
 """Minimum share of an action's motions that must be recognised for the action to count."""
@@ -249,7 +257,7 @@ def _trials(clips: Sequence[Clip], actions: Sequence[str], options: ActionOption
         some = [clip for clip in clips if clip.action == action and len(clip.joints) >= MIN_FRAMES]
         test = of_split(some, "test") or some
         trials = draw_trials(test, num=options.motions, seed=options.seed, longest=longest)
-        result += [trial.with_key_frames(options.key_frames) for trial in trials]
+        result += with_key_frames(trials, lambda _: options.key_frames)
     return result
 
 

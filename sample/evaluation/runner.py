@@ -44,7 +44,15 @@ from sample.evaluation.protocols import (
     Unit,
     units_of,
 )
-from sample.evaluation.trials import MIN_FRAMES, Generated, Trial, draw_trials, generate_trials, of_split
+from sample.evaluation.trials import (
+    MIN_FRAMES,
+    Generated,
+    Trial,
+    draw_trials,
+    generate_trials,
+    of_split,
+    with_key_frames,
+)
 from sample.generate import START, Settings, check
 
 REFERENCE = 512
@@ -105,7 +113,7 @@ class EvaluationRunner:
         motions, timed = [trial.joints for trial in trials], {}
         errors: list[Tensor] = []
         if unit.condition is not None:
-            trials = [conditioned(trial, unit.condition) for trial in trials]
+            trials = conditioned(trials, unit.condition)
             generated = self._generate(trials, unit.condition, num * unit.replication, on_batch)
             motions, timed = generated.motions, {"seconds a motion": sum(generated.seconds) / num}
             if unit.condition.count(1):
@@ -138,7 +146,7 @@ class EvaluationRunner:
         """Measure the variety of `REPEATS` motions for each of a few prompts."""
         assert unit.condition is not None
         trials = self.trials(REAL, num=self.protocol.prompts, seed=self.seed)
-        repeated = [conditioned(trial, unit.condition) for trial in trials for _ in range(REPEATS)]
+        repeated = [trial for trial in conditioned(trials, unit.condition) for _ in range(REPEATS)]
         first = self.protocol.num * self.protocol.replications
         motions = self._generate(repeated, unit.condition, first, on_batch).motions
         embedded = self.evaluator.embed_motions(motions).unflatten(0, (-1, REPEATS))
@@ -155,9 +163,9 @@ def by_group(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
     return {REAL: of_split(clips, "test"), OTHER: of_split(clips, "train")}
 
 
-def conditioned(trial: Trial, condition: Condition) -> Trial:
-    """A trial with the key frames of a condition."""
-    return trial.with_key_frames(condition.count(len(trial.joints)), condition.joints, height=condition.height)
+def conditioned(trials: Sequence[Trial], condition: Condition) -> list[Trial]:
+    """Trials with the key frames of a condition."""
+    return with_key_frames(trials, condition.count, condition.joints, height=condition.height)
 
 
 Figure = tuple[float, float]

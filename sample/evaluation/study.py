@@ -37,6 +37,7 @@ from sample.evaluation.trials import (
     generate_trials,
     key_of,
     of_split,
+    with_key_frames,
 )
 from sample.generate import Settings, check_settings, methods_of
 from visualize.plots.registry import draw as draw_figures
@@ -178,8 +179,8 @@ class StudyData:
     def trials_of(self, cell: Cell) -> list[Trial]:
         """The trials of a cell, with its key frames and joints."""
         trials = self.trials[: self.options.motions(cell.method)]
-        share, joints = cell.density or 1.0, GIVEN[cell.joints]
-        return [trial.with_key_frames(max(1, round(share * len(trial.joints))), joints) for trial in trials]
+        share = cell.density or 1.0
+        return with_key_frames(trials, lambda frames: max(1, round(share * frames)), GIVEN[cell.joints])
 
 
 def identity_of(data: StudyData, model: MotionModel, weights: str, cell: Cell) -> dict[str, Any]:
@@ -292,7 +293,7 @@ def measure_cells(data: StudyData, model: MotionModel, missing: dict[Cell, dict[
     total = sum(options.motions(cell.method) for cell in missing if cell.method != "none")
     total += options.num if any(cell.method == "none" for cell in missing) else 0
     warm_up = dataclasses.replace(options.settings, guidance="none", steps=1)  # the first motion takes longest
-    generate_trials(model, [data.trials[0].with_key_frames(0)], warm_up, batch=1, seed=0)
+    generate_trials(model, data.trials[:1], warm_up, batch=1, seed=0)
     with tqdm(total=total, desc=model.name, unit="motion", disable=None) as bar:
         for cell, identity in missing.items():
             bar.set_postfix_str(f"{cell.method}, {cell.density:g} of the frames, {cell.joints}")
@@ -303,7 +304,7 @@ def measure_cells(data: StudyData, model: MotionModel, missing: dict[Cell, dict[
             else:
                 generated = generate_trials(
                     model,
-                    [trial.with_key_frames(0) for trial in trials] if cell.method == "none" else trials,
+                    trials,
                     settings,
                     batch=options.batch,
                     seed=options.seed,

@@ -78,10 +78,14 @@ class Trial:
     caption: Caption
     action: str
     """Name of the action; empty without labels."""
-    key_frames: Tensor
+    order: Tensor
+    """(F,) the frames in random order, of which the first become key frames."""
+    key_frames: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     """(K,) frames at which joints are given as goals."""
+    poses: Tensor = field(default_factory=lambda: torch.zeros(0, len(JOINTS), 3))
+    """(K, 22, 3) nearest poses of the body there, in metres, which a body can reach."""
     given: tuple[str, ...] = ("pelvis",)
-    """Names of these joints."""
+    """Names of the given joints."""
     height: bool = False
     """Whether the pelvis is given in space, or only its position on the floor; other joints are always in space."""
 
@@ -92,11 +96,10 @@ class Trial:
 
     @cached_property
     def goals(self) -> GoalSet:
-        """Goals for the given joints, at their positions in the nearest body pose, so that a body can reach them."""
+        """Goals for the given joints at their positions in `poses`."""
         motion: list[list[tuple[float | None, float | None, float | None] | None]]
         motion = [[None] * len(JOINTS) for _ in self.joints]
-        bodies = fit_frames(self.joints[self.key_frames], FPS).joints.tolist() if len(self.key_frames) else []
-        for k, pose in zip(self.key_frames.tolist(), bodies, strict=True):
+        for k, pose in zip(self.key_frames.tolist(), self.poses.tolist(), strict=True):
             for joint in map(JOINTS.index, self.given):
                 x, y, z = pose[joint]
                 motion[k][joint] = (x, y if joint or self.height else None, z)
@@ -106,15 +109,29 @@ class Trial:
         """Distances in metres between a motion (F, 22, 3) and the goals, one for each key frame and joint."""
         return self.goals.observe(len(motion)).errors(motion)
 
-    def with_key_frames(self, count: int, joints: Sequence[str] = ("pelvis",), *, height: bool = False) -> Trial:
-        """A copy in which the first `count` of the key frames are given.
 
-        Args:
-            count: Number of key frames.
-            joints: Names of the given joints.
-            height: Whether the pelvis is given in space.
-        """
-        return replace(self, key_frames=self.key_frames[:count].sort().values, given=tuple(joints), height=height)
+def with_key_frames(
+    trials: Sequence[Trial],
+    count: Callable[[int], int],
+    joints: Sequence[str] = ("pelvis",),
+    *,
+    height: bool = False,
+) -> list[Trial]:
+    """Copies of trials in which joints are given at key frames.
+
+    Args:
+        trials: Trials of any lengths.
+        count: Returns the number of key frames of a motion of so many frames.
+        joints: Names of the given joints.
+        height: Whether the pelvis is given in space.
+    """
+    chosen = [trial.order[: count(len(trial.joints))].sort().values for trial in trials]
+    points = torch.cat([trial.joints[frames] for trial, frames in zip(trials, chosen, strict=True)])
+    poses = fit_frames(points, FPS).joints if len(points) else points
+    return [
+        replace(trial, key_frames=frames, poses=own, given=tuple(joints), height=height)
+        for trial, frames, own in zip(trials, chosen, poses.split([len(frames) for frames in chosen]), strict=True)
+    ]
 
 
 def draw_trials(clips: Sequence[Clip], *, num: int, seed: int, longest: int, anywhere: bool = False) -> list[Trial]:
@@ -128,7 +145,7 @@ def draw_trials(clips: Sequence[Clip], *, num: int, seed: int, longest: int, any
         anywhere: Whether to cut longer clips at a random position, or at their beginning.
 
     Returns:
-        Trials with all frames as key frames, in random order; see `Trial.with_key_frames`.
+        Trials without key frames; see `with_key_frames`.
 
     Raises:
         InputError: No clip has `MIN_FRAMES` frames.

@@ -18,7 +18,7 @@ from motion_diffusion.body.skeleton import JOINTS
 from motion_diffusion.model import MotionModel
 from sample.evaluation.study import GIVEN, StudyData, StudyOptions, identity_of
 from sample.evaluation.study_results import Cell, Line, Row, summaries
-from sample.evaluation.trials import Trial, draw_trials, key_of, of_split
+from sample.evaluation.trials import Trial, draw_trials, key_of, of_split, with_key_frames
 from sample.generate import Settings, generate
 
 STUDENT_T = 4.302653
@@ -173,7 +173,7 @@ def test_what_is_given(walks):
     """Frames are the first of a random order, so that fewer are among more; the pelvis' height is left free."""
     joints = Motion(walks[0][:40]).joints
     trial = Trial(joints, "a person walks", "walk", torch.randperm(40, generator=torch.Generator().manual_seed(0)))
-    few, more = (trial.with_key_frames(n, GIVEN["all"]) for n in (4, 9))
+    (few,), (more,) = (with_key_frames([trial], lambda _, n=n: n, GIVEN["all"]) for n in (4, 9))
     assert set(few.key_frames.tolist()) < set(more.key_frames.tolist())
     wanted = few.goals.observe(40)
     assert wanted.mask.sum() == 4 * (2 + 5 * 3)
