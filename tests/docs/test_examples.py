@@ -160,7 +160,7 @@ SHORT = ("--steps", 3)
 def test_in_between(run_example, capsys):
     run_example("05_in_between.py", *SHORT)
     figures = re.findall(r"[\d.]+(?= cm)", capsys.readouterr().out)
-    assert figures[:2] == ["0.000", "0.000"]
+    assert max(map(float, figures[:2])) <= 0.005  # the tolerance of the fit
     assert Motion.load("out/in-between/motion.npz").frames == 80
 
 
