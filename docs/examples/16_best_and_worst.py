@@ -36,7 +36,7 @@ PROMPTS = (
     "a person gets up from the floor",
     "a person jumps up high",
     "a person does a cartwheel",
-    "a person climbs stairs",
+    "a person climbs a ladder",
     "a person picks something up from the floor",
     "a person kicks a ball",
     "a person throws a ball",
