@@ -73,7 +73,7 @@ def build_model(options: Options, data: Data, *, description: str) -> MotionMode
         max_frames=options.max_frames,
         masks=options.masks,
         written=options.masks,
-        recommended=_recommended(options),
+        recommended=recommended_sampling(options),
         training=description,
         licence=data.licence,
     )
@@ -86,7 +86,7 @@ def _hints(options: Options, representation: Representation) -> int:
     return (6 * len(JOINTS) if representation.whole_body else 6) if options.masks else 0
 
 
-def _recommended(options: Options) -> Recommended:
+def recommended_sampling(options: Options) -> Recommended:
     """How the model is sampled: a distilled one as it was made for."""
     if options.distillation.teacher is None:
         return Recommended(options.sampling_steps, text_scale=options.text_scale)
@@ -104,7 +104,7 @@ def _initialised_from(options: Options, other: MotionModel, *, description: str)
         denoiser=dataclasses.replace(other.config.denoiser, hints=hints),
         masks=options.masks,
         written=options.masks,
-        recommended=_recommended(options),
+        recommended=recommended_sampling(options),
         teacher=options.distillation.teacher or "",
         training=description,
     )

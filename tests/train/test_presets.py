@@ -15,7 +15,7 @@ from motion_diffusion.model import ModelConfig
 from motion_diffusion.pretrained import read_config, shipped
 from train.checkpoint import check_options, options_record
 from train.config import PRESETS, PresetName, read_options, with_preset
-from train.model_factory import _recommended, build_model
+from train.model_factory import build_model, recommended_sampling
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -72,7 +72,7 @@ def test_the_last_run_of_a_body_model_used_its_preset(name):
 @pytest.mark.parametrize("name", sorted(PRESETS.keys() & set(shipped("models"))))
 def test_a_shipped_model_recommends_the_sampling_of_its_preset(name):
     config = read_config(ASSETS / "models" / name, ModelConfig)
-    assert config.recommended == _recommended(with_preset(name))
+    assert config.recommended == recommended_sampling(with_preset(name))
 
 
 def test_options_override_those_of_a_preset(monkeypatch):
