@@ -133,7 +133,8 @@ def test_motion_follows_the_hand(browser, open_studio, capsys):
     ann.be_still()  # playback is slow without a graphics card
     ann.page.locator(".mantine-Notification-closeButton").first.click()  # that there is no graphics card
 
-    ann.press_until(lambda: ann.goals, "the example", "Walk a path")
+    ann.press("Walk a path")
+    ann.until(lambda: ann.goals, "the example")
     ann.until(lambda: page.session.chosen and page.session.chosen.plan.goals == ann.goals, "its motion")
     ann.be_still()
     ann.go_to(2.0)
@@ -179,7 +180,7 @@ def test_motion_follows_the_hand(browser, open_studio, capsys):
     )
     assert torch.equal(page.session.chosen.motion.joints, made.joints)
     assert page.session.live.poses is None
-    ann.page.keyboard.press("Control+z")
+    ann.key("Control+z")
     ann.until(lambda: ann.goals[0].points[number] == (x, z), "the whole drag undone")
     ben.door.close()
     ann.page.close()
@@ -197,10 +198,10 @@ def test_page_offers_what_the_model_knows_and_says_what_it_does_not(browser, ope
     ann.fill("Prompt", "a person juggles")
     ann.page.get_by_text("The model has not learned this.").wait_for()
     ann.page.evaluate("document.activeElement.blur()")  # keys are no longer typed into the prompt
-    ann.page.keyboard.press("End")
+    ann.key("End")
     ann.until(lambda: ann.player.time == pytest.approx(ann.player.last), "the last frame")
-    ann.page.keyboard.press("PageUp")
+    ann.key("PageUp")
     ann.until(lambda: ann.player.time == pytest.approx(ann.player.last - 0.05), "the frame before")
-    ann.page.keyboard.press("Delete")
+    ann.key("Delete")
     ann.until(lambda: not ann.goals, "no goal")
     ann.page.close()

@@ -59,7 +59,8 @@ def test_browser_draws_and_moves_goals(browser, studio):
     ann.until(lambda: len(ann.goals) == 2, "an obstacle")
     assert ann.goals[1].radius == pytest.approx(0.3, abs=0.05)
     ann.page.wait_for_timeout(300)
-    ann.drag_until(lambda: ann.goals[1].center[1] < 1.1, "the obstacle elsewhere", (-0.5, 0, 1.2), (-0.7, 0, 0.9))
+    ann.drag((-0.5, 0, 1.2), (-0.7, 0, 0.9))
+    ann.until(lambda: ann.goals[1].center[1] < 1.1, "the obstacle elsewhere")
     assert ann.goals[1].center == pytest.approx((-0.7, 0.9), abs=0.05)
     assert len(ann.goals) == 2
 
@@ -69,7 +70,8 @@ def test_browser_draws_and_moves_goals(browser, studio):
     ann.until(lambda: len(ann.goals) == 3, "a way-point")
     assert (ann.goals[2].time, ann.goals[2].x, ann.goals[2].z) == pytest.approx((3.5, 0.9, 2.0), abs=0.05)
     ann.page.wait_for_timeout(300)
-    ann.drag_until(lambda: ann.goals[2].x < 0.6, "the way-point elsewhere", (0.9, 0, 2.0), (0.5, 0, 2.2))
+    ann.drag((0.9, 0, 2.0), (0.5, 0, 2.2))
+    ann.until(lambda: ann.goals[2].x < 0.6, "the way-point elsewhere")
     assert (ann.goals[2].x, ann.goals[2].z) == pytest.approx((0.5, 2.2), abs=0.05)
 
     ann.select_tool("Facing")
@@ -86,16 +88,17 @@ def test_browser_draws_and_moves_goals(browser, studio):
     x, y, z = ann.goals[3].position
     before, arrow = ann.session.history, (x, y + 0.24, z)
     ann.until(lambda: is_green(ann.look(*arrow)), "the arrow that points up")
-    ann.drag_until(lambda: ann.goals[3].position[1] < y - 0.2, "the key frame further down", arrow, (x, y - 0.26, z))
+    ann.drag(arrow, (x, y - 0.26, z))
+    ann.until(lambda: ann.goals[3].position[1] < y - 0.2, "the key frame further down")
     assert ann.goals[3].position == pytest.approx((x, y - 0.5, z), abs=0.06)
     assert ann.session.history.past == (*before.past, before.now)
-    ann.page.keyboard.press("Control+z")
+    ann.key("Control+z")
     ann.until(lambda: ann.session.history.now == before.now, "the key frame where it was")
     ann.press("Redo")
     ann.until(lambda: ann.goals[3].position[1] < y - 0.2, "the key frame further down again")
     ann.choose("Selected", "right wrist")
     ann.until(lambda: ann.session.selected == 3, "the key frame selected")
-    ann.row("Lock X").locator("input").click()
+    ann.tick("Lock X")
     ann.until(lambda: ann.goals[3].position[0] is None, "a free axis")
     ann.page.close()
 
@@ -145,7 +148,7 @@ def test_browser_from_first_click_to_downloaded_file(browser, studio, tmp_path):
     assert goals.goals == list(ann.goals)
     assert all(residual.met for residual in GoalSet(goals=goals.goals).residuals(motion.joints))
 
-    page.keyboard.press("Control+z")
+    ann.key("Control+z")
     ann.until(lambda: len(ann.goals[0].points) == 2, "a point less")
     ann.uploaded("Load goals (.json)", plan)
     ann.until(lambda: list(ann.goals) == goals.goals, "the goals of the file")

@@ -1,5 +1,6 @@
 """A client with a browser, for tests of the page."""
 
+import functools
 import math
 import time
 from pathlib import Path
@@ -13,6 +14,19 @@ FLAGS = [
 ]  # fmt: skip
 PATIENCE = 120.0
 """Deadline in seconds, for machines without a graphics card."""
+REPEAT = 10.0
+"""Seconds after which a gesture without an effect is made again."""
+
+
+def gesture(method):
+    """Let `until` repeat what has been done last, since a page can be laid out anew under the pointer."""
+
+    @functools.wraps(method)
+    def remembered(visitor, *arguments):
+        visitor.last = functools.partial(method, visitor, *arguments), visitor.state()
+        return method(visitor, *arguments)
+
+    return remembered
 
 
 class Visitor:
@@ -23,6 +37,7 @@ class Visitor:
         known = set(studio._pages)
         self.page = browser.new_page(viewport={"width": width, "height": height})
         self.page.set_default_timeout(1000 * PATIENCE)
+        self.last = None
         self.asked: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(studio.address.url)
@@ -38,8 +53,17 @@ class Visitor:
     def goals(self):
         return self.session.plan.goals
 
+    @gesture
     def press(self, name):
         self.page.get_by_role("button", name=name, exact=True).click()
+
+    @gesture
+    def key(self, name):
+        self.page.keyboard.press(name)
+
+    @gesture
+    def tick(self, label):
+        self.row(label).locator("input").click()
 
     def tab(self, name):
         self.page.get_by_role("tab", name=name).click()
@@ -49,21 +73,41 @@ class Visitor:
         rows = self.page.locator(".mantine-Flex-root").filter(has=self.page.get_by_text(label, exact=True))
         return rows.filter(visible=True).last
 
+    @gesture
     def fill(self, label, value):
         self.row(label).locator("input").last.fill(value)
         self.page.keyboard.press("Enter")
 
+    @gesture
     def choose(self, label, option):
         self.row(label).locator("input").first.click()
         self.page.get_by_role("option").filter(visible=True).filter(has_text=option).first.click()
 
     def until(self, holds, what):
-        end = time.monotonic() + PATIENCE
+        """Wait until something holds; repeat the last gesture while the session is as it was before."""
+        begun = again = time.monotonic()
         while not holds():
-            assert time.monotonic() < end, f"{what} did not come to pass: {self._state()}"
+            now = time.monotonic()
+            assert now < begun + PATIENCE, f"{what} did not come to pass: {self._description()}"
+            if self.last is not None and now > again + REPEAT:
+                act, before = self.last
+                if self.state() == before:
+                    act()
+                again = now
             self.page.wait_for_timeout(30)
+        self.last = None
 
-    def _state(self):
+    def state(self):
+        """What gestures change."""
+        session, player = self.session, self.player
+        time = None if player.playing else (player.time, session.tool_state.time)
+        return (
+            session.history, session.tool_state.tool, session.selected, session.held, session.running, session.message,
+            [id(take) for take in session.takes], id(session.chosen), player.playing, player.speed, time,
+            len(self.studio._pages[self.number]._shown),
+        )  # fmt: skip
+
+    def _description(self):
         session = self.session
         chosen = session.chosen and len(session.chosen.plan.goals)
         return (
@@ -105,9 +149,11 @@ class Visitor:
             box["y"] + box["height"] / 2 - scale * (way @ np.cross(right, ahead)),
         )
 
+    @gesture
     def click(self, *spot):
         self.page.mouse.click(*self.pixel(*spot))
 
+    @gesture
     def drag(self, *spots):
         self.page.mouse.move(*self.pixel(*spots[0]))
         self.page.wait_for_timeout(100)  # until what is there knows of the pointer
@@ -122,25 +168,7 @@ class Visitor:
         x, y = self.pixel(*spot)
         return self.page.screenshot(clip={"x": x - 4, "y": y - 4, "width": 8, "height": 8})
 
-    def drag_until(self, holds, what, *spots):
-        """Drag what has just been drawn; once more if it did not listen yet."""
-        self._until_changed(lambda: self.drag(*spots))
-        self.until(holds, what)
-
-    def press_until(self, holds, what, name):
-        """Press a button that changes the plan; once more if the page was laid out anew under the pointer."""
-        self._until_changed(lambda: self.press(name))
-        self.until(holds, what)
-
-    def _until_changed(self, act):
-        """Act, and again every five seconds while the plan stays as it is."""
-        end, before = time.monotonic() + PATIENCE, self.session.history
-        while self.session.history == before and time.monotonic() < end:
-            act()
-            waiting = time.monotonic() + 5
-            while self.session.history == before and time.monotonic() < waiting:
-                self.page.wait_for_timeout(30)
-
+    @gesture
     def slide(self, label, thumb, share):
         """Drag a thumb of a slider with several."""
         self.row(label).scroll_into_view_if_needed()
@@ -159,6 +187,7 @@ class Visitor:
         download.value.save_as(path)
         return path
 
+    @gesture
     def uploaded(self, name, path):
         with self.page.expect_file_chooser() as chooser:
             self.press(name)
