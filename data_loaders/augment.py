@@ -12,9 +12,11 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from motion_diffusion.body.skeleton import BONE_LENGTHS, MIRRORED, PARENTS, TOES
+from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, MIRRORED, PARENTS, TOES
 
 Array = NDArray[np.float64]
+STILL = 0.3
+"""Speed in m/s below which a joint is at rest."""
 
 _LENGTHS = BONE_LENGTHS.numpy()
 
@@ -58,6 +60,15 @@ def random_crop(joints: NDArray[np.floating], frames: int, rng: Generator) -> Ar
     """Random part of a motion of at most `frames` frames, as float64."""
     start = int(rng.integers(max(len(joints) - frames, 0) + 1))
     return joints[start : start + frames].astype(np.float64)
+
+
+def still_frames(joints: NDArray[np.floating]) -> int:
+    """Number of frames at the beginning of a motion (F, 22, 3) from which the body does not move; 0 if it never does.
+
+    It does not move while no joint is faster than `STILL` m/s.
+    """
+    speeds = np.linalg.norm(np.diff(joints, axis=0), axis=-1) * FPS
+    return int((speeds > STILL).any(axis=1).argmax())
 
 
 def support_point(joints: Array) -> Array:

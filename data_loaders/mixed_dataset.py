@@ -20,6 +20,7 @@ from data_loaders.augment import (
     find_seam,
     mirror,
     random_crop,
+    still_frames,
     stitch,
 )
 from data_loaders.augmented_dataset import random_pace, random_turns
@@ -38,6 +39,9 @@ REPEAT_CANDIDATES, REPEAT_PROBABILITY = 2, 0.8
 """Clips of the same action compared for a repetition, and probability of repeating while a motion is too short."""
 MIN_CROP = 100
 """Passages of this length are not cropped further."""
+REST, REST_SHARE = "stand", 0.5
+"""Action that may follow another one without being mentioned, and share of examples, locomotion aside, that begin later
+in the rest before their action and may end with this action."""
 BEND_SHARE = 0.75
 """Share of walks and runs whose path is bent."""
 MAX_SEAM_GAP = 0.8
@@ -119,7 +123,7 @@ class MixedClips:
         rng = np.random.default_rng((self.seed, index))
         wanted = self.min_frames + int((self.max_frames - self.min_frames + 1) * rng.random() ** 2)  # mostly short
         first = self._part(self._action(rng), rng, wanted=wanted)
-        joints = self._repeat(first, wanted, rng)
+        joints = self._with_rest(first, self._repeat(first, wanted, rng), wanted, rng)
         text = self._text(first, joints, rng)
         if rng.random() < STITCH_SHARE and len(joints) < self.max_frames - self.min_frames:
             following = self._best_continuation(joints, [self._action(rng) for _ in range(CANDIDATES)], rng)
@@ -189,6 +193,22 @@ class MixedClips:
             and rng.random() < BEND_SHARE
         ):
             joints = bend(joints, random_turns(joints, rng))
+        return joints
+
+    def _with_rest(self, part: _Part, joints: NDArray[np.float64], wanted: int, rng: Generator) -> NDArray[np.float64]:
+        """A part with less of the rest before its action, and with rest after it up to `wanted` frames.
+
+        So short actions occur early and late in long motions.
+        """
+        if part.passage.clip.action in LOCOMOTION or rng.random() > REST_SHARE:
+            return joints
+        start = int(rng.integers(still_frames(joints) + 1))
+        if len(joints) - start >= self.min_frames:
+            joints = joints[start:]
+        if len(joints) < wanted - self.min_frames // 2 and REST in self.by_action:
+            rest = self._best_continuation(joints, [REST] * REPEAT_CANDIDATES, rng)
+            if rest is not None:
+                joints = stitch(joints, rest.joints)[:wanted]
         return joints
 
     def _text(self, part: _Part, joints: NDArray[np.float64], rng: Generator) -> str:

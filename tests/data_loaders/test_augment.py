@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_loaders.augment import bend, change_pace, facing, mirror, stitch
+from data_loaders.augment import bend, change_pace, facing, mirror, still_frames, stitch
 from data_loaders.procedural.walks import ProceduralWalks
 from motion_diffusion.body.motion_metrics import foot_skating_ratio
 from motion_diffusion.body.skeleton import BONE_LENGTHS, FPS, PARENTS
@@ -28,6 +28,15 @@ def test_mirror_is_an_involution(walk):
     np.testing.assert_array_equal(mirror(mirror(walk)), walk)
     assert_bones(mirror(walk))
     np.testing.assert_allclose(facing(mirror(walk)), -facing(walk), atol=1e-12)
+
+
+def test_still_frames_end_where_a_joint_moves(walk):
+    at_rest = np.repeat(walk[:1], 12, axis=0)
+    assert still_frames(at_rest) == 0
+    assert still_frames(np.concatenate([at_rest, walk[1:]])) == 11
+    raised = at_rest.copy()
+    raised[5:, 20] += 0.02  # a wrist, at 0.4 m/s
+    assert still_frames(raised) == 4
 
 
 @settings(max_examples=25)

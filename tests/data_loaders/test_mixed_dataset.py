@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from data_loaders.augment import still_frames
 from data_loaders.mixed_dataset import TEMPERATURE, MixedClips, _join_sentences
 from data_loaders.types import Caption
 from motion_diffusion.body.heading import heading
@@ -57,6 +58,30 @@ def test_some_examples_are_stitched(told):
     two = [text for text in texts if text.count("to the") == 2]
     assert 0 < len(two) < 40
     assert all(text.count("person") == 1 for text in two)
+
+
+def test_short_actions_occur_anywhere_in_a_rest(clips, walk):
+    """A jump after a second of rest begins earlier in half of the examples, and standing follows it."""
+    stand = np.repeat(walk[:1], 60, axis=0)
+    jump = np.concatenate([stand[:20], walk[1:40] + [0.0, 0.1, 0.0], stand[:15]])
+    both = [
+        replace(
+            clips[0], name=action, joints=joints, action=action, style="", captions=(Caption(f"a person {action}s"),)
+        )
+        for action, joints in (("jump", jump), ("stand", stand))
+    ]
+    data = MixedClips(both, 120, 40, seed=2)
+    part = data._part("jump", np.random.default_rng(0))
+    made = [data._with_rest(part, part.joints, 120, np.random.default_rng(i)) for i in range(40)]
+    changed = [joints for joints in made if joints is not part.joints]
+    assert 10 < len(changed) < 30
+    assert all(len(part.joints) < len(joints) <= 120 for joints in changed)
+    early = [still_frames(joints) for joints in changed]
+    assert min(early) < 5
+    assert max(early) > 14
+    walked = MixedClips([replace(both[0], action="walk"), both[1]], 120, 40)
+    part = walked._part("walk", np.random.default_rng(0))
+    assert all(walked._with_rest(part, part.joints, 120, np.random.default_rng(i)) is part.joints for i in range(9))
 
 
 def test_captions_are_joined():
