@@ -181,14 +181,24 @@ class Visitor:
         self.page.mouse.up()
 
     def downloaded(self, name, to):
-        with self.page.expect_download() as download:
-            self.press(name)
-        path = to / download.value.suggested_filename
-        download.value.save_as(path)
+        download = self._pressed(name, self.page.expect_download)
+        path = to / download.suggested_filename
+        download.save_as(path)
         return path
 
     @gesture
     def uploaded(self, name, path):
-        with self.page.expect_file_chooser() as chooser:
-            self.press(name)
-        chooser.value.set_files(path)
+        self._pressed(name, self.page.expect_file_chooser).set_files(path)
+
+    def _pressed(self, name, expect):
+        """What the browser does when a button is pressed, or pressed once more after half a minute."""
+        from playwright.sync_api import TimeoutError
+
+        for seconds in (30, PATIENCE):
+            try:
+                with expect(timeout=1000 * seconds) as event:
+                    self.press(name)
+                return event.value
+            except TimeoutError:
+                error = f"{name} was pressed in vain: {self._description()}"
+        raise AssertionError(error)
