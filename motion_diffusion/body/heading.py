@@ -50,11 +50,10 @@ def gaussian(values: Tensor, sigma: float) -> Tensor:
     repeated beyond the ends.
     """
     weights = _gaussian_weights(sigma).to(values)
-    radius = len(weights) // 2
-    series = values.transpose(-1, -2).reshape(-1, 1, values.shape[-2])
-    held = torch.nn.functional.pad(series, (radius, radius), mode="replicate")
-    smoothed = torch.nn.functional.conv1d(held, weights[None, None])
-    return smoothed.reshape(values.transpose(-1, -2).shape).transpose(-1, -2)
+    shape = (*values.shape[:-2], len(weights) // 2, values.shape[-1])
+    held = torch.cat([values[..., :1, :].expand(shape), values, values[..., -1:, :].expand(shape)], dim=-2)
+    series = held.reshape(-1, 1, *held.shape[-2:])
+    return torch.nn.functional.conv2d(series, weights[None, None, :, None]).reshape(values.shape)
 
 
 @lru_cache(maxsize=16)
