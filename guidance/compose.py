@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from torch import Tensor
@@ -162,14 +162,19 @@ class Sampling:
     """Steps of a batch."""
 
     steps: int
+    shift: float = 1.0
+    """How their times are spaced, see `Schedule.times`."""
     rounds: int = 0
     """Rounds of choosing the initial noise, before the steps."""
 
     def guided_by(self, methods: Sequence[Guidance]) -> Sampling:
-        """The same, unless a method prescribes something else; see `SamplingGuidance` and `NoiseGuidance`."""
-        steps = [method.steps for method in methods if isinstance(method, SamplingGuidance)]
+        """The same, unless a method prescribes other steps, which are evenly spaced, or rounds; see `SamplingGuidance`
+        and `NoiseGuidance`.
+        """
+        prescribed = [method.steps for method in methods if isinstance(method, SamplingGuidance)]
+        steps = next((n for n in prescribed if n is not None), None)
         rounds = sum(getattr(method, "rounds", 0) for method in methods if isinstance(method, NoiseGuidance))
-        return Sampling(next((n for n in steps if n is not None), self.steps), rounds)
+        return replace(self, rounds=rounds) if steps is None else Sampling(steps, rounds=rounds)
 
     @property
     def total(self) -> int:

@@ -47,6 +47,7 @@ Entry = TypeVar("Entry")
 
 MAX_FRAMES = 100_000
 Steps = Annotated[int, Range(1, 100_000)]
+Shift = Annotated[float, Range(0.1, 10.0)]
 Emphasis = Annotated[float, Range(0.0, 1000.0)]
 
 
@@ -68,6 +69,8 @@ class Recommended:
 
     steps: Steps = 50
     """Sampling steps."""
+    shift: Shift = 1.0
+    """How their times are spaced, see `Schedule.times`."""
     sampler: SamplerName = "ancestral"
     text_scale: Annotated[float, Range(0.0, 100.0)] = 1.5
     """Strength of the text."""

@@ -57,9 +57,12 @@ class MotionDenoiser(Protocol):
         ...
 
 
-def sampling_times(model: MotionDenoiser, steps: int) -> list[int]:
-    """Times of sampling in so many steps: from where the prediction is defined (`Prediction.first`) down to 0."""
-    return model.schedule.times(steps, first=model.prediction.first(model.schedule))
+def sampling_times(model: MotionDenoiser, steps: int, shift: float = 1.0) -> list[int]:
+    """Times of sampling in so many steps: from where the prediction is defined (`Prediction.first`) down to 0.
+
+    shift: see `Schedule.times`.
+    """
+    return model.schedule.times(steps, first=model.prediction.first(model.schedule), shift=shift)
 
 
 def sample_features(
@@ -69,6 +72,7 @@ def sample_features(
     *,
     seeds: Sequence[int],
     steps: int = 50,
+    shift: float = 1.0,
     sampler: SamplerName | Sampler = "ancestral",
     text_scale: float = 1.5,
     text_guidance: TextGuidance = PLAIN,
@@ -88,6 +92,7 @@ def sample_features(
         lengths: Number of frames of each motion.
         seeds: One for each prompt.
         steps: Denoising steps.
+        shift: How their times are spaced, see `Schedule.times`.
         sampler: Name of a sampler, or one of your own.
         text_scale: See `MotionDenoiser.denoise_fn`, as for text_guidance, observed and mask_scale.
         start: Chooses the initial noise, given the denoiser and a draw.
@@ -113,7 +118,7 @@ def sample_features(
     denoise = model.denoise_fn(
         texts, frames, text_scale=text_scale, text_guidance=text_guidance, observed=observed, mask_scale=mask_scale
     )
-    times = sampling_times(model, steps)
+    times = sampling_times(model, steps, shift)
     x = math.hypot(*model.schedule.row(times[0])) * noise()
     if start is not None:
         x = start(denoise, x)

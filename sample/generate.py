@@ -39,7 +39,7 @@ from motion_diffusion.body.skeleton import FPS, frame_of
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, Sampler, SamplerName, with_hook
 from motion_diffusion.diffusion.text_guidance import TextGuidance
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import MotionModel, Recommended, Steps
+from motion_diffusion.model import MotionModel, Recommended, Shift, Steps
 from motion_diffusion.option_ranges import SEED, Range, check_ranges
 from motion_diffusion.sampling import MotionDenoiser, sample_features, sampling_times
 from motion_diffusion.threads import all_threads, one_thread
@@ -68,6 +68,9 @@ class Settings(MethodOptions):
     """Strength of the observed motion in models with masks, likewise."""
     steps: Steps | None = None
     """Denoising steps, 1 to 1000. By default what the model recommends, usually 50."""
+    shift: Shift | None = None
+    """Spacing of the steps' times: above 1, more of them are at high noise (see `Schedule.times`). By default what the
+    model recommends, usually 1."""
     sampler: SamplerName | None = None
     """By default what the model recommends, usually ancestral."""
     clean_up: bool = True
@@ -86,7 +89,7 @@ class Settings(MethodOptions):
         """
         own = model.config.recommended if isinstance(model, MotionModel) else Recommended()
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        for name in ("text_scale", "steps", "sampler"):
+        for name in ("text_scale", "steps", "shift", "sampler"):
             if values[name] is None:
                 values[name] = getattr(own, name)
             elif own.only and values[name] != getattr(own, name):
@@ -103,6 +106,7 @@ class ModelSettings(Settings):
 
     text_scale: Strength = Recommended.text_scale
     steps: Steps = Recommended.steps
+    shift: Shift = Recommended.shift
     sampler: SamplerName = Recommended.sampler
 
 
@@ -351,7 +355,7 @@ def check_settings(model: MotionDenoiser, settings: Settings, methods: Sequence[
 
 def sampling_of(settings: ModelSettings, methods: Sequence[Guidance]) -> Sampling:
     """Steps of a batch: those that its methods prescribe, else those of the settings."""
-    return Sampling(settings.steps).guided_by(methods)
+    return Sampling(settings.steps, settings.shift).guided_by(methods)
 
 
 def check_words(text: str, goals: GoalSet) -> None:
@@ -453,13 +457,15 @@ class Request:
 
             return composed.start(recorded, z, on_round=on_round)
 
+        sampling = sampling_of(settings, methods)
         with one_thread() if len(self.texts) == 1 else all_threads():
             x = sample_features(
                 model,
                 self.texts,
                 self.frames,
                 seeds=self.seeds,
-                steps=sampling_of(settings, methods).steps,
+                steps=sampling.steps,
+                shift=sampling.shift,
                 sampler=composed.sampler(settings.sampler if sampler is None else sampler),
                 text_scale=settings.text_scale,
                 text_guidance=settings.text_guidance,

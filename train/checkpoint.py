@@ -203,7 +203,7 @@ def _complete(tree: dict[str, Any]) -> dict[str, Any]:
     """Add defaults for missing options, and replace a single rate of weight averages by a list."""
     defaults = options_record(Options(), processes=1)
     result = defaults | tree
-    for group in ("network", "training"):
+    for group in ("network", "distillation", "training"):
         result[group] = defaults[group] | tree.get(group, {})
     if isinstance(rate := result["training"]["ema"], float):
         result["training"]["ema"] = [rate]

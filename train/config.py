@@ -22,7 +22,7 @@ from motion_diffusion.diffusion.losses import MIN_SNR_GAMMA, LossName, WeightNam
 from motion_diffusion.diffusion.timestep_sampling import TimeSamplerName
 from motion_diffusion.diffusion.variance import VarianceName
 from motion_diffusion.errors import InputError, parse_arguments
-from motion_diffusion.model import MAX_FRAMES, Emphasis, PredictionName, Recommended, ScheduleName, Steps
+from motion_diffusion.model import MAX_FRAMES, Emphasis, PredictionName, Recommended, ScheduleName, Shift, Steps
 from motion_diffusion.network.denoiser import Depth, Dropout, FramesPerToken, Heads, TextDepth, Width, check_sizes
 from motion_diffusion.option_ranges import Range, Seed, check_ranges
 from train.distillation import DistillationOptions
@@ -189,6 +189,8 @@ class Options:
     """Strength of the text with which the model is sampled unless another is asked for."""
     sampling_steps: Steps = Recommended.steps
     """Steps in which the model is sampled unless others are asked for."""
+    sampling_shift: Shift = Recommended.shift
+    """How their times are spaced, see `Schedule.times`."""
     threads: Threads = 0
     """CPU threads; 0 for all."""
     network: tyro.conf.OmitArgPrefixes[Network] = field(default_factory=Network)

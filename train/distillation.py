@@ -24,7 +24,7 @@ from torch import Tensor
 from motion_diffusion.body.representation import Observed
 from motion_diffusion.diffusion.schedule import linear_combination
 from motion_diffusion.errors import InputError
-from motion_diffusion.model import MotionModel
+from motion_diffusion.model import MotionModel, Shift
 from motion_diffusion.option_ranges import Range
 from motion_diffusion.sampling import sampling_times
 
@@ -39,6 +39,8 @@ class DistillationOptions:
     """Sampling steps of the new model."""
     substeps: Annotated[int, Range(1, 100)] = 4
     """Steps of the teacher in each of them."""
+    shift: Shift = 1.0
+    """How the new model's times are spaced, see `Schedule.times`."""
     text_scale: Annotated[float, Range(0.0, 100.0)] = 1.5
     """Strength of the text in the teacher's steps, which becomes part of the new model."""
 
@@ -57,7 +59,7 @@ class Distillation:
     """(N + 1,) sampling times of the student, from noise to 0."""
 
     def __post_init__(self) -> None:
-        times = sampling_times(self.teacher, self.options.steps)
+        times = sampling_times(self.teacher, self.options.steps, self.options.shift)
         if min(t - s for t, s in pairwise(times)) < self.options.substeps:
             raise InputError(
                 f"--distillation.steps {self.options.steps} of {self.options.substeps} substeps are more than the "

@@ -89,8 +89,8 @@ def _hints(options: Options, representation: Representation) -> int:
 def recommended_sampling(options: Options) -> Recommended:
     """How the model is sampled: a distilled one as it was made for."""
     if options.distillation.teacher is None:
-        return Recommended(options.sampling_steps, text_scale=options.text_scale)
-    return Recommended(options.distillation.steps, "ddim", text_scale=1.0, only=True)
+        return Recommended(options.sampling_steps, options.sampling_shift, text_scale=options.text_scale)
+    return Recommended(options.distillation.steps, options.distillation.shift, "ddim", text_scale=1.0, only=True)
 
 
 def _initialised_from(options: Options, other: MotionModel, *, description: str) -> MotionModel:

@@ -22,7 +22,7 @@ from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, OnStep, ancestral
 from motion_diffusion.errors import InputError
-from motion_diffusion.sampling import MotionDenoiser, sampling_times
+from motion_diffusion.sampling import MotionDenoiser
 
 TYPES = ("x0", "eps", "v")
 """Prediction types that are compared."""
@@ -66,6 +66,7 @@ class Chain:
         steps: int,
         text_scale: float,
         first: int | None = None,
+        shift: float = 1.0,
     ) -> Chain:
         """A batch of every text with every seed: B = texts · seeds. Every motion has noise of its own, so that motions
         are independent draws; models are compared on the same noise.
@@ -78,13 +79,15 @@ class Chain:
             steps: number of sampling steps.
             text_scale: strength of classifier-free guidance.
             first: time to start at; by default where the model starts sampling.
+            shift: how times are spaced, see `Schedule.times`.
 
         Raises:
             InputError: for a length that the model cannot generate.
         """
         if not 2 <= frames <= model.max_frames:
             raise InputError(f"{frames / FPS:g} s: {model.name} makes motions of 0.1 to {model.max_frames / FPS:g} s")
-        times = sampling_times(model, steps) if first is None else model.schedule.times(steps, first=first)
+        first = model.prediction.first(model.schedule) if first is None else first
+        times = model.schedule.times(steps, first=first, shift=shift)
         noise, prompts = [], []
         for number, (text, seed) in enumerate(product(texts, seeds)):
             generator = torch.Generator().manual_seed(seed + PRIME * number)

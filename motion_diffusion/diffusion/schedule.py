@@ -148,8 +148,15 @@ class Schedule:
             A, alpha_s * step_variance / sigma_t**2, step_variance * (sigma_s / sigma_t) ** 2, step_variance
         )
 
-    def times(self, steps: int, *, first: int | None = None) -> list[int]:
-        """The respaced chain: steps + 1 integer times, evenly spaced, from `first` (default T) down to 0.
+    def times(self, steps: int, *, first: int | None = None, shift: float = 1.0) -> list[int]:
+        """The respaced chain: steps + 1 integer times from `first` (default T) down to 0.
+
+        Args:
+            steps: number of steps.
+            first: the first time.
+            shift: above 1, more of the times are at high noise, below at low noise: for evenly spaced u from 1 to 0,
+                t / first = shift·u / (1 + (shift − 1)·u) (Esser et al. 2024, arXiv 2403.03206, eq. 23). At 1 times are
+                evenly spaced.
 
         Raises:
             InputError: unless 1 ≤ steps ≤ first.
@@ -157,7 +164,9 @@ class Schedule:
         first = self.T if first is None else first
         if not 1 <= steps <= first:
             raise InputError(f"steps must be between 1 and {first}, got {steps}")
-        return [round(first * (1 - i / steps)) for i in range(steps + 1)]
+        left = [1 - i / steps for i in range(steps + 1)]
+        times = [round(first * shift * u / (1 + (shift - 1) * u)) for u in left]
+        return [max(min(t, first - i), steps - i) for i, t in enumerate(times)]  # so that no two are equal
 
     def _rows(self, t: Tensor | int, like: Tensor | None, *tables: str) -> list[Scalar]:
         if isinstance(t, int):

@@ -207,6 +207,24 @@ def test_respacing(steps, first):
     assert max(t - s for t, s in pairwise(times)) - min(t - s for t, s in pairwise(times)) <= 1
 
 
+@given(st.integers(1, 1000), st.integers(1, 1000), st.floats(0.1, 10))
+def test_shifted_times(steps, first, shift):
+    """Times still descend from the first one to 0, later for larger shifts; 1 / shift is the same seen from the end."""
+    steps = min(steps, first)
+    times = cosine(1000).times(steps, first=first, shift=shift)
+    assert (times[0], times[-1], len(times)) == (first, 0, steps + 1)
+    assert all(t > s for t, s in pairwise(times))
+    even = cosine(1000).times(steps, first=first)
+    assert all((t - s) * (shift - 1) >= 0 for t, s in zip(times, even, strict=True))
+    mirrored = cosine(1000).times(steps, first=first, shift=1 / shift)[::-1]
+    assert all(abs(first - t - s) <= 1 for t, s in zip(times, mirrored, strict=True))
+
+
+def test_shifted_times_are_those_of_the_paper():
+    """t' = 3 t / (1 + 2 t)."""
+    assert cosine(1000).times(4, shift=3.0) == [1000, 900, 750, 500, 0]
+
+
 @pytest.mark.parametrize("schedule", PRESERVING, ids=lambda schedule: schedule.name)
 @pytest.mark.parametrize("steps", [1, 7, 50, 333, 1000])
 def test_respaced_betas(schedule, steps):

@@ -255,20 +255,34 @@ def test_on_step_is_called_after_rounds_and_steps(make_model):
 
 
 def test_what_a_model_recommends_is_used_where_nothing_is_asked(make_model):
-    recommended = Recommended(steps=3, sampler="ddim", text_scale=2.5)
+    recommended = Recommended(steps=3, shift=3.0, sampler="ddim", text_scale=2.5)
     model, plain = make_model("v", recommended=recommended), make_model("v")
-    asked = Settings(steps=3, sampler="ddim", text_scale=2.5)
+    asked = Settings(steps=3, shift=3.0, sampler="ddim", text_scale=2.5)
     (own,) = generate(model, ["a person walks"], [30])
     (same,) = generate(plain, ["a person walks"], [30], settings=asked)
     assert torch.equal(own.joints, same.joints)
     assert own.provenance["settings"] == same.provenance["settings"]
     assert Settings(steps=7).of(model).steps == 7
-    assert Settings().of(plain) == ModelSettings(steps=50, sampler="ancestral", text_scale=1.5)
+    assert Settings().of(plain) == ModelSettings(steps=50, shift=1.0, sampler="ancestral", text_scale=1.5)
+
+
+def test_shift_spaces_the_steps_unless_a_method_prescribes_them(make_model):
+    model, seen = make_model("v"), []
+
+    def on_step(t, estimate):
+        seen.append(t)
+
+    generate(model, ["walk"], [30], settings=Settings(steps=4, shift=3.0), on_step=on_step)
+    assert seen == model.times(4, shift=3.0)[:-1]
+    seen.clear()
+    settings = Settings(guidance="noise", noise=NoiseOptimization(steps=3, rounds=1), shift=3.0)
+    generate(model, ["walk"], [36], goals=[GOALS], settings=settings, on_step=on_step)
+    assert seen[1:] == model.times(3)[:-1]
 
 
 def test_a_distilled_model_is_sampled_as_it_was_made_for(make_model):
     model = make_model("v", recommended=Recommended(steps=3, sampler="ddim", text_scale=1.0, only=True))
     assert generate(model, ["a person walks"], [30], settings=Settings(steps=3))
-    for settings in (Settings(steps=4), Settings(sampler="heun"), Settings(text_scale=2.0)):
+    for settings in (Settings(steps=4), Settings(shift=2.0), Settings(sampler="heun"), Settings(text_scale=2.0)):
         with pytest.raises(InputError, match=r"was distilled for 3 steps of ddim with --text-scale 1; leave it out"):
             check(model, ["a person walks"], [30], [GoalSet()], settings)

@@ -79,7 +79,7 @@ def sampling_chain(model: MotionModel, plan: Plan, seed: int) -> Chain:
     """Sampling chain of a plan; with masks in its guidance, the network is conditioned on the observed motion."""
     chain = Chain.of(
         model, [plan.text], range(seed, seed + SEED_COUNT), frames=plan.frames, steps=plan.steps,
-        text_scale=plan.text_scale,
+        text_scale=plan.text_scale, shift=model.config.recommended.shift,
     )  # fmt: skip
     observed = plan_guidance(chain, plan).observed
     if observed is None:
