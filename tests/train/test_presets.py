@@ -60,12 +60,14 @@ def test_the_last_run_of_a_body_model_used_its_preset(name):
         "times",
         "bone_weight",
         "mixed_precision",
+        "metres_from",
     }
     for run in (was, preset):
         run.pop("start", None)
         run["training"] = {key: value for key, value in run["training"].items() if key not in varied}
     assert was["training"].keys() <= preset["training"].keys()  # options added later are at their defaults
-    preset["training"] = {key: preset["training"][key] for key in was["training"]}
+    for group in was.keys() & {"distillation", "training"}:
+        preset[group] = {key: preset[group][key] for key in was[group]}
     assert {key: preset[key] for key in was} == was
 
 
