@@ -298,12 +298,13 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
             dataclasses.replace(
                 _MIXED,
                 text_scale=2.5,
-                sampling_steps=25,
+                sampling_steps=20,
+                sampling_shift=3.0,
                 training=dataclasses.replace(_MIXED.training, steps=37_000),
             ),
             6.7,
-            f"{_error('.0095 .0361 .0604 .279')} on mixed data; R-precision top-3 .90, FID .081, skating .016, "
-            "in 25 steps on the test split (docs/evaluation.md)",
+            f"{_error('.0095 .0361 .0604 .279')} on mixed data; R-precision top-3 .93, FID .071, skating .022, "
+            "in 20 steps on the test split (docs/evaluation.md)",
         ),
         # Eight steps of DDIM in place of the 32 of v-masks with text scale 2.5, without masks.
         "v-live": Preset(
