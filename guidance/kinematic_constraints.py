@@ -26,7 +26,7 @@ from motion_diffusion.body.heading import gaussian
 from motion_diffusion.body.representation import Representation
 from motion_diffusion.body.skeleton import ANKLES, BONE_LENGTHS, BONES_BEFORE, FPS, PARENTS, TOES
 
-TOES_BEGIN, BONES_BEGIN = 0.6, 0.2
+TOES_BEGIN, BONES_BEGIN = 0.8, 0.2
 """Shares of the diffusion time from which toes are held, and later bones shortened. Before, x̂0 is too smooth."""
 LOW = 0.07
 """Metres: height below which a toe may be on the floor."""

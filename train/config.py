@@ -303,7 +303,7 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
                 training=dataclasses.replace(_MIXED.training, steps=37_000),
             ),
             6.7,
-            f"{_error('.0095 .0361 .0604 .279')} on mixed data; R-precision top-3 .93, FID .071, skating .022, "
+            f"{_error('.0095 .0361 .0604 .279')} on mixed data; R-precision top-3 .95, FID .071, skating .019, "
             "in 20 steps on the test split (docs/evaluation.md)",
         ),
         # Eight steps of DDIM in place of the 32 of v-masks with text scale 2.5, without masks.
