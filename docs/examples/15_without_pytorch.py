@@ -15,7 +15,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 
-def sample(path: str, text: str, noise: np.ndarray, steps: int = 25) -> np.ndarray:
+def sample(path: str, text: str, noise: np.ndarray) -> np.ndarray:
     """Joints (F, 22, 3) in metres, 20 frames a second, from noise (F, features)."""
     denoiser = onnxruntime.InferenceSession(path)
     encoder = onnxruntime.InferenceSession(path.replace(".onnx", ".text.onnx"))
@@ -23,7 +23,7 @@ def sample(path: str, text: str, noise: np.ndarray, steps: int = 25) -> np.ndarr
     alpha, sigma, mean, std, bound = (
         np.array(json.loads(about[name])) for name in ("alpha", "sigma", "mean", "std", "bound")
     )
-    text_scale = json.loads(about["recommended"])["text_scale"]
+    steps, shift, text_scale = (json.loads(about["recommended"])[name] for name in ("steps", "shift", "text_scale"))
     tokenizer = Tokenizer.from_str(encoder.get_modelmeta().custom_metadata_map["tokenizer"])
     ids = np.array([tokenizer.encode(text, add_special_tokens=False).ids[:32]] * 2)
     visible = np.array([[True], [False]]) & (ids >= 0)  # with the words, and without
@@ -33,7 +33,8 @@ def sample(path: str, text: str, noise: np.ndarray, steps: int = 25) -> np.ndarr
     condition = {"context": context, "seen": seen, "frames": np.ones((2, len(noise)), bool)}
     if "hints" in inputs:  # of a model that can be given positions; here none are known
         condition["hints"] = np.zeros((2, len(noise), inputs["hints"][-1]), np.float32)
-    times = np.linspace(json.loads(about["first"]), 0, steps + 1).round().astype(int)
+    left = np.linspace(1, 0, steps + 1)
+    times = (json.loads(about["first"]) * shift * left / (1 + (shift - 1) * left)).round().astype(int)
     x = noise * np.hypot(alpha[times[0]], sigma[times[0]])
     for t, s in pairwise(times):
         both = np.stack([x, x]).astype(np.float32)

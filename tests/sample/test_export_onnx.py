@@ -22,7 +22,7 @@ WITHOUT_PYTORCH = """
 import runpy, sys
 import numpy as np
 example, noise = sys.argv[1:]
-joints = runpy.run_path(example)["sample"]("model.onnx", "a tired person walks", np.load(noise), steps=10)
+joints = runpy.run_path(example)["sample"]("model.onnx", "a tired person walks", np.load(noise))
 assert "torch" not in sys.modules and "motion_diffusion" not in sys.modules
 np.save("joints.npy", joints)
 """
@@ -37,12 +37,9 @@ def test_a_motion_without_pytorch_is_that_of_pytorch(name, run_in_folder, tmp_pa
     np.save(tmp_path / "noise.npy", noise.numpy())
     subprocess.run([sys.executable, "-I", "-c", WITHOUT_PYTORCH, EXAMPLE, "noise.npy"], cwd=tmp_path, check=True)
     model = MotionModel.load(name)
-    denoise = model.denoise_fn(
-        ["a tired person walks"],
-        torch.ones(1, 50, dtype=torch.bool),
-        text_scale=model.config.recommended.text_scale,
-    )
-    times = model.times(10)
+    own = model.config.recommended
+    denoise = model.denoise_fn(["a tired person walks"], torch.ones(1, 50, dtype=torch.bool), text_scale=own.text_scale)
+    times = model.times(own.steps, own.shift)
     x = ddim(denoise, noise[None] * math.hypot(*model.schedule.row(times[0])), model.schedule, times)
     expected = decode_positions(model.representation.denormalise(x))[0]
     assert np.abs(np.load(tmp_path / "joints.npy") - expected.numpy()).max() < 1e-4
