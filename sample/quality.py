@@ -20,7 +20,7 @@ from sample.text_fit import Tries
 QualityName = Literal["live", "normal", "best"]
 BEST_OF = 8
 """Tries of `best`."""
-FEW_STEPS = Settings(steps=8, sampler="sde-dpm++2m")
+FEW_STEPS = Settings(steps=8, shift=3.0, sampler="sde-dpm++2m")
 """Sampling of `live` with a model from which none was distilled."""
 
 
@@ -39,7 +39,7 @@ class Quality:
         Args:
             name: The quality.
             model: Name of a shipped model, or a run directory.
-            settings: How to sample and to guide; steps and sampler that they name are kept.
+            settings: How to sample and to guide; steps, shift and sampler that they name are kept.
             tries: Number of tries; None for those of the quality.
 
         Raises:
@@ -51,7 +51,8 @@ class Quality:
             if student is not None:
                 model = student
             elif not _config(model).recommended.only:
-                few = {key: getattr(settings, key) or getattr(FEW_STEPS, key) for key in ("steps", "sampler")}
+                names = ("steps", "shift", "sampler")
+                few = {name: getattr(settings, name) or getattr(FEW_STEPS, name) for name in names}
                 settings = dataclasses.replace(settings, **few)
         return Quality(model, settings, tries or (BEST_OF if name == "best" else 1))
 
