@@ -51,8 +51,8 @@ class Quality:
             if student is not None:
                 model = student
             elif not _config(model).recommended.only:
-                names = ("steps", "shift", "sampler")
-                few = {name: getattr(settings, name) or getattr(FEW_STEPS, name) for name in names}
+                keys = ("steps", "shift", "sampler")
+                few = {key: getattr(settings, key) or getattr(FEW_STEPS, key) for key in keys}
                 settings = dataclasses.replace(settings, **few)
         return Quality(model, settings, tries or (BEST_OF if name == "best" else 1))
 

@@ -248,6 +248,12 @@ _ROOT = Options(
 )
 
 
+def _with_masks(steps: int) -> Options:
+    """A model that is conditioned on known positions, trained in so many steps."""
+    training = dataclasses.replace(_MIXED.training, steps=steps)
+    return dataclasses.replace(_MIXED, text_scale=2.5, sampling_steps=20, sampling_shift=3.0, training=training)
+
+
 def _of_trunk(prediction: PredictionName) -> Options:
     """A short training that starts from v-masks, of one loss for all prediction types."""
     training = dataclasses.replace(
@@ -295,13 +301,7 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
         # and losses in metres from 0.6 of the run, then 12,000, twice 8,500 and 2,000 of 64 (in bf16), each started
         # from the one before. This preset joins them in one run, which has not been made yet.
         "v-masks": Preset(
-            dataclasses.replace(
-                _MIXED,
-                text_scale=2.5,
-                sampling_steps=20,
-                sampling_shift=3.0,
-                training=dataclasses.replace(_MIXED.training, steps=37_000),
-            ),
+            _with_masks(37_000),
             6.7,
             f"{_error('.0095 .0361 .0604 .279')} on mixed data; R-precision top-3 .95, FID .071, skating .019, "
             "in 20 steps on the test split (docs/evaluation.md)",
@@ -326,13 +326,7 @@ PRESETS: Mapping[PresetName, Preset] = MappingProxyType(
         ),
         # The same on the stores of CMU and SNU alone, whose licences permit any use; also in two runs.
         "open-masks": Preset(
-            dataclasses.replace(
-                _MIXED,
-                text_scale=2.5,
-                sampling_steps=20,
-                sampling_shift=3.0,
-                training=dataclasses.replace(_MIXED.training, steps=8_000),
-            ),
+            _with_masks(8_000),
             6.7,
             f"{_error('.0254 .0967 .163 .773')} on its data; R-precision top-3 .68, FID .197, skating .045, "
             "in 20 steps on the test split (docs/evaluation.md)",

@@ -22,7 +22,7 @@ from guidance.protocol import GuidanceProblem
 from motion_diffusion.body.skeleton import FPS
 from motion_diffusion.diffusion.samplers import Denoise, Estimate, Noise, OnStep, ancestral
 from motion_diffusion.errors import InputError
-from motion_diffusion.sampling import MotionDenoiser
+from motion_diffusion.sampling import MotionDenoiser, sampling_times
 
 TYPES = ("x0", "eps", "v")
 """Prediction types that are compared."""
@@ -86,8 +86,10 @@ class Chain:
         """
         if not 2 <= frames <= model.max_frames:
             raise InputError(f"{frames / FPS:g} s: {model.name} makes motions of 0.1 to {model.max_frames / FPS:g} s")
-        first = model.prediction.first(model.schedule) if first is None else first
-        times = model.schedule.times(steps, first=first, shift=shift)
+        if first is None:
+            times = sampling_times(model, steps, shift)
+        else:
+            times = model.schedule.times(steps, first=first, shift=shift)
         noise, prompts = [], []
         for number, (text, seed) in enumerate(product(texts, seeds)):
             generator = torch.Generator().manual_seed(seed + PRIME * number)

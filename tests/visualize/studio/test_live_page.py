@@ -193,7 +193,7 @@ def test_page_offers_what_the_model_knows_and_says_what_it_does_not(browser, ope
     ann.until(lambda: len(ann.goals) == 1, "the example")
     ann.page.get_by_text("Drag a green ball").wait_for()
     ann.fill("Prompt", "an old person da")
-    ann.until(ann.page.get_by_role("button", name="dances", exact=True).is_visible, "suggestions")
+    ann.until(ann.button("dances").is_visible, "suggestions")
     ann.press("dances")
     ann.until(lambda: ann.session.plan.text == "an old person dances", "the suggestion")
     ann.fill("Prompt", "a person juggles")

@@ -41,7 +41,7 @@ class Visitor:
         self.asked: list[str] = []
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(studio.address.url)
-        self.page.get_by_role("button", name="Path", exact=True).wait_for()
+        self.button("Path").wait_for()
         (self.number,) = set(studio._pages) - known
         self.session = studio._pages[self.number].session
 
@@ -53,9 +53,12 @@ class Visitor:
     def goals(self):
         return self.session.plan.goals
 
+    def button(self, name):
+        return self.page.get_by_role("button", name=name, exact=True)
+
     @gesture
     def press(self, name):
-        self.page.get_by_role("button", name=name, exact=True).click()
+        self.button(name).click()
 
     @gesture
     def key(self, name):
@@ -197,7 +200,7 @@ class Visitor:
         for seconds in (30, PATIENCE):
             try:
                 with expect(timeout=1000 * seconds) as event:
-                    self.press(name)
+                    self.button(name).click()
                 return event.value
             except TimeoutError:
                 error = f"{name} was pressed in vain: {self._description()}"
