@@ -42,8 +42,8 @@ MIN_CROP = 100
 REST, REST_SHARE = "stand", 0.5
 """Action that may follow another one without being mentioned, and share of examples, locomotion aside, that begin later
 in the rest before their action and may end with this action."""
-BEND_SHARE = 0.75
-"""Share of walks and runs whose path is bent."""
+BENT, BEND_SHARE = ("walk", "walk-back", "run", "dash"), 0.75
+"""Actions whose path may be bent without making their captions false, and the share of these examples that is bent."""
 MAX_SEAM_GAP = 0.8
 """Maximum pose distance at a transition, see `augment.Seam`. Three quarters of pairs of clips of the same action are
 below, and one quarter of other pairs."""
@@ -186,12 +186,7 @@ class MixedClips:
                 break
             joints = stitch(joints, again.joints)
         joints = joints[: self.max_frames]
-        if (
-            is_labelled(clip.action, clip.style)
-            and clip.action in LOCOMOTION
-            and "turn" not in clip.action
-            and rng.random() < BEND_SHARE
-        ):
+        if is_labelled(clip.action, clip.style) and clip.action in BENT and rng.random() < BEND_SHARE:
             joints = bend(joints, random_turns(joints, rng))
         return joints
 

@@ -1,8 +1,8 @@
 """python -m sample.evaluate --actions: which actions of its data a model can generate, as a classifier recognises them.
 
-The classifier is trained on the training clips. It predicts the actions of motions that the model generates from
-captions and lengths of clips, a few for each action, and of real clips of the test split, which show how reliable it
-is.
+The classifier is trained on the training clips and their mirror images, since models are too. It predicts the actions
+of motions that the model generates from captions and lengths of clips, a few for each action, and of real clips of the
+test split, which show how reliable it is.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
+from data_loaders.augment import mirror
+from data_loaders.captions.templates import mirror_words
 from data_loaders.types import Clip
 from motion_diffusion.atomic_io import atomic, check_place
 from motion_diffusion.body.features import LAYOUT, encode
@@ -125,13 +127,17 @@ class ActionClassifier:
         return self.network(pad_sequence([(each - self.mean) / self.std for each in features], True), lengths)
 
 
-def train_action_classifier(clips: Sequence[Clip], *, longest: int, steps: int) -> ActionClassifier:
+def train_action_classifier(
+    clips: Sequence[Clip], *, longest: int, steps: int, mirrored: bool = False
+) -> ActionClassifier:
     """Train a classifier on the training clips among some clips, deterministically.
 
     Args:
         clips: Clips with an action.
         longest: Longest motion in frames; longer clips are cut at random.
         steps: Training steps.
+        mirrored: Whether to train on mirror images, too, as far as clips have the action that these show: "run-left"
+            for "run-right".
 
     Raises:
         InputError: No training clip has `MIN_FRAMES` frames.
@@ -141,8 +147,13 @@ def train_action_classifier(clips: Sequence[Clip], *, longest: int, steps: int) 
         raise InputError(
             f"no training clip has {MIN_FRAMES} frames or more to train the action classifier on; check --data-root"
         )
-    motions = [torch.from_numpy(np.array(clip.joints)) for clip in train]
-    return ActionClassifier.train(motions, [clip.action for clip in train], frames=longest, steps=steps)
+    motions, actions = [torch.from_numpy(np.array(clip.joints)) for clip in train], [clip.action for clip in train]
+    if mirrored:
+        known = set(actions)
+        others = [clip for clip in train if mirror_words(clip.action) in known]
+        motions += [torch.from_numpy(mirror(clip.joints.astype(np.float64))).float() for clip in others]
+        actions += [mirror_words(clip.action) for clip in others]
+    return ActionClassifier.train(motions, actions, frames=longest, steps=steps)
 
 
 def _features(motion: Tensor) -> Tensor:
@@ -234,7 +245,7 @@ def action_table(options: ActionOptions) -> ActionTable:
     clips = [clip for clip in options.clips() if clip.action]
     model = MotionModel.load(options.model)
     longest = model.config.max_frames
-    classifier = train_action_classifier(clips, longest=longest, steps=options.judge_steps)
+    classifier = train_action_classifier(clips, longest=longest, steps=options.judge_steps, mirrored=True)
     trials = _trials(clips, classifier.actions, options, longest)
     if not trials:
         raise InputError(f"no action has a clip of {MIN_FRAMES} frames or more; check --data-root")
