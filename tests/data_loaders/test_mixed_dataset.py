@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from data_loaders.augment import still_frames
+from data_loaders import mixed_dataset
+from data_loaders.augment import facing, still_frames
 from data_loaders.mixed_dataset import TEMPERATURE, MixedClips, _join_sentences
 from data_loaders.types import Caption
 from motion_diffusion.body.heading import heading
@@ -82,6 +83,19 @@ def test_short_actions_occur_anywhere_in_a_rest(clips, walk):
     walked = MixedClips([replace(both[0], action="walk"), both[1]], 120, 40)
     part = walked._part("walk", np.random.default_rng(0))
     assert all(walked._with_rest(part, part.joints, 120, np.random.default_rng(i)) is part.joints for i in range(9))
+
+
+@pytest.mark.parametrize(("action", "bent"), [("walk", True), ("walk-left", False), ("walk-turn-left", False)])
+def test_walks_are_bent_unless_their_words_say_where_they_go(clips, action, bent, monkeypatch):
+    clip = replace(clips[0], action=action, style="normal", captions=(Caption("a person walks"),))
+
+    def turn(share):
+        """Total turns of examples where so many are bent, in radians."""
+        monkeypatch.setattr(mixed_dataset, "BEND_SHARE", share)
+        angles = [np.unwrap(facing(MixedClips([clip], 80, 40).example(i).joints.astype(np.float64))) for i in range(12)]
+        return np.array([abs(angle[-1] - angle[0]) for angle in angles])
+
+    assert bool(np.abs(turn(1.0) - turn(0.0)).max() > 0.2) is bent
 
 
 def test_captions_are_joined():
