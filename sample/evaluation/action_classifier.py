@@ -147,13 +147,15 @@ def train_action_classifier(
         raise InputError(
             f"no training clip has {MIN_FRAMES} frames or more to train the action classifier on; check --data-root"
         )
-    motions, actions = [torch.from_numpy(np.array(clip.joints)) for clip in train], [clip.action for clip in train]
+    examples = [(clip.joints, clip.action) for clip in train]
     if mirrored:
-        known = set(actions)
-        others = [clip for clip in train if mirror_words(clip.action) in known]
-        motions += [torch.from_numpy(mirror(clip.joints.astype(np.float64))).float() for clip in others]
-        actions += [mirror_words(clip.action) for clip in others]
-    return ActionClassifier.train(motions, actions, frames=longest, steps=steps)
+        images = [(mirror(clip.joints.astype(np.float64)), mirror_words(clip.action)) for clip in train]
+        known = {clip.action for clip in train}
+        examples += [(joints.astype(np.float32), action) for joints, action in images if action in known]
+    motions, actions = zip(*examples, strict=True)
+    return ActionClassifier.train(
+        [torch.from_numpy(np.array(each)) for each in motions], actions, frames=longest, steps=steps
+    )
 
 
 def _features(motion: Tensor) -> Tensor:
@@ -178,8 +180,8 @@ def _cut(features: Tensor, frames: int, generator: torch.Generator) -> Tensor:
 class ActionOptions(EvaluationOptions):
     """List which actions of its data a model can generate; writes table.csv to --out.
 
-    For every action some motions are generated from captions of it, and a classifier trained on the training clips
-    predicts their actions. With --key-frames, key frames of the pelvis from a clip are goals, too.
+    For every action some motions are generated from captions of it, and a classifier trained on the training clips and
+    their mirror images predicts their actions. With --key-frames, key frames of the pelvis from a clip are goals, too.
     """
 
     model: str = "v-masks"

@@ -65,5 +65,6 @@ def test_mirror_images_have_the_action_of_the_other_side():
     assert both.predict(left) == ["wave left hand"] * len(left)
     # Nothing is known of the action that a mirror image would show.
     one, plain = (learned("stand", "wave right hand", mirrored=mirrored) for mirrored in (True, False))
+    assert one.actions == plain.actions == ("stand", "wave right hand")
     some = [torch.from_numpy(clip.joints) for clip in clips(["wave right hand"])]
     assert one.predict(some) == plain.predict(some) == ["wave right hand"] * len(some)
