@@ -38,7 +38,7 @@ KNEE = 0.5
 """Displacement of the knee relative to that of the toe."""
 BONES_SMOOTHING, TOES_SMOOTHING = 1.0, 1.5
 """Frames: standard deviation of the Gaussian by which factors of bones, and displacements of toes, are smoothed."""
-_KNEES = tuple(PARENTS[ankle] for ankle in ANKLES)
+_LEGS = [*TOES, *ANKLES, *(PARENTS[ankle] for ankle in ANKLES)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +96,9 @@ def standing_toes(joints: Tensor, lengths: Tensor) -> Tensor:
     away = ((sums / counts.clamp_min(1)).gather(1, number) - places) * weight
     away = away * (REACH / away.norm(dim=-1, keepdim=True).clamp_min(REACH))
     shift = gaussian(_between(away, held).flatten(2), TOES_SMOOTHING).view_as(away)
+    x, z = torch.cat([shift, shift, KNEE * shift], dim=2).unbind(-1)
     result = torch.zeros_like(joints)
-    for some, share in ((TOES, 1.0), (ANKLES, 1.0), (_KNEES, KNEE)):
-        result[:, :, some, 0], result[:, :, some, 2] = share * shift[..., 0], share * shift[..., 1]
+    result[:, :, _LEGS] = torch.stack([x, torch.zeros_like(x), z], dim=-1)
     return result
 
 

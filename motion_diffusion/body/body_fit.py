@@ -36,10 +36,17 @@ from motion_diffusion.body.fit_energy import (
     PositionTargets,
     orientation_energy,
 )
-from motion_diffusion.body.joint_angles import CHILDREN, HINGE_AXES, HINGE_LIMITS, FittedBody, apply_step
+from motion_diffusion.body.joint_angles import (
+    CHILDREN,
+    HINGE_AXES,
+    HINGE_AXIS_ROWS,
+    LEAST_BEND,
+    FittedBody,
+    apply_step,
+)
 from motion_diffusion.body.rig import Rig
 from motion_diffusion.body.rotations import orientations, relative_to_parents, rotation_vectors, shortest_arc, turned
-from motion_diffusion.body.skeleton import JOINTS, OFFSETS, PARENTS
+from motion_diffusion.body.skeleton import ANKLES, JOINTS, OFFSETS, PARENTS, TOES
 from motion_diffusion.threads import one_thread
 
 SMOOTHNESS_WEIGHT = 100.0
@@ -48,7 +55,7 @@ JITTER_LIMIT = 0.015
 """Metres: the weight of second differences is reduced where those of the residual are larger than this."""
 CONSTRAINT_STAGES = (1e-4, 1e-2, 1.0)
 """Factors of the constraints' weight, applied one after the other if constraints are far from met (continuation)."""
-NEAR = 0.02
+NEAR = 0.1
 """Metres: constraints that are missed by at most this are imposed at their full weight at once."""
 ROUNDS, MAX_ROUNDS = 8, 48
 """Maximum Gauss–Newton rounds: per stage; and in total while constraints are violated or joints are below the floor."""
@@ -80,6 +87,10 @@ TargetsOf = Callable[[Rig, slice, Tensor], PositionTargets]
 """
 
 _NECK, _HEAD = JOINTS.index("neck"), JOINTS.index("head")
+_HINGED = list(HINGE_AXES)
+_BEFORE, _BEYOND = [PARENTS[joint] for joint in _HINGED], [CHILDREN[joint][0] for joint in _HINGED]
+"""The joints at the upper and the lower end of the limbs of hinges."""
+_ANKLES, _TOES, _SHINS = list(ANKLES), list(TOES), [PARENTS[joint] for joint in ANKLES]
 
 
 def no_targets(joints: Tensor) -> PositionTargets:
@@ -164,15 +175,14 @@ def fit_motion(
 
         fitted = FittedBody(rotations[piece], root[piece], start.fps)
         bend = SMOOTHNESS_WEIGHT * min(1.0, JITTER_LIMIT / _jitter(fitted.joints - points[piece])) ** 2
-        solver = _Solver(FitEnergy(points[piece], bend=bend, kept=done[piece]), floor)
+        energy = FitEnergy(points[piece], bend=bend, kept=done[piece])
         with one_thread():
-            wanted = of_piece(fitted)
-            if _constraint_error(fitted.joints, wanted) <= NEAR:
-                fitted = solver.solve(fitted, of_piece, 1.0)
-                wanted = solver.targets
-            if not solver.is_feasible(fitted, wanted):
+            solver = _Solver(energy, floor, of_piece, fitted)
+            if _constraint_error(fitted.joints, solver.targets) <= NEAR:
+                fitted = solver.solve(fitted, 1.0)
+            if not solver.is_feasible(fitted, solver.targets):
                 for part in CONSTRAINT_STAGES:
-                    fitted = solver.solve(fitted, of_piece, part)
+                    fitted = solver.solve(fitted, part)
         rotations[piece], root[piece], joints[piece] = fitted.rotations, fitted.root, fitted.joints
         done[: first + PIECE_FRAMES] = True
     result = Rig(with_free_joints(rotations), root, start.fps)
@@ -186,22 +196,18 @@ def initial_pose(points: Tensor) -> Tensor:
     plane in which the limb bends, unless the limb bends the wrong way.
     """
     world = orientations(points)
-    for joint, axis in HINGE_AXES.items():
-        parent, end = PARENTS[joint], CHILDREN[joint][0]
-        upper, lower = (normalize(points[:, b] - points[:, a], dim=-1) for a, b in ((parent, joint), (joint, end)))
-        usual = _perpendicular(world[:, parent] @ axis, upper)
-        bend = torch.linalg.cross(upper, lower) + 0.2 * usual
-        right = (bend * usual).sum(-1, keepdim=True) > 0
-        hinge = _perpendicular(torch.where(right, bend, usual), upper)
-        twist = torch.atan2((torch.linalg.cross(usual, hinge) * upper).sum(-1), (usual * hinge).sum(-1))
-        world[:, parent] = turned(twist[:, None] * upper) @ world[:, parent]
-        rest, below = OFFSETS[end], world[:, parent].mT @ lower[..., None]
-        angle = _signed_angle(axis, rest.expand(len(below), 3), below[..., 0]).clamp(min=HINGE_LIMITS[joint])
-        world[:, joint] = world[:, parent] @ turned(angle[:, None] * axis)
-        for last in CHILDREN[end]:
-            foot = normalize(points[:, last] - points[:, end], dim=-1)
-            ahead = normalize(world[:, joint] @ OFFSETS[last], dim=-1)
-            world[:, end] = shortest_arc(ahead, foot) @ world[:, joint]
+    upper, lower = (_directions(points, a, b) for a, b in ((_BEFORE, _HINGED), (_HINGED, _BEYOND)))
+    usual = _perpendicular((world[:, _BEFORE] @ HINGE_AXIS_ROWS[..., None])[..., 0], upper)
+    bend = torch.linalg.cross(upper, lower) + 0.2 * usual
+    right = (bend * usual).sum(-1, keepdim=True) > 0
+    hinge = _perpendicular(torch.where(right, bend, usual), upper)
+    twist = torch.atan2((torch.linalg.cross(usual, hinge) * upper).sum(-1), (usual * hinge).sum(-1))
+    world[:, _BEFORE] = turned(twist[..., None] * upper) @ world[:, _BEFORE]
+    below = (world[:, _BEFORE].mT @ lower[..., None])[..., 0]
+    angle = torch.maximum(_signed_angle(HINGE_AXIS_ROWS, OFFSETS[_BEYOND].expand_as(below), below), LEAST_BEND)
+    world[:, _HINGED] = world[:, _BEFORE] @ turned(angle[..., None] * HINGE_AXIS_ROWS)
+    ahead = normalize((world[:, _SHINS] @ OFFSETS[_TOES][..., None])[..., 0], dim=-1)
+    world[:, _ANKLES] = shortest_arc(ahead, _directions(points, _ANKLES, _TOES)) @ world[:, _SHINS]
     return with_free_joints(relative_to_parents(world))
 
 
@@ -218,42 +224,42 @@ def with_free_joints(rotations: Tensor) -> Tensor:
     return rotations
 
 
+def _directions(points: Tensor, one: list[int], other: list[int]) -> Tensor:
+    """Directions (F, j, 3) from joints to others."""
+    return normalize(points[:, other] - points[:, one], dim=-1)
+
+
 def _perpendicular(vector: Tensor, to: Tensor) -> Tensor:
-    """Direction (F, 3) of the part of a vector that is perpendicular to a unit vector."""
+    """Directions (..., 3) of the part of vectors that is perpendicular to unit vectors."""
     return normalize(vector - (vector * to).sum(-1, keepdim=True) * to, dim=-1)
 
 
 def _signed_angle(axis: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Angles (F,) about an axis from one direction to another, both (F, 3)."""
-    a, b = (vectors - (vectors @ axis)[:, None] * axis for vectors in (one, other))
-    return torch.atan2(torch.linalg.cross(a, b) @ axis, (a * b).sum(-1))
+    """Angles (...) about axes (..., 3) from directions to others."""
+    a, b = (vectors - (vectors * axis).sum(-1, keepdim=True) * axis for vectors in (one, other))
+    return torch.atan2((torch.linalg.cross(a, b) * axis).sum(-1), (a * b).sum(-1))
 
 
 class _Solver:
     """Gauss–Newton rounds on a piece of a motion, with damping and accumulated constraints."""
 
-    def __init__(self, energy: FitEnergy, floor: float | None) -> None:
-        self.energy, self.floor = energy, floor
+    def __init__(
+        self, energy: FitEnergy, floor: float | None, targets_of: Callable[[Rig], PositionTargets], body: FittedBody
+    ) -> None:
+        self.energy, self.floor, self._targets_of = energy, floor, targets_of
         # All targets so far: one that is dropped as soon as it is met would be violated again in the next round.
-        self.targets = no_targets(energy.points)
+        self.targets = targets_of(body)
         self.below = torch.zeros(energy.points.shape[:2], dtype=torch.bool)  # joints that were below the floor so far
         self.damping, self.least, self.left = DAMPING[1], DAMPING[0], MAX_ROUNDS
 
-    def solve(self, body: FittedBody, targets: Callable[[Rig], PositionTargets], part: float) -> FittedBody:
+    def solve(self, body: FittedBody, part: float) -> FittedBody:
         """The motion after some rounds in which constraints have a part of their weight."""
         _, first, most = DAMPING
         gain, last = 1.0, self.left if part == 1 else min(self.left, ROUNDS)
         for number in range(last + 1):
-            joints = body.joints
-            before, self.targets = self.targets, _merged(self.targets, targets(body))
-            if number >= ROUNDS:
-                missed, misses = (_constraint_error(joints, wanted) for wanted in (before, self.targets))
-                if misses > max(2 * missed, MAX_CONSTRAINT_ERROR):
-                    # Constraints that were met move with the body, as a loop's end does with its beginning.
-                    self.least = min(10 * self.least, most)
             softened = _softened(self.targets, part)
             if self.floor is not None:
-                self.below |= joints[..., 1] < self.floor
+                self.below |= body.joints[..., 1] < self.floor
                 softened = _with_floor(softened, self.below, self.floor)
             enough = gain < CONVERGED[1] or number >= ROUNDS
             if gain < MIN_GAIN or (enough and (part < 1 or self.is_feasible(body, softened))) or number == last:
@@ -261,6 +267,12 @@ class _Solver:
             body, gain = self._step(body, softened)
             self.left -= 1
             self.damping = max(first if gain == 0 else self.damping, self.least)
+            before, self.targets = self.targets, _merged(self.targets, self._targets_of(body))
+            if number + 1 >= ROUNDS:
+                missed, misses = (_constraint_error(body.joints, wanted) for wanted in (before, self.targets))
+                if misses > max(2 * missed, MAX_CONSTRAINT_ERROR):
+                    # Constraints that were met move with the body, as a loop's end does with its beginning.
+                    self.least = min(10 * self.least, most)
         return body
 
     @torch.inference_mode()

@@ -94,20 +94,23 @@ def detect_contacts(joints: Tensor, floor: float | None = None, *, within: slice
     if floor is None:
         floor = floor_height(joints)
     trajectories = joints.detach().double().numpy()
-    heights = {pair: trajectories[:, pair, 1].clip(min=floor).min(1) for pair in (ANKLES, TOES)}
-    lowest = {j: float(np.quantile(height, LEVEL)) for pair, height in heights.items() for j in pair}
+    lowest_ankle, lowest_toe = (
+        float(np.quantile(trajectories[:, pair, 1].clip(min=floor).min(1), LEVEL)) for pair in (ANKLES, TOES)
+    )
     begin = 0 if within is None else max(within.start - AROUND, 0)
     trajectories = trajectories[begin : None if within is None else within.stop + AROUND]
     contacts = []
     for ankle, toe in zip(ANKLES, TOES, strict=True):
-        for start, end in _intervals(trajectories[:, toe], lowest[toe], TOE):
-            place = _mean_position(trajectories[start:end, toe])
+        for start, end in _intervals(trajectories[:, toe], lowest_toe, TOE):
+            path = trajectories[start:end, toe]
+            place = _mean_position(path, _speed(path))
             lifted = max(floor - place[1], 0.0)
             place[1] += lifted
             contacts.append(FootContact(toe, begin + start, begin + end, torch.from_numpy(place)))
-            trajectory = trajectories[start:end, ankle] - trajectories[start:end, toe] + place
-            for first, last in _intervals(trajectory, lowest[ankle] + lifted, ANKLE):
-                bone = _mean_position(trajectory[first:last]) - place
+            trajectory = trajectories[start:end, ankle] - path + place
+            for first, last in _intervals(trajectory, lowest_ankle + lifted, ANKLE):
+                held = trajectory[first:last]
+                bone = _mean_position(held, _speed(held)) - place
                 above = place + BONE_LENGTHS[toe].item() * bone / max(np.linalg.norm(bone), 1e-12)
                 frames = (begin + start + first, begin + start + last)
                 contacts.append(FootContact(ankle, *frames, torch.from_numpy(above)))
@@ -116,15 +119,23 @@ def detect_contacts(joints: Tensor, floor: float | None = None, *, within: slice
 
 def _intervals(trajectory: Trajectory, lowest: float, limits: ContactLimits) -> Iterator[tuple[int, int]]:
     """Intervals of frames [start, end) in which a joint is in contact."""
-    height, speed = np.maximum(trajectory[1:, 1], trajectory[:-1, 1]) - lowest, _speed(trajectory)
-    certain = (height < limits.low) & (speed < limits.slow) & (np.abs(np.diff(trajectory[:, 1])) * FPS < limits.level)
-    possible = np.diff(np.pad((height < limits.high) & (speed < limits.fast), 1).astype(int))
-    for start, end in zip((possible > 0).nonzero()[0].tolist(), (possible < 0).nonzero()[0].tolist(), strict=True):
-        yield from _refined(trajectory, certain, start, end + 1, limits.spread)
+    y, speed = trajectory[:, 1], _speed(trajectory)
+    height = np.maximum(y[1:], y[:-1]) - lowest
+    certain = (height < limits.low) & (speed < limits.slow) & (np.abs(np.diff(y)) * FPS < limits.level)
+    possible = np.zeros(len(speed) + 2, dtype=np.int8)
+    possible[1:-1] = (height < limits.high) & (speed < limits.fast)
+    edges = np.diff(possible)
+    for start, end in zip((edges > 0).nonzero()[0].tolist(), (edges < 0).nonzero()[0].tolist(), strict=True):
+        yield from _refined(trajectory, speed, certain, start, end + 1, limits.spread)
 
 
 def _refined(
-    trajectory: Trajectory, certain: NDArray[np.bool_], start: int, end: int, spread: float
+    trajectory: Trajectory,
+    speed: NDArray[np.float64],
+    certain: NDArray[np.bool_],
+    start: int,
+    end: int,
+    spread: float,
 ) -> Iterator[tuple[int, int]]:
     """The interval from its first certain step to its last; if it drifts too far, the parts before and after its
     fastest step.
@@ -133,24 +144,26 @@ def _refined(
     if not len(steps) or steps[-1] + 2 - steps[0] < SHORTEST:
         return
     start, end = start + int(steps[0]), start + int(steps[-1]) + 2
-    if np.linalg.norm(trajectory[start:end] - _mean_position(trajectory[start:end]), axis=-1).max() <= spread:
+    away = trajectory[start:end] - _mean_position(trajectory[start:end], speed[start : end - 1])
+    if np.square(away).sum(1).max() <= spread**2:
         yield start, end
         return
-    fastest = start + int(_speed(trajectory[start:end]).argmax())
-    yield from _refined(trajectory, certain, start, max(fastest + 1 - GAP, start), spread)
-    yield from _refined(trajectory, certain, min(fastest + 1 + GAP, end), end, spread)
+    fastest = start + int(speed[start : end - 1].argmax())
+    yield from _refined(trajectory, speed, certain, start, max(fastest + 1 - GAP, start), spread)
+    yield from _refined(trajectory, speed, certain, min(fastest + 1 + GAP, end), end, spread)
 
 
 def _speed(trajectory: Trajectory) -> NDArray[np.float64]:
     """(F - 1,) m/s from frame to frame."""
-    speed: NDArray[np.float64] = np.linalg.norm(np.diff(trajectory, axis=0), axis=-1) * FPS
+    steps = trajectory[1:] - trajectory[:-1]
+    speed: NDArray[np.float64] = np.sqrt(np.square(steps).sum(1)) * FPS
     return speed
 
 
-def _mean_position(trajectory: Trajectory) -> NDArray[np.float64]:
-    """Position of a contact: a mean over frames, weighted by slowness."""
-    speed = _speed(trajectory)
-    slower = np.minimum(np.concatenate([speed[:1], speed]), np.concatenate([speed, speed[-1:]]))
-    weight = 1 / (1 + (slower / STILL) ** 2)
+def _mean_position(trajectory: Trajectory, speed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Position of a contact: a mean over frames, weighted by slowness; speed: (F - 1,) from frame to frame."""
+    slower = np.empty(len(trajectory))
+    slower[0], slower[1:-1], slower[-1] = speed[0], np.minimum(speed[:-1], speed[1:]), speed[-1]
+    weight = 1 / (1 + np.square(slower / STILL))
     place: NDArray[np.float64] = weight @ trajectory / weight.sum()
     return place

@@ -41,12 +41,12 @@ quantiles of both sides together, widened by 15 to 50°.
 """
 CHILDREN = [[j for j, parent in enumerate(PARENTS) if parent == joint] for joint in range(len(JOINTS))]
 HINGE_AXES = {JOINTS.index(name): torch.tensor(axis, dtype=torch.float64) for name, axis in HINGES.items()}
-_HINGE_AXIS_ROWS = torch.stack(list(HINGE_AXES.values()))
+HINGE_AXIS_ROWS = torch.stack(list(HINGE_AXES.values()))
 BALL_JOINTS = [joint for joint in range(len(JOINTS)) if CHILDREN[joint] and joint not in HINGE_AXES]
 _EYE = torch.eye(3, dtype=torch.float64)
 ROTATED_JOINTS = torch.tensor([joint for joint in BALL_JOINTS for _ in range(3)] + list(HINGE_AXES))
 """(angles,) the joint that each angle rotates."""
-_ANGLE_AXES = torch.cat([_EYE.repeat(len(BALL_JOINTS), 1), torch.stack(list(HINGE_AXES.values()))])
+_ANGLE_AXES = torch.cat([_EYE.repeat(len(BALL_JOINTS), 1), HINGE_AXIS_ROWS])
 """(angles, 3) the axis of each angle in the frame of the joint's parent."""
 UNKNOWNS = len(ROTATED_JOINTS) + 3
 """Unknowns per frame."""
@@ -93,7 +93,7 @@ class FittedBody(Rig):
 def joint_angles(rotations: Tensor) -> Tensor:
     """(F, angles − 3) radians: rotation vectors of the ball joints except the pelvis, then the angles of the hinges."""
     balls = rotation_vectors(rotations[:, BALL_JOINTS[1:]]).flatten(1)
-    return torch.cat([balls, _angle(rotations[:, list(HINGE_AXES)], _HINGE_AXIS_ROWS)], dim=1)
+    return torch.cat([balls, _angle(rotations[:, list(HINGE_AXES)], HINGE_AXIS_ROWS)], dim=1)
 
 
 def beyond_range(angles: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ def apply_step(body: FittedBody, step: Tensor) -> FittedBody:
     rotations = turned(turns) @ body.rotations
     hinges = list(HINGE_AXES)
     angles = body.angles[:, -len(hinges) :] + step[:, -len(hinges) - 3 : -3]
-    rotations[:, hinges] = turned(torch.minimum(torch.maximum(angles, LEAST_BEND), _MOST)[..., None] * _HINGE_AXIS_ROWS)
+    rotations[:, hinges] = turned(torch.minimum(torch.maximum(angles, LEAST_BEND), _MOST)[..., None] * HINGE_AXIS_ROWS)
     return replace(body, rotations=rotations, root=body.root + step[:, -3:])
 
 
